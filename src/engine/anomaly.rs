@@ -1,0 +1,17 @@
+//! The catalogue of what should not happen.
+
+use super::event::words;
+
+words! {
+    /// Catalogue id of an anomaly.
+    Id {
+        /// A command line ended by LF alone.
+        LineBareLf = "line.bare_lf",
+        /// A line longer than any extension explains.
+        LineOverlong = "line.overlong",
+        /// A NUL in a command or reply line.
+        LineNul = "line.nul",
+        /// TCP segments that overlap with different octets; the first were taken.
+        TcpOverlap = "tcp.overlap_conflict",
+    }
+}

@@ -1,0 +1,66 @@
+//! Every cap of the engine, with its reason. A hit is counted and marked on the record.
+
+use std::time::Duration;
+
+/// Caps on what a session may hold. All sizes are octets.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A line of SMTP, LMTP or POP3 as kept; the rest is scanned over. Postfix takes 2048, Dovecot 8192.
+    pub line: usize,
+    /// A line of IMAP as kept: Dovecot's `imap_max_line_length`.
+    pub line_imap: usize,
+    /// Octets that may wait at a decision point: more than one full TCP window of most senders.
+    pub hold: usize,
+    /// Replies waited for, as Zeek has it.
+    pub pending: usize,
+    /// IMAP commands in flight: beyond any client's habit.
+    pub in_flight: usize,
+    /// Recipients kept per transaction; more are counted. Postfix allows 1000.
+    pub recipients: usize,
+    /// Text of one reply as kept: some servers send pages.
+    pub reply_text: usize,
+    /// Octets of paths and parameters kept per transaction: 1000 recipients with long paths and ORCPT.
+    pub transaction_text: usize,
+    /// A capability list as kept.
+    pub capabilities: usize,
+    /// The header block of a message as kept.
+    pub header: usize,
+    /// An IMAP tag as kept.
+    pub tag: usize,
+    /// A literal that is kept as an argument (mailbox names, LOGIN).
+    pub literal_argument: usize,
+    /// Secrets remembered to find their echo in replies.
+    pub secrets: usize,
+    /// Octets inflated without a line end before a DEFLATE layer is given up.
+    pub inflate_line: usize,
+    /// Client lines looked at before an unknown protocol is given up.
+    pub detect: usize,
+    /// Hash messages with SHA-256.
+    pub hash: bool,
+    /// An exchange that stands still this long is over for a live session (RFC 5321 section 4.5.3.2 and RFC 9051 section 5.4 demand less).
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            line: 8 << 10,
+            line_imap: 64 << 10,
+            hold: 64 << 10,
+            pending: 1000,
+            in_flight: 256,
+            recipients: 1000,
+            reply_text: 1 << 10,
+            transaction_text: 1 << 20,
+            capabilities: 8 << 10,
+            header: 256 << 10,
+            tag: 64,
+            literal_argument: 4 << 10,
+            secrets: 4 << 10,
+            inflate_line: 64 << 20,
+            detect: 4 << 10,
+            hash: true,
+            idle: Duration::from_secs(2 * 3600),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Octets that are kept: reusable, so that a steady session allocates nothing.
+
+/// Octets from the wire that may be absent. Clearing keeps the room.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Text {
+    octets: Vec<u8>,
+    present: bool,
+}
+
+impl Text {
+    /// The octets, if there are any to speak of; present and empty is not absent.
+    pub fn get(&self) -> Option<&[u8]> {
+        self.present.then_some(self.octets.as_slice())
+    }
+
+    /// The octets, empty if absent.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// Whether there are any to speak of.
+    pub const fn is_present(&self) -> bool {
+        self.present
+    }
+
+    /// Makes it `octets`.
+    pub fn set(&mut self, octets: &[u8]) {
+        self.octets.clear();
+        self.push(octets);
+    }
+
+    /// Adds `octets` at the end; makes it present.
+    pub fn push(&mut self, octets: &[u8]) {
+        self.octets.extend_from_slice(octets);
+        self.present = true;
+    }
+
+    /// Makes it absent.
+    pub fn clear(&mut self) {
+        self.octets.clear();
+        self.present = false;
+    }
+
+    /// Makes it what `other` is.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.octets.clear();
+        self.octets.extend_from_slice(&other.octets);
+        self.present = other.present;
+    }
+
+    /// The octets for change in place (masking).
+    pub(crate) fn octets_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.octets
+    }
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.get() {
+            Some(octets) => write!(f, "\"{}\"", octets.escape_ascii()),
+            None => f.write_str("absent"),
+        }
+    }
+}
+
+/// A range of an arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// Appends `octets` to `arena`; the span of the copy.
+    pub fn store(arena: &mut Vec<u8>, octets: &[u8]) -> Self {
+        let start = u32::try_from(arena.len()).unwrap_or(u32::MAX);
+        arena.extend_from_slice(octets);
+        let end = u32::try_from(arena.len()).unwrap_or(u32::MAX);
+        Self { start, end }
+    }
+
+    /// The octets in `arena`.
+    pub fn of(self, arena: &[u8]) -> &[u8] {
+        arena.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// A list of octet strings in one buffer.
+#[derive(Clone, Debug, Default)]
+pub struct List {
+    arena: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl List {
+    /// Adds one.
+    pub fn push(&mut self, octets: &[u8]) {
+        let span = Span::store(&mut self.arena, octets);
+        self.spans.push(span);
+    }
+
+    /// Empties it; the room stays.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.spans.clear();
+    }
+
+    /// Those in it, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.spans.iter().map(|s| s.of(&self.arena))
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Octets held.
+    pub fn octets(&self) -> usize {
+        self.arena.len()
+    }
+}

@@ -1,0 +1,16 @@
+//! mailtap watches mail protocols: one sans-I/O engine turns the octets of a mail conversation into events,
+//! three inputs feed it, several outputs listen.
+//!
+//! ```text
+//!    pcap file ─┐                    ┌────────────────────┐
+//!    live NIC ──┼─▶ wire ───────────▶│ engine::Session    │  Event<'_>    ┌─▶ output: log, report
+//!               │   packets→segments │  frame → protocol  │ ─────────────▶┤
+//!    proxy ─────┴───────────────────▶│  → message facts   │               └─▶ …
+//!       input/      segments→octets  └────────────────────┘
+//! ```
+//!
+//! Nothing but [`engine`] understands mail; nothing in the engine knows where octets come from.
+
+pub mod engine;
+pub mod message;
+pub mod time;

@@ -1,0 +1,2 @@
+//! mailtap
+fn main() {}
