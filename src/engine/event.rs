@@ -256,6 +256,8 @@ pub struct Peers {
     pub roles_certain: bool,
     /// Which of the input's sources (files, interfaces, listeners; the output knows their names) the connection came from.
     pub source: u32,
+    /// Position of the connection's first packet in the input: orders what completes at the same moment.
+    pub ordinal: u64,
 }
 
 /// What every event of a session shares.
