@@ -162,6 +162,16 @@ impl Incomplete {
         self.0 == 0
     }
 
+    /// What is said of the client is meant of the server, and the other way round.
+    pub(crate) fn swap_directions(&mut self) {
+        let pairs = [(Missing::ClientGap, Missing::ServerGap), (Missing::ClientUnseen, Missing::ServerUnseen)];
+        let old = *self;
+        for (a, b) in pairs {
+            self.0 &= !(1 << a.index() | 1 << b.index());
+            self.0 |= u8::from(old.has(b)) << a.index() | u8::from(old.has(a)) << b.index();
+        }
+    }
+
     /// The members in the order of the schema.
     pub fn iter(self) -> impl Iterator<Item = Missing> {
         Missing::ALL.iter().copied().filter(move |m| self.has(*m))

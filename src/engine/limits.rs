@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::event::Protocol;
+
 /// Caps on what a session may hold. All sizes are octets.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -39,6 +41,21 @@ pub struct Limits {
     pub hash: bool,
     /// An exchange that stands still this long is over for a live session (RFC 5321 section 4.5.3.2 and RFC 9051 section 5.4 demand less).
     pub idle: Duration,
+    /// What the operator says of ports, before the well-known ones: a prior, never proof.
+    pub ports: Vec<(u16, Protocol)>,
+}
+
+impl Limits {
+    /// What the server's port suggests.
+    pub fn prior(&self, port: u16) -> Option<Protocol> {
+        let told = self.ports.iter().find(|(p, _)| *p == port).map(|(_, protocol)| *protocol);
+        told.or_else(|| super::detect::prior(port))
+    }
+
+    /// How many octets of a line are kept.
+    pub fn line_of(&self, protocol: Protocol) -> usize {
+        if protocol == Protocol::Imap { self.line_imap } else { self.line }
+    }
 }
 
 impl Default for Limits {
@@ -61,6 +78,7 @@ impl Default for Limits {
             detect: 4 << 10,
             hash: true,
             idle: Duration::from_secs(2 * 3600),
+            ports: Vec::new(),
         }
     }
 }

@@ -1,9 +1,26 @@
 //! Mail protocols as state machines: octets in, events out. No I/O, no clock, no thread, no logging.
+//!
+//! A [`Session`] is one connection. Octets of a direction pass through a layer (DEFLATE, if agreed on), are cut into
+//! frames, and the frames mean something to the machine of the protocol that was found spoken. Where the meaning of the
+//! client's next octets depends on the server's answer, they are held back, bounded, until the answer is in.
+//! The engine has no errors: hostile octets cost at most one command, lost octets are a gap.
 
 pub mod anomaly;
+mod detect;
 pub mod event;
+pub mod frame;
+mod held;
+mod imap;
+mod layer;
+mod ledger;
 mod limits;
+mod pending;
+mod pop3;
+mod sasl;
+mod secret;
+mod smtp;
 mod text;
+mod tls;
 mod verb;
 
 use std::sync::Arc;
@@ -14,6 +31,12 @@ pub use text::{List, Span, Text};
 pub use verb::{Untagged, Verb};
 
 use crate::time::Timestamp;
+use detect::{Evidence, Verdict};
+use event::{Close, Handshake, How, Missing, Other, Phase, Protocol, SessionOutcome, TlsMode};
+use frame::{Both, Frame, Framer, Mode};
+use held::{Held, Piece};
+use layer::Inflate;
+use ledger::{Layer, Ledger, Scope, Stamp};
 
 /// What happened in one direction of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -28,18 +51,82 @@ pub enum Input<'a> {
     Reset,
 }
 
+/// One direction.
+#[derive(Debug, Default)]
+struct Lane {
+    framer: Framer,
+    layer: Option<Box<Inflate>>,
+    held: Held,
+    /// Octets seen.
+    seen: u64,
+    /// Octets lost.
+    lost: u64,
+    /// Packets.
+    packets: u64,
+    /// Octets that the other side had received when it last spoke, where that is known.
+    acked: Option<u64>,
+}
+
+impl Lane {
+    fn position(&self) -> u64 {
+        self.seen + self.lost
+    }
+}
+
+/// Who knows what the frames mean.
+#[derive(Debug)]
+enum Machine {
+    /// Not decided yet: the inputs so far.
+    Undecided(Box<Held>),
+    Smtp(Box<smtp::Smtp>),
+    Pop3(Box<pop3::Pop3>),
+    Imap(Box<imap::Imap>),
+    /// Identified, or encrypted from the start: counted only.
+    Counted,
+    /// No mail.
+    Ignored(Option<Other>),
+}
+
 /// One mail connection.
 #[derive(Debug)]
 pub struct Session {
     context: Context,
     limits: Arc<Limits>,
+    lanes: Both<Lane>,
+    machine: Machine,
+    ledger: Ledger,
+    tls: tls::Watch,
+    /// Client octets that the server had taken when it agreed to TLS (server stream offset of the agreement).
+    agreed: u64,
+    pieces: u64,
+    /// The one who seemed the client is the server.
+    flipped: bool,
+    server_first: Option<bool>,
+    closed: Option<(Dir, How)>,
+    ended: bool,
 }
 
 impl Session {
     /// A connection that began at `at`.
     pub fn new(at: Timestamp, id: u64, peers: Peers, limits: Arc<Limits>) -> Self {
-        let context = Context { id, began: at, peers, protocol: event::Protocol::Unknown };
-        Self { context, limits }
+        let mut ledger = Ledger::default();
+        if !peers.roles_certain {
+            ledger.incomplete.add(Missing::StartMissing);
+        }
+        Self {
+            context: Context { id, began: at, peers, protocol: Protocol::Unknown },
+            limits,
+            lanes: Both::default(),
+            machine: Machine::Undecided(Box::default()),
+            ledger,
+            tls: tls::Watch::default(),
+            agreed: 0,
+            pieces: 0,
+            flipped: false,
+            server_first: None,
+            closed: None,
+            ended: false,
+        }
     }
 
     /// What is known of it now.
@@ -47,20 +134,55 @@ impl Session {
         &self.context
     }
 
-    /// A packet of `dir` belongs to it (captures only).
-    pub fn packet(&mut self, dir: Dir) {
-        let _ = (dir, &self.limits);
+    /// No octets are wanted any more: it is no mail, and no record will come of it.
+    pub fn is_ignored(&self) -> bool {
+        matches!(self.machine, Machine::Ignored(_)) && self.prior().is_none()
     }
 
-    /// `input` came in `dir` at `at`. Octets keep the time of their first transmission, so `at` may run backwards.
-    pub fn handle(&mut self, at: Timestamp, dir: Dir, input: Input<'_>, out: &mut dyn Sink) {
-        let _ = (at, dir, input, out);
+    /// A packet of `dir` belongs to it (captures only).
+    pub fn packet(&mut self, dir: Dir) {
+        let dir = self.oriented(dir);
+        self.lanes[dir].packets += 1;
     }
 
     /// Whoever sends next in the other direction had received the octets of `dir` up to `offset`: what lies beyond
     /// cannot be the cause of what it sends. ACK numbers in captures, octets written on in the proxy.
     pub fn acked(&mut self, dir: Dir, offset: u64) {
-        let _ = (dir, offset);
+        let dir = self.oriented(dir);
+        self.lanes[dir].acked = Some(offset);
+    }
+
+    /// `input` came in `dir` at `at`. Octets keep the time of their first transmission, so `at` may run backwards.
+    pub fn handle(&mut self, at: Timestamp, dir: Dir, input: Input<'_>, out: &mut dyn Sink) {
+        if self.ended {
+            return;
+        }
+        let dir = self.oriented(dir);
+        self.pieces += 1;
+        let other = &self.lanes[dir.reverse()];
+        let stamp = Stamp { at, piece: self.pieces, peer: other.acked.unwrap_or(other.position()) };
+        match input {
+            Input::Data([]) => return,
+            Input::Data(octets) => {
+                self.lanes[dir].seen += octets.len() as u64;
+                self.server_first.get_or_insert(dir == Dir::ToClient);
+            }
+            Input::Gap(lost) => {
+                self.lanes[dir].lost += lost;
+                self.ledger.incomplete.add(gap_of(dir));
+            }
+            Input::Fin => _ = self.closed.get_or_insert((dir, How::Fin)),
+            Input::Reset => {
+                // A reset after a close is an impatient goodbye.
+                _ = self.closed.get_or_insert((dir, How::Reset));
+            }
+        }
+        if let Machine::Undecided(held) = &mut self.machine {
+            held.push(dir, stamp, &input);
+            self.decide(false, out);
+        } else {
+            self.take(dir, stamp, input, out);
+        }
     }
 
     /// When [`Self::handle_timeout`] wants to be called, if nothing happens before.
@@ -75,6 +197,557 @@ impl Session {
 
     /// No more will come. Emits what is still open, then [`Event::End`].
     pub fn finish(&mut self, at: Timestamp, why: End, out: &mut dyn Sink) {
-        let _ = (at, why, out);
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.decide(true, out);
+        for dir in [Dir::ToServer, Dir::ToClient] {
+            self.release(dir, out);
+        }
+        let stamp = Stamp { at, piece: self.pieces + 1, peer: 0 };
+        let phase = self.phase();
+        if let Some(missing) = self.unseen() {
+            self.ledger.incomplete.add(missing);
+        }
+        let closed = self.closed.map(|(_, how)| how);
+        self.with_machine(stamp, out, |machine, scope| match machine {
+            Machine::Smtp(smtp) => smtp.finish(closed, why, scope),
+            Machine::Pop3(pop3) => pop3.finish(closed, why, scope),
+            Machine::Imap(imap) => imap.finish(closed, why, scope),
+            Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
+        });
+        self.end(at, why, phase, out);
+    }
+
+    fn end(&mut self, at: Timestamp, why: End, phase: Phase, out: &mut dyn Sink) {
+        let other = match self.machine {
+            Machine::Ignored(_) | Machine::Undecided(_) if self.prior().is_none() => return,
+            Machine::Ignored(other) => other,
+            _ => None,
+        };
+        let how = match (self.closed, why) {
+            (Some((_, how)), End::Closed) => how,
+            (_, End::Timeout) => How::Timeout,
+            (_, End::Drain) => How::Drain,
+            (_, End::Evicted) => How::Evicted,
+            (_, End::CaptureEnd) => How::CaptureEnd,
+            (None, End::Closed) => How::Fin,
+        };
+        if self.ledger.tls.mode.is_some_and(|m| m != TlsMode::None) {
+            let failed = if self.tls.begun() { Handshake::Failed } else { Handshake::Unseen };
+            self.ledger.tls.handshake.get_or_insert(self.tls.handshake().unwrap_or(failed));
+        }
+        let close = Close { by: self.closed.map(|(dir, _)| dir), how, phase };
+        let outcome = self.outcome(close);
+        let mut summary = self.ledger.summary(at, close, outcome);
+        let (client, server) = (&self.lanes.to_server, &self.lanes.to_client);
+        summary.bytes = [client.seen, server.seen];
+        summary.gaps = [client.lost, server.lost];
+        if client.packets + server.packets > 0 {
+            summary.packets = Some([client.packets, server.packets]);
+        }
+        summary.other = other;
+        out.event(&self.context, at, &Event::End(&summary));
+    }
+
+    fn outcome(&self, close: Close) -> SessionOutcome {
+        let ledger = &self.ledger;
+        let by_client = close.by == Some(Dir::ToServer);
+        match close.how {
+            _ if ledger.opaque => SessionOutcome::Encrypted,
+            _ if ledger.refused => SessionOutcome::RefusedAtConnect,
+            _ if ledger.quit_answered => SessionOutcome::Ok,
+            _ if ledger.shutdown_timeout => SessionOutcome::Timeout,
+            _ if ledger.shutdown => SessionOutcome::ServerShutdown,
+            _ if ledger.incomplete.has(Missing::Unparseable) => SessionOutcome::Unparseable,
+            How::Reset | How::Fin if ledger.quit_sent && by_client && ledger.incomplete.has(Missing::ServerUnseen) => {
+                SessionOutcome::ClientGone
+            }
+            How::Reset if ledger.quit_sent && by_client => SessionOutcome::Ok,
+            How::Reset => SessionOutcome::Reset,
+            How::Timeout => SessionOutcome::Timeout,
+            How::Drain | How::Evicted | How::CaptureEnd => SessionOutcome::CaptureEnd,
+            How::Fin if by_client => SessionOutcome::ClientGone,
+            How::Fin => SessionOutcome::ServerGone,
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        let sent = self.lanes.to_server.seen + self.lanes.to_client.seen;
+        let ledger = &self.ledger;
+        match &self.machine {
+            _ if sent == 0 => Phase::Connect,
+            _ if ledger.opaque => Phase::Tls,
+            _ if ledger.quit_sent => Phase::Quit,
+            Machine::Smtp(smtp) => smtp.phase(),
+            Machine::Pop3(pop3) => pop3.phase(),
+            Machine::Imap(imap) => imap.phase(),
+            Machine::Undecided(_) | Machine::Ignored(_) | Machine::Counted => Phase::Greeting,
+        }
+    }
+
+    fn unseen(&self) -> Option<Missing> {
+        match (self.lanes.to_server.seen, self.lanes.to_client.seen) {
+            (1.., 0)
+                if !self.context.peers.roles_certain
+                    || self.lanes.to_client.packets == 0
+                    || self.lanes.to_client.lost > 0 =>
+            {
+                Some(Missing::ServerUnseen)
+            }
+            (0, 1..) if self.lanes.to_server.packets == 0 || self.lanes.to_server.lost > 0 => {
+                Some(Missing::ClientUnseen)
+            }
+            _ => None,
+        }
+    }
+
+    fn oriented(&self, dir: Dir) -> Dir {
+        if self.flipped { dir.reverse() } else { dir }
+    }
+
+    fn prior(&self) -> Option<Protocol> {
+        self.limits.prior(self.context.peers.server.port())
+    }
+
+    /// Tries to tell the protocol; when it is told, the inputs so far are taken again. `last`: no more will come.
+    fn decide(&mut self, last: bool, out: &mut dyn Sink) {
+        let Machine::Undecided(held) = &mut self.machine else { return };
+        if self.context.peers.roles_certain && self.ledger.proxied_client.is_none() {
+            match detect::preamble(held.octets(Dir::ToServer)) {
+                Some(None) if !last => return,
+                Some(Some((length, client))) => {
+                    held.consume(Dir::ToServer, length);
+                    self.lanes[Dir::ToServer].framer.advance_by(length as u64);
+                    self.ledger.proxied_client = client;
+                }
+                _ => {}
+            }
+        }
+        let overflow = [Dir::ToServer, Dir::ToClient].iter().any(|d| held.octets(*d).len() >= self.limits.detect);
+        let evidence = Evidence {
+            client: held.octets(Dir::ToServer),
+            server: held.octets(Dir::ToClient),
+            prior: self.limits.prior(self.context.peers.server.port()),
+            midstream: !self.context.peers.roles_certain || held.has_gap(),
+            server_first: self.server_first.unwrap_or(false),
+            last: last || overflow,
+        };
+        let verdict = detect::decide(&evidence);
+        if verdict == Verdict::Wait && !evidence.last {
+            return;
+        }
+        let Machine::Undecided(held) = std::mem::replace(&mut self.machine, Machine::Counted) else { return };
+        self.adopt(verdict);
+        let flipped = self.flipped;
+        held.replay(|dir, stamp, input| {
+            let dir = if flipped { dir.reverse() } else { dir };
+            self.take(dir, stamp, input, out);
+        });
+    }
+
+    fn adopt(&mut self, verdict: Verdict) {
+        let mail = match verdict {
+            Verdict::Mail { protocol, reversed } => {
+                if reversed {
+                    self.flip();
+                }
+                protocol
+            }
+            Verdict::Tls(protocol) if protocol != Protocol::Unknown => {
+                self.context.protocol = protocol;
+                self.ledger.tls.mode = Some(TlsMode::Implicit);
+                self.ledger.opaque = true;
+                for dir in [Dir::ToServer, Dir::ToClient] {
+                    self.lanes[dir].framer.set_mode(Mode::Opaque);
+                }
+                return;
+            }
+            Verdict::Tls(_) => return self.machine = Machine::Ignored(Some(Other::Tls)),
+            Verdict::Other(other) => return self.machine = Machine::Ignored(Some(other)),
+            Verdict::Wait | Verdict::Unknown => return self.machine = Machine::Ignored(None),
+        };
+        self.context.protocol = mail;
+        self.machine = match mail {
+            Protocol::Smtp | Protocol::Lmtp => {
+                Machine::Smtp(Box::new(smtp::Smtp::new(self.context.peers.roles_certain)))
+            }
+            Protocol::Pop3 => Machine::Pop3(Box::new(pop3::Pop3::new(self.context.peers.roles_certain))),
+            Protocol::Imap => Machine::Imap(Box::new(imap::Imap::new(self.context.peers.roles_certain))),
+            Protocol::ManageSieve => Machine::Counted,
+            Protocol::Unknown => Machine::Ignored(None),
+        };
+    }
+
+    /// The roles were guessed the wrong way round.
+    fn flip(&mut self) {
+        self.flipped = !self.flipped;
+        let peers = &mut self.context.peers;
+        std::mem::swap(&mut peers.client, &mut peers.server);
+        std::mem::swap(&mut self.lanes.to_server, &mut self.lanes.to_client);
+        self.closed = self.closed.map(|(dir, how)| (dir.reverse(), how));
+        self.ledger.incomplete.swap_directions();
+    }
+
+    /// One input for a machine that is decided on.
+    fn take(&mut self, dir: Dir, stamp: Stamp, input: Input<'_>, out: &mut dyn Sink) {
+        if matches!(self.machine, Machine::Ignored(_)) {
+            return;
+        }
+        let waits = self.lanes[dir].held.waits() || self.lanes[dir].framer.mode() == Mode::Await;
+        match input {
+            Input::Data(octets) => self.feed(dir, stamp, octets, out),
+            Input::Gap(_) | Input::Fin | Input::Reset if waits => self.lanes[dir].held.push(dir, stamp, &input),
+            Input::Gap(lost) => self.gap(dir, stamp, lost, out),
+            Input::Fin | Input::Reset => self.close(dir, stamp, matches!(input, Input::Reset), out),
+        }
+        if dir == Dir::ToClient && !matches!(input, Input::Data(_)) {
+            // The answer that the client's octets wait for is lost, or will never come.
+            self.unanswered(false, out);
+        }
+    }
+
+    fn feed(&mut self, dir: Dir, stamp: Stamp, octets: &[u8], out: &mut dyn Sink) {
+        if self.lanes[dir].layer.is_some() {
+            self.inflate(dir, stamp, octets, out);
+        } else {
+            self.plain(dir, stamp, octets, out);
+        }
+    }
+
+    /// Octets of the protocol itself: framed as far as is decided, the rest is held.
+    fn plain(&mut self, dir: Dir, stamp: Stamp, octets: &[u8], out: &mut dyn Sink) {
+        let used = if self.lanes[dir].held.waits() { 0 } else { self.pump(dir, stamp, octets, out) };
+        let rest = octets.get(used..).unwrap_or_default();
+        if rest.is_empty() {
+            return;
+        }
+        if self.lanes[dir].layer.is_some() && used > 0 && self.lanes[dir].framer.mode() != Mode::Await {
+            return self.inflate(dir, stamp, rest, out);
+        }
+        self.lanes[dir].held.push(dir, stamp, &Input::Data(rest));
+        if self.lanes[dir].held.len() > self.limits.hold {
+            self.ledger.incomplete.add(Missing::HoldOverflow);
+            self.unanswered(true, out);
+        } else if self.is_blind() {
+            self.unanswered(false, out);
+        }
+    }
+
+    fn inflate(&mut self, dir: Dir, stamp: Stamp, mut octets: &[u8], out: &mut dyn Sink) {
+        while !octets.is_empty() {
+            let Some(mut layer) = self.lanes[dir].layer.take() else {
+                return self.plain(dir, stamp, octets, out);
+            };
+            let step = layer.step(octets, self.limits.inflate_line);
+            octets = octets.get(step.used..).unwrap_or_default();
+            if step.broken {
+                self.ledger.incomplete.add(Missing::Unparseable);
+                self.lanes[dir].framer.set_mode(Mode::Opaque);
+                return;
+            }
+            self.plain(dir, stamp, step.octets, out);
+            if !layer.is_closed() {
+                self.lanes[dir].layer = Some(layer);
+            }
+        }
+    }
+
+    /// Cuts frames off `input` and hands them to the machine; how many octets were used.
+    fn pump(&mut self, dir: Dir, stamp: Stamp, input: &[u8], out: &mut dyn Sink) -> usize {
+        let mut used = 0;
+        let layered = self.lanes[dir].layer.is_some();
+        loop {
+            let rest = input.get(used..).unwrap_or_default();
+            let lane = &mut self.lanes[dir];
+            let mode = lane.framer.mode();
+            if mode == Mode::Await || (rest.is_empty() && !lane.framer.is_ready()) {
+                return used;
+            }
+            if mode == Mode::Line && !lane.framer.inside_line() && !layered && is_tls_in_clear(dir, rest) {
+                self.lanes[dir].framer.set_mode(Mode::Opaque);
+                continue;
+            }
+            if mode == Mode::Opaque {
+                let taken = self.opaque(dir, stamp, rest);
+                used += taken;
+                if taken == 0 && self.lanes[dir].framer.mode() == Mode::Opaque {
+                    return input.len();
+                }
+                continue;
+            }
+            let cap = self.limits.line_of(self.context.protocol);
+            let (taken, frame) = lane.framer.next(stamp.at, rest, cap);
+            used += taken;
+            let Some(frame) = frame else { continue };
+            let offset = match &frame {
+                Frame::Line(line) => line.end(),
+                _ => 0,
+            };
+            let mut scope = Scope {
+                ledger: &mut self.ledger,
+                limits: &self.limits,
+                context: &mut self.context,
+                stamp,
+                offset,
+                modes: Both::default(),
+                layers: Both::default(),
+                out: &mut *out,
+            };
+            let role = if scope.ledger.reversed { dir.reverse() } else { dir };
+            match &mut self.machine {
+                Machine::Smtp(smtp) => smtp.frame(role, &frame, &mut scope),
+                Machine::Pop3(pop3) => pop3.frame(role, &frame, &mut scope),
+                Machine::Imap(imap) => imap.frame(role, &frame, &mut scope),
+                Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
+            }
+            let (modes, layers) = (scope.modes, scope.layers);
+            let relayered = layers[role].is_some();
+            if self.apply(modes, layers) {
+                self.drain(dir.reverse(), out);
+            }
+            if relayered {
+                return used;
+            }
+        }
+    }
+
+    /// Applies what a machine asked for; whether the other lane may have become readable.
+    fn apply(&mut self, modes: Both<Option<Mode>>, layers: Both<Option<Layer>>) -> bool {
+        let mut changed = false;
+        for role in [Dir::ToServer, Dir::ToClient] {
+            let dir = if self.ledger.reversed { role.reverse() } else { role };
+            if let Some(mode) = modes[role] {
+                if mode == Mode::Opaque && self.ledger.tls.accepted == Some(true) {
+                    self.agreed = self.lanes[Dir::ToClient].framer.offset();
+                }
+                self.lanes[dir].framer.set_mode(mode);
+                changed = true;
+            }
+            match layers[role] {
+                Some(Layer::Deflate) => {
+                    self.lanes[dir].layer = Some(Box::new(Inflate::new()));
+                    changed = true;
+                }
+                Some(Layer::Plain) => {
+                    if let Some(layer) = &mut self.lanes[dir].layer {
+                        layer.close();
+                        if layer.is_closed() {
+                            self.lanes[dir].layer = None;
+                        }
+                    }
+                }
+                None => {}
+            }
+        }
+        changed
+    }
+
+    /// Takes up what was held, as far as it is decided now.
+    fn drain(&mut self, dir: Dir, out: &mut dyn Sink) {
+        while self.lanes[dir].framer.mode() != Mode::Await {
+            let Some((stamp, piece, buffer)) = self.lanes[dir].held.first() else { return };
+            match piece {
+                Piece::Octets { from, to } => {
+                    let octets = buffer.get(from..to).unwrap_or_default();
+                    if self.lanes[dir].layer.is_some() {
+                        // A layer began where the wait began: what waited goes through it.
+                        self.lanes[dir].held.used(0, buffer);
+                        let held = std::mem::take(&mut self.lanes[dir].held);
+                        return held.replay(|dir, stamp, input| self.take(dir, stamp, input, out));
+                    }
+                    let used = self.pump(dir, stamp, octets, out);
+                    self.lanes[dir].held.used(used, buffer);
+                }
+                Piece::Gap(lost) => {
+                    self.lanes[dir].held.used(0, buffer);
+                    self.gap(dir, stamp, lost, out);
+                }
+                Piece::Fin | Piece::Reset => {
+                    self.lanes[dir].held.used(0, buffer);
+                    self.close(dir, stamp, matches!(piece, Piece::Reset), out);
+                }
+            }
+        }
+    }
+
+    /// The end: what is held is read as it would most likely have been.
+    fn release(&mut self, dir: Dir, out: &mut dyn Sink) {
+        while self.lanes[dir].held.waits() {
+            let before = self.lanes[dir].held.len();
+            if dir == Dir::ToServer {
+                self.unanswered(true, out);
+            } else {
+                self.lanes[dir].framer.set_mode(Mode::Line);
+                self.drain(dir, out);
+            }
+            if self.lanes[dir].held.waits() && self.lanes[dir].held.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Whether answers cannot come: the server's direction is not captured.
+    fn is_blind(&self) -> bool {
+        self.lanes.to_client.seen == 0 && self.lanes.to_client.lost > 0
+    }
+
+    /// No answer to what the client's octets wait for: the machine says how to read on. `surely`: it must.
+    fn unanswered(&mut self, surely: bool, out: &mut dyn Sink) {
+        let dir = if self.ledger.reversed { Dir::ToClient } else { Dir::ToServer };
+        if self.lanes[dir].framer.mode() != Mode::Await {
+            return;
+        }
+        let held = std::mem::take(&mut self.lanes[dir].held);
+        let stamp = held.stamp();
+        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| {
+            let octets = held.octets(dir);
+            match machine {
+                Machine::Smtp(smtp) => smtp.unanswered(octets, surely, scope),
+                Machine::Pop3(pop3) => pop3.unanswered(octets, surely, scope),
+                Machine::Imap(imap) => imap.unanswered(octets, surely, scope),
+                Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
+            }
+        });
+        self.lanes[dir].held = held;
+        self.apply(modes, layers);
+        if surely && self.lanes[dir].framer.mode() == Mode::Await {
+            self.lanes[dir].framer.set_mode(Mode::Line);
+        }
+        self.drain(dir, out);
+    }
+
+    fn gap(&mut self, dir: Dir, stamp: Stamp, lost: u64, out: &mut dyn Sink) {
+        if self.lanes[dir].layer.take().is_some() {
+            self.ledger.incomplete.add(Missing::Unparseable);
+            self.lanes[dir].framer.set_mode(Mode::Opaque);
+            return;
+        }
+        if self.lanes[dir].framer.mode() == Mode::Opaque {
+            self.tls.gap(dir);
+            _ = self.lanes[dir].framer.gap(lost);
+            return;
+        }
+        let (frame, beyond) = self.lanes[dir].framer.gap(lost);
+        let reversed = self.ledger.reversed;
+        let role = if reversed { dir.reverse() } else { dir };
+        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| match machine {
+            Machine::Smtp(smtp) => {
+                if let Some(frame) = frame {
+                    smtp.frame(role, &frame, scope);
+                }
+                if beyond > 0 {
+                    smtp.gap(role, beyond, scope);
+                }
+            }
+            Machine::Pop3(pop3) => {
+                if let Some(frame) = frame {
+                    pop3.frame(role, &frame, scope);
+                }
+                if beyond > 0 {
+                    pop3.gap(role, beyond, scope);
+                }
+            }
+            Machine::Imap(imap) => {
+                if let Some(frame) = frame {
+                    imap.frame(role, &frame, scope);
+                }
+                if beyond > 0 {
+                    imap.gap(role, beyond, scope);
+                }
+            }
+            Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
+        });
+        if self.apply(modes, layers) {
+            self.drain(dir.reverse(), out);
+        }
+    }
+
+    /// The sender of `dir` closed. A server's last line may lack its end; a client's was never carried out.
+    fn close(&mut self, dir: Dir, stamp: Stamp, reset: bool, out: &mut dyn Sink) {
+        let server = if self.ledger.reversed { Dir::ToServer } else { Dir::ToClient };
+        if dir != server || reset {
+            return;
+        }
+        let Some(line) = self.lanes[dir].framer.last_line() else { return };
+        let mut scope = Scope {
+            ledger: &mut self.ledger,
+            limits: &self.limits,
+            context: &mut self.context,
+            stamp,
+            offset: line.end(),
+            modes: Both::default(),
+            layers: Both::default(),
+            out,
+        };
+        let frame = Frame::Line(line);
+        match &mut self.machine {
+            Machine::Smtp(smtp) => smtp.frame(Dir::ToClient, &frame, &mut scope),
+            Machine::Pop3(pop3) => pop3.frame(Dir::ToClient, &frame, &mut scope),
+            Machine::Imap(imap) => imap.frame(Dir::ToClient, &frame, &mut scope),
+            Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
+        }
+        let (modes, layers) = (scope.modes, scope.layers);
+        self.apply(modes, layers);
+    }
+
+    fn with_machine(
+        &mut self,
+        stamp: Stamp,
+        out: &mut dyn Sink,
+        act: impl FnOnce(&mut Machine, &mut Scope<'_>),
+    ) -> (Both<Option<Mode>>, Both<Option<Layer>>) {
+        let mut scope = Scope {
+            ledger: &mut self.ledger,
+            limits: &self.limits,
+            context: &mut self.context,
+            stamp,
+            offset: 0,
+            modes: Both::default(),
+            layers: Both::default(),
+            out,
+        };
+        act(&mut self.machine, &mut scope);
+        (scope.modes, scope.layers)
+    }
+
+    /// Octets of a direction that is opaque: how many were used. 0 with the mode changed: they are text after all.
+    fn opaque(&mut self, dir: Dir, stamp: Stamp, octets: &[u8]) -> usize {
+        let agreed = self.ledger.tls.accepted == Some(true) && self.ledger.tls.mode == Some(TlsMode::StartTls);
+        if agreed && !self.tls.begun() && !octets.first().is_some_and(|o| tls::begins(*o)) {
+            if dir == Dir::ToServer && stamp.peer >= self.agreed {
+                // The client goes on in clear although the server agreed to TLS.
+                self.plain_again();
+                return 0;
+            }
+            // Injected before the agreement, or behind it: not a word of it counts.
+            let line = memchr::memchr(b'\n', octets).map_or(octets.len(), |i| i + 1);
+            self.lanes[dir].framer.advance_by(line as u64);
+            return line;
+        }
+        self.tls.octets(dir, octets);
+        self.lanes[dir].framer.advance_by(octets.len() as u64);
+        octets.len()
+    }
+
+    fn plain_again(&mut self) {
+        for dir in [Dir::ToServer, Dir::ToClient] {
+            self.lanes[dir].framer.set_mode(Mode::Line);
+        }
+        self.ledger.opaque = false;
+        self.ledger.tls.mode = None;
+        self.ledger.tls.handshake = Some(Handshake::Failed);
+    }
+}
+
+/// Whether a TLS record begins where a line should: no text begins with such an octet.
+fn is_tls_in_clear(dir: Dir, octets: &[u8]) -> bool {
+    matches!(octets, [0x16] | [0x16, 3, ..]) && dir == Dir::ToServer
+}
+
+fn gap_of(dir: Dir) -> Missing {
+    match dir {
+        Dir::ToServer => Missing::ClientGap,
+        Dir::ToClient => Missing::ServerGap,
     }
 }

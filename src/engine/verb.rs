@@ -4,8 +4,10 @@ use super::event::words;
 
 words! {
     /// A command of any of the protocols; what is on no list is `OTHER`.
+    #[derive(Default)]
     Verb {
         /// On no list.
+        #[default]
         Other = "OTHER",
         // SMTP, LMTP
         /// RFC 5321.
@@ -250,12 +252,6 @@ words! {
         GetJmapAccess = "GETJMAPACCESS",
         /// Apple.
         XApplePush = "XAPPLEPUSHSERVICE",
-    }
-}
-
-impl Default for Verb {
-    fn default() -> Self {
-        Self::Other
     }
 }
 

@@ -1,0 +1,141 @@
+//! COMPRESS=DEFLATE (RFC 4978): raw DEFLATE between TCP and the protocol, inflated piece by piece, bounded.
+
+use flate2::{Decompress, FlushDecompress, Status};
+use memchr::{memchr, memmem};
+
+/// What a sender's flush ends with: the tail of an empty stored block (RFC 1951 section 3.2.4).
+const FLUSH: &[u8] = &[0, 0, 0xFF, 0xFF];
+
+/// Room for one step's output: a DEFLATE window.
+const STEP: usize = 32 << 10;
+
+/// One direction's DEFLATE layer.
+#[derive(Debug)]
+pub(crate) struct Inflate {
+    stream: Decompress,
+    output: Vec<u8>,
+    /// The last octets taken in, to see a flush that comes in pieces.
+    tail: [u8; 4],
+    /// Inflated octets since the last line end.
+    without_line: usize,
+    /// The layer ends at the next flush.
+    closing: bool,
+}
+
+/// What one step of inflating brought.
+pub(crate) struct Inflated<'a> {
+    /// Octets of input used.
+    pub(crate) used: usize,
+    /// Octets that came out.
+    pub(crate) octets: &'a [u8],
+    /// The input is no DEFLATE stream, or a bomb: nothing more can be had.
+    pub(crate) broken: bool,
+}
+
+impl Inflate {
+    pub(crate) fn new() -> Self {
+        Self { stream: Decompress::new(false), output: vec![0; STEP], tail: [1; 4], without_line: 0, closing: false }
+    }
+
+    /// Inflates the head of `input`, at most up to a flush, so that what follows the layer's end is left alone.
+    /// `cap`: octets that may come out without a line end.
+    pub(crate) fn step(&mut self, input: &[u8], cap: usize) -> Inflated<'_> {
+        let upto = flush_end(self.tail, input).unwrap_or(input.len());
+        let piece = input.get(..upto).unwrap_or(input);
+        let (taken, made) = (self.stream.total_in(), self.stream.total_out());
+        let status = self.stream.decompress(piece, &mut self.output, FlushDecompress::Sync);
+        let used = usize::try_from(self.stream.total_in() - taken).unwrap_or(usize::MAX);
+        let out = usize::try_from(self.stream.total_out() - made).unwrap_or(usize::MAX);
+        for octet in piece.get(used.saturating_sub(4)..used).unwrap_or_default() {
+            self.tail.rotate_left(1);
+            if let Some(last) = self.tail.last_mut() {
+                *last = *octet;
+            }
+        }
+        let octets = self.output.get(..out).unwrap_or_default();
+        self.without_line = if memchr(b'\n', octets).is_some() { 0 } else { self.without_line.saturating_add(out) };
+        let stuck = used == 0 && out == 0 && !piece.is_empty();
+        let broken = stuck || self.without_line > cap || !matches!(status, Ok(Status::Ok | Status::BufError));
+        Inflated { used, octets, broken }
+    }
+
+    /// The layer ends with the flush that the sender has sent last, or will send next.
+    pub(crate) fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Whether the layer has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closing && self.tail == FLUSH
+    }
+}
+
+/// Offset just after the first flush in `input`, which may have begun in `tail`.
+fn flush_end(tail: [u8; 4], input: &[u8]) -> Option<usize> {
+    for head in 1..=3.min(input.len()) {
+        let (before, after) = (tail.get(head..), input.get(..head));
+        if before.zip(after).is_some_and(|(b, a)| FLUSH.strip_prefix(b) == Some(a)) {
+            return Some(head);
+        }
+    }
+    memmem::find(input, FLUSH).map(|at| at + FLUSH.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything that comes out of `input`, cut into pieces of `size`.
+    fn inflate(input: &[u8], size: usize) -> Vec<u8> {
+        let mut layer = Inflate::new();
+        let mut out = Vec::new();
+        for piece in input.chunks(size) {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                let step = layer.step(rest, 1 << 20);
+                assert!(!step.broken);
+                out.extend_from_slice(step.octets);
+                rest = &rest[step.used..];
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn any_cut_gives_the_same_octets() {
+        // `c NOOP` and then `d LOGOUT`, each flushed.
+        let input = b"\x4a\x56\xf0\xf3\xf7\x0f\xe0\xe5\x02\x00\x00\x00\xff\xff\x4a\x51\xf0\x11\x77\xf7\x0f\x0d\xe1\xe5\x02\x00\x00\x00\xff\xff";
+        for size in 1..=input.len() {
+            assert_eq!(inflate(input, size).len(), inflate(input, 1).len());
+        }
+        assert!(inflate(input, 3).starts_with(b"c NOOP\r\n"));
+    }
+
+    #[test]
+    fn the_layer_ends_at_a_flush() {
+        let mut layer = Inflate::new();
+        let input = b"\x4a\x56\xf0\xf3\xf7\x0f\xe0\xe5\x02\x00\x00\x00\xff\xffplain";
+        let step = layer.step(input, 99);
+        assert_eq!((step.used, step.octets), (14, &b"c NOOP\r\n"[..]));
+        layer.close();
+        assert!(layer.is_closed());
+    }
+
+    #[test]
+    fn a_bomb_and_garbage_are_given_up() {
+        let mut layer = Inflate::new();
+        assert!(layer.step(&[0xFF; 40], 99).broken);
+        let mut bomb = flate2::Compress::new(flate2::Compression::best(), false);
+        let mut packed = Vec::with_capacity(4096);
+        bomb.compress_vec(&[b'x'; 100_000], &mut packed, flate2::FlushCompress::Sync).unwrap();
+        let mut layer = Inflate::new();
+        let mut rest = packed.as_slice();
+        let mut broken = false;
+        while !rest.is_empty() && !broken {
+            let step = layer.step(rest, 50_000);
+            broken = step.broken;
+            rest = &rest[step.used..];
+        }
+        assert!(broken);
+    }
+}

@@ -1,0 +1,395 @@
+//! What a session has learned so far, and how it says it: the one place that emits events.
+//!
+//! Every protocol writes here. The pools keep the buffers of finished commands and transactions, so that a steady
+//! session allocates nothing. Reply texts pass the masking of secrets on their way in.
+
+use std::net::SocketAddr;
+
+use super::anomaly::Id;
+use super::event::{
+    Anomaly, AnomalyState, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Greeting, Idle,
+    Incomplete, Kind, Maildrop, Missing, Outcome, Severity, Sink, Status, Summary, Timing, Tls, TlsMode, Transaction,
+};
+use super::frame::{Both, Mode};
+use super::secret::Secrets;
+use super::text::{List, Text};
+use super::verb::Untagged;
+use super::{Limits, event};
+use crate::message::Message;
+use crate::time::Timestamp;
+
+/// Where and when a frame came in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stamp {
+    /// Time of the piece that completed the frame.
+    pub(crate) at: Timestamp,
+    /// Serial number of that piece.
+    pub(crate) piece: u64,
+    /// Octets of the other direction that its sender had received by then.
+    pub(crate) peer: u64,
+}
+
+/// A session's knowledge.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) greeting: Greeting,
+    /// Whether `greeting` was emitted.
+    pub(crate) greeted: bool,
+    pub(crate) helo: Text,
+    pub(crate) capabilities: List,
+    pub(crate) tls: Tls,
+    pub(crate) auth: AuthSummary,
+    /// Identity of the last successful attempt.
+    pub(crate) identity: Text,
+    pub(crate) mailbox: Text,
+    pub(crate) counts: Counts,
+    pub(crate) proxied_client: Option<SocketAddr>,
+    pub(crate) reply_desync: u32,
+    pub(crate) maildrop: Option<Maildrop>,
+    pub(crate) untagged: Vec<(Untagged, u32)>,
+    pub(crate) idle: Option<Idle>,
+    pub(crate) incomplete: Incomplete,
+    pub(crate) secrets: Secrets,
+    /// QUIT or LOGOUT was answered.
+    pub(crate) quit_answered: bool,
+    /// QUIT or LOGOUT was sent.
+    pub(crate) quit_sent: bool,
+    /// 421 or BYE without QUIT.
+    pub(crate) shutdown: bool,
+    /// The reply said that the server's patience was over.
+    pub(crate) shutdown_timeout: bool,
+    /// The greeting refused.
+    pub(crate) refused: bool,
+    /// Octets that cannot be read: since when, by what.
+    pub(crate) opaque: bool,
+    /// Roles were swapped by TURN or ATRN.
+    pub(crate) reversed: bool,
+    seen: Vec<(Id, &'static str, u32)>,
+    commands: Vec<Command>,
+    transactions: Vec<Box<Transaction>>,
+    numbers: (u32, u32),
+}
+
+impl Ledger {
+    /// Encryption now.
+    pub(crate) fn tls_mode(&self) -> TlsMode {
+        self.tls.mode.unwrap_or(TlsMode::None)
+    }
+
+    /// An empty command with the next number, begun and sent as told.
+    pub(crate) fn command(&mut self, began: Timestamp, sent: Timestamp) -> Command {
+        self.numbers.0 = self.numbers.0.saturating_add(1);
+        self.counts.commands = self.counts.commands.saturating_add(1);
+        let mut command = self.commands.pop().unwrap_or_default();
+        command.number = self.numbers.0;
+        command.began = began;
+        command.sent = sent;
+        command
+    }
+
+    /// An empty transaction with the next number, begun as told.
+    pub(crate) fn transaction(&mut self, kind: Kind, began: Timestamp) -> Box<Transaction> {
+        self.numbers.1 = self.numbers.1.saturating_add(1);
+        let mut transaction = self.transactions.pop().unwrap_or_else(|| Box::new(blank()));
+        transaction.kind = kind;
+        transaction.number = self.numbers.1;
+        transaction.began = began;
+        transaction.ended = began;
+        transaction.tls = self.tls_mode();
+        if self.identity.is_present() {
+            transaction.identity.copy_from(&self.identity);
+        }
+        transaction.reversed = self.reversed;
+        transaction
+    }
+
+    /// Takes back a transaction that came to nothing; its number is free again if it was the last.
+    pub(crate) fn forget(&mut self, transaction: Box<Transaction>) {
+        if transaction.number == self.numbers.1 {
+            self.numbers.1 -= 1;
+        }
+        self.recycle(transaction);
+    }
+
+    fn recycle(&mut self, mut transaction: Box<Transaction>) {
+        const KEPT: usize = 4;
+        if self.transactions.len() < KEPT {
+            reset(&mut transaction);
+            self.transactions.push(transaction);
+        }
+    }
+
+    /// How the session stands when it ends.
+    pub(crate) fn summary(&mut self, ended: Timestamp, close: event::Close, outcome: event::SessionOutcome) -> Summary {
+        let took = std::mem::take(self);
+        Summary {
+            ended,
+            bytes: [0; 2],
+            packets: None,
+            gaps: [0; 2],
+            other: None,
+            greeting: took.greeting,
+            helo: took.helo,
+            capabilities: took.capabilities,
+            tls: took.tls,
+            auth: took.auth,
+            mailbox: took.mailbox,
+            counts: took.counts,
+            close,
+            proxied_client: took.proxied_client,
+            reply_desync: took.reply_desync,
+            outcome,
+            maildrop: took.maildrop,
+            untagged: took.untagged,
+            idle: took.idle,
+            incomplete: took.incomplete,
+        }
+    }
+}
+
+/// What a protocol may touch while it handles one frame.
+pub(crate) struct Scope<'a> {
+    /// The session's knowledge.
+    pub(crate) ledger: &'a mut Ledger,
+    /// Its caps.
+    pub(crate) limits: &'a Limits,
+    /// Its identity.
+    pub(crate) context: &'a mut Context,
+    /// Where and when the frame came in.
+    pub(crate) stamp: Stamp,
+    /// Stream offset just after the frame.
+    pub(crate) offset: u64,
+    /// Mode changes asked for: applied when the frame is handled.
+    pub(crate) modes: Both<Option<Mode>>,
+    /// Layer changes asked for.
+    pub(crate) layers: Both<Option<Layer>>,
+    /// Takes the events.
+    pub(crate) out: &'a mut dyn Sink,
+}
+
+/// What lies between the octets of TCP and those of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layer {
+    /// Nothing.
+    Plain,
+    /// Raw DEFLATE (RFC 4978).
+    Deflate,
+}
+
+impl Scope<'_> {
+    /// Asks for a mode.
+    pub(crate) fn switch(&mut self, dir: Dir, mode: Mode) {
+        self.modes[dir] = Some(mode);
+    }
+
+    /// The direction is missing something, for good.
+    pub(crate) fn missing(&mut self, what: Missing) {
+        self.ledger.incomplete.add(what);
+    }
+
+    fn emit(&mut self, event: &Event<'_>) {
+        self.out.event(self.context, self.stamp.at, event);
+    }
+
+    /// The greeting is complete.
+    pub(crate) fn greeting(&mut self) {
+        if !self.ledger.greeted {
+            self.ledger.greeted = true;
+            self.out.event(self.context, self.stamp.at, &Event::Greeting(&self.ledger.greeting));
+        }
+    }
+
+    /// A command is complete, or never will be.
+    pub(crate) fn command(&mut self, mut command: Command) {
+        const KEPT: usize = 64;
+        self.count_reply(command.reply.status);
+        if command.verb == super::Verb::Other {
+            self.ledger.counts.unknown_commands = self.ledger.counts.unknown_commands.saturating_add(1);
+        }
+        self.ledger.secrets.mask(&mut command.reply.text);
+        self.ledger.secrets.mask(&mut command.reply.response_code);
+        self.ledger.secrets.mask(&mut command.tag);
+        self.emit(&Event::Command(&command));
+        if self.ledger.commands.len() < KEPT {
+            command.clear();
+            self.ledger.commands.push(command);
+        }
+    }
+
+    /// Counts a reply that says no.
+    pub(crate) fn count_reply(&mut self, status: Option<Status>) {
+        let counts = &mut self.ledger.counts;
+        match status {
+            Some(Status::Code(400..=499)) => counts.errors_temporary = counts.errors_temporary.saturating_add(1),
+            Some(Status::Code(500..) | Status::PopErr | Status::No | Status::Bad) => {
+                counts.errors_permanent = counts.errors_permanent.saturating_add(1);
+            }
+            _ => {}
+        }
+    }
+
+    /// An authentication attempt is complete.
+    pub(crate) fn auth(&mut self, mut auth: Auth) {
+        let ledger = &mut *self.ledger;
+        ledger.secrets.mask(&mut auth.reply.text);
+        ledger.secrets.mask(&mut auth.reply.response_code);
+        auth.identity_proven = auth.identity.is_present()
+            && ledger.identity.is_present()
+            && auth.identity.as_bytes() == ledger.identity.as_bytes();
+        let success = auth.outcome == AuthOutcome::Success;
+        let summary = &mut ledger.auth;
+        summary.attempts = summary.attempts.saturating_add(1);
+        if success || summary.outcome != Some(AuthOutcome::Success) {
+            summary.method = Some(auth.method);
+            summary.mechanism = auth.mechanism;
+            summary.identity.copy_from(&auth.identity);
+            summary.outcome = Some(auth.outcome);
+        }
+        if success {
+            ledger.identity.copy_from(&auth.identity);
+        }
+        self.emit(&Event::Auth(&auth));
+    }
+
+    /// Octets of the message of `transaction`, as the receiver stores them.
+    pub(crate) fn body(&mut self, transaction: &mut Transaction, octets: &[u8]) {
+        transaction.message.octets(octets);
+        self.emit(&Event::Body { number: transaction.number, octets });
+    }
+
+    /// A transaction is complete.
+    pub(crate) fn transaction(&mut self, mut transaction: Box<Transaction>) {
+        self.ledger.counts.transactions = self.ledger.counts.transactions.saturating_add(1);
+        transaction.ended = self.stamp.at;
+        self.ledger.secrets.mask(&mut transaction.last.text);
+        self.ledger.secrets.mask(&mut transaction.last.response_code);
+        self.emit(&Event::Transaction(&transaction));
+        self.ledger.recycle(transaction);
+    }
+
+    /// Something that should not happen was seen: the first of its kind is told.
+    pub(crate) fn anomaly(
+        &mut self,
+        id: Id,
+        severity: Severity,
+        variant: &'static str,
+        state: Option<AnomalyState>,
+        dir: Dir,
+        offset: u64,
+    ) {
+        self.ledger.counts.anomalies = self.ledger.counts.anomalies.saturating_add(1);
+        if let Some((_, _, count)) = self.ledger.seen.iter_mut().find(|(i, v, _)| (*i, *v) == (id, variant)) {
+            *count = count.saturating_add(1);
+            return;
+        }
+        self.ledger.seen.push((id, variant, 1));
+        let anomaly = Anomaly {
+            id,
+            severity,
+            state,
+            variant,
+            dir,
+            at: self.stamp.at,
+            offset,
+            evidence: Text::default(),
+            transaction: None,
+            tag: Text::default(),
+            count: 1,
+        };
+        self.emit(&Event::Anomaly(&anomaly));
+    }
+}
+
+fn blank() -> Transaction {
+    Transaction {
+        kind: Kind::Delivery,
+        number: 0,
+        began: Timestamp::default(),
+        ended: Timestamp::default(),
+        outcome: Outcome::Unknown,
+        stage: None,
+        tls: TlsMode::None,
+        identity: Text::default(),
+        has_message: false,
+        message: Message::default(),
+        wire_size: None,
+        declared_size: None,
+        timing: Timing::default(),
+        incomplete: Incomplete::NONE,
+        arena: Vec::new(),
+        reverse_path: None,
+        source_route: Vec::new(),
+        params: Vec::new(),
+        mail_params: 0,
+        recipients: Vec::new(),
+        recipients_total: 0,
+        data_mode: None,
+        chunks: 0,
+        last: event::Reply::default(),
+        queue_id: Text::default(),
+        pipelined: false,
+        probe: false,
+        smuggled: false,
+        parent: None,
+        reversed: false,
+        verb: None,
+        mailbox: Text::default(),
+        uid: None,
+        uid_validity: None,
+        message_number: None,
+        section: Text::default(),
+        origin: None,
+        flags: List::default(),
+        internal_date: Text::default(),
+    }
+}
+
+/// Empties a transaction; its buffers keep their room.
+fn reset(transaction: &mut Transaction) {
+    let old = std::mem::replace(transaction, blank());
+    let Transaction {
+        identity,
+        message,
+        arena,
+        source_route,
+        params,
+        recipients,
+        last,
+        queue_id,
+        mailbox,
+        section,
+        flags,
+        internal_date,
+        ..
+    } = old;
+    *transaction = Transaction {
+        identity,
+        message,
+        arena,
+        source_route,
+        params,
+        recipients,
+        last,
+        queue_id,
+        mailbox,
+        section,
+        flags,
+        internal_date,
+        ..blank()
+    };
+    transaction.arena.clear();
+    transaction.source_route.clear();
+    transaction.params.clear();
+    transaction.recipients.clear();
+    transaction.last.clear();
+    transaction.flags.clear();
+    for text in [
+        &mut transaction.identity,
+        &mut transaction.queue_id,
+        &mut transaction.mailbox,
+        &mut transaction.section,
+        &mut transaction.internal_date,
+    ] {
+        text.clear();
+    }
+}

@@ -1,0 +1,114 @@
+//! Commands that wait for their replies, and the clock work of a reply.
+
+use std::collections::VecDeque;
+
+use super::event::Command;
+use super::ledger::Stamp;
+use crate::time::Timestamp;
+
+/// A command that waits; `K` is what its protocol must remember with it.
+#[derive(Debug)]
+pub(crate) struct Waiting<K> {
+    pub(crate) command: Command,
+    pub(crate) kind: K,
+}
+
+/// When a reply came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// Time of its first octet.
+    pub(crate) first: Timestamp,
+    /// Time, piece and evidence of its last.
+    pub(crate) last: Stamp,
+    /// Octets, line ends included.
+    pub(crate) octets: u64,
+    /// Stream offset just after it.
+    pub(crate) end: u64,
+}
+
+/// Commands in the order they were sent.
+#[derive(Debug)]
+pub(crate) struct Pending<K> {
+    queue: VecDeque<Waiting<K>>,
+    last: Option<Arrival>,
+}
+
+impl<K> Default for Pending<K> {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), last: None }
+    }
+}
+
+impl<K> Pending<K> {
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, command: Command, kind: K) {
+        self.queue.push_back(Waiting { command, kind });
+    }
+
+    pub(crate) fn front(&self) -> Option<&Waiting<K>> {
+        self.queue.front()
+    }
+
+    pub(crate) fn front_mut(&mut self) -> Option<&mut Waiting<K>> {
+        self.queue.front_mut()
+    }
+
+    pub(crate) fn back(&self) -> Option<&Waiting<K>> {
+        self.queue.back()
+    }
+
+    pub(crate) fn back_mut(&mut self) -> Option<&mut Waiting<K>> {
+        self.queue.back_mut()
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Waiting<K>> {
+        self.queue.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Waiting<K>> {
+        self.queue.iter_mut()
+    }
+
+    /// Takes the oldest out.
+    pub(crate) fn pop(&mut self) -> Option<Waiting<K>> {
+        self.queue.pop_front()
+    }
+
+    /// Takes the one at `index` out (IMAP completes in any order).
+    pub(crate) fn remove(&mut self, index: usize) -> Option<Waiting<K>> {
+        self.queue.remove(index)
+    }
+
+    /// Whether a command whose last octet came with `stamp` was sent before the client could have the replies it was owed.
+    pub(crate) fn is_pipelined(&self, stamp: Stamp) -> bool {
+        !self.queue.is_empty() || self.last.is_some_and(|last| stamp.peer < last.end)
+    }
+
+    /// Notes on `command` when its reply came, and remembers it for the next.
+    pub(crate) fn answer(&mut self, command: &mut Command, arrival: Arrival) {
+        command.latency = arrival.last.at.since(command.sent);
+        let previous = self.last.filter(|last| last.last.at > command.sent);
+        command.service_latency = previous.map_or(command.latency, |last| arrival.last.at.since(last.last.at));
+        command.coalesced = command.pipelined && self.last.is_some_and(|last| last.last.piece == arrival.last.piece);
+        let [_, server] = &mut command.octets;
+        *server += arrival.octets;
+        self.last = Some(arrival);
+    }
+
+    /// A reply that belongs to no command of the queue came: the greeting, the end of data.
+    pub(crate) fn note(&mut self, arrival: Arrival) {
+        self.last = Some(arrival);
+    }
+
+    /// The last reply.
+    pub(crate) fn last(&self) -> Option<Arrival> {
+        self.last
+    }
+}

@@ -1,0 +1,91 @@
+//! What can be told of TLS without keys: that it began, and whether its handshake came to application data.
+
+use super::Dir;
+use super::event::Handshake;
+use super::frame::Both;
+
+const ALERT: u8 = 0x15;
+const HANDSHAKE: u8 = 0x16;
+const APPLICATION_DATA: u8 = 0x17;
+
+/// Whether `octet` can begin TLS: a handshake record, or an SSLv2 hello (RFC 5246 appendix E.2).
+pub(crate) fn begins(octet: u8) -> bool {
+    matches!(octet, HANDSHAKE | 0x80)
+}
+
+/// One direction, walked from record to record (RFC 8446 section 5.1).
+#[derive(Clone, Copy, Debug, Default)]
+struct Records {
+    header: [u8; 5],
+    have: usize,
+    left: usize,
+    hello: bool,
+    alert: bool,
+    data: bool,
+    lost: bool,
+}
+
+impl Records {
+    fn take(&mut self, mut octets: &[u8]) {
+        while !self.lost {
+            let skip = self.left.min(octets.len());
+            self.left -= skip;
+            octets = octets.get(skip..).unwrap_or_default();
+            let Some((&octet, rest)) = octets.split_first() else { return };
+            octets = rest;
+            if let Some(slot) = self.header.get_mut(self.have) {
+                *slot = octet;
+            }
+            self.have += 1;
+            if self.have == self.header.len() {
+                self.record();
+            }
+        }
+    }
+
+    fn record(&mut self) {
+        let [kind, major, _, high, low] = self.header;
+        self.have = 0;
+        self.left = usize::from(high) << 8 | usize::from(low);
+        match kind {
+            _ if major != 3 => self.lost = true,
+            HANDSHAKE => self.hello = true,
+            ALERT if !self.data => self.alert = true,
+            APPLICATION_DATA => self.data = true,
+            _ => {}
+        }
+    }
+}
+
+/// Both directions of an encrypted connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Watch {
+    records: Both<Records>,
+}
+
+impl Watch {
+    /// The next octets of `dir`.
+    pub(crate) fn octets(&mut self, dir: Dir, octets: &[u8]) {
+        self.records[dir].take(octets);
+    }
+
+    /// Octets of `dir` were lost.
+    pub(crate) fn gap(&mut self, dir: Dir) {
+        self.records[dir].lost = true;
+    }
+
+    /// Whether the client's hello was begun.
+    pub(crate) fn begun(&self) -> bool {
+        let client = &self.records.to_server;
+        client.hello || client.have > 0 || client.lost
+    }
+
+    /// How the handshake went; `None` while it goes on.
+    pub(crate) fn handshake(&self) -> Option<Handshake> {
+        let (client, server) = (&self.records.to_server, &self.records.to_client);
+        if client.data && server.data {
+            return Some(Handshake::Ok);
+        }
+        (client.alert || server.alert).then_some(Handshake::Failed)
+    }
+}
