@@ -94,11 +94,17 @@ fn decoded(sextets: u64) -> u64 {
 
 /// Whether base64 uses this octet.
 pub(super) fn in_alphabet(octet: u8) -> bool {
-    ((octet | 0x20).wrapping_sub(b'a') < 26) | (octet.wrapping_sub(b'0') < 10) | (octet == b'+') | (octet == b'/')
+    ((octet | 0x20).wrapping_sub(b'a') < 26)
+        | (octet.wrapping_sub(b'0') < 10)
+        | (octet == b'+')
+        | (octet == b'/')
 }
 
 /// Counts octets of the base64 alphabet in at most `LANES * ROUNDS` octets.
-#[expect(clippy::indexing_slicing, reason = "every index is below LANES, the length of both arrays")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "every index is below LANES, the length of both arrays"
+)]
 fn alphabet_octets(chunk: &[u8]) -> u64 {
     let (blocks, rest) = chunk.as_chunks::<LANES>();
     let mut lanes = [0u8; LANES];
@@ -179,7 +185,10 @@ impl Quoted {
         if cr {
             text = text.split_last().map_or(text, |(_, front)| front);
         }
-        let kept = text.iter().rposition(|octet| !matches!(octet, b' ' | b'\t')).map_or(0, |at| at + 1);
+        let kept = text
+            .iter()
+            .rposition(|octet| !matches!(octet, b' ' | b'\t'))
+            .map_or(0, |at| at + 1);
         if kept > 0 {
             self.content(kept as u64);
         } else {
