@@ -433,6 +433,10 @@ impl Walker {
                     .push(Level::Message(std::mem::take(&mut self.leaf)));
                 State::Header
             } else {
+                // A size that nobody asks for is not counted.
+                if self.leaf.attachment.is_none() {
+                    self.transfer = Transfer::Identity;
+                }
                 self.parts = self.parts.saturating_add(1);
                 State::Body
             }
@@ -510,7 +514,7 @@ impl Walker {
                     ..
                 }) => self.boundaries.truncate(start),
                 Some(Level::Message(open)) => {
-                    self.settle(open, &Transfer::Identity, delimited, complete)
+                    self.settle(open, &Transfer::Identity, delimited, complete);
                 }
                 None => {}
             }

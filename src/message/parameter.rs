@@ -44,7 +44,7 @@ pub(super) fn octets(value: &[u8], name: &[u8], out: &mut Vec<u8>) -> bool {
         return rfc2231(value, name, out).is_some();
     };
     let value = parameter.value;
-    let blank = value.iter().position(|octet| octet.is_ascii_whitespace());
+    let blank = value.iter().position(u8::is_ascii_whitespace);
     let token = value.get(..blank.unwrap_or(value.len())).unwrap_or(value);
     unquote(
         if value.starts_with(b"\"") {
@@ -80,9 +80,7 @@ struct Segment<'a> {
 
 /// Joins `name*`, `name*0`, `name*1*` … in order; the outer `Some` if there was any, the inner its character set.
 fn rfc2231<'a>(value: &'a [u8], name: &[u8], out: &mut Vec<u8>) -> Option<Option<&'a [u8]>> {
-    if memchr::memchr(b'*', value).is_none() {
-        return None;
-    }
+    memchr::memchr(b'*', value)?;
     let mut segments: Vec<Segment<'a>> = Parameters::of(value)
         .filter_map(|parameter| segment(&parameter, name))
         .take(SEGMENTS)
