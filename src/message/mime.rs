@@ -28,6 +28,8 @@ pub struct Attachment {
 
 /// Attachments listed; more are counted. No sane message has as many.
 const ATTACHMENTS: usize = 1000;
+/// Room for attachments that a finished message keeps for the next.
+const ROOM: usize = 32;
 /// Octets of file names and types listed in all: 1000 long ones.
 const TEXT: usize = 256 << 10;
 /// Multiparts and embedded messages within each other: Postfix stops at 100, Suricata at 32.
@@ -116,10 +118,12 @@ impl Walker {
         self.held.clear();
         self.levels.clear();
         self.boundaries.clear();
+        self.boundaries.shrink_to(DEPTH * BOUNDARY);
         self.longest = 0;
         self.leaf = Open::default();
         self.transfer = Transfer::default();
         self.attachments.clear();
+        self.attachments.shrink_to(ROOM);
         self.text = 0;
         self.total = 0;
         self.parts = 0;

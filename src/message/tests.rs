@@ -417,11 +417,29 @@ fn part() -> impl Strategy<Value = String> {
     })
 }
 
-fn mail() -> impl Strategy<Value = String> {
-    ("[A-Za-z][a-zA-Z ]{0,30}[a-z]", prop::collection::vec(part(), 0..5)).prop_map(|(subject, parts)| {
-        let parts: String = parts.iter().map(|part| format!("--=_b\r\n{part}")).collect();
-        format!("Subject: {subject}\r\nContent-Type: multipart/mixed; boundary=\"=_b\"\r\n\r\n--=_b\r\n\r\ntext\r\n{parts}--=_b--\r\n")
+/// Parts, some of them multiparts of further parts.
+fn tree() -> impl Strategy<Value = String> {
+    part().prop_recursive(3, 12, 4, |inner| {
+        prop::collection::vec(inner, 1..4).prop_map(|parts| multipart(&parts))
     })
+}
+
+/// A multipart whose boundary is no other's: it depends on what is within.
+fn multipart(parts: &[String]) -> String {
+    let length: usize = parts.iter().map(String::len).sum();
+    let parts: String = parts
+        .iter()
+        .map(|part| format!("--=_{length}=\r\n{part}"))
+        .collect();
+    format!(
+        "Content-Type: multipart/mixed; boundary=\"=_{length}=\"\r\n\r\n{parts}--=_{length}=--\r\n"
+    )
+}
+
+fn mail() -> impl Strategy<Value = String> {
+    let subject = "[A-Za-z][a-zA-Z ]{0,30}[a-z]";
+    (subject, prop::collection::vec(tree(), 1..4))
+        .prop_map(|(subject, parts)| format!("Subject: {subject}\r\n{}", multipart(&parts)))
 }
 
 /// Octets that look like mail, put together without care.
