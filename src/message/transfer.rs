@@ -93,7 +93,7 @@ fn decoded(sextets: u64) -> u64 {
 }
 
 /// Whether base64 uses this octet.
-pub(super) fn in_alphabet(octet: u8) -> bool {
+fn in_alphabet(octet: u8) -> bool {
     ((octet | 0x20).wrapping_sub(b'a') < 26)
         | (octet.wrapping_sub(b'0') < 10)
         | (octet == b'+')
@@ -242,10 +242,81 @@ impl Quoted {
         let line_end = if delimited { 0 } else { self.line_end };
         let escape = match self.escape {
             // The end of the body ends the line as well: a soft line break.
-            Escape::Equals | Escape::Blanks(_) | Escape::Cr(_) => 0,
+            Escape::Equals | Escape::Blanks(_) => 0,
             escape => Self::literal(escape),
         };
         let cr = u64::from(self.cr) * (1 + self.blanks);
         self.size + line_end + escape + cr
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn size(name: &[u8], pieces: &[&[u8]]) -> u64 {
+        let mut transfer = Transfer::named(name);
+        for piece in pieces {
+            transfer.octets(piece);
+        }
+        transfer.size(0, false)
+    }
+
+    /// RFC 2045 section 6.7, line by line.
+    fn quoted_model(octets: &[u8]) -> u64 {
+        let mut size = 0;
+        for line in octets.split_inclusive(|&octet| octet == b'\n') {
+            let (mut line, mut line_end) = match line.strip_suffix(b"\n") {
+                Some(line) => line.strip_suffix(b"\r").map_or((line, 1), |line| (line, 2)),
+                None => (line, 0),
+            };
+            while let Some(front) = line.strip_suffix(b" ").or_else(|| line.strip_suffix(b"\t")) {
+                line = front;
+            }
+            if let Some(front) = line.strip_suffix(b"=") {
+                (line, line_end) = (front, 0);
+            }
+            size += line_end;
+            while let Some((&octet, rest)) = line.split_first() {
+                let escape =
+                    octet == b'=' && rest.len() > 1 && rest[..2].iter().all(u8::is_ascii_hexdigit);
+                line = if escape { &rest[2..] } else { rest };
+                size += 1;
+            }
+        }
+        size
+    }
+
+    proptest! {
+        #[test]
+        fn quoted_printable_agrees_with_the_model(octets in prop::collection::vec(prop::sample::select(b"= \t\r\n3Dz".to_vec()), 0..40), cut in 0usize..40) {
+            let (front, back) = octets.split_at(cut.min(octets.len()));
+            prop_assert_eq!(size(b"quoted-printable", &[front, back]), quoted_model(&octets));
+        }
+
+        #[test]
+        fn base64_agrees_with_the_codec(content in prop::collection::vec(any::<u8>(), 0..20_000), width in 1usize..100, cut in 0usize..20_000) {
+            let encoded = data_encoding::BASE64.encode(&content);
+            let lines = encoded.as_bytes().chunks(width).collect::<Vec<_>>().join(b"\r\n".as_slice());
+            let (front, back) = lines.split_at(cut.min(lines.len()));
+            prop_assert_eq!(size(b" BASE64 ", &[front, back]), content.len() as u64);
+        }
+    }
+
+    #[test]
+    fn base64_runs_and_junk() {
+        assert_eq!(size(b"base64", &[b"QQ==QQ=="]), 2);
+        assert_eq!(size(b"base64", &[b"Q*U-J\0D"]), 3);
+        assert_eq!(size(b"base64", &[b"QUJ"]), 2);
+        assert_eq!(size(b"base64", &[b"===="]), 0);
+    }
+
+    #[test]
+    fn the_alphabet_is_exact() {
+        let known = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        for octet in 0..=255u8 {
+            assert_eq!(in_alphabet(octet), known.contains(&octet), "{octet:#x}");
+        }
     }
 }
