@@ -13,4 +13,5 @@
 
 pub mod engine;
 pub mod message;
+pub mod output;
 pub mod time;
