@@ -6,13 +6,13 @@
 //! an event holds.
 
 mod identity;
-// pub mod log;
+pub mod log;
 pub mod record;
 // pub mod report;
 // pub mod schema;
 
 pub use identity::{FailedIdentity, IdentityPolicy};
-// pub use log::{Log, LogError};
+pub use log::{Log, LogError};
 pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};
 // pub use report::{Capture, Report, Style};
 // pub use schema::schema;

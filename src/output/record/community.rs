@@ -52,7 +52,7 @@ mod tests {
             (
                 "[2001:470:e5bf:dead:4957:2174:e82c:4887]:63943",
                 "[2607:f8b0:400c:c03::1a]:25",
-                "1:/qFaAeAR+gFe1KYjMzVDsMv+wgU4=",
+                "1:/qFaeAR+gFe1KYjMzVDsMv+wgU4=",
             ),
         ] {
             let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
