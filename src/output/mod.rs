@@ -9,10 +9,12 @@ mod identity;
 pub mod log;
 pub mod record;
 // pub mod report;
-// pub mod schema;
+#[cfg(test)]
+mod samples;
+pub mod schema;
 
 pub use identity::{FailedIdentity, IdentityPolicy};
 pub use log::{Log, LogError};
 pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};
 // pub use report::{Capture, Report, Style};
-// pub use schema::schema;
+pub use schema::schema;

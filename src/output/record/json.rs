@@ -200,13 +200,13 @@ impl<T: Serialize> Fields for Sides<T> {
     }
 }
 
-/// An address; IPv4 in IPv6 form becomes IPv4 again, port 0 is no port.
+/// An address; IPv4 in IPv6 form becomes IPv4 again.
 pub(super) struct Peer(pub(super) SocketAddr);
 
 impl Fields for Peer {
     fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
         object.set("ip", &self.0.ip().to_canonical())?;
-        object.known("port", Some(self.0.port()).filter(|p| *p > 0))
+        object.set("port", &self.0.port())
     }
 }
 

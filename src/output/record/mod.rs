@@ -8,6 +8,8 @@ mod command;
 mod community;
 mod json;
 mod session;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 use std::fmt;

@@ -1,9 +1,11 @@
 //! The `session` record: a connection as a whole.
 
+use std::net::SocketAddr;
+
 use serde::ser::SerializeMap;
 
 use super::community::community_id;
-use super::json::{Fields, Members, Peer, Sides, Tally};
+use super::json::{Fields, Members, Sides, Tally};
 use super::{Facts, InputKind, View, status};
 use crate::engine::event::{
     AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Idle, Maildrop, Protocol, Summary, Tls,
@@ -59,7 +61,7 @@ impl Facts for Summary {
         object.object("counts", self.counts)?;
         object.object("close", self.close)?;
         if let Some(client) = self.proxied_client {
-            object.object("proxied_client", Peer(client))?;
+            object.object("proxied_client", Told(client))?;
         }
         object.count("reply_desync", self.reply_desync)?;
         object.set("outcome", self.outcome.as_str())?;
@@ -166,6 +168,16 @@ impl Fields for Close {
         object.set("by", self.by.map_or("none", Dir::sender))?;
         object.set("how", self.how.as_str())?;
         object.set("phase", self.phase.as_str())
+    }
+}
+
+/// An address that somebody told; port 0 was not told.
+struct Told(SocketAddr);
+
+impl Fields for Told {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+        object.set("ip", &self.0.ip().to_canonical())?;
+        object.known("port", Some(self.0.port()).filter(|port| *port > 0))
     }
 }
 
