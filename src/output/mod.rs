@@ -8,7 +8,7 @@
 mod identity;
 pub mod log;
 pub mod record;
-// pub mod report;
+pub mod report;
 #[cfg(test)]
 mod samples;
 pub mod schema;
@@ -16,5 +16,5 @@ pub mod schema;
 pub use identity::{FailedIdentity, IdentityPolicy};
 pub use log::{Log, LogError};
 pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};
-// pub use report::{Capture, Report, Style};
+pub use report::{Capture, Report, Style};
 pub use schema::schema;
