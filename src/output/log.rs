@@ -172,7 +172,7 @@ impl Log {
         };
         match fs::rename(&self.path, away) {
             // Somebody else has already taken it away: all that is left is to begin anew.
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(self.error(Action::Rotate, e)),
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(self.error(Action::Rotate, e)),
             Ok(()) | Err(_) => self.reopen(),
         }
     }

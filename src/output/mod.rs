@@ -1,6 +1,6 @@
 //! Where events go: the only I/O that writes.
 //!
-//! [`record`] turns events into the lines of the log, [`schema`] is what the log promises, [`log`] puts the
+//! [`record`] turns events into the lines of the log, [`mod@schema`] is what the log promises, [`mod@log`] puts the
 //! lines into a file, [`report`] tallies events into a summary for people. Each takes events in as a
 //! [`Sink`](crate::engine::event::Sink) and knows nothing of where they come from; none may show more than
 //! an event holds.

@@ -161,7 +161,7 @@ mod tests {
             {
                 let defined = |r: &Value| {
                     document
-                        .pointer(&r.as_str().unwrap()[1..])
+                        .pointer(r.as_str().unwrap().trim_start_matches('#'))
                         .unwrap()
                         .get("description")
                         .is_some()

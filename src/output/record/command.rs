@@ -4,7 +4,9 @@ use serde::ser::SerializeMap;
 
 use super::json::{Members, Sides, Tally};
 use super::{Facts, View, enhanced, status};
-use crate::engine::event::{Anomaly, Auth, AuthMethod, AuthOutcome, Command, Reply};
+use crate::engine::event::{
+    Anomaly, AnomalyState, Auth, AuthMethod, AuthOutcome, Command, Mechanism, Reply,
+};
 
 /// Octets of evidence in an anomaly record, at most.
 const EVIDENCE: usize = 64;
@@ -40,7 +42,7 @@ impl Facts for Auth {
         object: &mut Members<M>,
     ) -> Result<(), M::Error> {
         object.set("method", self.method.as_str())?;
-        object.known("mechanism", self.mechanism.map(|m| m.as_str()))?;
+        object.known("mechanism", self.mechanism.map(Mechanism::as_str))?;
         if let Some(identity) = self.identity.get() {
             let proven = self.identity_proven || self.outcome == AuthOutcome::Success;
             object.identity("identity", &view.identities.show(identity, proven))?;
@@ -62,7 +64,7 @@ impl Facts for Anomaly {
     fn facts<M: SerializeMap>(&self, _: View<'_>, object: &mut Members<M>) -> Result<(), M::Error> {
         object.set("id", self.id.as_str())?;
         object.set("severity", self.severity.as_str())?;
-        object.known("state", self.state.map(|s| s.as_str()))?;
+        object.known("state", self.state.map(AnomalyState::as_str))?;
         object.known("variant", Some(self.variant).filter(|v| !v.is_empty()))?;
         object.set("direction", self.dir.sender())?;
         object.set("offset", &self.offset)?;

@@ -322,7 +322,7 @@ impl serde_json::ser::Formatter for Plain {
             nanos % 1_000_000_000,
         );
         let from = text.iter().take(10).take_while(|d| **d == b'0').count();
-        let to = if nanos % 1_000_000_000 == 0 {
+        let to = if nanos.is_multiple_of(1_000_000_000) {
             11
         } else {
             21 - text.iter().rev().take_while(|d| **d == b'0').count()

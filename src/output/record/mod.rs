@@ -1,7 +1,7 @@
 //! Events become the lines of the log: one JSON object each, a line feed after it.
 //!
 //! A [`RecordWriter`] fills a buffer that the caller takes to wherever the log goes; it does no I/O. What it writes
-//! is a promise to users, published as a [JSON Schema](super::schema); names and rules change only with that.
+//! is a promise to users, published as a [JSON Schema](mod@super::schema); names and rules change only with that.
 //! It must never write more than an event holds, nor an identity that the [`Policy`] withholds.
 
 mod command;

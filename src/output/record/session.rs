@@ -8,8 +8,8 @@ use super::community::community_id;
 use super::json::{Fields, Members, Sides, Tally};
 use super::{Facts, InputKind, View, status};
 use crate::engine::event::{
-    AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Idle, Maildrop, Protocol, Summary, Tls,
-    TlsMode,
+    AuthMethod, AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Handshake, Idle, Maildrop,
+    Mechanism, Other, Protocol, Summary, Tls, TlsMode,
 };
 
 impl Facts for Summary {
@@ -38,7 +38,7 @@ impl Facts for Summary {
             "other",
             self.other
                 .filter(|_| context.protocol == Protocol::Unknown)
-                .map(|o| o.as_str()),
+                .map(Other::as_str),
         )?;
         if self.greeting.reply.status.is_some() || self.greeting.reply.text.is_present() {
             object.object("greeting", &self.greeting)?;
@@ -117,11 +117,11 @@ impl<'a> Encryption<'a> {
 
 impl Fields for Encryption<'_> {
     fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
-        object.known("mode", self.mode.map(|m| m.as_str()))?;
+        object.known("mode", self.mode.map(TlsMode::as_str))?;
         object.known("offered", self.tls.offered)?;
         object.known("requested", self.tls.requested)?;
         object.known("accepted", self.tls.accepted)?;
-        object.known("handshake", self.tls.handshake.map(|h| h.as_str()))
+        object.known("handshake", self.tls.handshake.map(Handshake::as_str))
     }
 }
 
@@ -133,13 +133,13 @@ struct Authentication<'a> {
 
 impl Fields for Authentication<'_> {
     fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
-        object.known("method", self.auth.method.map(|m| m.as_str()))?;
-        object.known("mechanism", self.auth.mechanism.map(|m| m.as_str()))?;
+        object.known("method", self.auth.method.map(AuthMethod::as_str))?;
+        object.known("mechanism", self.auth.mechanism.map(Mechanism::as_str))?;
         if let Some(identity) = self.auth.identity.get() {
             let proven = self.auth.outcome == Some(AuthOutcome::Success);
             object.identity("identity", &self.view.identities.show(identity, proven))?;
         }
-        object.known("outcome", self.auth.outcome.map(|o| o.as_str()))?;
+        object.known("outcome", self.auth.outcome.map(AuthOutcome::as_str))?;
         object.set("attempts", &self.auth.attempts)
     }
 }

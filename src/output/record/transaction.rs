@@ -6,7 +6,10 @@ use serde::ser::SerializeMap;
 
 use super::json::{Fields, Items, Members, Object};
 use super::{Detail, Facts, View, enhanced};
-use crate::engine::event::{Kind, Param, Recipient, RecipientReply, Reply, Timing, Transaction};
+use crate::engine::Verb;
+use crate::engine::event::{
+    DataMode, Kind, Param, Recipient, RecipientReply, Reply, Stage, Status, Timing, Transaction,
+};
 use crate::message::{Attachment, FirstLine, LineEndings, Message};
 
 impl Facts for Transaction {
@@ -20,7 +23,7 @@ impl Facts for Transaction {
         object.time("end", self.ended)?;
         object.seconds("duration", self.ended.since(self.began))?;
         object.set("outcome", self.outcome.as_str())?;
-        object.known("stage", self.stage.map(|s| s.as_str()))?;
+        object.known("stage", self.stage.map(Stage::as_str))?;
         object.set("tls", self.tls.as_str())?;
         if let Some(identity) = self.identity.get() {
             object.identity("identity", &view.identities.show(identity, true))?;
@@ -63,7 +66,7 @@ fn delivery<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result
         object.set("recipients", &Items(recipients))?;
     }
     object.set("recipients_total", &t.recipients_total)?;
-    object.known("data_mode", t.data_mode.map(|m| m.as_str()))?;
+    object.known("data_mode", t.data_mode.map(DataMode::as_str))?;
     object.count("chunks", t.chunks)?;
     if t.last.status.is_some() {
         object.object("final", Final(&t.last))?;
@@ -77,7 +80,7 @@ fn delivery<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result
 }
 
 fn retrieval<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result<(), M::Error> {
-    object.known("command", t.verb.map(|v| v.as_str()))?;
+    object.known("command", t.verb.map(Verb::as_str))?;
     object.text("mailbox", t.mailbox.get())?;
     object.known("uid", t.uid)?;
     object.known("message_number", t.message_number)?;
@@ -86,7 +89,7 @@ fn retrieval<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Resul
 }
 
 fn append<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result<(), M::Error> {
-    object.known("command", t.verb.map(|v| v.as_str()))?;
+    object.known("command", t.verb.map(Verb::as_str))?;
     object.text("mailbox", t.mailbox.get())?;
     object.texts("flags", t.flags.iter())?;
     object.text("internal_date", t.internal_date.get())?;
@@ -184,7 +187,7 @@ struct Final<'a>(&'a Reply);
 
 impl Fields for Final<'_> {
     fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
-        object.known("code", self.0.status.and_then(|s| s.code()))?;
+        object.known("code", self.0.status.and_then(Status::code))?;
         object.display("enhanced", self.0.enhanced.map(enhanced))?;
         object.text("text", self.0.text.get())
     }

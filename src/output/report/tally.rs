@@ -235,9 +235,9 @@ impl Tally {
 impl Recipients {
     /// The last word counts: in LMTP that is the reply after the data.
     fn add(&mut self, recipient: &Recipient) {
-        let last = recipient.last.map(|l| (l.code, l.enhanced));
-        let Some((code, enhanced)) = last.or(recipient.code.map(|code| (code, recipient.enhanced)))
-        else {
+        let first = recipient.code.map(|code| (code, recipient.enhanced));
+        let last = recipient.last.map(|reply| (reply.code, reply.enhanced));
+        let Some((code, enhanced)) = last.or(first) else {
             self.unanswered += 1;
             return;
         };
