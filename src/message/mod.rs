@@ -21,7 +21,7 @@ pub struct Message {
 
 /// How a line ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FirstLine {
+pub enum Ending {
     /// CR LF.
     Crlf,
     /// LF alone.
@@ -40,7 +40,7 @@ pub struct LineEndings {
     /// NUL octets.
     pub nul: u64,
     /// How the first line ended.
-    pub first: Option<FirstLine>,
+    pub first: Option<Ending>,
 }
 
 /// An attached file.
@@ -52,6 +52,8 @@ pub struct Attachment {
     pub content_type: String,
     /// Octets after decoding.
     pub size: u64,
+    /// Whether the part was seen to its end.
+    pub complete: bool,
 }
 
 impl Message {
@@ -81,7 +83,7 @@ impl Message {
             self.line_endings.crlf += u64::from(octet == b'\n');
         }
         if self.line_endings.crlf > 0 {
-            self.line_endings.first = Some(FirstLine::Crlf);
+            self.line_endings.first = Some(Ending::Crlf);
         }
     }
 
@@ -129,6 +131,21 @@ impl Message {
     /// Attached files.
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
+    }
+
+    /// Attachments, with those not listed.
+    pub fn attachments_total(&self) -> u64 {
+        self.attachments.len() as u64
+    }
+
+    /// Whether the header had more than is kept.
+    pub fn header_truncated(&self) -> bool {
+        false
+    }
+
+    /// Whether a cap hid parts.
+    pub fn parts_truncated(&self) -> bool {
+        false
     }
 
     /// MIME parts; 0 if they were not looked at.

@@ -222,7 +222,12 @@ impl Sink for RecordWriter {
         match *event {
             Event::Command(c) => lines.add(RecordKind::Command, c.began, c.incomplete, c),
             Event::Auth(a) => lines.add(RecordKind::Auth, a.began, a.incomplete, a),
-            Event::Transaction(t) => lines.add(RecordKind::Transaction, t.began, t.incomplete, t),
+            Event::Transaction(t) => lines.add(
+                RecordKind::Transaction,
+                t.began,
+                transaction::incomplete(t),
+                t,
+            ),
             Event::Anomaly(a) => lines.add(RecordKind::Anomaly, a.at, Incomplete::NONE, a),
             Event::End(s) => lines.add(RecordKind::Session, context.began, s.incomplete, s),
             Event::Greeting(_) | Event::Body { .. } => {}

@@ -8,9 +8,10 @@ use super::json::{Fields, Items, Members, Object};
 use super::{Detail, Facts, View, enhanced};
 use crate::engine::Verb;
 use crate::engine::event::{
-    DataMode, Kind, Param, Recipient, RecipientReply, Reply, Stage, Status, Timing, Transaction,
+    DataMode, Incomplete, Kind, Missing, Param, Recipient, RecipientReply, Reply, Stage, Status,
+    Timing, Transaction,
 };
-use crate::message::{Attachment, FirstLine, LineEndings, Message};
+use crate::message::{Attachment, Ending, LineEndings, Message};
 
 impl Facts for Transaction {
     fn facts<M: SerializeMap>(
@@ -249,11 +250,31 @@ impl Fields for Mail<'_> {
             object.set("attachments", &Items(attachments))?;
         }
         object.count("parts", message.parts())?;
-        if *message.line_endings() != LineEndings::default() {
+        let LineEndings {
+            crlf,
+            bare_lf,
+            bare_cr,
+            nul,
+            ..
+        } = message.line_endings();
+        if [crlf, bare_lf, bare_cr, nul]
+            .iter()
+            .any(|count| **count > 0)
+        {
             object.object("line_endings", message.line_endings())?;
         }
         Ok(())
     }
+}
+
+/// What is missing of a transaction: what the engine says, and what a cap hides of its message.
+pub(super) fn incomplete(t: &Transaction) -> Incomplete {
+    let (mut incomplete, message) = (t.incomplete, &t.message);
+    let unlisted = message.attachments_total() > message.attachments().len() as u64;
+    if t.has_message && (unlisted || message.header_truncated() || message.parts_truncated()) {
+        incomplete.add(Missing::Truncated);
+    }
+    incomplete
 }
 
 fn header<M: SerializeMap>(
@@ -288,7 +309,7 @@ impl Fields for Attached<'_> {
                 .filter(|_| self.detail == Detail::Headers),
         )?;
         object.set("content_type", &self.file.content_type)?;
-        object.set("size", &self.file.size)
+        object.known("size", Some(self.file.size).filter(|_| self.file.complete))
     }
 }
 
@@ -299,8 +320,8 @@ impl Fields for LineEndings {
         object.set("bare_cr", &self.bare_cr)?;
         object.set("nul", &self.nul)?;
         let first = |line| match line {
-            FirstLine::Crlf => "crlf",
-            FirstLine::Lf => "lf",
+            Ending::Crlf => "crlf",
+            Ending::Lf => "lf",
         };
         object.known("first", self.first.map(first))
     }
