@@ -11,6 +11,8 @@
 //!
 //! Nothing but [`engine`] understands mail; nothing in the engine knows where octets come from.
 
+#![forbid(unsafe_code)]
+
 pub mod engine;
 pub mod message;
 pub mod output;

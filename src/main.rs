@@ -1,2 +1,4 @@
 //! mailtap
+
+#![forbid(unsafe_code)]
 fn main() {}

@@ -1,106 +1,111 @@
-//! Octets of one message become facts: size, digest, header, parts. Streaming and bounded.
+//! Octets of one message become facts: size, digest, line ends, header, parts. Streaming and bounded.
 //!
 //! The engine hands over what the receiver stores, piece by piece; outputs ask for facts when the
-//! transaction is complete. Nothing here knows which protocol carried the message.
+//! transaction is complete. Nothing here knows which protocol carried the message. No octet of a body is
+//! ever kept, and of the header only the values of a few fields. A fact that lost octets could change is absent.
 
-use sha2::{Digest, Sha256};
+mod address;
+mod date;
+mod decode;
+mod digest;
+mod header;
+mod line_endings;
+mod mime;
+mod parameter;
+mod transfer;
+
+use digest::Digest;
+use header::{Field, Header};
+pub use line_endings::{Ending, LineEndings};
+pub use mime::Attachment;
+use mime::Walker;
 
 /// A message as it passes.
+///
+/// One value serves many messages, one after the other: [`begin`](Self::begin), [`octets`](Self::octets)
+/// and [`gap`](Self::gap) as they come, [`finish`](Self::finish), then the facts.
 #[derive(Debug, Default)]
 pub struct Message {
     size: u64,
-    gap: bool,
-    complete: bool,
-    room: usize,
-    header: Vec<u8>,
-    digest: Option<Sha256>,
-    sha256: Option<[u8; 32]>,
+    size_unknown: bool,
+    /// Octets are missing, at the start or since.
+    lossy: bool,
+    ended: bool,
+    digest: Digest,
     line_endings: LineEndings,
-    attachments: Vec<Attachment>,
-}
-
-/// How a line ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// CR LF.
-    Crlf,
-    /// LF alone.
-    Lf,
-}
-
-/// Line ends of a message, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LineEndings {
-    /// CR LF.
-    pub crlf: u64,
-    /// LF without CR.
-    pub bare_lf: u64,
-    /// CR without LF.
-    pub bare_cr: u64,
-    /// NUL octets.
-    pub nul: u64,
-    /// How the first line ended.
-    pub first: Option<Ending>,
-}
-
-/// An attached file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attachment {
-    /// Its name, decoded.
-    pub filename: Option<String>,
-    /// Type and subtype, lower case.
-    pub content_type: String,
-    /// Octets after decoding.
-    pub size: u64,
-    /// Whether the part was seen to its end.
-    pub complete: bool,
+    header: Header,
+    /// The body has begun, and nothing was lost before it.
+    in_body: bool,
+    walker: Walker,
 }
 
 impl Message {
-    /// Starts over for a new message; buffers keep their room. `hash`: compute SHA-256. `header`: octets of the header block kept.
+    /// Starts over for a new message; buffers keep their room. `hash`: compute SHA-256. `header`: octets of header values kept.
     pub fn begin(&mut self, hash: bool, header: usize) {
-        self.header.clear();
-        *self = Self {
-            room: header,
-            header: std::mem::take(&mut self.header),
-            digest: hash.then(Sha256::new),
-            ..Self::default()
-        };
+        self.size = 0;
+        self.size_unknown = false;
+        self.lossy = false;
+        self.ended = false;
+        self.digest.begin(hash);
+        self.line_endings = LineEndings::default();
+        self.header.begin(header);
+        self.in_body = false;
+        self.walker.begin();
     }
 
     /// Takes the next octets, as the receiver stores them.
     pub fn octets(&mut self, octets: &[u8]) {
+        let header_start = self.size;
         self.size += octets.len() as u64;
-        self.header.extend_from_slice(
-            octets
-                .get(..self.room.saturating_sub(self.header.len()))
-                .unwrap_or(octets),
-        );
-        if let Some(digest) = &mut self.digest {
-            digest.update(octets);
+        self.digest.octets(octets);
+        self.line_endings.octets(octets);
+        if self.lossy {
+            return;
         }
-        for &octet in octets {
-            self.line_endings.crlf += u64::from(octet == b'\n');
+        let mut body = octets;
+        if !self.in_body {
+            let used = self.header.octets(octets);
+            if !self.header.ended() {
+                return;
+            }
+            self.open_body(header_start + used as u64);
+            body = octets.get(used..).unwrap_or_default();
         }
-        if self.line_endings.crlf > 0 {
-            self.line_endings.first = Some(Ending::Crlf);
-        }
+        self.walker.octets(body);
     }
 
     /// `lost` octets were not seen.
     pub fn gap(&mut self, lost: u64) {
         self.size += lost;
-        self.gap = true;
+        self.lost();
+    }
+
+    /// Octets were not seen, nobody knows how many.
+    pub fn gap_unknown(&mut self) {
+        self.size_unknown = true;
+        self.lost();
+    }
+
+    /// The start was not seen: what comes is the middle of a message.
+    pub fn headless(&mut self) {
+        self.gap_unknown();
     }
 
     /// No more will come; `complete`: the end was reached.
     pub fn finish(&mut self, complete: bool) {
-        self.complete = complete && !self.gap;
-        self.sha256 = self
-            .digest
-            .take()
-            .filter(|_| self.complete)
-            .map(|d| d.finalize().into());
+        if !complete {
+            self.lost();
+        }
+        if !self.lossy {
+            if !self.in_body {
+                self.header.finish(false);
+                self.open_body(self.size);
+            }
+            self.walker.finish(true);
+            self.digest.finish();
+        }
+        self.line_endings.finish();
+        self.ended = complete;
     }
 
     /// Octets, lost ones included where their number is known.
@@ -108,100 +113,116 @@ impl Message {
         self.size
     }
 
-    /// Whether [`Self::size`] is exact: false after a gap of unknown length.
+    /// Whether [`size`](Self::size) is the size of the message as far as it went, nothing of unknown number lost.
     pub fn size_known(&self) -> bool {
-        true
+        !self.size_unknown
     }
 
     /// SHA-256 of all octets, if all were seen and hashing was asked for.
     pub fn sha256(&self) -> Option<[u8; 32]> {
-        self.sha256
+        self.digest.sha256()
     }
 
     /// Whether the message was seen from its first octet to its last.
     pub fn complete(&self) -> bool {
-        self.complete
+        self.ended && !self.lossy
     }
 
-    /// Line ends.
+    /// How its lines end, over the octets seen.
     pub fn line_endings(&self) -> &LineEndings {
         &self.line_endings
     }
 
-    /// Attached files.
-    pub fn attachments(&self) -> &[Attachment] {
-        &self.attachments
-    }
-
-    /// Attachments, with those not listed.
-    pub fn attachments_total(&self) -> u64 {
-        self.attachments.len() as u64
-    }
-
     /// Whether the header had more than is kept.
     pub fn header_truncated(&self) -> bool {
-        false
+        self.header.truncated()
     }
 
-    /// Whether a cap hid parts.
-    pub fn parts_truncated(&self) -> bool {
-        false
-    }
-
-    /// MIME parts; 0 if they were not looked at.
-    pub fn parts(&self) -> u32 {
-        0
-    }
-
-    /// Message-ID.
+    /// Message-ID, with its angle brackets.
     pub fn message_id(&self) -> Option<String> {
-        self.field("Message-ID")
+        self.text(Field::MessageId)
     }
 
-    /// Date.
+    /// Date as RFC 3339 with the sender's own offset (`-00:00`: unknown); absent if it is no RFC 5322 date.
     pub fn date(&self) -> Option<String> {
-        self.field("Date")
+        date::rfc3339(self.header.raw(Field::Date)?)
     }
 
-    /// From, decoded.
+    /// From: names and addresses as one text, decoded.
     pub fn from(&self) -> Option<String> {
-        self.field("From")
+        self.text(Field::From)
+    }
+
+    /// Sender, decoded.
+    pub fn sender(&self) -> Option<String> {
+        self.text(Field::Sender)
     }
 
     /// To, decoded.
     pub fn to(&self) -> Option<String> {
-        self.field("To")
+        self.text(Field::To)
     }
 
     /// Cc, decoded.
     pub fn cc(&self) -> Option<String> {
-        self.field("Cc")
+        self.text(Field::Cc)
     }
 
     /// Reply-To, decoded.
     pub fn reply_to(&self) -> Option<String> {
-        self.field("Reply-To")
+        self.text(Field::ReplyTo)
     }
 
-    /// Subject, decoded.
+    /// Subject, decoded (RFC 2047).
     pub fn subject(&self) -> Option<String> {
-        self.field("Subject")
+        self.text(Field::Subject)
     }
 
-    /// Domain of the first address of From, lower case.
+    /// Domain of the first From address that has one, in lower case; A-labels stay.
     pub fn from_domain(&self) -> Option<String> {
-        self.from()?
-            .rsplit_once('@')
-            .map(|(_, domain)| domain.trim_end_matches('>').to_ascii_lowercase())
+        address::first_domain(self.header.raw(Field::From)?)
     }
 
-    fn field(&self, name: &str) -> Option<String> {
-        let header = String::from_utf8_lossy(&self.header);
-        let value = |line: &str| {
-            line.split_once(": ")
-                .filter(|(n, _)| n.eq_ignore_ascii_case(name))
-                .map(|(_, v)| v.to_owned())
-        };
-        header.lines().take_while(|l| !l.is_empty()).find_map(value)
+    /// Attachments in order of their beginning, also of embedded messages; at most 1000 are listed.
+    pub fn attachments(&self) -> &[Attachment] {
+        self.walker.attachments()
+    }
+
+    /// Attachments, with those not listed.
+    pub fn attachments_total(&self) -> u64 {
+        self.walker.total()
+    }
+
+    /// MIME parts that hold content (no multipart, no embedded message): 1 for a plain message; 0: its body was not seen.
+    pub fn parts(&self) -> u32 {
+        self.walker.parts()
+    }
+
+    /// Whether a cap hid parts: nesting deeper than 32, a boundary over 256 octets, a part's header over 64 KiB.
+    pub fn parts_truncated(&self) -> bool {
+        self.walker.truncated()
+    }
+
+    fn text(&self, field: Field) -> Option<String> {
+        self.header.raw(field).map(decode::text)
+    }
+
+    fn open_body(&mut self, offset: u64) {
+        self.in_body = true;
+        self.walker.body(&self.header, offset);
+    }
+
+    /// From here on nothing is certain but what is complete.
+    fn lost(&mut self) {
+        self.digest.void();
+        self.line_endings.gap();
+        if !self.lossy {
+            self.lossy = true;
+            self.header.finish(!self.header.ended());
+            self.walker.finish(false);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! A message that is like the one before it costs no allocation.
+#![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use mailtap::message::Message;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+// SAFETY: every call goes to the system allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, octets: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(octets, layout) }
+    }
+
+    unsafe fn realloc(&self, octets: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        unsafe { System.realloc(octets, layout, size) }
+    }
+}
+
+fn allocations(message: &mut Message, octets: &[u8]) -> u64 {
+    let before = ALLOCATIONS.with(Cell::get);
+    message.begin(true, 256 << 10);
+    for piece in octets.chunks(1448) {
+        message.octets(piece);
+    }
+    message.finish(true);
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+fn after_warm_up(octets: &str) -> u64 {
+    let mut message = Message::default();
+    assert!(
+        allocations(&mut message, octets.as_bytes()) > 0,
+        "nothing is counted"
+    );
+    allocations(&mut message, octets.as_bytes())
+}
+
+#[test]
+fn a_plain_message_allocates_nothing() {
+    let body = "A line of text -- with dashes.\r\n".repeat(1000);
+    assert_eq!(
+        after_warm_up(&format!("From: a@example.org\r\nSubject: a\r\n\r\n{body}")),
+        0
+    );
+}
+
+#[test]
+fn a_multipart_allocates_nothing() {
+    let part = "--=_b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n-- \r\ntext=20\r\n";
+    let head =
+        "From: a@example.org\r\nContent-Type: multipart/alternative; boundary=\"=_b\"\r\n\r\n";
+    assert_eq!(
+        after_warm_up(&format!("{head}{}--=_b--\r\n", part.repeat(100))),
+        0
+    );
+}
+
+#[test]
+fn an_attachment_costs_its_name_and_type_only() {
+    let part = "--b\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename=\"a.pdf\"\r\nContent-Transfer-Encoding: base64\r\n\r\n";
+    let lines = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB\r\n"
+        .repeat(1000);
+    let octets = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{part}{lines}--b--\r\n");
+    assert!(after_warm_up(&octets) <= 6);
+}
