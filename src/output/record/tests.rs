@@ -176,6 +176,49 @@ fn a_message_with_a_gap_has_no_digest() {
 }
 
 #[test]
+fn what_a_cap_or_a_gap_hides_of_a_message_is_marked() {
+    let mut t = delivery();
+    t.message.begin(true, 10);
+    t.message.octets(MAIL);
+    t.message.gap_unknown();
+    t.message.finish(true);
+    let r = plain(Protocol::Smtp, &Event::Transaction(&t));
+    assert_eq!(
+        (&r["incomplete"], r["message"].get("size")),
+        (&json!(["truncated"]), None)
+    );
+    t.has_message = false;
+    assert_eq!(
+        plain(Protocol::Smtp, &Event::Transaction(&t)).get("incomplete"),
+        None
+    );
+}
+
+#[test]
+fn attachments_are_listed_without_their_names_if_so_wished() {
+    let mut t = delivery();
+    t.carries(
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\
+        Content-Disposition: attachment; filename=a.png\r\n\r\nAAAA\r\n--b--\r\n",
+    );
+    let event = Event::Transaction(&t);
+    let attachments =
+        |policy| record(policy, Protocol::Smtp, &event)["message"]["attachments"].clone();
+    assert_eq!(
+        attachments(Policy::default()),
+        json!([{"filename": "a.png", "content_type": "image/png", "size": 3}])
+    );
+    let envelope = Policy {
+        detail: Detail::Envelope,
+        ..Policy::default()
+    };
+    assert_eq!(
+        attachments(envelope),
+        json!([{"content_type": "image/png", "size": 3}])
+    );
+}
+
+#[test]
 fn commands_of_all_protocols() {
     insta::assert_json_snapshot!(
         "imap_command",
