@@ -15,4 +15,5 @@
 
 pub mod engine;
 pub mod message;
+pub mod output;
 pub mod time;

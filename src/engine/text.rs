@@ -81,7 +81,9 @@ impl Span {
 
     /// The octets in `arena`.
     pub fn of(self, arena: &[u8]) -> &[u8] {
-        arena.get(self.start as usize..self.end as usize).unwrap_or_default()
+        arena
+            .get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
     }
 }
 
@@ -106,7 +108,7 @@ impl List {
     }
 
     /// Those in it, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.spans.iter().map(|s| s.of(&self.arena))
     }
 

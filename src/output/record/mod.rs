@@ -1,0 +1,359 @@
+//! Events become the lines of the log: one JSON object each, a line feed after it.
+//!
+//! A [`RecordWriter`] fills a buffer that the caller takes to wherever the log goes; it does no I/O. What it writes
+//! is a promise to users, published as a [JSON Schema](mod@super::schema); names and rules change only with that.
+//! It must never write more than an event holds, nor an identity that the [`Policy`] withholds.
+
+mod command;
+mod community;
+mod json;
+mod session;
+#[cfg(test)]
+mod tests;
+mod transaction;
+
+use std::fmt;
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::identity::{FailedIdentity, Identities, IdentityPolicy};
+use crate::engine::event::{Context, Enhanced, Event, Incomplete, Missing, Sink, Status, words};
+use crate::time::Timestamp;
+use json::{Fields, Items, Members, Object, Peer, Plain};
+
+pub(super) use json::Time;
+
+words! {
+    /// A type of record.
+    RecordKind {
+        /// One per connection, when it ends.
+        Session = "session",
+        /// One per unit of mail moved.
+        Transaction = "transaction",
+        /// One per command.
+        Command = "command",
+        /// One per authentication attempt.
+        Auth = "auth",
+        /// One per kind of anomaly and session.
+        Anomaly = "anomaly",
+    }
+}
+
+words! {
+    /// How much of a message's header is written.
+    Detail {
+        /// Neither subject, nor addresses of the header, nor names of attachments.
+        Envelope = "envelope",
+        /// All that is known.
+        Headers = "headers",
+    }
+}
+
+words! {
+    /// Where octets came from.
+    InputKind {
+        /// The inline proxy.
+        Proxy = "proxy",
+        /// A network interface.
+        Live = "live",
+        /// A capture file.
+        File = "file",
+    }
+}
+
+/// A set of [`RecordKind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordSet(u8);
+
+impl RecordSet {
+    /// Every type.
+    pub const ALL: Self = Self((1 << RecordKind::ALL.len()) - 1);
+    /// No type.
+    pub const NONE: Self = Self(0);
+
+    /// The set with `kind` in it.
+    #[must_use]
+    pub const fn with(self, kind: RecordKind) -> Self {
+        Self(self.0 | 1 << kind.index())
+    }
+
+    /// The set without `kind`.
+    #[must_use]
+    pub const fn without(self, kind: RecordKind) -> Self {
+        Self(self.0 & !(1 << kind.index()))
+    }
+
+    /// Whether `kind` is in it.
+    pub const fn has(self, kind: RecordKind) -> bool {
+        self.0 & (1 << kind.index()) != 0
+    }
+}
+
+/// What the log shows.
+#[derive(Clone)]
+pub struct Policy {
+    /// Which records are written.
+    pub records: RecordSet,
+    /// How much of a message's header.
+    pub detail: Detail,
+    /// How identities are written.
+    pub identity: IdentityPolicy,
+    /// How those of failed attempts are.
+    pub identity_failed: FailedIdentity,
+    /// Key of the HMAC; without it, what would be an HMAC is left out.
+    pub key: Option<Vec<u8>>,
+    /// Where the octets came from.
+    pub input: InputKind,
+    /// Names of the sources (files, interfaces, listeners), by [`Peers::source`](crate::engine::Peers::source).
+    pub sources: Vec<String>,
+}
+
+impl Default for Policy {
+    /// All records with all details, identities in full, of a file.
+    fn default() -> Self {
+        Self {
+            records: RecordSet::ALL,
+            detail: Detail::Headers,
+            identity: IdentityPolicy::Full,
+            identity_failed: FailedIdentity::Hmac,
+            key: None,
+            input: InputKind::File,
+            sources: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Policy {
+    /// Never shows the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            records,
+            detail,
+            identity,
+            identity_failed,
+            key,
+            input,
+            sources,
+        } = self;
+        f.debug_struct("Policy")
+            .field("records", records)
+            .field("detail", detail)
+            .field("identity", identity)
+            .field("identity_failed", identity_failed)
+            .field("key", &key.as_ref().map(|_| "[redacted]"))
+            .field("input", input)
+            .field("sources", sources)
+            .finish()
+    }
+}
+
+/// Writes records into a buffer.
+pub struct RecordWriter {
+    policy: Arc<Policy>,
+    identities: Identities,
+    out: Vec<u8>,
+    counts: [u64; RecordKind::ALL.len()],
+}
+
+impl RecordWriter {
+    /// An empty one.
+    pub fn new(policy: Arc<Policy>) -> Self {
+        let identities = Identities::new(
+            policy.identity,
+            policy.identity_failed,
+            policy.key.as_deref(),
+        );
+        Self {
+            policy,
+            identities,
+            out: Vec::new(),
+            counts: [0; RecordKind::ALL.len()],
+        }
+    }
+
+    /// The records written since [`Self::clear`]: whole lines.
+    pub fn bytes(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// Forgets them; the room stays.
+    pub fn clear(&mut self) {
+        self.out.clear();
+    }
+
+    /// How many records of each type were ever written, in the order of [`RecordKind::ALL`].
+    pub fn counts(&self) -> [u64; RecordKind::ALL.len()] {
+        self.counts
+    }
+}
+
+impl fmt::Debug for RecordWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            policy,
+            identities: _,
+            out,
+            counts,
+        } = self;
+        f.debug_struct("RecordWriter")
+            .field("policy", policy)
+            .field("octets", &out.len())
+            .field("counts", counts)
+            .finish()
+    }
+}
+
+impl Sink for RecordWriter {
+    fn event(&mut self, context: &Context, _: Timestamp, event: &Event<'_>) {
+        let Self {
+            policy,
+            identities,
+            out,
+            counts,
+        } = self;
+        let view = View {
+            context,
+            policy,
+            identities,
+        };
+        let mut lines = Lines { view, out, counts };
+        match *event {
+            Event::Command(c) => lines.add(RecordKind::Command, c.began, c.incomplete, c),
+            Event::Auth(a) => lines.add(RecordKind::Auth, a.began, a.incomplete, a),
+            Event::Transaction(t) => lines.add(
+                RecordKind::Transaction,
+                t.began,
+                transaction::incomplete(t),
+                t,
+            ),
+            Event::Anomaly(a) => lines.add(RecordKind::Anomaly, a.at, Incomplete::NONE, a),
+            Event::End(s) => lines.add(RecordKind::Session, context.began, s.incomplete, s),
+            Event::Greeting(_) | Event::Body { .. } => {}
+        }
+    }
+}
+
+/// What every record is written under.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    context: &'a Context,
+    policy: &'a Policy,
+    identities: &'a Identities,
+}
+
+/// A fact that has a record of its own.
+trait Facts {
+    /// Writes the members beyond those that every record has.
+    fn facts<M: SerializeMap>(
+        &self,
+        view: View<'_>,
+        object: &mut Members<M>,
+    ) -> Result<(), M::Error>;
+}
+
+/// Where records go.
+struct Lines<'a> {
+    view: View<'a>,
+    out: &'a mut Vec<u8>,
+    counts: &'a mut [u64; RecordKind::ALL.len()],
+}
+
+impl Lines<'_> {
+    /// Adds one record, if its type is wanted. Nothing in it can fail to serialize; should it, no torn line stays behind.
+    fn add<T: Facts>(
+        &mut self,
+        kind: RecordKind,
+        ts: Timestamp,
+        incomplete: Incomplete,
+        facts: &T,
+    ) {
+        if !self.view.policy.records.has(kind) {
+            return;
+        }
+        let before = self.out.len();
+        let record = Object(Record {
+            view: self.view,
+            kind,
+            ts,
+            incomplete,
+            facts,
+        });
+        let written = record.serialize(&mut serde_json::Serializer::with_formatter(
+            &mut *self.out,
+            Plain,
+        ));
+        debug_assert!(
+            written.is_ok(),
+            "a record that does not serialize: {written:?}"
+        );
+        if written.is_err() {
+            self.out.truncate(before);
+            return;
+        }
+        self.out.push(b'\n');
+        if let Some(count) = self.counts.get_mut(kind.index()) {
+            *count += 1;
+        }
+    }
+}
+
+/// One record: what all have, then the facts.
+struct Record<'a, T> {
+    view: View<'a>,
+    kind: RecordKind,
+    ts: Timestamp,
+    incomplete: Incomplete,
+    facts: &'a T,
+}
+
+impl<T: Facts> Fields for Record<'_, T> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+        let context = self.view.context;
+        object.set("record", self.kind.as_str())?;
+        object.time("ts", self.ts)?;
+        object.set("session", &SessionId(context.id))?;
+        object.set("protocol", context.protocol.as_str())?;
+        object.object("client", Peer(context.peers.client))?;
+        object.object("server", Peer(context.peers.server))?;
+        if !self.incomplete.is_empty() {
+            let missing = Missing::ALL
+                .iter()
+                .copied()
+                .filter(|m| self.incomplete.has(*m));
+            object.set("incomplete", &Items(missing.map(Missing::as_str)))?;
+        }
+        self.facts.facts(self.view, object)
+    }
+}
+
+/// 16 hexadecimal digits.
+struct SessionId(u64);
+
+impl Serialize for SessionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = [0; 16];
+        HEXLOWER.encode_mut(&self.0.to_be_bytes(), &mut text);
+        serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// `5.7.1`.
+pub(super) fn enhanced(code: Enhanced) -> impl fmt::Display {
+    fmt::from_fn(move |f| write!(f, "{}.{}.{}", code.class, code.subject, code.detail))
+}
+
+/// The word of a status: a reply code, or what POP3 and IMAP say.
+fn status(status: Status) -> impl fmt::Display {
+    fmt::from_fn(move |f| match status {
+        Status::Code(code) => write!(f, "{code}"),
+        Status::PopOk => f.write_str("+OK"),
+        Status::PopErr => f.write_str("-ERR"),
+        Status::Ok => f.write_str("OK"),
+        Status::No => f.write_str("NO"),
+        Status::Bad => f.write_str("BAD"),
+        Status::Bye => f.write_str("BYE"),
+        Status::Preauth => f.write_str("PREAUTH"),
+    })
+}

@@ -1,0 +1,210 @@
+//! The `session` record: a connection as a whole.
+
+use std::net::SocketAddr;
+
+use serde::ser::SerializeMap;
+
+use super::community::community_id;
+use super::json::{Fields, Members, Sides, Tally};
+use super::{Facts, InputKind, View, status};
+use crate::engine::event::{
+    AuthMethod, AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Handshake, Idle, Maildrop,
+    Mechanism, Other, Protocol, Summary, Tls, TlsMode,
+};
+
+impl Facts for Summary {
+    fn facts<M: SerializeMap>(
+        &self,
+        view: View<'_>,
+        object: &mut Members<M>,
+    ) -> Result<(), M::Error> {
+        let (context, peers) = (view.context, &view.context.peers);
+        object.time("end", self.ended)?;
+        object.seconds("duration", self.ended.since(context.began))?;
+        object.display(
+            "community_id",
+            Some(community_id(peers.client, peers.server)),
+        )?;
+        object.set("input", view.policy.input.as_str())?;
+        object.known("source", view.policy.sources.get(peers.source as usize))?;
+        object.object("bytes", Sides(self.bytes))?;
+        if let Some(packets) = self.packets {
+            object.object("packets", Sides(packets))?;
+        }
+        if view.policy.input != InputKind::Proxy {
+            object.object("gaps", Sides(self.gaps))?;
+        }
+        object.known(
+            "other",
+            self.other
+                .filter(|_| context.protocol == Protocol::Unknown)
+                .map(Other::as_str),
+        )?;
+        if self.greeting.reply.status.is_some() || self.greeting.reply.text.is_present() {
+            object.object("greeting", &self.greeting)?;
+        }
+        object.text("helo", self.helo.get())?;
+        object.texts("capabilities", self.capabilities.iter())?;
+        if let Some(tls) = Encryption::of(&self.tls, context.protocol) {
+            object.object("tls", tls)?;
+        }
+        if self.auth.attempts > 0 {
+            object.object(
+                "auth",
+                Authentication {
+                    auth: &self.auth,
+                    view,
+                },
+            )?;
+        }
+        object.text("mailbox", self.mailbox.get())?;
+        object.object("counts", self.counts)?;
+        object.object("close", self.close)?;
+        if let Some(client) = self.proxied_client {
+            object.object("proxied_client", Told(client))?;
+        }
+        object.count("reply_desync", self.reply_desync)?;
+        object.set("outcome", self.outcome.as_str())?;
+        if let Some(maildrop) = &self.maildrop {
+            pop3(object, maildrop)?;
+        }
+        if !self.untagged.is_empty() {
+            object.set(
+                "untagged",
+                &Tally(self.untagged.iter().map(|(kind, n)| (kind.as_str(), *n))),
+            )?;
+        }
+        if let Some(idle) = self.idle {
+            object.object("idle", idle)?;
+        }
+        Ok(())
+    }
+}
+
+fn pop3<M: SerializeMap>(object: &mut Members<M>, maildrop: &Maildrop) -> Result<(), M::Error> {
+    if let Some(size) = maildrop.size {
+        object.object("maildrop", Mail(size))?;
+    }
+    object.object("retrieved", Mail(maildrop.retrieved))?;
+    object.object("deleted", Deleted(maildrop))
+}
+
+impl Fields for Greeting {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+        object.display("status", self.reply.status.map(status))?;
+        object.text("text", self.reply.text.get())?;
+        object.seconds("delay", self.delay)
+    }
+}
+
+/// `tls`: in clear is a fact too, once there is a protocol that was read in clear.
+struct Encryption<'a> {
+    mode: Option<TlsMode>,
+    tls: &'a Tls,
+}
+
+impl<'a> Encryption<'a> {
+    fn of(tls: &'a Tls, protocol: Protocol) -> Option<Self> {
+        let mode = tls
+            .mode
+            .or_else(|| (protocol != Protocol::Unknown).then_some(TlsMode::None));
+        let known = mode.is_some()
+            || tls.offered.or(tls.requested).or(tls.accepted).is_some()
+            || tls.handshake.is_some();
+        known.then_some(Self { mode, tls })
+    }
+}
+
+impl Fields for Encryption<'_> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+        object.known("mode", self.mode.map(TlsMode::as_str))?;
+        object.known("offered", self.tls.offered)?;
+        object.known("requested", self.tls.requested)?;
+        object.known("accepted", self.tls.accepted)?;
+        object.known("handshake", self.tls.handshake.map(Handshake::as_str))
+    }
+}
+
+/// `auth`. Its outcome is that of a success if there was one, so any other outcome says that its identity is not proven.
+struct Authentication<'a> {
+    auth: &'a AuthSummary,
+    view: View<'a>,
+}
+
+impl Fields for Authentication<'_> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+        object.known("method", self.auth.method.map(AuthMethod::as_str))?;
+        object.known("mechanism", self.auth.mechanism.map(Mechanism::as_str))?;
+        if let Some(identity) = self.auth.identity.get() {
+            let proven = self.auth.outcome == Some(AuthOutcome::Success);
+            object.identity("identity", &self.view.identities.show(identity, proven))?;
+        }
+        object.known("outcome", self.auth.outcome.map(AuthOutcome::as_str))?;
+        object.set("attempts", &self.auth.attempts)
+    }
+}
+
+impl Fields for Counts {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+        let Self {
+            commands,
+            transactions,
+            errors_temporary,
+            errors_permanent,
+            unknown_commands,
+            anomalies,
+        } = self;
+        object.set("commands", commands)?;
+        object.set("transactions", transactions)?;
+        object.set("errors_temporary", errors_temporary)?;
+        object.set("errors_permanent", errors_permanent)?;
+        object.set("unknown_commands", unknown_commands)?;
+        object.set("anomalies", anomalies)
+    }
+}
+
+impl Fields for Close {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+        object.set("by", self.by.map_or("none", Dir::sender))?;
+        object.set("how", self.how.as_str())?;
+        object.set("phase", self.phase.as_str())
+    }
+}
+
+/// An address that somebody told; port 0 was not told.
+struct Told(SocketAddr);
+
+impl Fields for Told {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+        object.set("ip", &self.0.ip().to_canonical())?;
+        object.known("port", Some(self.0.port()).filter(|port| *port > 0))
+    }
+}
+
+/// Messages and their octets.
+struct Mail((u64, u64));
+
+impl Fields for Mail {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+        let (messages, octets) = self.0;
+        object.set("messages", &messages)?;
+        object.set("octets", &octets)
+    }
+}
+
+struct Deleted<'a>(&'a Maildrop);
+
+impl Fields for Deleted<'_> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+        object.set("requested", &self.0.deleted)?;
+        object.known("committed", self.0.committed)
+    }
+}
+
+impl Fields for Idle {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+        object.set("count", &self.count)?;
+        object.seconds("duration", Some(self.duration))?;
+        object.set("events", &self.events)
+    }
+}

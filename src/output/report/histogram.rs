@@ -1,0 +1,142 @@
+//! Latencies in fixed buckets: bounded, and the same whoever counts first, so that merging is exact.
+
+use std::time::Duration;
+
+/// Each power of two has 16 buckets: a value is known to one part in sixteen.
+const BITS: u32 = 4;
+const BUCKETS: usize = ((64 - BITS as usize) << BITS) + (1 << BITS);
+
+/// Counts of durations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Histogram {
+    buckets: Box<[u64]>,
+    count: u64,
+    max: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self {
+            buckets: vec![0; BUCKETS].into(),
+            count: 0,
+            max: 0,
+        }
+    }
+}
+
+impl Histogram {
+    /// Counts one.
+    pub(super) fn add(&mut self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(bucket) = self.buckets.get_mut(bucket(nanos)) {
+            *bucket += 1;
+        }
+        self.count += 1;
+        self.max = self.max.max(nanos);
+    }
+
+    /// Counts all of `other`.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.buckets
+            .iter_mut()
+            .zip(&other.buckets)
+            .for_each(|(mine, theirs)| *mine += theirs);
+        self.count += other.count;
+        self.max = self.max.max(other.max);
+    }
+
+    /// How many.
+    pub(super) const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The longest, exactly.
+    pub(super) const fn max(&self) -> Duration {
+        Duration::from_nanos(self.max)
+    }
+
+    /// The duration that `percent` of all do not exceed, rounded up by at most one part in sixteen.
+    pub(super) fn percentile(&self, percent: u64) -> Duration {
+        let rank = (u128::from(self.count) * u128::from(percent)).div_ceil(100);
+        let mut below = 0;
+        let reached = self.buckets.iter().position(|n| {
+            below += u128::from(*n);
+            below >= rank
+        });
+        Duration::from_nanos(reached.map_or(self.max, last_of).min(self.max))
+    }
+}
+
+/// Which bucket holds `nanos`.
+const fn bucket(nanos: u64) -> usize {
+    let exponent = 63 - (nanos | 1).leading_zeros();
+    if exponent < BITS {
+        return nanos as usize;
+    }
+    let shift = exponent - BITS;
+    (((shift + 1) as usize) << BITS) + ((nanos >> shift) as usize & ((1 << BITS) - 1))
+}
+
+/// The longest duration in a bucket, in nanoseconds.
+const fn last_of(bucket: usize) -> u64 {
+    let (row, column) = (bucket >> BITS, (bucket & ((1 << BITS) - 1)) as u64);
+    if row == 0 {
+        return column;
+    }
+    let shift = row - 1;
+    (((1 << BITS) + column) << shift) | ((1 << shift) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_ends_fit() {
+        assert_eq!(
+            (bucket(0), bucket(15), bucket(16), bucket(u64::MAX)),
+            (0, 15, 16, BUCKETS - 1)
+        );
+        assert_eq!(last_of(BUCKETS - 1), u64::MAX);
+    }
+
+    #[test]
+    fn nothing_has_no_percentile() {
+        assert_eq!(Histogram::default().percentile(50), Duration::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn a_bucket_ends_where_the_next_begins(nanos: u64) {
+            let last = last_of(bucket(nanos));
+            prop_assert!(last >= nanos && last - nanos <= nanos / 16);
+            prop_assert_eq!(bucket(last), bucket(nanos));
+            prop_assert!(last == u64::MAX || bucket(last + 1) == bucket(nanos) + 1);
+        }
+
+        #[test]
+        fn percentiles_are_near_the_sorted_truth(mut nanos in prop::collection::vec(0u64..1 << 40, 1..200), percent in 1u64..=100) {
+            let mut histogram = Histogram::default();
+            nanos.iter().for_each(|n| histogram.add(Duration::from_nanos(*n)));
+            nanos.sort_unstable();
+            let truth = nanos[(nanos.len() as u64 * percent).div_ceil(100) as usize - 1];
+            let said = u64::try_from(histogram.percentile(percent).as_nanos()).unwrap();
+            prop_assert!(said >= truth && said - truth <= truth / 16, "{said} {truth}");
+            prop_assert_eq!(histogram.max(), Duration::from_nanos(*nanos.last().unwrap()));
+        }
+
+        #[test]
+        fn merging_is_counting_all(a in prop::collection::vec(any::<u64>(), 0..50), b in prop::collection::vec(any::<u64>(), 0..50)) {
+            let of = |nanos: &[u64]| {
+                let mut histogram = Histogram::default();
+                nanos.iter().for_each(|n| histogram.add(Duration::from_nanos(*n)));
+                histogram
+            };
+            let mut merged = of(&a);
+            merged.merge(&of(&b));
+            prop_assert_eq!(merged, of(&[a, b].concat()));
+        }
+    }
+}
