@@ -14,3 +14,4 @@
 pub mod engine;
 pub mod message;
 pub mod time;
+pub mod wire;
