@@ -52,6 +52,11 @@ impl Session {
         &self.context
     }
 
+    /// Whether it turned out to be no mail, so that no more octets are wanted; its end still is.
+    pub fn is_ignored(&self) -> bool {
+        false
+    }
+
     /// A packet of `dir` belongs to it (captures only).
     pub fn packet(&mut self, dir: Dir) {
         let _ = (dir, &self.limits);
