@@ -104,6 +104,12 @@ impl Fragments {
         self.dropped
     }
 
+    /// Octets held, the cost of each piece included.
+    #[cfg(test)]
+    pub(super) fn octets(&self) -> usize {
+        self.octets
+    }
+
     /// Takes a fragment; gives the datagram's protocol and payload if that was the last missing.
     pub(super) fn add(
         &mut self,
