@@ -197,7 +197,7 @@ impl Stream {
         };
         let distance = ack.wrapping_sub(base.wrapping_add(self.next as u32));
         let near = i64::from(distance.cast_signed());
-        if near <= 0 && near >= -REACH {
+        if (-REACH..=0).contains(&near) {
             if let Some(offset) = self.next.checked_add_signed(near) {
                 self.acked = self.acked.max(Some(offset));
             }
@@ -459,7 +459,7 @@ impl Stream {
                     offset,
                     at,
                     received,
-                })
+                });
             }
             Some(fin) if fin.offset == offset => {}
             _ => ledger.counters.implausible += 1,

@@ -229,7 +229,7 @@ impl Connection {
             _ => None,
         };
         mine.segment(segment, received, ledger, &mut |delivery| {
-            head.deliver(side, delivery, limits, out)
+            head.deliver(side, delivery, limits, out);
         });
         if head
             .session
@@ -244,7 +244,7 @@ impl Connection {
     /// Declares all its holes lost, to free what is kept behind them.
     pub(super) fn force(&mut self, limits: &Arc<Limits>, ledger: &mut Ledger, out: &mut dyn Sink) {
         self.each(limits, out, |stream, at, deliver| {
-            stream.force(at, ledger, &mut |delivery| deliver(delivery))
+            stream.force(at, ledger, &mut |delivery| deliver(delivery));
         });
     }
 
@@ -258,7 +258,7 @@ impl Connection {
         out: &mut dyn Sink,
     ) -> bool {
         self.each(limits, out, |stream, _, deliver| {
-            stream.finish(at, ledger, &mut |delivery| deliver(delivery))
+            stream.finish(at, ledger, &mut |delivery| deliver(delivery));
         });
         if self.head.session.is_none() && self.head.mail {
             self.head.open(false, limits, out);
@@ -281,7 +281,7 @@ impl Connection {
         for side in [head.client, head.client.other()] {
             let stream = side.split(&mut self.streams).0;
             action(stream, at, &mut |delivery| {
-                head.deliver(side, delivery, limits, out)
+                head.deliver(side, delivery, limits, out);
             });
         }
     }
@@ -429,7 +429,7 @@ impl Head {
         // Without the client's packets, or with octets in its SYN (RFC 7413), no last acknowledgment comes before.
         let established = self
             .established
-            .or(self.syn_ack.or(self.syn).filter(|_| octets));
+            .or_else(|| self.syn_ack.or(self.syn).filter(|_| octets));
         let peers = Peers {
             client: *self.client.pick(&self.ends),
             server: *self.client.other().pick(&self.ends),

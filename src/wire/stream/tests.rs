@@ -87,7 +87,7 @@ impl Rig {
         };
         let now = self.now;
         self.run(|stream, ledger, out| {
-            stream.segment(&segment, Some(now), ledger, &mut |d| out(d))
+            stream.segment(&segment, Some(now), ledger, &mut |d| out(d));
         });
     }
 
