@@ -94,6 +94,8 @@ pub struct Stream {
     top: u64,
     /// What the other side acknowledged, a FIN's octet included.
     acked: Option<u64>,
+    /// Since when a bare acknowledgment is the only sign of a hole.
+    grace: Option<Timestamp>,
     fin: Option<Fin>,
     end: Option<End>,
     seen: bool,
@@ -135,6 +137,8 @@ const OVERHEAD: usize = 96;
 const REACH: i64 = 16 << 20;
 /// RFC 7323 section 2.3: no window is larger.
 const LARGEST_WINDOW: i64 = 1 << 30;
+/// How long a bare acknowledgment may come before what it acknowledges: captures swap neighbours, no more.
+const GRACE: Duration = Duration::from_millis(10);
 /// How close two numbers lie that are far off and agree.
 const AGREE: i32 = 1 << 20;
 
@@ -182,11 +186,14 @@ impl Stream {
         self.settle(segment.at, ledger, out);
     }
 
-    /// The other side acknowledged everything before `ack`.
+    /// The other side acknowledged everything before `ack`. If the segment was `bare`, without octets or FIN of its own,
+    /// and nothing else shows a hole, what is missing may still come in the next moment; nothing is delivered meanwhile
+    /// that could depend on it.
     pub fn acknowledged(
         &mut self,
         at: Timestamp,
         ack: u32,
+        bare: bool,
         ledger: &mut Ledger,
         out: &mut impl FnMut(Delivery<'_>),
     ) {
@@ -215,6 +222,11 @@ impl Stream {
             return;
         };
         self.far_ack = None;
+        if !bare || !self.kept.is_empty() {
+            self.grace = None;
+        } else if self.acked <= Some(self.next) {
+            self.grace = Some(at);
+        }
         self.acked = self.acked.max(Some(offset));
         if self.quiet {
             self.next = self.next.max(offset);
@@ -257,6 +269,8 @@ impl Stream {
         if self.quiet || self.end.is_some() {
             return;
         }
+        self.grace = None;
+        self.settle(at, ledger, out);
         while let Some(start) = self.kept.first_key_value().map(|(start, _)| *start) {
             self.lose(at, start, ledger, out);
             self.pass_kept(out);
@@ -579,6 +593,12 @@ impl Stream {
                     && acked == self.next + 1
                     && self.top <= self.next;
                 if may_be_fin {
+                    break;
+                }
+                if self
+                    .grace
+                    .is_some_and(|since| at.since(since).is_none_or(|past| past <= GRACE))
+                {
                     break;
                 }
                 self.lose(

@@ -223,7 +223,8 @@ impl Connection {
             Some(ack) if !segment.rst && mine.is_plausible(segment.seq) => {
                 let mut deliver =
                     |delivery: Delivery<'_>| head.deliver(side.other(), delivery, limits, out);
-                theirs.acknowledged(segment.at, ack, ledger, &mut deliver);
+                let bare = segment.payload.is_empty() && segment.cut == 0 && !segment.fin;
+                theirs.acknowledged(segment.at, ack, bare, ledger, &mut deliver);
                 theirs.received(ack)
             }
             _ => None,

@@ -117,9 +117,13 @@ impl Rig {
     }
 
     fn ack(&mut self, ack: u32) {
+        self.acknowledge(ack, false);
+    }
+
+    fn acknowledge(&mut self, ack: u32, bare: bool) {
         self.now += 1;
         let at = Timestamp::from_nanos(self.now);
-        self.run(|stream, ledger, out| stream.acknowledged(at, ack, ledger, &mut |d| out(d)));
+        self.run(|stream, ledger, out| stream.acknowledged(at, ack, bare, ledger, &mut |d| out(d)));
     }
 
     fn finish(&mut self) {
@@ -207,6 +211,27 @@ fn an_acknowledgment_alone_shows_a_hole() {
     assert_eq!(rig.got, [text("ab"), Gap(8)]);
     rig.data(1010, b"k");
     assert_eq!(rig.got, [text("ab"), Gap(8), text("k")]);
+}
+
+#[test]
+fn an_acknowledgment_captured_before_its_octets_is_no_hole() {
+    let mut rig = Rig::open();
+    rig.data(1000, b"ab");
+    rig.acknowledge(1004, true);
+    rig.acknowledge(1006, true);
+    rig.data(1004, b"ef");
+    rig.data(1002, b"cd");
+    rig.ack(1006);
+    assert_eq!(rig.got, [text("abcdef")]);
+    rig.acknowledge(1010, true);
+    rig.now += 11_000_000;
+    rig.acknowledge(1010, true);
+    assert_eq!(rig.got, [text("abcdef"), Gap(4)]);
+    rig.acknowledge(1020, true);
+    rig.ack(1020);
+    rig.acknowledge(1025, true);
+    rig.finish();
+    assert_eq!(rig.got[1..], [Gap(4), Gap(10), Gap(5)]);
 }
 
 #[test]
