@@ -17,3 +17,4 @@ pub mod engine;
 pub mod message;
 pub mod output;
 pub mod time;
+pub mod wire;

@@ -1,0 +1,15 @@
+//! Packets to octets in order: captured frames become TCP segments, segments become the two streams of a
+//! connection, and each mail connection gets its [`Session`](crate::engine::Session).
+//!
+//! No I/O, no clock, no thread, no logging: time comes with the packets. Nothing here trusts a length field,
+//! and every table is bounded in number, in octets and in capture time.
+
+pub mod flow;
+pub mod fragment;
+pub mod packet;
+pub mod stream;
+
+pub use flow::{FlowCounters, FlowLimits, FlowTable};
+pub use fragment::FragmentLimits;
+pub use packet::{Counters, Decoder, DecoderLimits, LinkType, Packet, Segment};
+pub use stream::{Stream, StreamCounters, StreamLimits};

@@ -1,0 +1,161 @@
+//! IPv4 (RFC 791), IPv6 and its extension headers (RFC 8200), and the TCP header (RFC 9293).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use etherparse::err::{self, LenError};
+use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice};
+
+use super::{Hosts, Layer, Packet, Piece, Rest, Segment, Stop};
+
+/// Protocol number of TCP.
+pub(super) const TCP: u8 = 6;
+const UDP: u8 = 17;
+const IP_IN_IP: u8 = 4;
+const IPV6_IN_IP: u8 = 41;
+const GRE: u8 = 47;
+const AUTHENTICATION: u8 = 51;
+const ETHER_IN_IP: u8 = 97;
+const MPLS_IN_IP: u8 = 137;
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION: u8 = 60;
+const MOBILITY: u8 = 135;
+const HIP: u8 = 139;
+const SHIM6: u8 = 140;
+
+pub(super) fn ip(rest: &mut Rest<'_>, hosts: &mut Hosts) -> Result<Layer, Stop> {
+    match rest.first(Stop::Ip)? >> 4 {
+        4 => v4(rest, hosts),
+        6 => v6(rest, hosts),
+        _ => Err(Stop::Ip),
+    }
+}
+
+fn v4(rest: &mut Rest<'_>, hosts: &mut Hosts) -> Result<Layer, Stop> {
+    let header = Ipv4HeaderSlice::from_slice(rest.data).map_err(|e| match e {
+        err::ipv4::HeaderSliceError::Len(e) => short(rest, &e, Stop::Ip),
+        err::ipv4::HeaderSliceError::Content(_) => Stop::Ip,
+    })?;
+    let length = header.slice().len();
+    let total = usize::from(header.total_len());
+    // Segmentation offload leaves 0: the frame tells the length.
+    if total != 0 {
+        if total < length {
+            return Err(Stop::Ip);
+        }
+        rest.limit(total);
+    }
+    rest.skip(length, Stop::Ip)?;
+    *hosts = Hosts {
+        from: IpAddr::V4(Ipv4Addr::from(header.source())),
+        to: IpAddr::V4(Ipv4Addr::from(header.destination())),
+    };
+    let protocol = header.protocol().0;
+    if !header.is_fragmenting_payload() {
+        return Ok(Layer::Protocol(protocol));
+    }
+    Ok(Layer::Fragment(Piece {
+        id: u32::from(header.identification()),
+        offset: u32::from(header.fragments_offset().value()) * 8,
+        more: header.more_fragments(),
+        protocol,
+    }))
+}
+
+fn v6(rest: &mut Rest<'_>, hosts: &mut Hosts) -> Result<Layer, Stop> {
+    let header = Ipv6HeaderSlice::from_slice(rest.data).map_err(|e| match e {
+        err::ipv6::HeaderSliceError::Len(e) => short(rest, &e, Stop::Ip),
+        err::ipv6::HeaderSliceError::Content(_) => Stop::Ip,
+    })?;
+    rest.skip(header.slice().len(), Stop::Ip)?;
+    // 0 stands on jumbograms (RFC 2675) and, by offload, on what will be several packets.
+    match usize::from(header.payload_length()) {
+        0 => {}
+        length => rest.limit(length),
+    }
+    *hosts = Hosts {
+        from: IpAddr::V6(Ipv6Addr::from(header.source())),
+        to: IpAddr::V6(Ipv6Addr::from(header.destination())),
+    };
+    Ok(Layer::Protocol(header.next_header().0))
+}
+
+/// Everything that IP can carry, except TCP.
+pub(super) fn protocol(protocol: u8, hosts: Hosts, rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    match protocol {
+        UDP => Ok(Layer::Udp),
+        GRE => Ok(Layer::Gre),
+        IP_IN_IP | IPV6_IN_IP => Ok(Layer::Ip),
+        MPLS_IN_IP => Ok(Layer::Mpls),
+        ETHER_IN_IP => {
+            // RFC 3378 section 2: version 3, the rest reserved.
+            let [0x30, _] = rest.take::<2>(Stop::Tunnel)? else {
+                return Err(Stop::Tunnel);
+            };
+            Ok(Layer::Ethernet)
+        }
+        AUTHENTICATION => {
+            // RFC 4302 section 2.2: in words of 32 bits, minus 2.
+            let [next, length] = *rest.take::<2>(Stop::Ip)?;
+            rest.skip((usize::from(length) + 2) * 4 - 2, Stop::Ip)?;
+            Ok(Layer::Protocol(next))
+        }
+        _ if hosts.from.is_ipv4() => Err(Stop::NotTcp),
+        HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY | HIP | SHIM6 => {
+            let [next, length] = *rest.take::<2>(Stop::Ip)?;
+            rest.skip((usize::from(length) + 1) * 8 - 2, Stop::Ip)?;
+            Ok(Layer::Protocol(next))
+        }
+        FRAGMENT => fragment(rest),
+        _ => Err(Stop::NotTcp),
+    }
+}
+
+/// RFC 8200 section 4.5.
+fn fragment(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    let [next, _, high, low, id @ ..] = *rest.take::<8>(Stop::Ip)?;
+    let field = u16::from_be_bytes([high, low]);
+    let piece = Piece {
+        id: u32::from_be_bytes(id),
+        offset: u32::from(field & !7),
+        more: field & 1 == 1,
+        protocol: next,
+    };
+    // A fragment that is the whole (RFC 6946).
+    if piece.offset == 0 && !piece.more {
+        Ok(Layer::Protocol(next))
+    } else {
+        Ok(Layer::Fragment(piece))
+    }
+}
+
+pub(super) fn tcp<'a>(
+    rest: Rest<'a>,
+    hosts: Hosts,
+    packet: &Packet<'_>,
+) -> Result<Segment<'a>, Stop> {
+    let header = TcpHeaderSlice::from_slice(rest.data).map_err(|e| match e {
+        err::tcp::HeaderSliceError::Len(e) => short(&rest, &e, Stop::Transport),
+        err::tcp::HeaderSliceError::Content(_) => Stop::Transport,
+    })?;
+    let mut payload = rest;
+    payload.skip(header.slice().len(), Stop::Transport)?;
+    Ok(Segment {
+        at: packet.at,
+        source: packet.source,
+        from: SocketAddr::new(hosts.from, header.source_port()),
+        to: SocketAddr::new(hosts.to, header.destination_port()),
+        seq: header.sequence_number(),
+        ack: header.ack().then(|| header.acknowledgment_number()),
+        syn: header.syn(),
+        fin: header.fin(),
+        rst: header.rst(),
+        payload: payload.data,
+        cut: u32::try_from(payload.wire - payload.data.len()).unwrap_or(u32::MAX),
+    })
+}
+
+fn short(rest: &Rest<'_>, error: &LenError, why: Stop) -> Stop {
+    rest.missing(error.required_len, why)
+}

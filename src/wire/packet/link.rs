@@ -1,0 +1,267 @@
+//! Link layers: from the first octet of a frame to its IP header.
+
+use super::{Layer, Rest, Stop};
+
+/// A `LINKTYPE_` number of the pcap format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkType(
+    /// The number.
+    pub u16,
+);
+
+impl LinkType {
+    /// BSD loopback: the address family in the byte order of the capturing host.
+    pub const NULL: Self = Self(0);
+    /// Ethernet.
+    pub const ETHERNET: Self = Self(1);
+    /// PPP, with or without HDLC framing.
+    pub const PPP: Self = Self(9);
+    /// Raw IP, as the DLT of most systems.
+    pub const DLT_RAW: Self = Self(12);
+    /// Raw IP, as the DLT of OpenBSD.
+    pub const DLT_RAW_OPENBSD: Self = Self(14);
+    /// PPP in HDLC-like framing (RFC 1662), or Cisco's HDLC.
+    pub const PPP_HDLC: Self = Self(50);
+    /// PPPoE session packets (RFC 2516) without their Ethernet header.
+    pub const PPP_ETHER: Self = Self(51);
+    /// Raw IP.
+    pub const RAW: Self = Self(101);
+    /// Cisco HDLC.
+    pub const C_HDLC: Self = Self(104);
+    /// OpenBSD loopback: the address family in network byte order.
+    pub const LOOP: Self = Self(108);
+    /// Linux cooked capture, version 1.
+    pub const LINUX_SLL: Self = Self(113);
+    /// PPP behind an octet that tells the direction.
+    pub const PPP_WITH_DIR: Self = Self(204);
+    /// MPLS label stack.
+    pub const MPLS: Self = Self(219);
+    /// Raw IPv4.
+    pub const IPV4: Self = Self(228);
+    /// Raw IPv6.
+    pub const IPV6: Self = Self(229);
+    /// Linux netfilter log.
+    pub const NFLOG: Self = Self(239);
+    /// Linux cooked capture, version 2.
+    pub const LINUX_SLL2: Self = Self(276);
+
+    /// Whether frames of this type can be read.
+    pub const fn is_known(self) -> bool {
+        layer(self).is_some()
+    }
+}
+
+const fn layer(link: LinkType) -> Option<Layer> {
+    Some(match link {
+        LinkType::ETHERNET => Layer::Ethernet,
+        LinkType::NULL | LinkType::LOOP => Layer::Family,
+        LinkType::DLT_RAW
+        | LinkType::DLT_RAW_OPENBSD
+        | LinkType::RAW
+        | LinkType::IPV4
+        | LinkType::IPV6 => Layer::Ip,
+        LinkType::PPP | LinkType::PPP_HDLC | LinkType::PPP_WITH_DIR => Layer::Ppp,
+        LinkType::PPP_ETHER => Layer::Pppoe,
+        LinkType::C_HDLC => Layer::Hdlc,
+        LinkType::LINUX_SLL => Layer::Cooked,
+        LinkType::LINUX_SLL2 => Layer::Cooked2,
+        LinkType::NFLOG => Layer::Nflog,
+        LinkType::MPLS => Layer::Mpls,
+        _ => return None,
+    })
+}
+
+/// What frames of `link` begin with.
+pub(super) fn first(link: LinkType, rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    if link == LinkType::PPP_WITH_DIR {
+        rest.skip(1, Stop::Link)?;
+    }
+    layer(link).ok_or(Stop::UnknownLink)
+}
+
+pub(super) const IPV4: u16 = 0x0800;
+pub(super) const IPV6: u16 = 0x86dd;
+pub(super) const BRIDGED: u16 = 0x6558;
+pub(super) const PPP: u16 = 0x880b;
+pub(super) const ERSPAN: u16 = 0x88be;
+pub(super) const ERSPAN_III: u16 = 0x22eb;
+pub(super) const WCCP: u16 = 0x883e;
+const MPLS_UNICAST: u16 = 0x8847;
+const MPLS_MULTICAST: u16 = 0x8848;
+const PPPOE_SESSION: u16 = 0x8864;
+const VLAN: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
+const BACKBONE: u16 = 0x88e7;
+const ETAG: u16 = 0x893f;
+/// Below it the field is a length (IEEE 802.3 section 3.2.6).
+const FIRST_ETHERTYPE: u16 = 0x0600;
+
+pub(super) fn ethernet(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    let [.., a, b] = rest.take::<14>(Stop::Link)?;
+    Ok(typed(u16::from_be_bytes([*a, *b])))
+}
+
+pub(super) fn ethertype(ethertype: u16, rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    match ethertype {
+        IPV4 | IPV6 => Ok(Layer::Ip),
+        MPLS_UNICAST | MPLS_MULTICAST => Ok(Layer::Mpls),
+        PPPOE_SESSION => Ok(Layer::Pppoe),
+        BRIDGED => Ok(Layer::Ethernet),
+        PPP => Ok(Layer::Ppp),
+        ETAG => {
+            let [.., a, b] = rest.take::<8>(Stop::Link)?;
+            Ok(typed(u16::from_be_bytes([*a, *b])))
+        }
+        BACKBONE => {
+            // IEEE 802.1ah: the service instance tag, then the customer's frame.
+            rest.skip(4, Stop::Link)?;
+            Ok(Layer::Ethernet)
+        }
+        tag if VLAN.contains(&tag) => {
+            let [_, _, a, b] = rest.take::<4>(Stop::Link)?;
+            Ok(typed(u16::from_be_bytes([*a, *b])))
+        }
+        // Linux cooked captures use these two for frames without an EtherType.
+        0x0001 | 0x0004 => Ok(Layer::Llc),
+        _ => Err(Stop::NotIp),
+    }
+}
+
+/// IEEE 802.2, and SNAP (RFC 1042).
+pub(super) fn llc(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    match rest.take::<3>(Stop::Link)? {
+        [0xaa, 0xaa, 0x03] => {
+            let [_, _, _, a, b] = rest.take::<5>(Stop::Link)?;
+            Ok(Layer::Type(u16::from_be_bytes([*a, *b])))
+        }
+        [0x06, 0x06, 0x03] => Ok(Layer::Ip),
+        _ => Err(Stop::NotIp),
+    }
+}
+
+/// BSD loopback. IPv6 has a number of its own on every system.
+pub(super) fn family(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    let octets = *rest.take::<4>(Stop::Link)?;
+    let (little, big) = (u32::from_le_bytes(octets), u32::from_be_bytes(octets));
+    match little.min(big) {
+        2 | 10 | 23 | 24 | 28 | 30 => Ok(Layer::Ip),
+        _ => Err(Stop::NotIp),
+    }
+}
+
+pub(super) fn cooked(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    let [.., a, b] = rest.take::<16>(Stop::Link)?;
+    Ok(Layer::Type(u16::from_be_bytes([*a, *b])))
+}
+
+pub(super) fn cooked2(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    let [a, b, ..] = rest.take::<20>(Stop::Link)?;
+    Ok(Layer::Type(u16::from_be_bytes([*a, *b])))
+}
+
+/// Linux netfilter log: a family, then attributes, one of which is the packet.
+pub(super) fn nflog(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    const PAYLOAD: u16 = 9;
+    let [family, ..] = rest.take::<4>(Stop::Link)?;
+    if !matches!(family, 2 | 10) {
+        return Err(Stop::NotIp);
+    }
+    // Ten attributes are known.
+    for _ in 0..32 {
+        let [l0, l1, t0, t1] = *rest.take::<4>(Stop::Link)?;
+        let length = usize::from(u16::from_le_bytes([l0, l1]))
+            .checked_sub(4)
+            .ok_or(Stop::Link)?;
+        if u16::from_le_bytes([t0, t1]) & 0x7fff == PAYLOAD {
+            return Ok(Layer::Ip);
+        }
+        rest.skip(length.next_multiple_of(4), Stop::Link)?;
+    }
+    Err(Stop::Link)
+}
+
+pub(super) fn hdlc(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    let [_, _, a, b] = rest.take::<4>(Stop::Link)?;
+    Ok(Layer::Type(u16::from_be_bytes([*a, *b])))
+}
+
+/// RFC 1661, in HDLC-like framing (RFC 1662) or bare; the protocol field may be one octet (section 6.5).
+pub(super) fn ppp(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    match rest.data {
+        [0xff, 0x03, ..] => rest.skip(2, Stop::Link)?,
+        // Cisco's framing on the same link type.
+        [0x0f | 0x8f, 0x00, ..] => return Ok(Layer::Hdlc),
+        _ => {}
+    }
+    let [high] = *rest.take::<1>(Stop::Link)?;
+    let protocol = if high & 1 == 1 {
+        u16::from(high)
+    } else {
+        let [low] = *rest.take::<1>(Stop::Link)?;
+        u16::from_be_bytes([high, low])
+    };
+    match protocol {
+        0x0021 | 0x0057 => Ok(Layer::Ip),
+        0x0281 | 0x0283 => Ok(Layer::Mpls),
+        _ => Err(Stop::NotIp),
+    }
+}
+
+/// RFC 2516 section 4: session packets only, discovery has another EtherType.
+pub(super) fn pppoe(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    let [0x11, code, _, _, a, b] = *rest.take::<6>(Stop::Link)? else {
+        return Err(Stop::Link);
+    };
+    if code != 0 {
+        return Err(Stop::NotIp);
+    }
+    let length = usize::from(u16::from_be_bytes([a, b]));
+    if length < rest.wire {
+        rest.limit(length);
+    }
+    Ok(Layer::Ppp)
+}
+
+/// RFC 3032. Nothing says what a label stack carries: IP is told by its first nibble, an Ethernet pseudowire by its
+/// control word (RFC 4448 section 4.6) or by an EtherType where a frame has one.
+pub(super) fn mpls(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    // Real stacks have less than ten labels.
+    for _ in 0..32 {
+        let [_, _, bottom, _] = rest.take::<4>(Stop::Link)?;
+        if bottom & 1 == 1 {
+            return beneath(rest);
+        }
+    }
+    Err(Stop::Link)
+}
+
+fn beneath(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    let plausible = |at: usize| {
+        rest.u16_at(at + 12)
+            .is_some_and(|t| matches!(t, IPV4 | IPV6) || VLAN.contains(&t))
+    };
+    match rest.data {
+        [0x45..=0x4f, ..] if !plausible(0) => Ok(Layer::Ip),
+        [first, ..] if first >> 4 == 4 && ip_length_fits(rest) => Ok(Layer::Ip),
+        [first, ..] if first >> 4 == 6 && !plausible(0) => Ok(Layer::Ip),
+        [0, 0, _, _, ..] if plausible(4) || !plausible(0) => {
+            rest.skip(4, Stop::Link)?;
+            Ok(Layer::Ethernet)
+        }
+        [] => Err(rest.missing(1, Stop::Link)),
+        _ if plausible(0) => Ok(Layer::Ethernet),
+        _ => Err(Stop::NotIp),
+    }
+}
+
+fn ip_length_fits(rest: &Rest<'_>) -> bool {
+    rest.u16_at(2)
+        .is_some_and(|total| (20..=rest.wire).contains(&usize::from(total)))
+}
+
+fn typed(field: u16) -> Layer {
+    if field < FIRST_ETHERTYPE {
+        Layer::Llc
+    } else {
+        Layer::Type(field)
+    }
+}

@@ -1,0 +1,381 @@
+//! A captured frame becomes a [`Segment`]: through link layers, tags, labels, tunnels and fragments to TCP.
+//!
+//! The walk goes from layer to layer over one slice and copies nothing, except that a datagram which came in
+//! fragments is put together first. What does not lead to TCP is counted, by reason, and forgotten. Checksums are
+//! not looked at: with offloading they are wrong on the sending host. Lengths are: what lies behind an IP datagram in
+//! its frame is padding, and what the snap length cut off is known by size.
+
+mod internet;
+mod link;
+mod tunnel;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::fragment::{FragmentLimits, Fragments};
+use crate::time::Timestamp;
+
+pub use link::LinkType;
+
+/// A frame as it was captured.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// When it was captured.
+    pub at: Timestamp,
+    /// Which of the input's sources it came from.
+    pub source: u32,
+    /// What its first octets are.
+    pub link: LinkType,
+    /// The octets captured.
+    pub data: &'a [u8],
+    /// Octets on the wire; more than `data` holds when the snap length cut the frame.
+    pub wire_len: u32,
+}
+
+/// A TCP segment (RFC 9293 section 3.1) with its addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    /// When the packet was captured that brought it, or its last fragment.
+    pub at: Timestamp,
+    /// Which of the input's sources it came from.
+    pub source: u32,
+    /// The sender.
+    pub from: SocketAddr,
+    /// The receiver.
+    pub to: SocketAddr,
+    /// Sequence number of the first octet, or of the SYN.
+    pub seq: u32,
+    /// Acknowledgment number, if the ACK bit is set.
+    pub ack: Option<u32>,
+    /// SYN bit.
+    pub syn: bool,
+    /// FIN bit.
+    pub fin: bool,
+    /// RST bit.
+    pub rst: bool,
+    /// The payload as captured.
+    pub payload: &'a [u8],
+    /// Octets of payload behind `payload` that the snap length cut off.
+    pub cut: u32,
+}
+
+/// Caps of a [`Decoder`].
+#[derive(Clone, Copy, Debug)]
+pub struct DecoderLimits {
+    /// IP headers inside each other. Overlays of overlays reach four; more is an attack or a loop.
+    pub tunnels: usize,
+    /// Headers of any kind before TCP.
+    pub headers: usize,
+    /// The table of fragments.
+    pub fragments: FragmentLimits,
+}
+
+impl Default for DecoderLimits {
+    fn default() -> Self {
+        Self {
+            tunnels: 8,
+            headers: 64,
+            fragments: FragmentLimits::default(),
+        }
+    }
+}
+
+/// What became of the packets. Every packet is counted in `packets` and in exactly one other field, except that the
+/// fragment that completes a datagram goes on as what the datagram holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// All of them.
+    pub packets: u64,
+    /// Those that gave a TCP segment.
+    pub segments: u64,
+    /// Not IP: ARP, LLDP, control frames.
+    pub not_ip: u64,
+    /// IP, but neither TCP nor a tunnel.
+    pub not_tcp: u64,
+    /// A link type that is not known.
+    pub unknown_link: u64,
+    /// A header is cut off by the snap length.
+    pub cut_header: u64,
+    /// A link header that cannot be.
+    pub malformed_link: u64,
+    /// An IP header, or an extension header, that cannot be.
+    pub malformed_ip: u64,
+    /// A TCP or UDP header that cannot be.
+    pub malformed_transport: u64,
+    /// A tunnel header that cannot be.
+    pub malformed_tunnel: u64,
+    /// More headers or tunnels inside each other than the caps allow.
+    pub too_deep: u64,
+    /// Fragments kept to wait for the rest of their datagram.
+    pub fragments_kept: u64,
+    /// Fragments that cannot be used: cut by the snap length, beyond 64 KiB, contradicting, too many.
+    pub fragments_dropped: u64,
+    /// Datagrams put together (besides the packet counts).
+    pub datagrams_completed: u64,
+    /// Datagrams given up by age or for room (besides the packet counts).
+    pub datagrams_dropped: u64,
+}
+
+/// Turns packets into segments. One per thread; it holds the table of fragments.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: DecoderLimits,
+    counters: Counters,
+    fragments: Fragments,
+    /// Datagrams just put together, one inside the other.
+    wholes: [Vec<u8>; 2],
+}
+
+impl Decoder {
+    /// A decoder with an empty table.
+    pub fn new(limits: DecoderLimits) -> Self {
+        Self {
+            limits,
+            counters: Counters::default(),
+            fragments: Fragments::new(limits.fragments),
+            wholes: [Vec::new(), Vec::new()],
+        }
+    }
+
+    /// The segment that `packet` brings, or completes.
+    pub fn decode<'a>(&'a mut self, packet: &Packet<'a>) -> Option<Segment<'a>> {
+        let Self {
+            limits,
+            counters,
+            fragments,
+            wholes,
+        } = self;
+        counters.packets += 1;
+        match walk(limits, counters, fragments, wholes, packet) {
+            Ok(segment) => {
+                counters.segments += 1;
+                Some(segment)
+            }
+            Err(stop) => {
+                counters.add(stop);
+                None
+            }
+        }
+    }
+
+    /// What became of the packets so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+impl Counters {
+    fn add(&mut self, stop: Stop) {
+        let counter = match stop {
+            Stop::NotIp => &mut self.not_ip,
+            Stop::NotTcp => &mut self.not_tcp,
+            Stop::UnknownLink => &mut self.unknown_link,
+            Stop::Cut => &mut self.cut_header,
+            Stop::Link => &mut self.malformed_link,
+            Stop::Ip => &mut self.malformed_ip,
+            Stop::Transport => &mut self.malformed_transport,
+            Stop::Tunnel => &mut self.malformed_tunnel,
+            Stop::TooDeep => &mut self.too_deep,
+            Stop::FragmentKept => &mut self.fragments_kept,
+            Stop::FragmentDropped => &mut self.fragments_dropped,
+        };
+        *counter += 1;
+    }
+}
+
+/// Why a packet gives no segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    NotIp,
+    NotTcp,
+    UnknownLink,
+    Cut,
+    Link,
+    Ip,
+    Transport,
+    Tunnel,
+    TooDeep,
+    FragmentKept,
+    FragmentDropped,
+}
+
+/// What the next octets are.
+#[derive(Clone, Copy, Debug)]
+enum Layer {
+    Ethernet,
+    /// What this EtherType says.
+    Type(u16),
+    Llc,
+    /// The address family as the BSDs write it, in whichever byte order.
+    Family,
+    Cooked,
+    Cooked2,
+    Nflog,
+    Hdlc,
+    Ppp,
+    Pppoe,
+    Mpls,
+    /// IPv4 or IPv6, as the first nibble says.
+    Ip,
+    /// What this IP protocol number says.
+    Protocol(u8),
+    Fragment(Piece),
+    Udp,
+    Gre,
+}
+
+/// Where a fragment belongs.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    id: u32,
+    offset: u32,
+    more: bool,
+    protocol: u8,
+}
+
+/// Addresses of the innermost IP header.
+#[derive(Clone, Copy, Debug)]
+struct Hosts {
+    from: IpAddr,
+    to: IpAddr,
+}
+
+/// What is left of a frame.
+#[derive(Clone, Copy, Debug)]
+struct Rest<'a> {
+    /// As captured.
+    data: &'a [u8],
+    /// Octets there were on the wire: never fewer than captured.
+    wire: usize,
+}
+
+impl<'a> Rest<'a> {
+    /// A header of `N` octets off the front; `short` if the wire had no room for it.
+    fn take<const N: usize>(&mut self, short: Stop) -> Result<&'a [u8; N], Stop> {
+        let Some((head, tail)) = self.data.split_first_chunk::<N>() else {
+            return Err(self.missing(N, short));
+        };
+        self.data = tail;
+        self.wire -= N;
+        Ok(head)
+    }
+
+    /// Passes `n` octets.
+    fn skip(&mut self, n: usize, short: Stop) -> Result<(), Stop> {
+        let Some((_, tail)) = self.data.split_at_checked(n) else {
+            return Err(self.missing(n, short));
+        };
+        self.data = tail;
+        self.wire -= n;
+        Ok(())
+    }
+
+    /// Why `n` octets are not there.
+    fn missing(&self, n: usize, short: Stop) -> Stop {
+        if n <= self.wire { Stop::Cut } else { short }
+    }
+
+    /// What a length field says of how much belongs to it.
+    fn limit(&mut self, wire: usize) {
+        self.data = self.data.get(..wire).unwrap_or(self.data);
+        self.wire = wire;
+    }
+
+    fn first(&self, short: Stop) -> Result<u8, Stop> {
+        self.data
+            .first()
+            .copied()
+            .ok_or_else(|| self.missing(1, short))
+    }
+
+    fn u16_at(&self, at: usize) -> Option<u16> {
+        let octets = self.data.get(at..)?.first_chunk::<2>()?;
+        Some(u16::from_be_bytes(*octets))
+    }
+}
+
+fn walk<'a>(
+    limits: &DecoderLimits,
+    counters: &mut Counters,
+    fragments: &mut Fragments,
+    mut wholes: &'a mut [Vec<u8>],
+    packet: &Packet<'a>,
+) -> Result<Segment<'a>, Stop> {
+    let mut rest = Rest {
+        data: packet.data,
+        wire: packet.data.len().max(packet.wire_len as usize),
+    };
+    let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let mut hosts = Hosts {
+        from: nowhere,
+        to: nowhere,
+    };
+    let mut tunnels = 0;
+    let mut layer = link::first(packet.link, &mut rest)?;
+    for _ in 0..limits.headers {
+        layer = match layer {
+            Layer::Ethernet => link::ethernet(&mut rest)?,
+            Layer::Type(ethertype) => link::ethertype(ethertype, &mut rest)?,
+            Layer::Ip => {
+                tunnels += 1;
+                if tunnels > limits.tunnels {
+                    return Err(Stop::TooDeep);
+                }
+                internet::ip(&mut rest, &mut hosts)?
+            }
+            Layer::Protocol(internet::TCP) => return internet::tcp(rest, hosts, packet),
+            Layer::Protocol(protocol) => internet::protocol(protocol, hosts, &mut rest)?,
+            Layer::Fragment(piece) => {
+                let (protocol, whole) =
+                    reassemble(counters, fragments, packet.at, hosts, piece, rest)?;
+                let (slot, others) = wholes.split_first_mut().ok_or(Stop::TooDeep)?;
+                wholes = others;
+                *slot = whole;
+                rest = Rest {
+                    data: slot,
+                    wire: slot.len(),
+                };
+                Layer::Protocol(protocol)
+            }
+            Layer::Udp => tunnel::udp(&mut rest)?,
+            Layer::Gre => tunnel::gre(&mut rest)?,
+            Layer::Llc => link::llc(&mut rest)?,
+            Layer::Family => link::family(&mut rest)?,
+            Layer::Cooked => link::cooked(&mut rest)?,
+            Layer::Cooked2 => link::cooked2(&mut rest)?,
+            Layer::Nflog => link::nflog(&mut rest)?,
+            Layer::Hdlc => link::hdlc(&mut rest)?,
+            Layer::Ppp => link::ppp(&mut rest)?,
+            Layer::Pppoe => link::pppoe(&mut rest)?,
+            Layer::Mpls => link::mpls(&mut rest)?,
+        };
+    }
+    Err(Stop::TooDeep)
+}
+
+fn reassemble(
+    counters: &mut Counters,
+    fragments: &mut Fragments,
+    at: Timestamp,
+    hosts: Hosts,
+    piece: Piece,
+    rest: Rest<'_>,
+) -> Result<(u8, Vec<u8>), Stop> {
+    if rest.data.len() < rest.wire {
+        return Err(Stop::FragmentDropped);
+    }
+    let key = super::fragment::Key::new(hosts.from, hosts.to, piece.id, piece.protocol);
+    let before = fragments.dropped();
+    let result = fragments.add(at, key, piece.protocol, piece.offset, piece.more, rest.data);
+    counters.datagrams_dropped += fragments.dropped() - before;
+    match result {
+        Ok(Some(whole)) => {
+            counters.datagrams_completed += 1;
+            Ok(whole)
+        }
+        Ok(None) => Err(Stop::FragmentKept),
+        Err(_) => Err(Stop::FragmentDropped),
+    }
+}
+
+#[cfg(test)]
+mod tests;

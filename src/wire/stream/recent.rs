@@ -1,0 +1,68 @@
+//! What is remembered of octets that were delivered: enough to see a command sent again with other octets.
+
+/// Digests of the last few short pieces delivered: commands and replies, not bulk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Recent {
+    marks: [Mark; 4],
+    turn: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    offset: u64,
+    digest: u64,
+    length: usize,
+}
+
+impl Recent {
+    /// Longer pieces are bulk, where a digest would cost more than it tells.
+    const LONGEST: usize = 512;
+
+    #[inline]
+    pub(super) fn note(&mut self, offset: u64, data: &[u8]) {
+        if data.len() > Self::LONGEST {
+            return;
+        }
+        self.turn = self.turn.wrapping_add(1);
+        if let Some(mark) = self.marks.get_mut(usize::from(self.turn % 4)) {
+            *mark = Mark {
+                offset,
+                digest: digest(data),
+                length: data.len(),
+            };
+        }
+    }
+
+    /// Offset of the first piece remembered that lies within `data` and differs.
+    pub(super) fn differs(&self, offset: i64, data: &[u8]) -> Option<u64> {
+        self.marks
+            .iter()
+            .filter(|mark| mark.length > 0)
+            .filter(|mark| {
+                let again = usize::try_from(mark.offset as i64 - offset)
+                    .ok()
+                    .and_then(|from| data.get(from..from.checked_add(mark.length)?));
+                again.is_some_and(|again| digest(again) != mark.digest)
+            })
+            .map(|mark| mark.offset)
+            .min()
+    }
+}
+
+/// Folds octets to a number; not meant to withstand forgers.
+fn digest(data: &[u8]) -> u64 {
+    let (words, rest) = data.as_chunks::<8>();
+    let mut tail = [0; 8];
+    tail.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    words
+        .iter()
+        .chain([&tail])
+        .fold(data.len() as u64, |digest, word| {
+            fold(digest ^ u64::from_le_bytes(*word))
+        })
+}
+
+fn fold(word: u64) -> u64 {
+    let wide = u128::from(word ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
+    (wide as u64) ^ ((wide >> 64) as u64)
+}
