@@ -14,6 +14,8 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod error;
+pub mod input;
 pub mod message;
 pub mod output;
 pub mod time;

@@ -1,0 +1,7 @@
+//! Where octets come from: the only I/O that reads.
+//!
+//! [`capture`] turns files into packets, [`shard`] spreads the flows in them over threads. Nothing here understands
+//! mail, and nothing here knows what becomes of events.
+
+pub mod capture;
+pub mod shard;
