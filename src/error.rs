@@ -4,10 +4,13 @@
 //! and reasons. What goes wrong inside a mail session is no error but an event of the engine.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write as _};
+use std::panic;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use crate::input::capture::Trouble;
+use crate::output::LogError;
 
 /// Why a run cannot go on, or was not all it should have been.
 #[derive(Debug)]
@@ -40,22 +43,15 @@ pub enum Error {
     /// A capture could not be read, or not to its end.
     Capture(Trouble),
     /// The log cannot be opened.
-    LogOpen {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        reason: io::Error,
-    },
-    /// An output could not be written to its end.
+    LogOpen(LogError),
+    /// The log cannot be written to its end.
+    LogWrite(LogError),
+    /// A standard stream cannot be written.
     Write {
-        /// Its path, or which standard stream it is.
-        to: String,
+        /// Which.
+        to: &'static str,
         /// Why.
         reason: io::Error,
-        /// Octets written before that.
-        octets: u64,
-        /// Whole records written before that.
-        records: u64,
     },
     /// A thread cannot be started.
     Thread(io::Error),
@@ -72,7 +68,8 @@ impl Error {
             | Self::ConfigText { .. }
             | Self::KeyFile { .. } => 2,
             Self::Capture(_)
-            | Self::LogOpen { .. }
+            | Self::LogOpen(_)
+            | Self::LogWrite(_)
             | Self::Write { .. }
             | Self::Thread(_)
             | Self::Fault(_) => 1,
@@ -81,7 +78,11 @@ impl Error {
 
     /// Whether the reader of an output closed it, which is no failure (`| head -1`).
     pub fn is_closed_pipe(&self) -> bool {
-        matches!(self, Self::Write { reason, .. } if reason.kind() == io::ErrorKind::BrokenPipe)
+        match self {
+            Self::LogWrite(error) => error.is_broken_pipe(),
+            Self::Write { reason, .. } => reason.kind() == io::ErrorKind::BrokenPipe,
+            _ => false,
+        }
     }
 }
 
@@ -94,7 +95,7 @@ impl fmt::Display for Error {
                     f,
                     "{}: the configuration cannot be read: {}; check --config",
                     path.display(),
-                    Plain(reason)
+                    plain(reason)
                 )
             }
             Self::ConfigText { path, line, reason } => {
@@ -112,30 +113,31 @@ impl fmt::Display for Error {
                     f,
                     "{}: the identity key cannot be read: {}; check --identity-key",
                     path.display(),
-                    Plain(reason)
+                    plain(reason)
                 )
             }
             Self::Capture(trouble) => trouble.fmt(f),
-            Self::LogOpen { path, reason } => write!(
+            Self::LogOpen(error) => write!(
                 f,
-                "{}: the log cannot be opened for appending: {}; nothing was read: check the directory and its permissions, or choose another --log",
-                path.display(),
-                Plain(reason)
+                "{}; nothing was read: check the directory and its permissions, or choose another --log",
+                plain(error)
             ),
-            Self::Write {
-                to,
-                reason,
-                octets,
-                records,
-            } => write!(
+            Self::LogWrite(error) => write!(
                 f,
-                "{to}: cannot be written any further: {}; {octets} octets with {records} whole records were written: make room, or choose another --log, and run again",
-                Plain(reason)
+                "{}; the capture was not read to its end: make room, or choose another --log, and run again",
+                plain(error)
             ),
+            Self::Write { to, reason } => {
+                write!(
+                    f,
+                    "{to} cannot be written: {}; make room, or send it elsewhere",
+                    plain(reason)
+                )
+            }
             Self::Thread(reason) => write!(
                 f,
                 "a thread cannot be started: {}; try fewer --threads",
-                Plain(reason)
+                plain(reason)
             ),
             Self::Fault(place) => write!(
                 f,
@@ -147,14 +149,64 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An I/O error without the number in brackets.
-pub(crate) struct Plain<'a>(pub(crate) &'a io::Error);
-
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        f.write_str(text.split(" (os error").next().unwrap_or_default())
+/// Says `text` on standard error, in one line: names of files may hold anything. Nobody may be listening.
+pub fn tell(level: Level, text: &dyn fmt::Display) {
+    let level = match level {
+        Level::Warning => "warning",
+        Level::Error => "error",
+    };
+    let mut line = format!("mailtap: {level}: ");
+    for c in text.to_string().chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
     }
+    line.push('\n');
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The result is as good as it can be.
+    Warning,
+    /// Something is missing in it.
+    Error,
+}
+
+/// The place of the first panic, as `file:line`.
+static FAULT: OnceLock<String> = OnceLock::new();
+
+/// From now on a panic is noted instead of printed: its text might show octets of a conversation.
+pub fn note_faults() {
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(
+            || "an unknown place".into(),
+            |at| format!("{}:{}", at.file(), at.line()),
+        );
+        let _ = FAULT.set(place);
+    }));
+}
+
+/// The fault that was noted.
+pub(crate) fn fault() -> Error {
+    Error::Fault(
+        FAULT
+            .get()
+            .cloned()
+            .unwrap_or_else(|| "an unknown place".into()),
+    )
+}
+
+/// An error's text without the number of the system's error behind it.
+pub(crate) fn plain(error: &impl fmt::Display) -> String {
+    let text = error.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -162,18 +214,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_says_how_far_it_came() {
-        let full = io::Error::from_raw_os_error(28);
-        let error = Error::Write {
-            to: "mail.log".into(),
-            reason: full,
-            octets: 4096,
-            records: 7,
+    fn a_closed_pipe_is_no_failure() {
+        let of = |kind: io::ErrorKind| Error::Write {
+            to: "standard output",
+            reason: kind.into(),
         };
-        let text = error.to_string();
-        assert!(text.starts_with("mail.log: cannot be written any further: No space left on device; 4096 octets with 7 whole records"));
-        assert_eq!(error.exit_status(), 1);
-        assert!(!error.is_closed_pipe());
+        assert!(of(io::ErrorKind::BrokenPipe).is_closed_pipe());
+        assert!(!of(io::ErrorKind::StorageFull).is_closed_pipe());
+        assert_eq!(of(io::ErrorKind::StorageFull).exit_status(), 1);
+        assert_eq!(Error::Usage(String::new()).exit_status(), 2);
     }
 
     #[test]
@@ -191,10 +240,6 @@ mod tests {
             },
             Error::KeyFile {
                 path: "key".into(),
-                reason: gone(),
-            },
-            Error::LogOpen {
-                path: "log".into(),
                 reason: gone(),
             },
             Error::Thread(gone()),

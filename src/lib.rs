@@ -13,6 +13,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod analyze;
+pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod error;
 pub mod input;

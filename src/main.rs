@@ -1,4 +1,64 @@
-//! mailtap
+//! `mailtap`: parse the arguments, run a mode, say how it went.
 
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::io;
+use std::num::NonZero;
+use std::process::ExitCode;
+use std::thread;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use mailtap::analyze::{self, Read};
+use mailtap::cli::{Analyze, Cli, Mode};
+use mailtap::config;
+use mailtap::error::{self, Error, Level};
+
+fn main() -> ExitCode {
+    error::note_faults();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help) => {
+            // Help goes to standard output and may meet a closed pipe, as everything may.
+            let _ = help.print();
+            return ExitCode::from(u8::try_from(help.exit_code()).unwrap_or(2));
+        }
+    };
+    let done = match cli.mode {
+        Mode::Analyze(flags) => run(*flags),
+        Mode::Schema => analyze::schema().map(|()| ExitCode::SUCCESS),
+    };
+    match done {
+        Ok(status) => status,
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            error::tell(Level::Error, &error);
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+fn run(flags: Analyze) -> Result<ExitCode, Error> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let ready = config::analyze(flags, cores)?;
+    trace(ready.verbose);
+    Ok(match analyze::run(ready)? {
+        Read::Whole => ExitCode::SUCCESS,
+        Read::Partly => ExitCode::FAILURE,
+    })
+}
+
+/// Lets the program speak of itself on standard error, as far as asked for.
+fn trace(verbose: u8) {
+    let level = match verbose {
+        0 => "off",
+        1 => "mailtap=debug",
+        _ => "mailtap=trace",
+    };
+    let filter = EnvFilter::try_from_env("MAILTAP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+}

@@ -65,7 +65,7 @@ pub struct Setup {
 
 /// What came of a run.
 #[derive(Debug)]
-pub struct Outcome<T> {
+pub struct Outcome<T, E> {
     /// The taps, in the order of their shards.
     pub taps: Vec<T>,
     /// What the capture held.
@@ -75,14 +75,14 @@ pub struct Outcome<T> {
     /// What became of its flows, by table.
     pub flows: Vec<FlowCounters>,
     /// Why it ended early, if it did.
-    pub stopped: Option<Stopped>,
+    pub stopped: Option<Stopped<E>>,
 }
 
 /// Why a run ended before the capture did.
 #[derive(Debug)]
-pub enum Stopped {
+pub enum Stopped<E> {
     /// The lines could not be written.
-    Write(io::Error),
+    Write(E),
     /// A thread could not be started.
     Thread(io::Error),
     /// A worker panicked.
@@ -90,13 +90,13 @@ pub enum Stopped {
 }
 
 /// Reads `capture`, analyzes it with a tap made by `tap` for each worker, and hands the lines to `write`.
-pub fn run<T: Tap>(
+pub fn run<T: Tap, E: Send>(
     capture: &Capture,
     setup: &Setup,
     trouble: &mut dyn FnMut(Trouble),
     tap: &dyn Fn() -> T,
-    write: &mut (dyn FnMut(&[u8]) -> io::Result<()> + Send),
-) -> Outcome<T> {
+    write: &mut (dyn FnMut(&[u8]) -> Result<(), E> + Send),
+) -> Outcome<T, E> {
     let threads = setup.threads.clamp(1, SHARDS);
     let workers = (0..threads)
         .map(|at| Worker::new(at, threads, setup, tap()))
@@ -130,13 +130,13 @@ impl Clock {
 }
 
 /// Everything in this thread.
-fn alone<T: Tap>(
+fn alone<T: Tap, E>(
     capture: &Capture,
     setup: &Setup,
     trouble: &mut dyn FnMut(Trouble),
     mut workers: Vec<Worker<T>>,
-    write: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> Outcome<T> {
+    write: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+) -> Outcome<T, E> {
     let mut decoder = Decoder::new(setup.decoder);
     let mut totals = Totals::default();
     let mut stopped = None;
@@ -173,16 +173,16 @@ fn alone<T: Tap>(
     outcome(workers, totals, &decoder, stopped)
 }
 
-fn outcome<T: Tap>(
+fn outcome<T: Tap, E>(
     workers: Vec<Worker<T>>,
     totals: Totals,
     decoder: &Decoder,
-    stopped: Option<Stopped>,
-) -> Outcome<T> {
+    stopped: Option<Stopped<E>>,
+) -> Outcome<T, E> {
     let mut flows = Vec::with_capacity(SHARDS);
     let mut taps = Vec::with_capacity(workers.len());
     for worker in workers {
-        flows.extend(worker.counters().cloned());
+        flows.extend(worker.counters().copied());
         taps.push(worker.into_tap());
     }
     Outcome {
@@ -232,13 +232,13 @@ fn lane() -> (Lane, Desk) {
 }
 
 /// A reader (this thread), workers, and a writer.
-fn together<T: Tap>(
+fn together<T: Tap, E: Send>(
     capture: &Capture,
     setup: &Setup,
     trouble: &mut dyn FnMut(Trouble),
     workers: Vec<Worker<T>>,
-    write: &mut (dyn FnMut(&[u8]) -> io::Result<()> + Send),
-) -> Outcome<T> {
+    write: &mut (dyn FnMut(&[u8]) -> Result<(), E> + Send),
+) -> Outcome<T, E> {
     let mut decoder = Decoder::new(setup.decoder);
     let (lanes, desks): (Vec<_>, Vec<_>) = workers.iter().map(|_| lane()).unzip();
     let (mut feeds, mut drains) = (Vec::new(), Vec::new());
@@ -368,10 +368,10 @@ fn work<T: Tap>(mut worker: Worker<T>, desk: &Desk) -> Worker<T> {
 }
 
 /// Merges an epoch at a time until the workers close.
-fn write_all(
+fn write_all<E>(
     drains: Vec<(Receiver<Chunk>, Sender<Chunk>)>,
-    write: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+    write: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     let mut merger = Merger::default();
     let mut epoch = Vec::with_capacity(drains.len());
     loop {

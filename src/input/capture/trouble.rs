@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{BLOCK, Compression};
-use crate::error::Plain;
+use crate::error::plain;
 
 /// Something wrong with a capture file.
 #[derive(Debug)]
@@ -174,12 +174,12 @@ impl fmt::Display for Trouble {
             What::Open(reason) => write!(
                 f,
                 ": cannot be opened: {}; check its name and permissions",
-                Plain(reason)
+                plain(reason)
             ),
             What::Read(reason) => write!(
                 f,
                 ": cannot be read{place}: {}; check the disk, or copy the file and try that",
-                Plain(reason)
+                plain(reason)
             ),
             What::Directory => f.write_str(": is a directory; name the capture files in it"),
             What::Empty => f.write_str(

@@ -1,7 +1,5 @@
 //! The records of one epoch, put in order.
 
-use std::io;
-
 /// Room that a spent chunk keeps; what the end of a long capture took beyond it is given back.
 const KEEP: usize = 1 << 20;
 
@@ -62,11 +60,11 @@ pub(super) struct Merger {
 
 impl Merger {
     /// Writes the lines of all `chunks` in order. No key is in two chunks, as a connection is in one shard.
-    pub(super) fn write(
+    pub(super) fn write<E>(
         &mut self,
         chunks: &[Chunk],
-        write: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+        write: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut filled = chunks.iter().filter(|c| !c.entries.is_empty());
         match (filled.next(), filled.next()) {
             (None, _) => return Ok(()),

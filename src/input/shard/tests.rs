@@ -93,7 +93,7 @@ fn setup(threads: usize) -> Setup {
     }
 }
 
-fn lines(capture: &Capture, threads: usize) -> (Vec<u8>, Outcome<Lines>) {
+fn lines(capture: &Capture, threads: usize) -> (Vec<u8>, Outcome<Lines, io::Error>) {
     let mut out = Vec::new();
     let outcome = run(
         capture,
@@ -140,7 +140,7 @@ fn a_panic_of_a_worker_ends_the_run() {
             &setup(threads),
             &mut |t| panic!("{t}"),
             &tap,
-            &mut |_| Ok(()),
+            &mut |_| io::Result::Ok(()),
         );
         assert!(
             matches!(outcome.stopped, Some(Stopped::Fault)),
@@ -202,7 +202,7 @@ fn records_are_merged_by_cause_and_connection_and_stay_in_the_order_of_one() {
     merger
         .write(&chunks, &mut |lines| {
             out.extend_from_slice(lines);
-            Ok(())
+            io::Result::Ok(())
         })
         .unwrap();
     assert_eq!(out, b"abcdefg");
@@ -210,7 +210,7 @@ fn records_are_merged_by_cause_and_connection_and_stay_in_the_order_of_one() {
     merger
         .write(&chunks[..1], &mut |lines| {
             out.extend_from_slice(lines);
-            Ok(())
+            io::Result::Ok(())
         })
         .unwrap();
     assert_eq!(out, b"abce");
