@@ -64,6 +64,10 @@ def main(mode):
         if kind == IFF_TAP:
             ip(*prefix, "link", "set", name, "address", f"02:00:00:00:01:{address[-2:]}")
         ip(*prefix, "link", "set", name, "mtu", "1400", "up")
+    # What the mirror port shows must not come in twice: with a reverse path elsewhere, the kernel drops it.
+    for setting, value in ("ipv4/conf/mirror0/rp_filter", "1"), ("ipv6/conf/mirror0/disable_ipv6", "1"):
+        with open(f"/proc/sys/net/{setting}", "w") as file:
+            file.write(value)
     ip("link", "set", "mirror0", "mtu", "9000", "up")
     print("ready", flush=True)
     count, late = 0, None
@@ -74,12 +78,16 @@ def main(mode):
             if version not in (b"\x45", b"\x08\0", b"\x08\x06"):
                 continue
             target = lan1 if source == lan0 else lan0
-            count += version != b"\x08\x06"
-            if version != b"\x08\x06" and not (mode == "lossy" and count % 17 == 0):
-                os.write(mirror0, WRAP[mode](frame))
-            if mode == "lossy" and count % 11 == 0:
+            if version == b"\x08\x06":
+                os.write(target, frame)
                 continue
-            if mode == "lossy" and count % 13 == 0 and late is None and len(frame) > 500:
+            count += 1
+            lossy = mode == "lossy"
+            if not (lossy and count % 17 == 0):
+                os.write(mirror0, WRAP[mode](frame))
+            if lossy and count % 11 == 0:
+                continue
+            if lossy and count % 13 == 0 and late is None and len(frame) > 500:
                 late = target, frame
                 continue
             os.write(target, frame)
