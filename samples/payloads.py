@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints every SASL payload and challenge, APOP digest and stamp in the captures named, one a line.
+"""Prints every SASL payload and challenge, APOP digest in the captures named, one a line.
 
     payloads.py FILE...        needs tshark
 
@@ -32,11 +32,8 @@ def payloads(capture):
     inside = {}
     for stream, by_server, line in lines(capture):
         if by_server:
-            stamp = re.match(r"\+OK .*(<\S+@\S+>)", line)
             challenge = re.match(r"(?:334|\+)(?: (\S+))?$", line)
-            if stamp:
-                yield stamp[1]
-            elif inside.get(stream) and challenge:
+            if inside.get(stream) and challenge:
                 yield challenge[1]
             else:
                 inside[stream] = False
