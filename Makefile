@@ -1,6 +1,7 @@
 # mailtap: `make` lists what there is to do.
 
-SHELL := /bin/bash -euo pipefail
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
 .PHONY: help demo build test bench samples fuzz packages-build packages-test clean
