@@ -76,7 +76,7 @@ test: packages-test ## everything CI runs: format, lints, docs, dependencies, fu
 	export MAILTAP_REQUIRE_SERVERS=1
 	cargo test --locked --doc
 	if command -v cargo-nextest > /dev/null; then
-	  cargo nextest run --locked --all-targets
+	  cargo nextest run --locked --lib --bins --tests
 	else
 	  echo 'cargo-nextest is not installed: running cargo test'
 	  cargo test --locked --lib --bins --tests
