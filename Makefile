@@ -22,6 +22,7 @@ help: ## this list
 demo: build ## build mailtap and run it over the captures in samples/
 	@$(step) 'the summary of all samples'
 	cd samples
+	rm -f ../target/demo.jsonl
 	../$(mailtap) analyze --quiet --log ../target/demo.jsonl *.pcap* > /dev/null
 	../$(mailtap) analyze *.pcap*
 	$(step) 'the first lines of the session log (target/demo.jsonl)'
