@@ -38,7 +38,12 @@ pub struct Session {
 impl Session {
     /// A connection that began at `at`.
     pub fn new(at: Timestamp, id: u64, peers: Peers, limits: Arc<Limits>) -> Self {
-        let context = Context { id, began: at, peers, protocol: event::Protocol::Unknown };
+        let context = Context {
+            id,
+            began: at,
+            peers,
+            protocol: event::Protocol::Unknown,
+        };
         Self { context, limits }
     }
 
