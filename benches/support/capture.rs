@@ -369,7 +369,7 @@ impl Flow {
     fn burst(&mut self, wire: &mut Wire<'_>) -> io::Result<bool> {
         let (side, octets) = self.stage.get(self.turn);
         let mut burst = Segments {
-            base: self.ends[side.index()].next,
+            next_seq: self.ends[side.index()].next,
             octets,
             from: self.sent,
             left: BURST,
@@ -401,15 +401,14 @@ impl Flow {
                 since_ack += 1;
             }
             if since_ack >= 2 && burst.from < octets.len() {
-                let arrived = burst.base.wrapping_add((burst.from - begun) as u32);
-                wire.packet(to, from, to.next, arrived, ACK, &[])?;
+                wire.packet(to, from, to.next, burst.next_seq, ACK, &[])?;
                 since_ack = 0;
             }
         }
         let sent = burst.from - begun;
         let done = burst.from == octets.len();
         wire.payload += sent as u64;
-        self.ends[side.index()].next = burst.base.wrapping_add(sent as u32);
+        self.ends[side.index()].next = burst.next_seq;
         (self.turn, self.sent) = if done {
             (self.turn + 1, 0)
         } else {
@@ -429,7 +428,8 @@ struct Segment<'a> {
 
 /// Cuts a turn into segments, a burst of them.
 struct Segments<'a> {
-    base: u32,
+    /// Sequence number of the segment after the last one cut.
+    next_seq: u32,
     octets: &'a [u8],
     from: usize,
     left: usize,
@@ -445,12 +445,12 @@ impl<'a> Iterator for Segments<'a> {
         }
         let payload = &rest[..rest.len().min(SEGMENT)];
         let segment = Segment {
-            seq: self.base,
+            seq: self.next_seq,
             payload,
             last: payload.len() == rest.len(),
         };
         self.left -= 1;
-        self.base = self.base.wrapping_add(payload.len() as u32);
+        self.next_seq = self.next_seq.wrapping_add(payload.len() as u32);
         self.from += payload.len();
         Some(segment)
     }
