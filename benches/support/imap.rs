@@ -467,14 +467,14 @@ impl Imap {
             self.uid(first),
             self.uid(last)
         );
-        (first..=last).for_each(|n| {
+        for n in first..=last {
             say!(
                 stage,
                 Server,
                 "* {n} FETCH (UID {} FLAGS (\\Seen))",
                 self.uid(n)
-            )
-        });
+            );
+        }
         say!(
             stage,
             Server,
