@@ -6,16 +6,17 @@
 mod progress;
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::config::Analyze;
 use crate::engine::event::{Context, Event, Sink};
 use crate::error::{self, Error, Level};
 use crate::input::capture::{Capture, Trouble};
 use crate::input::shard::{self, Outcome, Setup, Stopped, Tap};
-use crate::output::{Log, LogError, RecordSet, RecordWriter, Report};
+use crate::output::{Capture as Captured, Log, LogError, RecordSet, RecordWriter, Report, Style};
 use crate::time::Timestamp;
 use crate::wire::DecoderLimits;
 
@@ -74,6 +75,9 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         policy.records = RecordSet::NONE;
     }
     let policy = Arc::new(policy);
+    let counted = files.len() as u64;
+    let began = Instant::now();
+    let mut warnings = Vec::new();
     let capture = Capture::new(files);
     let setup = Setup {
         threads,
@@ -93,6 +97,7 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
             read = Read::Partly;
         }
         progress.pause(|| error::tell(level, &trouble));
+        warnings.push(trouble.to_string());
     };
     let tap = || Outlet {
         records: RecordWriter::new(Arc::clone(&policy)),
@@ -114,7 +119,7 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         Some(Stopped::Fault) => return Err(error::fault()),
     }
     if !quiet {
-        summary(outcome, on_stdout)?;
+        summary(outcome, counted, began, warnings, on_stdout)?;
     }
     Ok(read)
 }
@@ -128,7 +133,7 @@ pub fn schema() -> Result<(), Error> {
     )
 }
 
-fn summary(outcome: Outcome<Outlet, LogError>, on_stderr: bool) -> Result<(), Error> {
+fn summary(outcome: Outcome<Outlet, LogError>, files: u64, began: Instant, warnings: Vec<String>, on_stderr: bool) -> Result<(), Error> {
     let Outcome {
         taps,
         totals,
@@ -141,10 +146,24 @@ fn summary(outcome: Outcome<Outlet, LogError>, on_stderr: bool) -> Result<(), Er
     for tap in taps {
         report.merge(tap.report);
     }
+    report.set_capture(Captured {
+        files,
+        packets: totals.packets,
+        octets: totals.octets,
+        first: totals.first,
+        last: totals.last,
+        elapsed: Some(began.elapsed()),
+        warnings,
+    });
+    let mut text = Vec::new();
+    let terminal = if on_stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+    let style = Style { colour: terminal && std::env::var_os("NO_COLOR").is_none(), width: 80 };
+    report.print(&mut text, style).map_err(|reason| Error::Write { to: "memory", reason })?;
+    let text = String::from_utf8_lossy(&text);
     if on_stderr {
-        print("standard error", &mut io::stderr().lock(), &report)
+        print("standard error", &mut io::stderr().lock(), &text)
     } else {
-        print("standard output", &mut io::stdout().lock(), &report)
+        print("standard output", &mut io::stdout().lock(), &text)
     }
 }
 

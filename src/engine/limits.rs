@@ -39,8 +39,6 @@ pub struct Limits {
     pub detect: usize,
     /// Hash messages with SHA-256.
     pub hash: bool,
-    /// What the user expects on which server port. A prior: what is spoken decides.
-    pub ports: Vec<(u16, Protocol)>,
     /// An exchange that stands still this long is over for a live session (RFC 5321 section 4.5.3.2 and RFC 9051 section 5.4 demand less).
     pub idle: Duration,
     /// What the operator says of ports, before the well-known ones: a prior, never proof.
@@ -79,7 +77,6 @@ impl Default for Limits {
             inflate_line: 64 << 20,
             detect: 4 << 10,
             hash: true,
-            ports: Vec::new(),
             idle: Duration::from_secs(2 * 3600),
             ports: Vec::new(),
         }

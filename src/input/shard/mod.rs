@@ -182,7 +182,7 @@ fn outcome<T: Tap, E>(
     let mut flows = Vec::with_capacity(SHARDS);
     let mut taps = Vec::with_capacity(workers.len());
     for worker in workers {
-        flows.extend(worker.counters().copied());
+        flows.extend(worker.counters());
         taps.push(worker.into_tap());
     }
     Outcome {

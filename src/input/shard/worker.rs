@@ -82,7 +82,7 @@ impl<T: Tap> Worker<T> {
         self.tagged.tap.clear();
     }
 
-    pub(super) fn counters(&self) -> impl Iterator<Item = &FlowCounters> {
+    pub(super) fn counters(&self) -> impl Iterator<Item = FlowCounters> {
         self.tables.iter().map(FlowTable::counters)
     }
 
