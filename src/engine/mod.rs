@@ -288,13 +288,7 @@ impl Session {
 
     fn unseen(&self) -> Option<Missing> {
         match (self.lanes.to_server.seen, self.lanes.to_client.seen) {
-            (1.., 0)
-                if !self.context.peers.roles_certain
-                    || self.lanes.to_client.packets == 0
-                    || self.lanes.to_client.lost > 0 =>
-            {
-                Some(Missing::ServerUnseen)
-            }
+            (1.., 0) => Some(Missing::ServerUnseen),
             (0, 1..) if self.lanes.to_server.packets == 0 || self.lanes.to_server.lost > 0 => {
                 Some(Missing::ClientUnseen)
             }
