@@ -364,7 +364,9 @@ impl Session {
         self.context.protocol = mail;
         self.machine = match mail {
             Protocol::Smtp | Protocol::Lmtp => {
-                Machine::Smtp(Box::new(smtp::Smtp::new(self.context.peers.roles_certain)))
+                let smtp = smtp::Smtp::new(self.context.peers.roles_certain);
+                self.lanes.to_server.framer.set_mode(smtp.first_mode());
+                Machine::Smtp(Box::new(smtp))
             }
             Protocol::Pop3 => Machine::Pop3(Box::new(pop3::Pop3::new(self.context.peers.roles_certain))),
             Protocol::Imap => Machine::Imap(Box::new(imap::Imap::new(self.context.peers.roles_certain))),
