@@ -320,6 +320,9 @@ impl Session {
                     held.consume(Dir::ToServer, length);
                     self.lanes[Dir::ToServer].framer.advance_by(length as u64);
                     self.ledger.proxied_client = client;
+                    // The balancer spoke first; who speaks first behind it is what counts.
+                    let spoken = [Dir::ToServer, Dir::ToClient].map(|d| !held.octets(d).is_empty());
+                    self.server_first = spoken.contains(&true).then_some(!spoken[0]);
                 }
                 _ => {}
             }
@@ -330,6 +333,7 @@ impl Session {
             server: held.octets(Dir::ToClient),
             prior: self.limits.prior(self.context.peers.server.port()),
             midstream: !self.context.peers.roles_certain || held.has_gap(),
+            reversible: !self.context.peers.roles_certain,
             server_first: self.server_first.unwrap_or(false),
             last: last || overflow,
         };
