@@ -165,7 +165,9 @@ impl Session {
             Input::Data([]) => return,
             Input::Data(octets) => {
                 self.lanes[dir].seen += octets.len() as u64;
-                self.server_first.get_or_insert(dir == Dir::ToClient);
+                if matches!(self.machine, Machine::Undecided(_)) {
+                    return self.listen(dir, stamp, octets, out);
+                }
             }
             Input::Gap(lost) => {
                 self.lanes[dir].lost += lost;
@@ -308,6 +310,27 @@ impl Session {
 
     fn prior(&self) -> Option<Protocol> {
         self.limits.prior(self.context.peers.server.port())
+    }
+
+    /// Octets while the protocol is not told, in steps: the verdict must not hang on how the sender cut them.
+    fn listen(&mut self, dir: Dir, stamp: Stamp, mut octets: &[u8], out: &mut dyn Sink) {
+        let flipped = self.flipped;
+        while let Machine::Undecided(held) = &mut self.machine {
+            let heard = held.octets(dir).len();
+            let room = self.limits.detect.saturating_sub(heard).max(1);
+            let Some((now, later)) = octets.split_at_checked(detect::step(heard, octets).min(room)) else { return };
+            if now.is_empty() {
+                return;
+            }
+            self.server_first.get_or_insert(dir == Dir::ToClient);
+            held.push(dir, stamp, &Input::Data(now));
+            octets = later;
+            self.decide(false, out);
+        }
+        if !octets.is_empty() {
+            let dir = if self.flipped == flipped { dir } else { dir.reverse() };
+            self.take(dir, stamp, Input::Data(octets), out);
+        }
     }
 
     /// Tries to tell the protocol; when it is told, the inputs so far are taken again. `last`: no more will come.
@@ -469,6 +492,10 @@ impl Session {
                 return used;
             }
             if mode == Mode::Line && !lane.framer.inside_line() && !layered && is_tls_in_clear(dir, rest) {
+                if lane_is_fresh(&self.lanes[dir]) {
+                    // It took the port for one where TLS is spoken from the start.
+                    self.ledger.tls.mode = Some(TlsMode::Implicit);
+                }
                 self.lanes[dir].framer.set_mode(Mode::Opaque);
                 continue;
             }
@@ -742,6 +769,10 @@ impl Session {
         self.ledger.tls.mode = None;
         self.ledger.tls.handshake = Some(Handshake::Failed);
     }
+}
+
+fn lane_is_fresh(lane: &Lane) -> bool {
+    lane.framer.offset() == 0 && lane.lost == 0
 }
 
 /// Whether a TLS record begins where a line should: no text begins with such an octet.

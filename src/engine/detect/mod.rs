@@ -66,7 +66,9 @@ pub(crate) struct Evidence<'a> {
 /// Weighs `evidence`.
 pub(crate) fn decide(evidence: &Evidence<'_>) -> Verdict {
     let verdict = if evidence.midstream { middle::decide(evidence) } else { opening(evidence) };
+    let silent = evidence.client.is_empty() && evidence.server.is_empty();
     match (verdict, evidence.last) {
+        (Verdict::Wait, true) if silent => Verdict::Unknown,
         (Verdict::Wait, true) => evidence.prior.map_or(Verdict::Unknown, mail),
         _ => verdict,
     }
@@ -82,6 +84,16 @@ pub(crate) fn prior(port: u16) -> Option<Protocol> {
         4190 => Some(Protocol::ManageSieve),
         _ => None,
     }
+}
+
+/// How many of `octets` to add to the `heard` ones before [`decide`] is asked again: octet by octet where protocols that
+/// are not text differ, then line by line.
+pub(crate) fn step(heard: usize, octets: &[u8]) -> usize {
+    const HEAD: usize = 16;
+    if heard < HEAD {
+        return octets.len().min(1);
+    }
+    memchr::memchr(b'\n', octets).map_or(octets.len(), |end| end + 1)
 }
 
 const fn mail(protocol: Protocol) -> Verdict {

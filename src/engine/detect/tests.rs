@@ -237,7 +237,9 @@ fn a_client_alone_on_a_mail_port_is_told_by_its_verbs() {
     talk(Some(24), &[('C', b"LHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n")]).is_at_once(LMTP);
     talk(ODD, lines).is(SMTP);
     talk(Some(110), &[('C', b"USER a\r\n")]).is(POP3);
-    talk(Some(143), &[('C', b"")]).is(IMAP);
+    talk(Some(143), &[('C', b"1 NOOP\r\n")]).is(IMAP);
+    // Where nobody says anything the port alone is no proof.
+    talk(Some(143), &[]).is(Verdict::Unknown);
 }
 
 /// A ClientHello with one ALPN name, or none.
@@ -261,7 +263,10 @@ fn hello(alpn: Option<&str>) -> Vec<u8> {
 #[test]
 fn tls_from_the_first_octet_takes_port_or_alpn() {
     let answer: &[u8] = b"\x16\x03\x03\0\x7a\x02\0\0\x76";
-    let tls = |port, alpn| talk(port, &[('C', hello(alpn).leak()), ('S', answer)]);
+    let tls = |port, alpn, verdict| {
+        let hello = hello(alpn);
+        talk(port, &[('C', &hello), ('S', answer)]).is_at_once(verdict);
+    };
     for (port, protocol) in [
         (465, Protocol::Smtp),
         (993, Protocol::Imap),
@@ -270,15 +275,15 @@ fn tls_from_the_first_octet_takes_port_or_alpn() {
         (110, Protocol::Pop3),
         (143, Protocol::Imap),
     ] {
-        tls(Some(port), None).is_at_once(Verdict::Tls(protocol));
+        tls(Some(port), None, Verdict::Tls(protocol));
     }
-    tls(ODD, None).is_at_once(Verdict::Tls(Protocol::Unknown));
-    tls(ODD, Some("imap")).is_at_once(Verdict::Tls(Protocol::Imap));
-    tls(ODD, Some("pop3")).is_at_once(Verdict::Tls(Protocol::Pop3));
-    tls(ODD, Some("managesieve")).is_at_once(Verdict::Tls(Protocol::ManageSieve));
-    tls(ODD, Some("h2")).is_at_once(HTTP);
-    tls(ODD, Some("http/1.1")).is_at_once(HTTP);
-    tls(ODD, Some("x")).is_at_once(Verdict::Tls(Protocol::Unknown));
+    tls(ODD, None, Verdict::Tls(Protocol::Unknown));
+    tls(ODD, Some("imap"), Verdict::Tls(Protocol::Imap));
+    tls(ODD, Some("pop3"), Verdict::Tls(Protocol::Pop3));
+    tls(ODD, Some("managesieve"), Verdict::Tls(Protocol::ManageSieve));
+    tls(ODD, Some("h2"), HTTP);
+    tls(ODD, Some("http/1.1"), HTTP);
+    tls(ODD, Some("x"), Verdict::Tls(Protocol::Unknown));
     // Cut off: nothing is claimed beyond the port.
     talk(ODD, &[('C', b"\x16\x03\x01\0\x2e\x01\0\0\x2a\x03\x03"), ('S', answer)]).is(Verdict::Tls(Protocol::Unknown));
     talk(Some(465), &[('C', b"\x16\x03\x01\0\x2e\x01\0\0\x2a\x03\x03")]).is(Verdict::Tls(Protocol::Smtp));
@@ -286,7 +291,7 @@ fn tls_from_the_first_octet_takes_port_or_alpn() {
 
 #[test]
 fn tls_to_a_server_that_greets_in_clear_is_that_server() {
-    let hello: &[u8] = hello(None).leak();
+    let hello: &[u8] = &hello(None);
     talk(Some(25), &[('S', b"220 mx\r\n"), ('C', hello), ('S', b"500 what\r\n")]).is_at_once(SMTP);
     talk(Some(25), &[('C', hello), ('S', b"220 mx\r\n")]).is_at_once(SMTP);
     talk(ODD, &[('S', b"220 mx ESMTP\r\n"), ('C', hello)]).is_at_once(SMTP);
