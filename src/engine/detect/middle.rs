@@ -25,7 +25,7 @@ pub(super) fn decide(evidence: &Evidence<'_>) -> Verdict {
         }
         match greeted(view) {
             Some(Verdict::Mail { protocol, .. }) => return Verdict::Mail { protocol, reversed },
-            Some(Verdict::Wait) if !evidence.last && !(reversed && evidence.prior.is_some()) => return Verdict::Wait,
+            Some(Verdict::Wait) if !(evidence.last || reversed && evidence.prior.is_some()) => return Verdict::Wait,
             Some(Verdict::Other(other)) => return Verdict::Other(other),
             _ => {}
         }
