@@ -81,9 +81,7 @@ impl Span {
 
     /// The octets in `arena`.
     pub fn of(self, arena: &[u8]) -> &[u8] {
-        arena
-            .get(self.start as usize..self.end as usize)
-            .unwrap_or_default()
+        arena.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 }
 
