@@ -163,6 +163,10 @@ pub(crate) struct Scope<'a> {
     pub(crate) modes: Both<Option<Mode>>,
     /// Layer changes asked for.
     pub(crate) layers: Both<Option<Layer>>,
+    /// What the client has sent that is not read yet.
+    pub(crate) held: &'a [u8],
+    /// Asks for the roles to be swapped (RFC 821 TURN, RFC 2645).
+    pub(crate) turn: bool,
     /// Takes the events.
     pub(crate) out: &'a mut dyn Sink,
 }

@@ -477,6 +477,11 @@ impl Session {
                 continue;
             }
             let cap = self.limits.line_of(self.context.protocol);
+            let Both { to_server, to_client } = &mut self.lanes;
+            let (lane, other) = match dir {
+                Dir::ToServer => (to_server, &*to_client),
+                Dir::ToClient => (to_client, &*to_server),
+            };
             let (taken, frame) = lane.framer.next(stamp.at, rest, cap);
             used += taken;
             let Some(frame) = frame else { continue };
@@ -492,6 +497,8 @@ impl Session {
                 offset,
                 modes: Both::default(),
                 layers: Both::default(),
+                held: other.held.octets(dir.reverse()),
+                turn: false,
                 out: &mut *out,
             };
             let role = if scope.ledger.reversed { dir.reverse() } else { dir };
@@ -501,11 +508,13 @@ impl Session {
                 Machine::Imap(imap) => imap.frame(role, &frame, &mut scope),
                 Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
             }
-            let (modes, layers) = (scope.modes, scope.layers);
+            let (modes, layers, turn) = (scope.modes, scope.layers, scope.turn);
             let relayered = layers[role].is_some();
             if self.apply(modes, layers) {
                 self.drain(dir.reverse(), out);
+                self.resume(dir.reverse(), stamp, out);
             }
+            self.ledger.reversed ^= turn;
             if relayered {
                 return used;
             }
@@ -568,6 +577,19 @@ impl Session {
                     self.close(dir, stamp, matches!(piece, Piece::Reset), out);
                 }
             }
+        }
+    }
+
+    /// After a loss, a reply was put off until what was held before it is read: now it is.
+    fn resume(&mut self, dir: Dir, stamp: Stamp, out: &mut dyn Sink) {
+        let Machine::Smtp(_) = self.machine else { return };
+        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| {
+            if let Machine::Smtp(smtp) = machine {
+                smtp.resume(scope);
+            }
+        });
+        if self.apply(modes, layers) {
+            self.drain(dir, out);
         }
     }
 
@@ -678,6 +700,8 @@ impl Session {
             offset: line.end(),
             modes: Both::default(),
             layers: Both::default(),
+            held: &[],
+            turn: false,
             out,
         };
         let frame = Frame::Line(line);
@@ -705,6 +729,8 @@ impl Session {
             offset: 0,
             modes: Both::default(),
             layers: Both::default(),
+            held: &[],
+            turn: false,
             out,
         };
         act(&mut self.machine, &mut scope);
