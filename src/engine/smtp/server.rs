@@ -124,9 +124,7 @@ impl Smtp {
                 }
             }
             (Want::Chunk { last }, _) => self.chunk_reply(last, code, &command.reply, kind, arrival, scope),
-            (_, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) => {
-                self.mail_reply(code, &command.reply, kind, scope)
-            }
+            (_, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) => self.mail_reply(code, &command.reply, kind),
             (_, Verb::Data) => self.data_reply(code, &command, kind, arrival, scope),
             (_, Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.helo_reply(yes, &command, scope),
             (_, Verb::Rset) if yes => self.abort(),
@@ -172,7 +170,7 @@ impl Smtp {
         }
     }
 
-    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind, scope: &mut Scope<'_>) {
+    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind) {
         let Some(number) = kind.tx else { return };
         // `kind.tx` is the delivery that this MAIL opened.
         let Some(delivery) = self.delivery(number) else { return };
