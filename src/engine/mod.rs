@@ -698,6 +698,11 @@ impl Session {
             return;
         }
         let (frame, beyond) = self.lanes[dir].framer.gap(lost);
+        if matches!(self.machine, Machine::Pop3(_)) {
+            // Its lines tell by their heads whether they are whole.
+            self.lanes[dir].framer.set_skip_line(false);
+        }
+        let end = self.lanes[dir].framer.offset();
         let reversed = self.ledger.reversed;
         let role = if reversed { dir.reverse() } else { dir };
         let (modes, layers) = self.with_machine(stamp, out, |machine, scope| match machine {
@@ -714,6 +719,7 @@ impl Session {
                     pop3.frame(role, &frame, scope);
                 }
                 if beyond > 0 {
+                    scope.offset = end;
                     pop3.gap(role, beyond, scope);
                 }
             }
