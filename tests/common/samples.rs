@@ -18,10 +18,15 @@ pub fn captures_in(dir: &Path) -> Vec<PathBuf> {
         let name = entry.file_name();
         if path.is_dir() {
             found.extend(captures_in(&path));
-        } else if name.to_str().is_some_and(|name| name.contains(".pcap") || name.ends_with(".cap")) {
+        } else if name.to_str().is_some_and(is_capture) {
             found.push(path);
         }
     }
     found.sort();
     found
+}
+
+fn is_capture(name: &str) -> bool {
+    let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
+    [".pcap", ".pcapng", ".cap"].iter().any(|end| name.ends_with(end))
 }
