@@ -165,7 +165,9 @@ impl Session {
             Input::Data([]) => return,
             Input::Data(octets) => {
                 self.lanes[dir].seen += octets.len() as u64;
-                self.server_first.get_or_insert(dir == Dir::ToClient);
+                if matches!(self.machine, Machine::Undecided(_)) {
+                    return self.listen(dir, stamp, octets, out);
+                }
             }
             Input::Gap(lost) => {
                 self.lanes[dir].lost += lost;
@@ -288,13 +290,7 @@ impl Session {
 
     fn unseen(&self) -> Option<Missing> {
         match (self.lanes.to_server.seen, self.lanes.to_client.seen) {
-            (1.., 0)
-                if !self.context.peers.roles_certain
-                    || self.lanes.to_client.packets == 0
-                    || self.lanes.to_client.lost > 0 =>
-            {
-                Some(Missing::ServerUnseen)
-            }
+            (1.., 0) => Some(Missing::ServerUnseen),
             (0, 1..) if self.lanes.to_server.packets == 0 || self.lanes.to_server.lost > 0 => {
                 Some(Missing::ClientUnseen)
             }
@@ -310,6 +306,27 @@ impl Session {
         self.limits.prior(self.context.peers.server.port())
     }
 
+    /// Octets while the protocol is not told, in steps: the verdict must not hang on how the sender cut them.
+    fn listen(&mut self, dir: Dir, stamp: Stamp, mut octets: &[u8], out: &mut dyn Sink) {
+        let flipped = self.flipped;
+        while let Machine::Undecided(held) = &mut self.machine {
+            let heard = held.octets(dir).len();
+            let room = self.limits.detect.saturating_sub(heard).max(1);
+            let Some((now, later)) = octets.split_at_checked(detect::step(heard, octets).min(room)) else { return };
+            if now.is_empty() {
+                return;
+            }
+            self.server_first.get_or_insert(dir == Dir::ToClient);
+            held.push(dir, stamp, &Input::Data(now));
+            octets = later;
+            self.decide(false, out);
+        }
+        if !octets.is_empty() {
+            let dir = if self.flipped == flipped { dir } else { dir.reverse() };
+            self.take(dir, stamp, Input::Data(octets), out);
+        }
+    }
+
     /// Tries to tell the protocol; when it is told, the inputs so far are taken again. `last`: no more will come.
     fn decide(&mut self, last: bool, out: &mut dyn Sink) {
         let Machine::Undecided(held) = &mut self.machine else { return };
@@ -320,6 +337,9 @@ impl Session {
                     held.consume(Dir::ToServer, length);
                     self.lanes[Dir::ToServer].framer.advance_by(length as u64);
                     self.ledger.proxied_client = client;
+                    // The balancer spoke first; who speaks first behind it is what counts.
+                    let spoken = [Dir::ToServer, Dir::ToClient].map(|d| !held.octets(d).is_empty());
+                    self.server_first = spoken.contains(&true).then_some(!spoken[0]);
                 }
                 _ => {}
             }
@@ -330,6 +350,7 @@ impl Session {
             server: held.octets(Dir::ToClient),
             prior: self.limits.prior(self.context.peers.server.port()),
             midstream: !self.context.peers.roles_certain || held.has_gap(),
+            reversible: !self.context.peers.roles_certain,
             server_first: self.server_first.unwrap_or(false),
             last: last || overflow,
         };
@@ -370,7 +391,9 @@ impl Session {
         self.context.protocol = mail;
         self.machine = match mail {
             Protocol::Smtp | Protocol::Lmtp => {
-                Machine::Smtp(Box::new(smtp::Smtp::new(self.context.peers.roles_certain)))
+                let smtp = smtp::Smtp::new(self.context.peers.roles_certain);
+                self.lanes.to_server.framer.set_mode(smtp.first_mode());
+                Machine::Smtp(Box::new(smtp))
             }
             Protocol::Pop3 => Machine::Pop3(Box::new(pop3::Pop3::new(self.context.peers.roles_certain))),
             Protocol::Imap => Machine::Imap(Box::new(imap::Imap::new(self.context.peers.roles_certain))),
@@ -465,6 +488,10 @@ impl Session {
                 return used;
             }
             if mode == Mode::Line && !lane.framer.inside_line() && !layered && is_tls_in_clear(dir, rest) {
+                if lane_is_fresh(&self.lanes[dir]) {
+                    // It took the port for one where TLS is spoken from the start.
+                    self.ledger.tls.mode = Some(TlsMode::Implicit);
+                }
                 self.lanes[dir].framer.set_mode(Mode::Opaque);
                 continue;
             }
@@ -764,6 +791,10 @@ impl Session {
         self.ledger.tls.mode = None;
         self.ledger.tls.handshake = Some(Handshake::Failed);
     }
+}
+
+fn lane_is_fresh(lane: &Lane) -> bool {
+    lane.framer.offset() == 0 && lane.lost == 0
 }
 
 /// Whether a TLS record begins where a line should: no text begins with such an octet.

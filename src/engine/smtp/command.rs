@@ -140,12 +140,25 @@ pub(super) fn decode_xtext(mut text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-/// The arguments of BDAT: octets, and whether it is the last chunk (RFC 3030 section 2). `None` if there is no size.
-pub(super) fn bdat(args: &[u8]) -> Option<(u64, bool)> {
+/// The arguments of BDAT (RFC 3030 section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// Octets that follow.
+    pub(super) size: u64,
+    /// Whether they end the message.
+    pub(super) last: bool,
+    /// Whether that is all it says: servers differ on the rest.
+    pub(super) clean: bool,
+}
+
+/// Takes the arguments of BDAT apart. `None` if there is no size.
+pub(super) fn bdat(args: &[u8]) -> Option<Chunk> {
     let mut words = args.split(|o| matches!(o, b' ' | b'\t')).filter(|word| !word.is_empty());
     let size = number(words.next()?)?;
-    let last = words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"LAST"));
-    Some((size, last))
+    let word = words.next();
+    let last = word.is_some_and(|word| word.eq_ignore_ascii_case(b"LAST"));
+    let clean = (last || word.is_none()) && words.next().is_none();
+    Some(Chunk { size, last, clean })
 }
 
 /// A decimal number without sign.
@@ -160,6 +173,12 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
 pub(super) fn is_base64(line: &[u8]) -> bool {
     let line = line.trim_ascii();
     line == b"*" || line.iter().all(|o| o.is_ascii_alphanumeric() || matches!(o, b'+' | b'/' | b'='))
+}
+
+/// Whether the first line of `octets` is a command that is on the list.
+pub(super) fn begins_with_command(octets: &[u8]) -> bool {
+    let line = octets.split(|o| *o == b'\n').next().unwrap_or_default();
+    verb(line).0 != Verb::Other
 }
 
 #[cfg(test)]
@@ -195,8 +214,9 @@ mod tests {
 
     #[test]
     fn bdat_sizes() {
-        assert_eq!(bdat(b"21"), Some((21, false)));
-        assert_eq!(bdat(b"0  last"), Some((0, true)));
+        assert_eq!(bdat(b"21"), Some(Chunk { size: 21, last: false, clean: true }));
+        assert_eq!(bdat(b"0  last"), Some(Chunk { size: 0, last: true, clean: true }));
+        assert_eq!(bdat(b"5 X"), Some(Chunk { size: 5, last: false, clean: false }));
         assert_eq!(bdat(b"+5"), None);
         assert_eq!(bdat(b"99999999999999999999"), None);
     }
