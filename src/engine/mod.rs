@@ -31,9 +31,9 @@ pub use text::{List, Span, Text};
 pub use verb::{Untagged, Verb};
 
 use crate::time::Timestamp;
+use anomaly::Id;
 use detect::{Evidence, Verdict};
 use event::{Close, Handshake, How, Missing, Other, Phase, Protocol, SessionOutcome, Severity, TlsMode};
-use anomaly::Id;
 use frame::{Both, Ending, Frame, Framer, Line, Mode};
 use held::{Held, Piece};
 use layer::Inflate;
@@ -57,6 +57,8 @@ pub enum Input<'a> {
 struct Lane {
     framer: Framer,
     layer: Option<Box<Inflate>>,
+    /// The layer ends with its next flush.
+    closing: bool,
     held: Held,
     /// Octets seen.
     seen: u64,
@@ -485,8 +487,11 @@ impl Session {
                 return;
             }
             self.plain(dir, stamp, step.octets, out);
-            if !layer.is_closed() {
-                self.lanes[dir].layer = Some(layer);
+            let lane = &mut self.lanes[dir];
+            if lane.closing && layer.is_flushed() {
+                lane.closing = false;
+            } else {
+                lane.layer = Some(layer);
             }
         }
     }
@@ -586,11 +591,10 @@ impl Session {
                     changed = true;
                 }
                 Some(Layer::Plain) => {
-                    if let Some(layer) = &mut self.lanes[dir].layer {
-                        layer.close();
-                        if layer.is_closed() {
-                            self.lanes[dir].layer = None;
-                        }
+                    let lane = &mut self.lanes[dir];
+                    lane.closing = true;
+                    if lane.layer.as_ref().is_some_and(|layer| layer.is_flushed()) {
+                        (lane.layer, lane.closing) = (None, false);
                     }
                 }
                 None => {}
