@@ -174,7 +174,7 @@ impl Session {
         let dir = self.oriented(dir);
         self.pieces += 1;
         let other = &self.lanes[dir.reverse()];
-        let stamp = Stamp { at, piece: self.pieces, peer: other.acked.unwrap_or(other.position()) };
+        let stamp = Stamp { at, piece: self.pieces, peer: other.acked.unwrap_or_else(|| other.position()) };
         match input {
             Input::Data([]) => return,
             Input::Data(octets) => {
@@ -254,7 +254,7 @@ impl Session {
         };
         if self.ledger.tls.mode.is_some_and(|m| m != TlsMode::None) {
             let failed = if self.tls.begun() { Handshake::Failed } else { Handshake::Unseen };
-            self.ledger.tls.handshake.get_or_insert(self.tls.handshake().unwrap_or(failed));
+            self.ledger.tls.handshake.get_or_insert_with(|| self.tls.handshake().unwrap_or(failed));
         }
         let close = Close { by: self.closed.map(|(dir, _)| dir), how, phase };
         let outcome = self.outcome(close);
