@@ -1,11 +1,7 @@
 //! How fast a whole capture in memory is read: frames through the wire and the engine, no file and no log.
 //!
 //! `cargo bench --bench capture`. Throughput is octets of the capture, headers included.
-#![allow(
-    missing_docs,
-    clippy::expect_used,
-    reason = "a bench, and the functions that criterion's macros write"
-)]
+#![allow(missing_docs, clippy::expect_used, reason = "a bench, and the functions that criterion's macros write")]
 
 #[path = "support/mod.rs"]
 mod support;
@@ -52,10 +48,7 @@ impl<'a> Iterator for Frames<'a> {
         let (frame, rest) = rest.split_at_checked(u32::from_le_bytes(captured) as usize)?;
         self.0 = rest;
         let nanos = u64::from(u32::from_le_bytes(micros)) * 1000;
-        Some((
-            Timestamp::from_parts(u64::from(u32::from_le_bytes(seconds)), nanos),
-            frame,
-        ))
+        Some((Timestamp::from_parts(u64::from(u32::from_le_bytes(seconds)), nanos), frame))
     }
 }
 
@@ -67,13 +60,7 @@ fn read(capture: &[u8], limits: &Arc<Limits>) -> u64 {
     for (number, (at, data)) in (0..).zip(Frames(capture.get(FILE_HEADER..).unwrap_or_default())) {
         last = at;
         let wire_len = data.len() as u32;
-        let packet = Packet {
-            at,
-            source: 0,
-            link: LinkType(1),
-            data,
-            wire_len,
-        };
+        let packet = Packet { at, source: 0, link: LinkType(1), data, wire_len };
         if let Some(segment) = decoder.decode(&packet) {
             flows.segment(number, &segment, &mut count);
         }
@@ -87,14 +74,9 @@ fn capture(criterion: &mut Criterion) {
         let mut octets = Vec::new();
         generate(&Options::new(profile, OCTETS), &mut octets).expect("writing to memory");
         let mut group = criterion.benchmark_group(format!("capture/{}", profile.as_str()));
-        group
-            .sample_size(15)
-            .throughput(Throughput::Bytes(octets.len() as u64));
+        group.sample_size(15).throughput(Throughput::Bytes(octets.len() as u64));
         for hash in [false, true] {
-            let limits = Arc::new(Limits {
-                hash,
-                ..Limits::default()
-            });
+            let limits = Arc::new(Limits { hash, ..Limits::default() });
             group.bench_function(if hash { "sha256" } else { "no hash" }, |bencher| {
                 bencher.iter(|| read(&octets, &limits));
             });

@@ -1,10 +1,7 @@
 //! How fast the engine reads: a dialogue in memory through [`Session`], in pieces the size of a segment.
 //!
 //! `cargo bench --bench engine`. Throughput is octets of payload of both sides.
-#![allow(
-    missing_docs,
-    reason = "criterion's macros write undocumented functions"
-)]
+#![allow(missing_docs, reason = "criterion's macros write undocumented functions")]
 
 #[path = "support/mod.rs"]
 mod support;
@@ -54,19 +51,12 @@ fn record(profile: Profile) -> Vec<Recorded> {
         while dialogue.act(false, &mut world, &mut stage) {
             octets += stage.octets();
             for (side, said) in (0..stage.len()).map(|n| stage.get(n)) {
-                let dir = if side == Side::Client {
-                    Dir::ToServer
-                } else {
-                    Dir::ToClient
-                };
+                let dir = if side == Side::Client { Dir::ToServer } else { Dir::ToClient };
                 turns.push((dir, said.to_vec()));
             }
             stage.clear();
         }
-        all.push(Recorded {
-            turns,
-            port: dialogue.port(),
-        });
+        all.push(Recorded { turns, port: dialogue.port() });
     }
     all
 }
@@ -97,20 +87,11 @@ fn replay(recorded: &Recorded, limits: &Arc<Limits>, out: &mut Count) {
 fn engine(criterion: &mut Criterion) {
     for profile in [Profile::Smtp, Profile::Imap, Profile::Pop3] {
         let recorded = record(profile);
-        let octets: usize = recorded
-            .iter()
-            .flat_map(|r| &r.turns)
-            .map(|(_, said)| said.len())
-            .sum();
+        let octets: usize = recorded.iter().flat_map(|r| &r.turns).map(|(_, said)| said.len()).sum();
         let mut group = criterion.benchmark_group(format!("session/{}", profile.as_str()));
-        group
-            .sample_size(20)
-            .throughput(Throughput::Bytes(octets as u64));
+        group.sample_size(20).throughput(Throughput::Bytes(octets as u64));
         for hash in [false, true] {
-            let limits = Arc::new(Limits {
-                hash,
-                ..Limits::default()
-            });
+            let limits = Arc::new(Limits { hash, ..Limits::default() });
             group.bench_function(if hash { "sha256" } else { "no hash" }, |bencher| {
                 bencher.iter(|| {
                     let mut count = Count::default();

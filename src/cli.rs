@@ -107,12 +107,7 @@ pub struct Analyze {
     /// What to expect on server ports, such as `2525=smtp,10143=imap`
     ///
     /// Only a first guess: what is spoken on a connection decides.
-    #[arg(
-        long,
-        value_name = "PORT=PROTOCOL,...",
-        value_delimiter = ',',
-        help_heading = "Analysis"
-    )]
+    #[arg(long, value_name = "PORT=PROTOCOL,...", value_delimiter = ',', help_heading = "Analysis")]
     pub port_map: Option<Vec<PortMapping>>,
 
     /// Threads that analyze; more than 16 are of no use [default: one per core]
@@ -196,19 +191,11 @@ impl std::str::FromStr for PortMapping {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (port, name) = text
-            .split_once('=')
-            .ok_or("expected PORT=PROTOCOL, such as 2525=smtp")?;
-        let port = port
-            .parse()
-            .ok()
-            .filter(|p| *p > 0)
-            .ok_or("the port is a number from 1 to 65535")?;
+        let (port, name) = text.split_once('=').ok_or("expected PORT=PROTOCOL, such as 2525=smtp")?;
+        let port = port.parse().ok().filter(|p| *p > 0).ok_or("the port is a number from 1 to 65535")?;
         let mut known = Protocol::ALL.iter().filter(|p| **p != Protocol::Unknown);
         let protocol = known.find(|p| p.as_str() == name);
-        let protocol = protocol
-            .copied()
-            .ok_or("the protocol is one of smtp, lmtp, pop3, imap, managesieve")?;
+        let protocol = protocol.copied().ok_or("the protocol is one of smtp, lmtp, pop3, imap, managesieve")?;
         Ok(Self { port, protocol })
     }
 }
@@ -222,9 +209,7 @@ impl std::str::FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const WRONG: &str = "expected a number with an optional unit: B, kB, MB, GB, KiB, MiB, GiB";
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at_checked(digits).ok_or(WRONG)?;
         let unit: u64 = match unit.trim_start().to_ascii_lowercase().as_str() {
             "" | "b" => 1,
@@ -237,10 +222,7 @@ impl std::str::FromStr for Size {
             _ => return Err(WRONG.into()),
         };
         let octets = number.parse::<u64>().map_err(|_| WRONG)?.checked_mul(unit);
-        octets
-            .filter(|o| *o > 0)
-            .map(Self)
-            .ok_or_else(|| "expected more than nothing, and less than 16 EiB".into())
+        octets.filter(|o| *o > 0).map(Self).ok_or_else(|| "expected more than nothing, and less than 16 EiB".into())
     }
 }
 
@@ -250,12 +232,7 @@ fn word<T: Copy + Send + Sync + 'static>(
     name: fn(T) -> &'static str,
 ) -> impl TypedValueParser<Value = T> {
     let words = PossibleValuesParser::new(all.iter().map(move |v| name(*v)));
-    words.try_map(move |w| {
-        all.iter()
-            .copied()
-            .find(|v| name(*v) == w)
-            .ok_or("is no such word")
-    })
+    words.try_map(move |w| all.iter().copied().find(|v| name(*v) == w).ok_or("is no such word"))
 }
 
 #[cfg(test)]
@@ -270,13 +247,7 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
-        for (text, octets) in [
-            ("1", 1),
-            ("10kB", 10_000),
-            ("64MiB", 64 << 20),
-            ("2 GiB", 2 << 30),
-            ("3m", 3 << 20),
-        ] {
+        for (text, octets) in [("1", 1), ("10kB", 10_000), ("64MiB", 64 << 20), ("2 GiB", 2 << 30), ("3m", 3 << 20)] {
             assert_eq!(text.parse(), Ok(Size(octets)), "{text}");
         }
         for text in ["", "0", "MiB", "-1", "1.5GB", "9parsecs", "99999999999GiB"] {
@@ -286,13 +257,7 @@ mod tests {
 
     #[test]
     fn port_mappings_name_a_protocol() {
-        assert_eq!(
-            "2525=smtp".parse(),
-            Ok(PortMapping {
-                port: 2525,
-                protocol: Protocol::Smtp
-            })
-        );
+        assert_eq!("2525=smtp".parse(), Ok(PortMapping { port: 2525, protocol: Protocol::Smtp }));
         for text in ["2525", "0=smtp", "70000=smtp", "25=unknown", "25=SMTP"] {
             assert!(text.parse::<PortMapping>().is_err(), "{text}");
         }
@@ -300,12 +265,8 @@ mod tests {
 
     #[test]
     fn a_key_is_never_shown() {
-        let cli =
-            Cli::try_parse_from(["mailtap", "analyze", "--identity-key", "hunter2", "f"]).unwrap();
+        let cli = Cli::try_parse_from(["mailtap", "analyze", "--identity-key", "hunter2", "f"]).unwrap();
         let text = format!("{cli:?}");
-        assert!(
-            text.contains("[redacted]") && !text.contains("hunter2"),
-            "{text}"
-        );
+        assert!(text.contains("[redacted]") && !text.contains("hunter2"), "{text}");
     }
 }

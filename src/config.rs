@@ -12,9 +12,7 @@ use crate::cli::{self, Hash, PortMapping, Secret, Size};
 use crate::engine::Limits;
 use crate::error::Error;
 use crate::input::shard::SHARDS;
-use crate::output::{
-    Detail, FailedIdentity, IdentityPolicy, InputKind, Policy, RecordKind, RecordSet,
-};
+use crate::output::{Detail, FailedIdentity, IdentityPolicy, InputKind, Policy, RecordKind, RecordSet};
 use crate::wire::FlowLimits;
 
 /// Connections followed at the same time.
@@ -66,10 +64,7 @@ struct Settings {
 
 /// A list, or text with commas.
 #[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a list of words in quotes, or one text with commas"
-)]
+#[serde(untagged, expecting = "expected a list of words in quotes, or one text with commas")]
 enum List {
     Words(Vec<String>),
     Text(String),
@@ -77,10 +72,7 @@ enum List {
 
 /// A number, or text with a unit.
 #[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a number of octets, or a text such as \"64MiB\""
-)]
+#[serde(untagged, expecting = "expected a number of octets, or a text such as \"64MiB\"")]
 enum Number {
     Octets(u64),
     Text(String),
@@ -90,9 +82,7 @@ enum Number {
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
     match toml::Value::deserialize(from) {
         Ok(toml::Value::String(text)) => Ok(Some(text.into())),
-        _ => Err(serde::de::Error::custom(
-            "expected the key, or \"@FILE\", as a text in quotes",
-        )),
+        _ => Err(serde::de::Error::custom("expected the key, or \"@FILE\", as a text in quotes")),
     }
 }
 
@@ -131,49 +121,27 @@ fn ready(
         config: _,
     } = flags;
     if files.iter().filter(|f| f.as_os_str() == "-").count() > 1 {
-        return Err(Error::Usage(
-            "standard input can be read once only; name `-` one time".into(),
-        ));
+        return Err(Error::Usage("standard input can be read once only; name `-` one time".into()));
     }
     let records = either(records, settings.records, |list| {
         list.all(|w| word("records", w, RecordKind::ALL, RecordKind::as_str))
     })?;
-    let detail = either(detail, settings.detail, |w| {
-        word("detail", &w, Detail::ALL, Detail::as_str)
-    })?;
-    let identity = either(identity, settings.identity, |w| {
-        word("identity", &w, IdentityPolicy::ALL, IdentityPolicy::as_str)
-    })?;
+    let detail = either(detail, settings.detail, |w| word("detail", &w, Detail::ALL, Detail::as_str))?;
+    let identity =
+        either(identity, settings.identity, |w| word("identity", &w, IdentityPolicy::ALL, IdentityPolicy::as_str))?;
     let identity = identity.unwrap_or(IdentityPolicy::Full);
     let failed = either(identity_failed, settings.identity_failed, |w| {
-        word(
-            "identity-failed",
-            &w,
-            FailedIdentity::ALL,
-            FailedIdentity::as_str,
-        )
+        word("identity-failed", &w, FailedIdentity::ALL, FailedIdentity::as_str)
     })?;
-    let key = identity_key
-        .or(settings.identity_key)
-        .map(|k| key(&k, read))
-        .transpose()?;
+    let key = identity_key.or(settings.identity_key).map(|k| key(&k, read)).transpose()?;
     if key.is_none() {
         needs_key(identity, failed)?;
     }
-    let hash = either(hash, settings.hash, |w| {
-        word("hash", &w, Hash::ALL, Hash::as_str)
-    })?
-    .unwrap_or(Hash::Message);
-    let ports = either(port_map, settings.port_map, |list| {
-        list.all(|w| parsed("port-map", w))
-    })?
-    .unwrap_or_default();
-    let buffer =
-        either(max_buffer, settings.max_buffer, |n| n.size("max-buffer"))?.unwrap_or(BUFFER);
+    let hash = either(hash, settings.hash, |w| word("hash", &w, Hash::ALL, Hash::as_str))?.unwrap_or(Hash::Message);
+    let ports = either(port_map, settings.port_map, |list| list.all(|w| parsed("port-map", w)))?.unwrap_or_default();
+    let buffer = either(max_buffer, settings.max_buffer, |n| n.size("max-buffer"))?.unwrap_or(BUFFER);
     let policy = Policy {
-        records: records.map_or(RecordSet::ALL, |kinds| {
-            kinds.into_iter().fold(RecordSet::NONE, RecordSet::with)
-        }),
+        records: records.map_or(RecordSet::ALL, |kinds| kinds.into_iter().fold(RecordSet::NONE, RecordSet::with)),
         detail: detail.unwrap_or(Detail::Headers),
         identity,
         identity_failed: failed.unwrap_or(FailedIdentity::Hmac),
@@ -183,10 +151,7 @@ fn ready(
     };
     let limits = Limits {
         hash: hash == Hash::Message,
-        ports: ports
-            .into_iter()
-            .map(|PortMapping { port, protocol }| (port, protocol))
-            .collect(),
+        ports: ports.into_iter().map(|PortMapping { port, protocol }| (port, protocol)).collect(),
         ..Limits::default()
     };
     Ok(Analyze {
@@ -194,10 +159,7 @@ fn ready(
         policy,
         limits,
         flows: share(max_flows.or(settings.max_flows).unwrap_or(FLOWS), buffer),
-        threads: threads
-            .or(settings.threads)
-            .map_or(cores, usize::from)
-            .max(1),
+        threads: threads.or(settings.threads).map_or(cores, usize::from).max(1),
         quiet: quiet || settings.quiet,
         verbose: verbose.max(settings.verbose),
         files,
@@ -206,16 +168,8 @@ fn ready(
 
 /// The part of the budget that one shard has.
 fn share(flows: u32, Size(buffer): Size) -> FlowLimits {
-    let part = |all: u64| {
-        usize::try_from(all / SHARDS as u64)
-            .unwrap_or(usize::MAX)
-            .max(1)
-    };
-    FlowLimits {
-        flows: part(flows.into()),
-        buffered: part(buffer),
-        ..FlowLimits::default()
-    }
+    let part = |all: u64| usize::try_from(all / SHARDS as u64).unwrap_or(usize::MAX).max(1);
+    FlowLimits { flows: part(flows.into()), buffered: part(buffer), ..FlowLimits::default() }
 }
 
 /// The flag if there is one, else the setting, parsed.
@@ -230,12 +184,7 @@ fn either<T, S>(
     }
 }
 
-fn word<T: Copy>(
-    key: &str,
-    word: &str,
-    all: &[T],
-    name: fn(T) -> &'static str,
-) -> Result<T, Error> {
+fn word<T: Copy>(key: &str, word: &str, all: &[T], name: fn(T) -> &'static str) -> Result<T, Error> {
     let found = all.iter().copied().find(|v| name(*v) == word);
     found.ok_or_else(|| {
         let known = all.iter().map(|v| name(*v)).collect::<Vec<_>>().join(", ");
@@ -247,12 +196,8 @@ fn word<T: Copy>(
 }
 
 fn parsed<T: FromStr<Err = String>>(key: &str, text: &str) -> Result<T, Error> {
-    text.parse().map_err(|why| {
-        Error::Usage(format!(
-            "{key} in the configuration file: `{}`: {why}",
-            text.escape_default()
-        ))
-    })
+    text.parse()
+        .map_err(|why| Error::Usage(format!("{key} in the configuration file: `{}`: {why}", text.escape_default())))
 }
 
 fn needs_key(identity: IdentityPolicy, failed: Option<FailedIdentity>) -> Result<(), Error> {
@@ -284,8 +229,7 @@ fn key(given: &Secret, read: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<Ve
     };
     if key.is_empty() {
         return Err(Error::Usage(
-            "the identity key is empty; make one with `head -c 32 /dev/urandom >mailtap.key`"
-                .into(),
+            "the identity key is empty; make one with `head -c 32 /dev/urandom >mailtap.key`".into(),
         ));
     }
     Ok(key)
@@ -295,27 +239,19 @@ fn key(given: &Secret, read: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<Ve
 fn unequal(ready: &Analyze) -> Result<(), Error> {
     let same = |log: &Path, file: &Path| matches!((log.canonicalize(), file.canonicalize()), (Ok(a), Ok(b)) if a == b && a.is_file());
     match &ready.log {
-        Some(log) if log.as_os_str() != "-" && ready.files.iter().any(|f| same(log, f)) => {
-            Err(Error::Usage(format!(
-                "{}: is a capture to read and the log to write; choose another --log",
-                log.display()
-            )))
-        }
+        Some(log) if log.as_os_str() != "-" && ready.files.iter().any(|f| same(log, f)) => Err(Error::Usage(format!(
+            "{}: is a capture to read and the log to write; choose another --log",
+            log.display()
+        ))),
         _ => Ok(()),
     }
 }
 
 impl Settings {
     fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|reason| Error::ConfigFile {
-            path: path.to_owned(),
-            reason,
-        })?;
-        Self::parse(&text).map_err(|(line, reason)| Error::ConfigText {
-            path: path.to_owned(),
-            line,
-            reason,
-        })
+        let text =
+            std::fs::read_to_string(path).map_err(|reason| Error::ConfigFile { path: path.to_owned(), reason })?;
+        Self::parse(&text).map_err(|(line, reason)| Error::ConfigText { path: path.to_owned(), line, reason })
     }
 
     fn parse(text: &str) -> Result<Self, (Option<usize>, String)> {
@@ -353,9 +289,7 @@ mod tests {
 
     fn made(args: &[&str], file: &str) -> Result<Analyze, Error> {
         let args = ["mailtap", "analyze", "a.pcap"].iter().chain(args);
-        let cli::Mode::Analyze(flags) = cli::Cli::try_parse_from(args).unwrap().mode else {
-            panic!("another mode")
-        };
+        let cli::Mode::Analyze(flags) = cli::Cli::try_parse_from(args).unwrap().mode else { panic!("another mode") };
         let settings = Settings::parse(file).map_err(|(line, reason)| Error::ConfigText {
             path: "c.toml".into(),
             line,
@@ -377,22 +311,10 @@ mod tests {
     #[test]
     fn the_defaults() {
         let ready = made(&[], "").unwrap();
-        assert_eq!(
-            (ready.threads, ready.quiet, ready.log, ready.limits.hash),
-            (3, false, None, true)
-        );
-        assert_eq!(
-            (ready.policy.records, ready.policy.detail),
-            (RecordSet::ALL, Detail::Headers)
-        );
-        assert_eq!(
-            (ready.policy.identity, ready.policy.identity_failed),
-            (IdentityPolicy::Full, FailedIdentity::Hmac)
-        );
-        assert_eq!(
-            (ready.policy.key, ready.policy.sources),
-            (None, vec!["a.pcap".to_owned()])
-        );
+        assert_eq!((ready.threads, ready.quiet, ready.log, ready.limits.hash), (3, false, None, true));
+        assert_eq!((ready.policy.records, ready.policy.detail), (RecordSet::ALL, Detail::Headers));
+        assert_eq!((ready.policy.identity, ready.policy.identity_failed), (IdentityPolicy::Full, FailedIdentity::Hmac));
+        assert_eq!((ready.policy.key, ready.policy.sources), (None, vec!["a.pcap".to_owned()]));
     }
 
     #[test]
@@ -404,34 +326,15 @@ mod tests {
             (ready.threads, ready.quiet, ready.log, ready.limits.hash),
             (7, true, Some("file.jsonl".into()), false)
         );
-        assert_eq!(
-            ready.policy.records,
-            RecordSet::NONE
-                .with(RecordKind::Auth)
-                .with(RecordKind::Session)
-        );
-        assert_eq!(
-            (ready.policy.detail, ready.policy.identity),
-            (Detail::Envelope, IdentityPolicy::None)
-        );
-        assert_eq!(
-            ready.limits.ports,
-            [(2525, Protocol::Smtp), (1143, Protocol::Imap)]
-        );
-        let args = "--log=- --threads=2 --records=command --detail=headers --hash=message --identity=full --port-map=1=pop3";
+        assert_eq!(ready.policy.records, RecordSet::NONE.with(RecordKind::Auth).with(RecordKind::Session));
+        assert_eq!((ready.policy.detail, ready.policy.identity), (Detail::Envelope, IdentityPolicy::None));
+        assert_eq!(ready.limits.ports, [(2525, Protocol::Smtp), (1143, Protocol::Imap)]);
+        let args =
+            "--log=- --threads=2 --records=command --detail=headers --hash=message --identity=full --port-map=1=pop3";
         let ready = made(&args.split(' ').collect::<Vec<_>>(), file).unwrap();
-        assert_eq!(
-            (ready.threads, ready.log, ready.limits.hash),
-            (2, Some("-".into()), true)
-        );
-        assert_eq!(
-            ready.policy.records,
-            RecordSet::NONE.with(RecordKind::Command)
-        );
-        assert_eq!(
-            (ready.policy.detail, ready.policy.identity),
-            (Detail::Headers, IdentityPolicy::Full)
-        );
+        assert_eq!((ready.threads, ready.log, ready.limits.hash), (2, Some("-".into()), true));
+        assert_eq!(ready.policy.records, RecordSet::NONE.with(RecordKind::Command));
+        assert_eq!((ready.policy.detail, ready.policy.identity), (Detail::Headers, IdentityPolicy::Full));
         assert_eq!(ready.limits.ports, [(1, Protocol::Pop3)]);
     }
 
@@ -439,42 +342,26 @@ mod tests {
     fn a_wrong_file_names_the_line() {
         let unknown = text(&[], "threads = 2\nthread = 3\n");
         assert!(
-            unknown.starts_with(
-                "c.toml, line 2: unknown field `thread`, expected one of `log`, `records`"
-            ),
+            unknown.starts_with("c.toml, line 2: unknown field `thread`, expected one of `log`, `records`"),
             "{unknown}"
         );
-        assert!(
-            text(&[], "\n\nthreads = 'two'").starts_with("c.toml, line 3: invalid type: string")
-        );
+        assert!(text(&[], "\n\nthreads = 'two'").starts_with("c.toml, line 3: invalid type: string"));
         assert!(text(&[], "records = 3").starts_with("c.toml, line 1: expected a list of words"));
-        assert!(
-            text(&[], "detail = 'all'")
-                .contains("`all` is no such word; it is one of envelope, headers")
-        );
+        assert!(text(&[], "detail = 'all'").contains("`all` is no such word; it is one of envelope, headers"));
         assert!(text(&[], "port-map = '25'").contains("expected PORT=PROTOCOL"));
         assert!(!text(&[], "max-buffer = 0").contains('\n'));
     }
 
     #[test]
     fn an_hmac_needs_a_key() {
-        assert!(
-            text(&["--identity=hmac"], "")
-                .starts_with("--identity hmac needs a key; make one with")
-        );
-        assert!(
-            text(&["--identity-failed=hmac"], "")
-                .starts_with("--identity-failed hmac needs a key; ")
-        );
+        assert!(text(&["--identity=hmac"], "").starts_with("--identity hmac needs a key; make one with"));
+        assert!(text(&["--identity-failed=hmac"], "").starts_with("--identity-failed hmac needs a key; "));
         assert!(made(&["--identity-failed=full"], "").is_ok());
         for (given, key) in [("literal", "literal"), ("@key", "from a file")] {
             let ready = made(&["--identity=hmac", "--identity-key", given], "").unwrap();
             assert_eq!(ready.policy.key.as_deref(), Some(key.as_bytes()));
         }
-        assert!(
-            text(&["--identity-key=@none"], "")
-                .starts_with("none: the identity key cannot be read: ")
-        );
+        assert!(text(&["--identity-key=@none"], "").starts_with("none: the identity key cannot be read: "));
         assert!(text(&["--identity-key=@empty"], "").starts_with("the identity key is empty; "));
     }
 

@@ -63,10 +63,7 @@ impl Error {
     /// The exit status that goes with it: 2 for wrong usage, else 1.
     pub const fn exit_status(&self) -> u8 {
         match self {
-            Self::Usage(_)
-            | Self::ConfigFile { .. }
-            | Self::ConfigText { .. }
-            | Self::KeyFile { .. } => 2,
+            Self::Usage(_) | Self::ConfigFile { .. } | Self::ConfigText { .. } | Self::KeyFile { .. } => 2,
             Self::Capture(_)
             | Self::LogOpen(_)
             | Self::LogWrite(_)
@@ -91,22 +88,14 @@ impl fmt::Display for Error {
         match self {
             Self::Usage(what) => f.write_str(what),
             Self::ConfigFile { path, reason } => {
-                write!(
-                    f,
-                    "{}: the configuration cannot be read: {}; check --config",
-                    path.display(),
-                    plain(reason)
-                )
+                write!(f, "{}: the configuration cannot be read: {}; check --config", path.display(), plain(reason))
             }
             Self::ConfigText { path, line, reason } => {
                 write!(f, "{}", path.display())?;
                 if let Some(line) = line {
                     write!(f, ", line {line}")?;
                 }
-                write!(
-                    f,
-                    ": {reason}; the keys are the long flags of `mailtap analyze --help`"
-                )
+                write!(f, ": {reason}; the keys are the long flags of `mailtap analyze --help`")
             }
             Self::KeyFile { path, reason } => {
                 write!(
@@ -128,17 +117,9 @@ impl fmt::Display for Error {
                 plain(error)
             ),
             Self::Write { to, reason } => {
-                write!(
-                    f,
-                    "{to} cannot be written: {}; make room, or send it elsewhere",
-                    plain(reason)
-                )
+                write!(f, "{to} cannot be written: {}; make room, or send it elsewhere", plain(reason))
             }
-            Self::Thread(reason) => write!(
-                f,
-                "a thread cannot be started: {}; try fewer --threads",
-                plain(reason)
-            ),
+            Self::Thread(reason) => write!(f, "a thread cannot be started: {}; try fewer --threads", plain(reason)),
             Self::Fault(place) => write!(
                 f,
                 "internal fault at {place}; what was written before it is whole: please report it with the capture, or the part of it that does it"
@@ -182,31 +163,21 @@ static FAULT: OnceLock<String> = OnceLock::new();
 /// From now on a panic is noted instead of printed: its text might show octets of a conversation.
 pub fn note_faults() {
     panic::set_hook(Box::new(|info| {
-        let place = info.location().map_or_else(
-            || "an unknown place".into(),
-            |at| format!("{}:{}", at.file(), at.line()),
-        );
+        let place =
+            info.location().map_or_else(|| "an unknown place".into(), |at| format!("{}:{}", at.file(), at.line()));
         let _ = FAULT.set(place);
     }));
 }
 
 /// The fault that was noted.
 pub(crate) fn fault() -> Error {
-    Error::Fault(
-        FAULT
-            .get()
-            .cloned()
-            .unwrap_or_else(|| "an unknown place".into()),
-    )
+    Error::Fault(FAULT.get().cloned().unwrap_or_else(|| "an unknown place".into()))
 }
 
 /// An error's text without the number of the system's error behind it.
 pub(crate) fn plain(error: &impl fmt::Display) -> String {
     let text = error.to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -215,10 +186,7 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_no_failure() {
-        let of = |kind: io::ErrorKind| Error::Write {
-            to: "standard output",
-            reason: kind.into(),
-        };
+        let of = |kind: io::ErrorKind| Error::Write { to: "standard output", reason: kind.into() };
         assert!(of(io::ErrorKind::BrokenPipe).is_closed_pipe());
         assert!(!of(io::ErrorKind::StorageFull).is_closed_pipe());
         assert_eq!(of(io::ErrorKind::StorageFull).exit_status(), 1);
@@ -229,19 +197,9 @@ mod tests {
     fn every_text_is_one_line() {
         let gone = || io::Error::from(io::ErrorKind::NotFound);
         for error in [
-            Error::ConfigFile {
-                path: "a.toml".into(),
-                reason: gone(),
-            },
-            Error::ConfigText {
-                path: "a.toml".into(),
-                line: Some(3),
-                reason: "unknown key `x`".into(),
-            },
-            Error::KeyFile {
-                path: "key".into(),
-                reason: gone(),
-            },
+            Error::ConfigFile { path: "a.toml".into(), reason: gone() },
+            Error::ConfigText { path: "a.toml".into(), line: Some(3), reason: "unknown key `x`".into() },
+            Error::KeyFile { path: "key".into(), reason: gone() },
             Error::Thread(gone()),
             Error::Fault("src/x.rs:1".into()),
         ] {

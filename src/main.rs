@@ -57,8 +57,5 @@ fn trace(verbose: u8) {
         _ => "mailtap=trace",
     };
     let filter = EnvFilter::try_from_env("MAILTAP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 }

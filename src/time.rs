@@ -44,10 +44,7 @@ mod tests {
 
     #[test]
     fn a_difference_backwards_does_not_exist() {
-        let (a, b) = (
-            Timestamp::from_parts(1, 0),
-            Timestamp::from_parts(0, 999_999_999),
-        );
+        let (a, b) = (Timestamp::from_parts(1, 0), Timestamp::from_parts(0, 999_999_999));
         assert_eq!(a.since(b), Some(Duration::from_nanos(1)));
         assert_eq!(b.since(a), None);
     }

@@ -11,25 +11,13 @@ use tempfile::TempDir;
 
 fn mailtap(args: &[&str]) -> Output {
     let mut command = Command::cargo_bin("mailtap").unwrap();
-    command
-        .args(args)
-        .env_remove("MAILTAP_LOG")
-        .output()
-        .unwrap()
+    command.args(args).env_remove("MAILTAP_LOG").output().unwrap()
 }
 
 /// Exit status, standard output, standard error.
 fn run(args: &[&str]) -> (i32, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = mailtap(args);
-    (
-        status.code().expect("ended by itself"),
-        String::from_utf8(stdout).unwrap(),
-        String::from_utf8(stderr).unwrap(),
-    )
+    let Output { status, stdout, stderr } = mailtap(args);
+    (status.code().expect("ended by itself"), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
 /// A capture of `packets` packets that are ARP by their type and nothing by their content.
@@ -68,14 +56,8 @@ fn gzip(octets: &[u8]) -> Vec<u8> {
 /// The sample captures of the project, whatever there is.
 fn samples() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
-    let entries = fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|e| e.path());
-    let mut captures = entries
-        .filter(|p| p.to_str().is_some_and(|p| p.contains(".pcap")))
-        .collect::<Vec<_>>();
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+    let mut captures = entries.filter(|p| p.to_str().is_some_and(|p| p.contains(".pcap"))).collect::<Vec<_>>();
     captures.sort();
     captures
 }
@@ -87,10 +69,7 @@ mod usage {
     fn help_goes_to_standard_output_and_tells_the_exit_status() {
         let (status, out, err) = run(&["analyze", "--help"]);
         assert_eq!((status, err.as_str()), (0, ""));
-        assert!(
-            out.contains("Examples:") && out.contains("Exit status:"),
-            "{out}"
-        );
+        assert!(out.contains("Examples:") && out.contains("Exit status:"), "{out}");
         assert!(out.lines().all(|l| l.chars().count() <= 100), "{out}");
         assert_eq!(run(&["--version"]).0, 0);
     }
@@ -124,19 +103,11 @@ mod usage {
         let config = dir.path().join("c.toml");
         let config = config.to_str().unwrap();
         fs::write(config, "quiet = true\n").unwrap();
-        assert_eq!(
-            run(&["analyze", &file, "--config", config]),
-            (0, String::new(), String::new())
-        );
+        assert_eq!(run(&["analyze", &file, "--config", config]), (0, String::new(), String::new()));
         fs::write(config, "quiet = true\nrecord = 'auth'\n").unwrap();
         let (status, _, err) = run(&["analyze", &file, "--config", config]);
         assert_eq!(status, 2);
-        assert!(
-            err.starts_with(&format!(
-                "mailtap: error: {config}, line 2: unknown field `record`"
-            )),
-            "{err}"
-        );
+        assert!(err.starts_with(&format!("mailtap: error: {config}, line 2: unknown field `record`")), "{err}");
         assert_eq!(err.lines().count(), 1, "{err}");
     }
 
@@ -144,11 +115,7 @@ mod usage {
     fn the_schema_is_json() {
         let (status, out, err) = run(&["schema"]);
         assert_eq!((status, err.as_str()), (0, ""));
-        assert!(
-            serde_json::from_str::<serde_json::Value>(&out)
-                .unwrap()
-                .is_object()
-        );
+        assert!(serde_json::from_str::<serde_json::Value>(&out).unwrap().is_object());
     }
 }
 
@@ -163,10 +130,7 @@ mod odd_input {
             let (got, out, err) = run(&["analyze", &file, "--threads", threads]);
             assert_eq!(got, status, "{err}");
             assert_eq!(err.lines().count(), 1, "{err}");
-            assert!(
-                err.starts_with(&format!("mailtap: {level}: {file}: {start}")),
-                "{err}"
-            );
+            assert!(err.starts_with(&format!("mailtap: {level}: {file}: {start}")), "{err}");
             assert!(!out.is_empty(), "the summary of what there is");
         }
     }
@@ -176,9 +140,7 @@ mod odd_input {
         let (status, _, err) = run(&["analyze", "/nonexistent/a.pcap"]);
         assert_eq!(status, 1);
         assert!(
-            err.starts_with(
-                "mailtap: error: /nonexistent/a.pcap: cannot be opened: No such file or directory; "
-            ),
+            err.starts_with("mailtap: error: /nonexistent/a.pcap: cannot be opened: No such file or directory; "),
             "{err}"
         );
         let (status, _, err) = run(&["analyze", env!("CARGO_MANIFEST_DIR")]);
@@ -189,12 +151,7 @@ mod odd_input {
     #[test]
     fn an_empty_file_and_an_empty_gz() {
         check(b"", 1, "error", "is empty; ");
-        check(
-            &gzip(b""),
-            1,
-            "error",
-            "holds nothing once decompressed (gzip); ",
-        );
+        check(&gzip(b""), 1, "error", "holds nothing once decompressed (gzip); ");
     }
 
     #[test]
@@ -205,15 +162,8 @@ mod odd_input {
             "error",
             "is not a pcap or pcapng capture (first octets 52 65 63 65 69 76 65 64); it looks like text",
         );
-        let noise = (0..4096_u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8 | 0x80)
-            .collect::<Vec<_>>();
-        check(
-            &noise,
-            1,
-            "error",
-            "is not a pcap or pcapng capture (first octets",
-        );
+        let noise = (0..4096_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8 | 0x80).collect::<Vec<_>>();
+        check(&noise, 1, "error", "is not a pcap or pcapng capture (first octets");
     }
 
     #[test]
@@ -223,40 +173,17 @@ mod odd_input {
         assert_eq!((status, err.as_str()), (0, ""));
         assert!(!out.is_empty());
         let (_dir, file) = with("none.pcap", &capture(0));
-        assert_eq!(
-            run(&["analyze", &file, "--quiet"]),
-            (0, String::new(), String::new())
-        );
+        assert_eq!(run(&["analyze", &file, "--quiet"]), (0, String::new(), String::new()));
     }
 
     #[test]
     fn cut_in_a_header_and_in_a_packet() {
         let whole = capture(3);
-        check(
-            &whole[..20],
-            1,
-            "error",
-            "ends at octet 20, inside the file header (20 of 24 octets); ",
-        );
-        check(
-            &whole[..24 + 76 + 7],
-            0,
-            "warning",
-            "ends at octet 107, inside a record header (7 octets of it); ",
-        );
-        check(
-            &whole[..24 + 76 + 50],
-            0,
-            "warning",
-            "ends at octet 150, inside a record (50 of 76 octets); ",
-        );
+        check(&whole[..20], 1, "error", "ends at octet 20, inside the file header (20 of 24 octets); ");
+        check(&whole[..24 + 76 + 7], 0, "warning", "ends at octet 107, inside a record header (7 octets of it); ");
+        check(&whole[..24 + 76 + 50], 0, "warning", "ends at octet 150, inside a record (50 of 76 octets); ");
         let gz = gzip(&whole);
-        check(
-            &gz[..gz.len() - 9],
-            0,
-            "warning",
-            "the compressed file ends too early",
-        );
+        check(&gz[..gz.len() - 9], 0, "warning", "the compressed file ends too early");
     }
 
     #[test]
@@ -286,28 +213,12 @@ mod odd_input {
     #[test]
     fn standard_input_may_be_compressed() {
         let mut command = Command::cargo_bin("mailtap").unwrap();
-        let output = command
-            .args(["analyze", "-", "--quiet"])
-            .write_stdin(gzip(&capture(5)))
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success() && output.stderr.is_empty(),
-            "{output:?}"
-        );
+        let output = command.args(["analyze", "-", "--quiet"]).write_stdin(gzip(&capture(5))).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
         let mut command = Command::cargo_bin("mailtap").unwrap();
-        let output = command
-            .args(["analyze", "-"])
-            .write_stdin("text")
-            .output()
-            .unwrap();
+        let output = command.args(["analyze", "-"]).write_stdin("text").output().unwrap();
         assert_eq!(output.status.code(), Some(1));
-        assert!(
-            output
-                .stderr
-                .starts_with(b"mailtap: error: standard input: is not a pcap"),
-            "{output:?}"
-        );
+        assert!(output.stderr.starts_with(b"mailtap: error: standard input: is not a pcap"), "{output:?}");
     }
 }
 
@@ -316,18 +227,10 @@ mod outputs {
 
     #[test]
     fn a_log_that_cannot_be_opened_is_told_before_anything_is_read() {
-        let (status, out, err) = run(&[
-            "analyze",
-            "/nonexistent/a.pcap",
-            "--log",
-            "/nonexistent/mail.jsonl",
-        ]);
+        let (status, out, err) = run(&["analyze", "/nonexistent/a.pcap", "--log", "/nonexistent/mail.jsonl"]);
         assert_eq!((status, out.as_str()), (1, ""));
         assert_eq!(err.lines().count(), 1, "{err}");
-        assert!(
-            err.contains("/nonexistent/mail.jsonl") && err.contains("No such file or directory"),
-            "{err}"
-        );
+        assert!(err.contains("/nonexistent/mail.jsonl") && err.contains("No such file or directory"), "{err}");
         assert!(err.contains("nothing was read"), "{err}");
     }
 
@@ -338,19 +241,9 @@ mod outputs {
             let (reader, writer) = std::io::pipe().unwrap();
             drop(reader);
             let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("mailtap"));
-            let output = command
-                .args(args)
-                .stdout(writer)
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap()
-                .wait_with_output()
-                .unwrap();
-            assert_eq!(
-                (output.status.code(), output.stderr.as_slice()),
-                (Some(0), &b""[..]),
-                "{args:?}"
-            );
+            let output =
+                command.args(args).stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+            assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{args:?}");
         }
     }
 
@@ -371,9 +264,7 @@ mod outputs {
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(
-            err.starts_with(
-                "mailtap: error: standard output cannot be written: No space left on device; "
-            ),
+            err.starts_with("mailtap: error: standard output cannot be written: No space left on device; "),
             "{err}"
         );
     }
@@ -385,18 +276,12 @@ mod outputs {
         }
         for sample in samples() {
             let file = sample.to_str().unwrap();
-            if run(&["analyze", file, "--log", "-", "--quiet"])
-                .1
-                .is_empty()
-            {
+            if run(&["analyze", file, "--log", "-", "--quiet"]).1.is_empty() {
                 continue;
             }
             let (status, out, err) = run(&["analyze", file, "--log", "/dev/full"]);
             assert_eq!((status, out.as_str()), (1, ""), "{file}");
-            assert!(
-                err.contains("/dev/full after 0 octets: No space left on device"),
-                "{err}"
-            );
+            assert!(err.contains("/dev/full after 0 octets: No space left on device"), "{err}");
             return;
         }
     }
@@ -418,10 +303,7 @@ mod outputs {
         let (status, out, err) = run(&["analyze", &file, "--log", "-"]);
         assert_eq!((status, out.as_str()), (0, ""));
         assert!(!err.is_empty());
-        assert_eq!(
-            run(&["analyze", &file, "--log", "-", "--quiet"]),
-            (0, String::new(), String::new())
-        );
+        assert_eq!(run(&["analyze", &file, "--log", "-", "--quiet"]), (0, String::new(), String::new()));
     }
 
     #[test]
@@ -429,10 +311,7 @@ mod outputs {
         let (_dir, file) = with("a.pcap", &capture(3));
         let (status, out, err) = run(&["analyze", &file, "-v"]);
         assert_eq!(status, 0);
-        assert!(
-            err.contains("packets=3") && !out.contains("packets=3"),
-            "{err}"
-        );
+        assert!(err.contains("packets=3") && !out.contains("packets=3"), "{err}");
     }
 }
 
@@ -442,18 +321,13 @@ mod threads {
     #[test]
     fn the_log_and_the_summary_are_the_same_for_any_number() {
         let samples = samples();
-        let names = samples
-            .iter()
-            .map(|p| p.to_str().unwrap())
-            .collect::<Vec<_>>();
+        let names = samples.iter().map(|p| p.to_str().unwrap()).collect::<Vec<_>>();
         let mut runs = names.iter().map(|n| vec![*n]).collect::<Vec<_>>();
         if !names.is_empty() {
             runs.push(names);
         }
         for files in runs {
-            let of = |threads| {
-                run(&[&["analyze", "--log", "-", "--threads", threads][..], &files].concat())
-            };
+            let of = |threads| run(&[&["analyze", "--log", "-", "--threads", threads][..], &files].concat());
             let expected = of("1");
             assert_eq!(expected.0, 0, "{files:?} {}", expected.2);
             for threads in ["2", "3", "16"] {

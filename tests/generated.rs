@@ -22,21 +22,11 @@ const SIZE: u64 = 4 << 20;
 /// Generates, analyzes, and compares; `disorder` as in [`Options`].
 fn check(profile: Profile, disorder: u64) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let (capture, log) = (
-        dir.path().join("capture.pcap"),
-        dir.path().join("log.jsonl"),
-    );
-    let options = Options {
-        flows: 16,
-        disorder,
-        ..Options::new(profile, SIZE)
-    };
+    let (capture, log) = (dir.path().join("capture.pcap"), dir.path().join("log.jsonl"));
+    let options = Options { flows: 16, disorder, ..Options::new(profile, SIZE) };
     let mut file = std::fs::File::create(&capture).expect("a file");
     let said = generate(&options, &mut file).expect("a capture");
-    assert!(
-        said.file >= SIZE && said.payload > SIZE / 2,
-        "a capture of the size asked for: {said:?}"
-    );
+    assert!(said.file >= SIZE && said.payload > SIZE / 2, "a capture of the size asked for: {said:?}");
     drop(file);
     assert_cmd::Command::cargo_bin("mailtap")
         .expect("the program")
@@ -45,12 +35,7 @@ fn check(profile: Profile, disorder: u64) {
         .arg(&capture)
         .assert()
         .success();
-    assert_eq!(
-        counts(&log),
-        said.protocols,
-        "{} with disorder {disorder}",
-        profile.as_str()
-    );
+    assert_eq!(counts(&log), said.protocols, "{} with disorder {disorder}", profile.as_str());
 }
 
 /// Counts of a log, in the way of [`Totals`].
@@ -59,10 +44,7 @@ fn counts(log: &Path) -> BTreeMap<&'static str, Counts> {
     let mut totals = Totals::default();
     for line in text.lines() {
         let record: Value = serde_json::from_str(line).expect("a JSON object a line");
-        assert!(
-            record.get("incomplete").is_none(),
-            "nothing was lost: {line}"
-        );
+        assert!(record.get("incomplete").is_none(), "nothing was lost: {line}");
         let known = ["smtp", "lmtp", "pop3", "imap"];
         let protocol = known.into_iter().find(|p| record["protocol"] == *p);
         let protocol = protocol.unwrap_or_else(|| panic!("a protocol that was spoken: {line}"));
@@ -85,14 +67,7 @@ fn transaction(record: &Value, counts: &mut Counts) {
     let size = record["message"]["size"].as_u64().unwrap_or(0);
     counts.recipients += record["recipients_total"].as_u64().unwrap_or(0);
     let whole = record.get("section").is_none_or(|s| s == "") && record.get("origin").is_none();
-    let known = [
-        "accepted",
-        "partial",
-        "rejected_temporary",
-        "rejected_permanent",
-        "aborted",
-        "complete",
-    ];
+    let known = ["accepted", "partial", "rejected_temporary", "rejected_permanent", "aborted", "complete"];
     let outcome = known.into_iter().find(|o| record["outcome"] == *o);
     let outcome = outcome.unwrap_or_else(|| panic!("an outcome that was said: {record}"));
     if whole {

@@ -11,14 +11,8 @@ use std::path::{Path, PathBuf};
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "error", "input", "output"]),
     ("cli", &["config", "engine", "error", "output"]),
-    (
-        "config",
-        &["cli", "engine", "error", "input", "output", "wire"],
-    ),
-    (
-        "input",
-        &["config", "engine", "error", "output", "time", "wire"],
-    ),
+    ("config", &["cli", "engine", "error", "input", "output", "wire"]),
+    ("input", &["config", "engine", "error", "output", "time", "wire"]),
     ("output", &["config", "engine", "error", "message", "time"]),
     ("wire", &["engine", "time"]),
     ("engine", &["message", "time"]),
@@ -57,9 +51,7 @@ const FORBIDDEN: &[&str] = &[
 ];
 
 /// The same for words that are no paths.
-const FORBIDDEN_WORDS: &[&str] = &[
-    "async", "await", "dbg", "eprint", "eprintln", "print", "println",
-];
+const FORBIDDEN_WORDS: &[&str] = &["async", "await", "dbg", "eprint", "eprintln", "print", "println"];
 
 /// Lines of code in a file, comments, blank lines and tests not counted.
 const LONGEST: usize = 800;
@@ -69,19 +61,11 @@ fn every_room_names_only_those_below_it() {
     let mut faults = Vec::new();
     for source in sources() {
         let Some((_, allowed)) = MAY_NAME.iter().find(|(room, _)| *room == source.room) else {
-            assert_eq!(
-                source.room,
-                "lib",
-                "{}: a room this test does not know",
-                source.path.display()
-            );
+            assert_eq!(source.room, "lib", "{}: a room this test does not know", source.path.display());
             continue;
         };
         for path in &source.paths {
-            let Some(room) = path
-                .strip_prefix("crate::")
-                .and_then(|rest| rest.split("::").next())
-            else {
+            let Some(room) = path.strip_prefix("crate::").and_then(|rest| rest.split("::").next()) else {
                 continue;
             };
             let is_room = MAY_NAME.iter().any(|(name, _)| *name == room);
@@ -99,10 +83,7 @@ fn every_room_names_only_those_below_it() {
 #[test]
 fn the_core_knows_no_environment() {
     let mut faults = Vec::new();
-    for source in sources()
-        .iter()
-        .filter(|source| SANS_IO.contains(&source.room.as_str()))
-    {
+    for source in sources().iter().filter(|source| SANS_IO.contains(&source.room.as_str())) {
         for path in &source.paths {
             let banned = FORBIDDEN.iter().any(|start| is_below(path, start));
             if banned || is_below(path, "etherparse") && source.room != "wire" {
@@ -121,11 +102,7 @@ fn the_core_knows_no_environment() {
 #[test]
 fn unsafe_code_is_forbidden() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    assert!(
-        manifest
-            .lines()
-            .any(|line| line.replace(' ', "") == r#"unsafe_code="forbid""#)
-    );
+    assert!(manifest.lines().any(|line| line.replace(' ', "") == r#"unsafe_code="forbid""#));
     for source in sources() {
         let found = tokens(&source.code).iter().any(|token| token == "unsafe");
         assert!(!found, "{} is unsafe", source.path.display());
@@ -135,47 +112,24 @@ fn unsafe_code_is_forbidden() {
 #[test]
 fn no_file_outgrows_its_room() {
     for source in sources() {
-        let lines = source
-            .code
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .count();
-        assert!(
-            lines <= LONGEST,
-            "{}: {lines} lines of code; make it a folder",
-            source.path.display()
-        );
+        let lines = source.code.lines().filter(|line| !line.trim().is_empty()).count();
+        assert!(lines <= LONGEST, "{}: {lines} lines of code; make it a folder", source.path.display());
     }
 }
 
 #[test]
 fn paths_are_spelled_out() {
-    let code = blank(
-        "use crate::{a::{B, c::*}, d}; // crate::no\nlet x = \"crate::no\"; std::fs::read(super::super::e());",
-    );
+    let code =
+        blank("use crate::{a::{B, c::*}, d}; // crate::no\nlet x = \"crate::no\"; std::fs::read(super::super::e());");
     let found = paths(&code, &["wire", "packet"].map(str::to_owned));
-    let expected = [
-        "crate::a::B",
-        "crate::a::c::*",
-        "crate::d",
-        "std::fs::read",
-        "crate::e",
-    ];
-    assert_eq!(
-        found.iter().map(String::as_str).collect::<Vec<_>>(),
-        expected
-    );
+    let expected = ["crate::a::B", "crate::a::c::*", "crate::d", "std::fs::read", "crate::e"];
+    assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }
 
 #[test]
 fn tests_are_blanked() {
-    let code = blank(
-        "fn a() { '\"'; }\n#[cfg(test)]\nmod tests {\n    fn b() { println!(\"}\") }\n}\nfn c<'a>() {}\n",
-    );
-    assert!(
-        !code.contains("println") && code.contains("fn c<'a>()"),
-        "{code}"
-    );
+    let code = blank("fn a() { '\"'; }\n#[cfg(test)]\nmod tests {\n    fn b() { println!(\"}\") }\n}\nfn c<'a>() {}\n");
+    assert!(!code.contains("println") && code.contains("fn c<'a>()"), "{code}");
 }
 
 struct Source {
@@ -193,19 +147,11 @@ fn sources() -> Vec<Source> {
     let src = root().join("src");
     let mut files = Vec::new();
     walk(&src, &mut files);
-    let texts: Vec<(PathBuf, String)> = files
-        .into_iter()
-        .map(|file| (file.clone(), fs::read_to_string(&file).unwrap()))
-        .collect();
-    let for_tests: BTreeSet<PathBuf> = texts
-        .iter()
-        .flat_map(|(file, text)| test_modules(file, text))
-        .collect();
+    let texts: Vec<(PathBuf, String)> =
+        files.into_iter().map(|file| (file.clone(), fs::read_to_string(&file).unwrap())).collect();
+    let for_tests: BTreeSet<PathBuf> = texts.iter().flat_map(|(file, text)| test_modules(file, text)).collect();
     assert!(texts.len() > 5, "the sources are somewhere else");
-    let is_test = |file: &Path| {
-        file.ancestors()
-            .any(|above| for_tests.contains(&above.with_extension("")))
-    };
+    let is_test = |file: &Path| file.ancestors().any(|above| for_tests.contains(&above.with_extension("")));
     texts
         .into_iter()
         .filter(|(file, _)| !is_test(file))
@@ -214,19 +160,8 @@ fn sources() -> Vec<Source> {
             let module = module(&path);
             let code = blank(&text);
             let paths = paths(&code, &module);
-            let room = path
-                .iter()
-                .next()
-                .unwrap()
-                .to_string_lossy()
-                .trim_end_matches(".rs")
-                .to_owned();
-            Source {
-                path,
-                room,
-                code,
-                paths,
-            }
+            let room = path.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned();
+            Source { path, room, code, paths }
         })
         .collect()
 }
@@ -245,15 +180,9 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
 
 /// The module path of a file below `src`.
 fn module(path: &Path) -> Vec<String> {
-    let mut module: Vec<String> = path
-        .with_extension("")
-        .iter()
-        .map(|part| part.to_string_lossy().into_owned())
-        .collect();
-    if module
-        .last()
-        .is_some_and(|last| matches!(last.as_str(), "mod" | "lib" | "main"))
-    {
+    let mut module: Vec<String> =
+        path.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if module.last().is_some_and(|last| matches!(last.as_str(), "mod" | "lib" | "main")) {
         module.pop();
     }
     module
@@ -262,14 +191,8 @@ fn module(path: &Path) -> Vec<String> {
 /// Files, without extension, that `#[cfg(test)] mod NAME;` brings in.
 fn test_modules(file: &Path, text: &str) -> Vec<PathBuf> {
     let stem = file.with_extension("");
-    let is_root = ["mod", "lib", "main"]
-        .iter()
-        .any(|name| stem.ends_with(name));
-    let folder = if is_root {
-        stem.parent().unwrap().to_owned()
-    } else {
-        stem
-    };
+    let is_root = ["mod", "lib", "main"].iter().any(|name| stem.ends_with(name));
+    let folder = if is_root { stem.parent().unwrap().to_owned() } else { stem };
     let words = tokens(text).join(" ");
     words
         .split("# [ cfg ( test ) ] mod ")
@@ -282,10 +205,7 @@ fn test_modules(file: &Path, text: &str) -> Vec<PathBuf> {
 
 fn is_below(path: &str, start: &str) -> bool {
     path.strip_prefix(start).is_some_and(|rest| {
-        rest.is_empty()
-            || rest.starts_with("::")
-            || start.ends_with("Tcp")
-            || start.ends_with("Udp")
+        rest.is_empty() || rest.starts_with("::") || start.ends_with("Tcp") || start.ends_with("Udp")
     })
 }
 
@@ -317,18 +237,12 @@ fn tree(tokens: &[String], mut at: usize, mut prefix: String, found: &mut Vec<St
             Some("{") => {
                 at += 1;
                 while tokens.get(at).is_some_and(|token| token != "}") {
-                    at = if tokens[at] == "," {
-                        at + 1
-                    } else {
-                        tree(tokens, at, prefix.clone(), found)
-                    };
+                    at = if tokens[at] == "," { at + 1 } else { tree(tokens, at, prefix.clone(), found) };
                 }
                 return at + 1;
             }
             Some("as") if prefix.ends_with("::") => return at + 2,
-            Some(name)
-                if name == "*" || name.starts_with(|c: char| c.is_alphanumeric() || c == '_') =>
-            {
+            Some(name) if name == "*" || name.starts_with(|c: char| c.is_alphanumeric() || c == '_') => {
                 prefix.push_str(name);
                 at += 1;
             }
@@ -365,12 +279,7 @@ fn from_root(path: &str, module: &[String]) -> String {
         rest = outer;
     }
     let above: Vec<&str> = module[..depth].iter().map(String::as_str).collect();
-    ["crate"]
-        .into_iter()
-        .chain(above)
-        .chain([rest])
-        .collect::<Vec<_>>()
-        .join("::")
+    ["crate"].into_iter().chain(above).chain([rest]).collect::<Vec<_>>().join("::")
 }
 
 /// Names, numbers, `::`, and every other character by itself.
@@ -456,10 +365,7 @@ fn raw_string(rest: &str, before: &str) -> Option<usize> {
     let hashes = behind.len() - behind.trim_start_matches('#').len();
     let body = behind[hashes..].strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(hashes));
-    Some(
-        body.find(&end)
-            .map_or(rest.len(), |at| 2 + hashes + at + end.len()),
-    )
+    Some(body.find(&end).map_or(rest.len(), |at| 2 + hashes + at + end.len()))
 }
 
 fn quoted(rest: &str) -> usize {
@@ -481,7 +387,5 @@ fn character(rest: &str) -> Option<usize> {
         return inner[2..].find('\'').map(|end| end + 4);
     }
     let first = inner.chars().next()?;
-    inner[first.len_utf8()..]
-        .starts_with('\'')
-        .then(|| first.len_utf8() + 2)
+    inner[first.len_utf8()..].starts_with('\'').then(|| first.len_utf8() + 2)
 }

@@ -30,33 +30,14 @@ fn a_delivery_has_the_queue_id_that_postfix_logs() {
     assert_eq!(taken["outcome"], "accepted");
     let queue_id = taken["queue_id"].as_str().expect("a queue id");
     let log = run.text("postfix.log");
-    assert!(
-        log.contains(&format!(
-            "{queue_id}: client=client.example.net[192.0.2.10]"
-        )),
-        "{queue_id} in\n{log}"
-    );
-    assert!(
-        log.contains(&format!("{queue_id}: from=<bob@example.net>")) && log.contains("nrcpt=2"),
-        "{log}"
-    );
-    let message_id = taken["message"]["message_id"]
-        .as_str()
-        .expect("a message id");
-    assert!(
-        log.contains(&format!(
-            "{queue_id}: message-id=<{}>",
-            message_id.trim_matches(['<', '>'])
-        )),
-        "{log}"
-    );
+    assert!(log.contains(&format!("{queue_id}: client=client.example.net[192.0.2.10]")), "{queue_id} in\n{log}");
+    assert!(log.contains(&format!("{queue_id}: from=<bob@example.net>")) && log.contains("nrcpt=2"), "{log}");
+    let message_id = taken["message"]["message_id"].as_str().expect("a message id");
+    assert!(log.contains(&format!("{queue_id}: message-id=<{}>", message_id.trim_matches(['<', '>']))), "{log}");
     assert_eq!(refused["outcome"], "rejected_permanent");
     assert_eq!(refused["recipients"][0]["code"], 550);
     assert_eq!(refused["recipients"][0]["enhanced"], "5.1.1");
-    assert!(
-        log.contains("NOQUEUE: reject: RCPT from client.example.net[192.0.2.10]: 550 5.1.1"),
-        "{log}"
-    );
+    assert!(log.contains("NOQUEUE: reject: RCPT from client.example.net[192.0.2.10]: 550 5.1.1"), "{log}");
 }
 
 #[test]
@@ -94,10 +75,7 @@ fn a_message_retrieved_has_the_hash_of_what_curl_printed() {
     };
     let retrievals = run.transactions("retrieval");
     let of = |protocol: &str| {
-        let found: Vec<_> = retrievals
-            .iter()
-            .filter(|record| record["protocol"] == protocol)
-            .collect();
+        let found: Vec<_> = retrievals.iter().filter(|record| record["protocol"] == protocol).collect();
         assert_eq!(found.len(), 1, "one retrieval by {protocol}");
         assert_eq!(found[0]["identity"], "ann");
         assert_eq!(found[0]["outcome"], "complete");
@@ -141,16 +119,8 @@ fn the_log_counts_what_the_servers_count() {
         return;
     };
     let log = run.text("postfix.log");
-    let accepted = run
-        .transactions("delivery")
-        .iter()
-        .filter(|record| !record["queue_id"].is_null())
-        .count();
-    assert_eq!(
-        accepted,
-        log.matches(": client=client.example.net").count(),
-        "{log}"
-    );
+    let accepted = run.transactions("delivery").iter().filter(|record| !record["queue_id"].is_null()).count();
+    assert_eq!(accepted, log.matches(": client=client.example.net").count(), "{log}");
     let refused: usize = run
         .transactions("delivery")
         .iter()
@@ -187,16 +157,11 @@ impl Run {
         let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
         let servers = samples.join("servers");
         if let Err(reason) = can_run(&servers) {
-            assert!(
-                std::env::var_os("MAILTAP_REQUIRE_SERVERS").is_none(),
-                "{reason}"
-            );
+            assert!(std::env::var_os("MAILTAP_REQUIRE_SERVERS").is_none(), "{reason}");
             eprintln!("SKIPPED {name}: {reason}");
             return None;
         }
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join("servers")
-            .join(name);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("servers").join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         let output = Command::new(&servers)
@@ -205,36 +170,21 @@ impl Run {
             .env("SAMPLES", &samples)
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "{name}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         let output = Command::new(env!("CARGO_BIN_EXE_mailtap"))
             .args(["analyze", "--quiet", "--log", "-", "capture.pcap"])
             .current_dir(&folder)
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "{name}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         let log = String::from_utf8(output.stdout).unwrap();
-        assert!(
-            !log.contains("secret-of-ann"),
-            "a secret in the log:\n{log}"
-        );
-        let records = log
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        assert!(!log.contains("secret-of-ann"), "a secret in the log:\n{log}");
+        let records = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         Some(Self { folder, records })
     }
 
     fn transactions(&self, kind: &str) -> Vec<Value> {
-        let is_wanted =
-            |record: &&Value| record["record"] == "transaction" && record["kind"] == kind;
+        let is_wanted = |record: &&Value| record["record"] == "transaction" && record["kind"] == kind;
         self.records.iter().filter(is_wanted).cloned().collect()
     }
 
@@ -247,34 +197,20 @@ impl Run {
         let octets = fs::read(self.folder.join(name)).unwrap();
         assert_eq!(message["size"], octets.len(), "size of {name}");
         assert_eq!(message["complete"], true);
-        assert_eq!(
-            message["sha256"],
-            HEXLOWER.encode(&Sha256::digest(&octets)),
-            "hash of {name}"
-        );
+        assert_eq!(message["sha256"], HEXLOWER.encode(&Sha256::digest(&octets)), "hash of {name}");
     }
 }
 
 fn can_run(servers: &Path) -> Result<(), String> {
-    let user = Command::new("id")
-        .arg("-u")
-        .output()
-        .map_err(|error| format!("id: {error}"))?;
+    let user = Command::new("id").arg("-u").output().map_err(|error| format!("id: {error}"))?;
     if user.stdout != b"0\n" {
         return Err("namespaces and mail ports need root".to_owned());
     }
-    let missing = Command::new(servers)
-        .arg("missing")
-        .output()
-        .map_err(|error| format!("{}: {error}", servers.display()))?;
+    let missing =
+        Command::new(servers).arg("missing").output().map_err(|error| format!("{}: {error}", servers.display()))?;
     if !missing.status.success() {
-        let packages = String::from_utf8_lossy(&missing.stdout)
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ");
-        return Err(format!(
-            "run `samples/servers install`; packages missing: {packages}"
-        ));
+        let packages = String::from_utf8_lossy(&missing.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        return Err(format!("run `samples/servers install`; packages missing: {packages}"));
     }
     Ok(())
 }

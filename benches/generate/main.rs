@@ -37,10 +37,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| a != "--bench")
-        .collect();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     // Nothing to measure here: a run of all benches passes by.
     if arguments.is_empty() || arguments.iter().any(|a| a == "--list" || a == "--help") {
         if !arguments.iter().any(|a| a == "--list") {
@@ -58,11 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
-    let Arguments {
-        options,
-        out,
-        expect,
-    } = arguments;
+    let Arguments { options, out, expect } = arguments;
     let mut file = File::create(out).map_err(|e| format!("{out}: {e}"))?;
     let totals = generate(options, &mut file).map_err(|e| format!("{out}: {e}"))?;
     let json = totals.to_json(options.profile.as_str(), options.seed);
@@ -77,16 +70,13 @@ fn parse(arguments: &[String]) -> Result<Arguments, String> {
     let (mut out, mut expect) = (None, None);
     let mut words = arguments.iter();
     while let Some(name) = words.next() {
-        let value = words
-            .next()
-            .ok_or_else(|| format!("{name} needs a value; --help lists the options"))?;
+        let value = words.next().ok_or_else(|| format!("{name} needs a value; --help lists the options"))?;
         match name.as_str() {
             "--out" => out = Some(value.clone()),
             "--expect" => expect = Some(value.clone()),
             "--profile" => {
                 let profile = Profile::ALL.into_iter().find(|p| p.as_str() == value);
-                options.profile = profile
-                    .ok_or_else(|| format!("--profile {value}: smtp, imap, pop3 or mixed"))?;
+                options.profile = profile.ok_or_else(|| format!("--profile {value}: smtp, imap, pop3 or mixed"))?;
             }
             "--size" => options.size = size(value)?,
             "--seed" => options.seed = number(name, value)?,
@@ -95,28 +85,18 @@ fn parse(arguments: &[String]) -> Result<Arguments, String> {
             _ => return Err(format!("{name}: no such option; --help lists them")),
         }
     }
-    Ok(Arguments {
-        options,
-        out: out.ok_or("--out FILE is needed")?,
-        expect,
-    })
+    Ok(Arguments { options, out: out.ok_or("--out FILE is needed")?, expect })
 }
 
 fn number(name: &str, value: &str) -> Result<u64, String> {
-    value
-        .parse()
-        .map_err(|_| format!("{name} {value}: not a number"))
+    value.parse().map_err(|_| format!("{name} {value}: not a number"))
 }
 
 /// Octets, or a number with KiB, MiB or GiB.
 fn size(value: &str) -> Result<u64, String> {
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
-    let (digits, shift) = units
-        .iter()
-        .find_map(|(unit, shift)| Some((value.strip_suffix(unit)?, *shift)))
-        .unwrap_or((value, 0));
+    let (digits, shift) =
+        units.iter().find_map(|(unit, shift)| Some((value.strip_suffix(unit)?, *shift))).unwrap_or((value, 0));
     let octets = number("--size", digits)?;
-    octets
-        .checked_mul(1 << shift)
-        .ok_or_else(|| format!("--size {value}: too large"))
+    octets.checked_mul(1 << shift).ok_or_else(|| format!("--size {value}: too large"))
 }

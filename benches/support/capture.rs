@@ -46,13 +46,7 @@ pub(crate) struct Options {
 impl Options {
     /// `size` octets of `profile`: 64 flows, one segment in a thousand out of order.
     pub(crate) const fn new(profile: Profile, size: u64) -> Self {
-        Self {
-            profile,
-            size,
-            seed: 1,
-            flows: 64,
-            disorder: 1000,
-        }
+        Self { profile, size, seed: 1, flows: 64, disorder: 1000 }
     }
 }
 
@@ -85,8 +79,7 @@ pub(crate) fn generate(options: &Options, out: &mut dyn Write) -> io::Result<Tot
     wire.flush()?;
     let mut totals = world.totals;
     (totals.packets, totals.file) = (wire.packets, wire.written);
-    (totals.payload, totals.retransmitted, totals.reordered) =
-        (wire.payload, wire.retransmitted, wire.reordered);
+    (totals.payload, totals.retransmitted, totals.reordered) = (wire.payload, wire.retransmitted, wire.reordered);
     Ok(totals)
 }
 
@@ -128,27 +121,14 @@ impl<'a> Wire<'a> {
     }
 
     /// Writes one packet, some microseconds after the last.
-    fn packet(
-        &mut self,
-        from: &End,
-        to: &End,
-        seq: u32,
-        ack: u32,
-        flags: u8,
-        payload: &[u8],
-    ) -> io::Result<()> {
+    fn packet(&mut self, from: &End, to: &End, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> io::Result<()> {
         self.clock += self.random.range(1, 3);
         self.packets += 1;
         self.ident = self.ident.wrapping_add(1);
         let options = self.options(from, to, flags);
         let ip_len = 20 + 20 + options.len() + payload.len();
         let at = START + self.clock;
-        for word in [
-            (at / 1_000_000) as u32,
-            (at % 1_000_000) as u32,
-            ip_len as u32 + 14,
-            ip_len as u32 + 14,
-        ] {
+        for word in [(at / 1_000_000) as u32, (at % 1_000_000) as u32, ip_len as u32 + 14, ip_len as u32 + 14] {
             self.buffer.extend_from_slice(&word.to_le_bytes());
         }
         self.buffer.extend_from_slice(&to.mac);
@@ -162,18 +142,13 @@ impl<'a> Wire<'a> {
         self.buffer.extend_from_slice(&seq.to_be_bytes());
         self.buffer.extend_from_slice(&ack.to_be_bytes());
         let words = 5 + options.len() as u8 / 4;
-        self.buffer
-            .extend_from_slice(&[words << 4, flags, 0x01, 0xf5, 0, 0, 0, 0]);
+        self.buffer.extend_from_slice(&[words << 4, flags, 0x01, 0xf5, 0, 0, 0, 0]);
         self.buffer.extend_from_slice(&options);
         self.buffer.extend_from_slice(payload);
         let pseudo = sum(&ip[12..20]) + 6 + (ip_len - 20) as u64;
         let check = fold(pseudo + sum(&self.buffer[tcp..]));
         self.buffer[tcp + 16..tcp + 18].copy_from_slice(&check.to_be_bytes());
-        if self.buffer.len() >= BUFFER {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
     }
 
     fn ip_header(&self, from: &End, to: &End, len: u16) -> [u8; 20] {
@@ -195,11 +170,7 @@ impl<'a> Wire<'a> {
     fn options(&self, from: &End, to: &End, flags: u8) -> Vec<u8> {
         let mut options = Vec::with_capacity(20);
         let value = from.boot.wrapping_add((self.clock / 1000) as u32);
-        let echo = if flags & ACK == 0 {
-            0
-        } else {
-            to.boot.wrapping_add((self.clock / 1000) as u32)
-        };
+        let echo = if flags & ACK == 0 { 0 } else { to.boot.wrapping_add((self.clock / 1000) as u32) };
         if flags & SYN != 0 {
             options.extend_from_slice(&[2, 4, 0x05, 0xb4, 4, 2, 8, 10]);
         } else {
@@ -228,10 +199,7 @@ impl<'a> Wire<'a> {
 /// One's complement sum of big-endian 16-bit words (RFC 1071); four octets at a time, folded at the end.
 fn sum(octets: &[u8]) -> u64 {
     let (words, rest) = octets.as_chunks::<4>();
-    let total: u64 = words
-        .iter()
-        .map(|w| u64::from(u32::from_be_bytes(*w)))
-        .sum();
+    let total: u64 = words.iter().map(|w| u64::from(u32::from_be_bytes(*w))).sum();
     let mut last = [0u8; 4];
     last[..rest.len()].copy_from_slice(rest);
     total + u64::from(u32::from_be_bytes(last))
@@ -292,14 +260,7 @@ impl Flow {
             boot: random.bits() as u32,
             next: random.bits() as u32,
         };
-        Self {
-            dialogue,
-            stage: Stage::default(),
-            ends: [client, server],
-            state: State::Connect,
-            turn: 0,
-            sent: 0,
-        }
+        Self { dialogue, stage: Stage::default(), ends: [client, server], state: State::Connect, turn: 0, sent: 0 }
     }
 
     /// Sends what can be sent now; microseconds until it has more, or `None` after the end.
@@ -355,11 +316,7 @@ impl Flow {
     }
 
     fn close(&mut self, wire: &mut Wire<'_>) -> io::Result<()> {
-        let first = if wire.random.chance(500) {
-            Side::Client
-        } else {
-            Side::Server
-        };
+        let first = if wire.random.chance(500) { Side::Client } else { Side::Server };
         self.send(first, FIN | ACK, wire)?;
         self.send(first.peer(), FIN | ACK, wire)?;
         self.send(first, ACK, wire)
@@ -368,12 +325,7 @@ impl Flow {
     /// Sends up to [`BURST`] segments of the turn under way; true when it is out.
     fn burst(&mut self, wire: &mut Wire<'_>) -> io::Result<bool> {
         let (side, octets) = self.stage.get(self.turn);
-        let mut burst = Segments {
-            next_seq: self.ends[side.index()].next,
-            octets,
-            from: self.sent,
-            left: BURST,
-        };
+        let mut burst = Segments { next_seq: self.ends[side.index()].next, octets, from: self.sent, left: BURST };
         let from = &self.ends[side.index()];
         let to = &self.ends[side.peer().index()];
         let begun = self.sent;
@@ -390,14 +342,7 @@ impl Flow {
                 }
             }
             for Segment { seq, payload, last } in pair.into_iter().flatten() {
-                wire.packet(
-                    from,
-                    to,
-                    seq,
-                    to.next,
-                    if last { PSH | ACK } else { ACK },
-                    payload,
-                )?;
+                wire.packet(from, to, seq, to.next, if last { PSH | ACK } else { ACK }, payload)?;
                 since_ack += 1;
             }
             if since_ack >= 2 && burst.from < octets.len() {
@@ -409,11 +354,7 @@ impl Flow {
         let done = burst.from == octets.len();
         wire.payload += sent as u64;
         self.ends[side.index()].next = burst.next_seq;
-        (self.turn, self.sent) = if done {
-            (self.turn + 1, 0)
-        } else {
-            (self.turn, burst.from)
-        };
+        (self.turn, self.sent) = if done { (self.turn + 1, 0) } else { (self.turn, burst.from) };
         Ok(done)
     }
 }
@@ -444,11 +385,7 @@ impl<'a> Iterator for Segments<'a> {
             return None;
         }
         let payload = &rest[..rest.len().min(SEGMENT)];
-        let segment = Segment {
-            seq: self.next_seq,
-            payload,
-            last: payload.len() == rest.len(),
-        };
+        let segment = Segment { seq: self.next_seq, payload, last: payload.len() == rest.len() };
         self.left -= 1;
         self.next_seq = self.next_seq.wrapping_add(payload.len() as u32);
         self.from += payload.len();

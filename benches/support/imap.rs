@@ -19,14 +19,8 @@ const MAILBOXES: [&str; 10] = [
     "\"With spaces\"",
 ];
 
-const FLAGS: [&str; 6] = [
-    "\\Seen",
-    "",
-    "\\Seen \\Answered",
-    "\\Seen \\Flagged",
-    "\\Recent",
-    "\\Seen $Forwarded NonJunk",
-];
+const FLAGS: [&str; 6] =
+    ["\\Seen", "", "\\Seen \\Answered", "\\Seen \\Flagged", "\\Recent", "\\Seen $Forwarded NonJunk"];
 
 /// One connection to an IMAP server, with one mailbox selected.
 pub(crate) struct Imap {
@@ -67,11 +61,7 @@ impl Imap {
             State::Selected if last || self.left == 0 => {
                 let tag = self.command(world);
                 say!(stage, Client, "a{tag:04} LOGOUT");
-                say!(
-                    stage,
-                    Server,
-                    "* BYE Logging out\r\na{tag:04} OK Logout completed."
-                );
+                say!(stage, Server, "* BYE Logging out\r\na{tag:04} OK Logout completed.");
                 self.state = State::Gone;
             }
             State::Selected => {
@@ -102,11 +92,7 @@ impl Imap {
         let (name, secret) = (*world.random.pick(&NAMES), world.random.bits());
         match world.random.below(3) {
             0 => say!(stage, Client, "a{tag:04} LOGIN {name} \"{secret:016x}\""),
-            1 => say!(
-                stage,
-                Client,
-                "a{tag:04} AUTHENTICATE PLAIN AGFsaWNlAGFi{secret:016x}"
-            ),
+            1 => say!(stage, Client, "a{tag:04} AUTHENTICATE PLAIN AGFsaWNlAGFi{secret:016x}"),
             _ => {
                 say!(stage, Client, "a{tag:04} AUTHENTICATE PLAIN");
                 say!(stage, Server, "+ ");
@@ -119,42 +105,21 @@ impl Imap {
             "a{tag:04} OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE SORT THREAD=REFERENCES UIDPLUS LITERAL+ ESEARCH MOVE SPECIAL-USE] Logged in"
         );
         let tag = self.command(world);
-        say!(
-            stage,
-            Client,
-            "a{tag:04} ID (\"name\" \"Thunderbird\" \"version\" \"140.1\")"
-        );
-        say!(
-            stage,
-            Server,
-            "* ID (\"name\" \"Dovecot\")\r\na{tag:04} OK ID completed."
-        );
+        say!(stage, Client, "a{tag:04} ID (\"name\" \"Thunderbird\" \"version\" \"140.1\")");
+        say!(stage, Server, "* ID (\"name\" \"Dovecot\")\r\na{tag:04} OK ID completed.");
         let tag = self.command(world);
         say!(stage, Client, "a{tag:04} LIST \"\" \"*\"");
-        MAILBOXES
-            .iter()
-            .for_each(|m| say!(stage, Server, "* LIST (\\HasNoChildren) \"/\" {m}"));
-        say!(
-            stage,
-            Server,
-            "a{tag:04} OK List completed (0.001 + 0.000 secs)."
-        );
+        MAILBOXES.iter().for_each(|m| say!(stage, Server, "* LIST (\\HasNoChildren) \"/\" {m}"));
+        say!(stage, Server, "a{tag:04} OK List completed (0.001 + 0.000 secs).");
         self.status(world, stage);
         self.select(world, stage);
     }
 
     /// Several commands in one go.
     fn status(&mut self, world: &mut World, stage: &mut Stage) {
-        let tags: Vec<_> = MAILBOXES
-            .iter()
-            .map(|mailbox| (self.command(world), mailbox))
-            .collect();
+        let tags: Vec<_> = MAILBOXES.iter().map(|mailbox| (self.command(world), mailbox)).collect();
         for (tag, mailbox) in &tags {
-            say!(
-                stage,
-                Client,
-                "a{tag:04} STATUS {mailbox} (MESSAGES UIDNEXT UNSEEN UIDVALIDITY)"
-            );
+            say!(stage, Client, "a{tag:04} STATUS {mailbox} (MESSAGES UIDNEXT UNSEEN UIDVALIDITY)");
         }
         for (tag, mailbox) in &tags {
             let (n, next) = (world.random.below(5000), world.random.range(5000, 60_000));
@@ -164,44 +129,22 @@ impl Imap {
                 "* STATUS {mailbox} (MESSAGES {n} UIDNEXT {next} UNSEEN {} UIDVALIDITY 1700000000)",
                 n / 7
             );
-            say!(
-                stage,
-                Server,
-                "a{tag:04} OK Status completed (0.001 + 0.000 secs)."
-            );
+            say!(stage, Server, "a{tag:04} OK Status completed (0.001 + 0.000 secs).");
         }
     }
 
     fn select(&mut self, world: &mut World, stage: &mut Stage) {
         let tag = self.command(world);
         say!(stage, Client, "a{tag:04} SELECT INBOX");
-        say!(
-            stage,
-            Server,
-            "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded NonJunk)"
-        );
+        say!(stage, Server, "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded NonJunk)");
         say!(
             stage,
             Server,
             "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] Flags permitted."
         );
-        say!(
-            stage,
-            Server,
-            "* {} EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY 1700000000] UIDs valid",
-            self.messages
-        );
-        say!(
-            stage,
-            Server,
-            "* OK [UIDNEXT {}] Predicted next UID",
-            self.first_uid + self.messages
-        );
-        say!(
-            stage,
-            Server,
-            "a{tag:04} OK [READ-WRITE] Select completed (0.001 + 0.000 secs)."
-        );
+        say!(stage, Server, "* {} EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY 1700000000] UIDs valid", self.messages);
+        say!(stage, Server, "* OK [UIDNEXT {}] Predicted next UID", self.first_uid + self.messages);
+        say!(stage, Server, "a{tag:04} OK [READ-WRITE] Select completed (0.001 + 0.000 secs).");
     }
 
     fn work(&mut self, world: &mut World, stage: &mut Stage) {
@@ -218,11 +161,7 @@ impl Imap {
             _ => {
                 let tag = self.command(world);
                 say!(stage, Client, "a{tag:04} NOOP");
-                say!(
-                    stage,
-                    Server,
-                    "a{tag:04} OK NOOP completed (0.001 + 0.000 secs)."
-                );
+                say!(stage, Server, "a{tag:04} OK NOOP completed (0.001 + 0.000 secs).");
             }
         }
     }
@@ -238,14 +177,7 @@ impl Imap {
         self.first_uid + number - 1
     }
 
-    fn fetch(
-        &mut self,
-        first: u64,
-        last: u64,
-        items: &str,
-        world: &mut World,
-        stage: &mut Stage,
-    ) -> u32 {
+    fn fetch(&mut self, first: u64, last: u64, items: &str, world: &mut World, stage: &mut Stage) -> u32 {
         let tag = self.command(world);
         let (first, last) = (self.uid(first), self.uid(last));
         if first == last {
@@ -257,37 +189,21 @@ impl Imap {
     }
 
     fn fetched(tag: u32, stage: &mut Stage) {
-        say!(
-            stage,
-            Server,
-            "a{tag:04} OK Fetch completed (0.002 + 0.000 + 0.001 secs)."
-        );
+        say!(stage, Server, "a{tag:04} OK Fetch completed (0.002 + 0.000 + 0.001 secs).");
     }
 
     fn flags(&mut self, world: &mut World, stage: &mut Stage) {
         let (first, last) = self.range(&mut world.random, 2000);
         let tag = self.fetch(first, last, "(UID FLAGS)", world, stage);
         for n in first..=last {
-            say!(
-                stage,
-                Server,
-                "* {n} FETCH (UID {} FLAGS ({}))",
-                self.uid(n),
-                world.random.pick(&FLAGS)
-            );
+            say!(stage, Server, "* {n} FETCH (UID {} FLAGS ({}))", self.uid(n), world.random.pick(&FLAGS));
         }
         Self::fetched(tag, stage);
     }
 
     fn envelopes(&mut self, world: &mut World, stage: &mut Stage) {
         let (first, last) = self.range(&mut world.random, 300);
-        let tag = self.fetch(
-            first,
-            last,
-            "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)",
-            world,
-            stage,
-        );
+        let tag = self.fetch(first, last, "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)", world, stage);
         for n in first..=last {
             let random = &mut world.random;
             let (name, domain) = (*random.pick(&NAMES), *random.pick(&DOMAINS));
@@ -310,19 +226,13 @@ impl Imap {
 
     fn headers(&mut self, world: &mut World, stage: &mut Stage) {
         let (first, last) = self.range(&mut world.random, 200);
-        let items =
-            "(UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (DATE FROM TO SUBJECT MESSAGE-ID)])";
+        let items = "(UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (DATE FROM TO SUBJECT MESSAGE-ID)])";
         let tag = self.fetch(first, last, items, world, stage);
         for n in first..=last {
             world.message.clear();
-            world
-                .composer
-                .header(&mut world.random, 2048, &mut world.message);
+            world.composer.header(&mut world.random, 2048, &mut world.message);
             world.message.extend_from_slice(b"\r\n");
-            let (size, flags) = (
-                world.random.size(18_000.0, 2.3, 2048, 5 << 20),
-                *world.random.pick(&FLAGS),
-            );
+            let (size, flags) = (world.random.size(18_000.0, 2.3, 2048, 5 << 20), *world.random.pick(&FLAGS));
             let from = memchr::memmem::find(&world.message, b"\r\nDate:").map_or(0, |at| at + 2);
             let header = &world.message[from..];
             say!(
@@ -340,13 +250,7 @@ impl Imap {
 
     fn bodies(&mut self, world: &mut World, stage: &mut Stage) {
         let (first, last) = self.range(&mut world.random, 8);
-        let tag = self.fetch(
-            first,
-            last,
-            "(UID FLAGS RFC822.SIZE BODY.PEEK[])",
-            world,
-            stage,
-        );
+        let tag = self.fetch(first, last, "(UID FLAGS RFC822.SIZE BODY.PEEK[])", world, stage);
         for n in first..=last {
             let size = world.random.size(18_000.0, 2.3, 2048, 5 << 20);
             world.compose(size);
@@ -373,23 +277,9 @@ impl Imap {
         let mut origin = 0;
         while origin < size {
             let end = size.min(origin + piece);
-            let tag = self.fetch(
-                n,
-                n,
-                &format!("(UID BODY.PEEK[]<{origin}.{piece}>)"),
-                world,
-                stage,
-            );
-            say!(
-                stage,
-                Server,
-                "* {n} FETCH (UID {} BODY[]<{origin}> {{{}}}",
-                self.uid(n),
-                end - origin
-            );
-            stage
-                .voice(Side::Server)
-                .extend_from_slice(&world.message[origin..end]);
+            let tag = self.fetch(n, n, &format!("(UID BODY.PEEK[]<{origin}.{piece}>)"), world, stage);
+            say!(stage, Server, "* {n} FETCH (UID {} BODY[]<{origin}> {{{}}}", self.uid(n), end - origin);
+            stage.voice(Side::Server).extend_from_slice(&world.message[origin..end]);
             say!(stage, Server, ")");
             Self::fetched(tag, stage);
             world.totals.of("imap").partial_octets += (end - origin) as u64;
@@ -402,47 +292,26 @@ impl Imap {
         world.compose(size);
         let tag = self.command(world);
         let plus = if world.random.chance(500) { "+" } else { "" };
-        say!(
-            stage,
-            Client,
-            "a{tag:04} APPEND Sent (\\Seen) \"12-Jan-2026 08:00:00 +0000\" {{{size}{plus}}}"
-        );
+        say!(stage, Client, "a{tag:04} APPEND Sent (\\Seen) \"12-Jan-2026 08:00:00 +0000\" {{{size}{plus}}}");
         if plus.is_empty() {
             say!(stage, Server, "+ OK");
         }
         stage.voice(Side::Client).extend_from_slice(&world.message);
         say!(stage, Client, "");
         let uid = world.random.range(1, 60_000);
-        say!(
-            stage,
-            Server,
-            "a{tag:04} OK [APPENDUID 1700000000 {uid}] Append completed (0.004 + 0.000 + 0.003 secs)."
-        );
+        say!(stage, Server, "a{tag:04} OK [APPENDUID 1700000000 {uid}] Append completed (0.004 + 0.000 + 0.003 secs).");
         world.totals.of("imap").transaction("accepted", size);
     }
 
     fn search(&mut self, world: &mut World, stage: &mut Stage) {
         let tag = self.command(world);
         if world.random.chance(400) {
-            say!(
-                stage,
-                Client,
-                "a{tag:04} UID SEARCH RETURN (ALL COUNT) UNDELETED SINCE 1-Jan-2026"
-            );
+            say!(stage, Client, "a{tag:04} UID SEARCH RETURN (ALL COUNT) UNDELETED SINCE 1-Jan-2026");
             let (n, last) = (self.messages, self.uid(self.messages));
-            say!(
-                stage,
-                Server,
-                "* ESEARCH (TAG \"a{tag:04}\") UID COUNT {n} ALL {}:{last}",
-                self.first_uid
-            );
+            say!(stage, Server, "* ESEARCH (TAG \"a{tag:04}\") UID COUNT {n} ALL {}:{last}", self.first_uid);
         } else {
             use std::io::Write as _;
-            say!(
-                stage,
-                Client,
-                "a{tag:04} UID SEARCH UNSEEN HEADER Subject \"quarter\""
-            );
+            say!(stage, Client, "a{tag:04} UID SEARCH UNSEEN HEADER Subject \"quarter\"");
             let voice = stage.voice(Side::Server);
             voice.extend_from_slice(b"* SEARCH");
             for n in (1..=self.messages).step_by(world.random.range(3, 40) as usize) {
@@ -450,36 +319,17 @@ impl Imap {
             }
             say!(stage, Server, "");
         }
-        say!(
-            stage,
-            Server,
-            "a{tag:04} OK Search completed (0.001 + 0.000 secs)."
-        );
+        say!(stage, Server, "a{tag:04} OK Search completed (0.001 + 0.000 secs).");
     }
 
     fn store(&mut self, world: &mut World, stage: &mut Stage) {
         let (first, last) = self.range(&mut world.random, 30);
         let tag = self.command(world);
-        say!(
-            stage,
-            Client,
-            "a{tag:04} UID STORE {}:{} +FLAGS (\\Seen)",
-            self.uid(first),
-            self.uid(last)
-        );
+        say!(stage, Client, "a{tag:04} UID STORE {}:{} +FLAGS (\\Seen)", self.uid(first), self.uid(last));
         for n in first..=last {
-            say!(
-                stage,
-                Server,
-                "* {n} FETCH (UID {} FLAGS (\\Seen))",
-                self.uid(n)
-            );
+            say!(stage, Server, "* {n} FETCH (UID {} FLAGS (\\Seen))", self.uid(n));
         }
-        say!(
-            stage,
-            Server,
-            "a{tag:04} OK Store completed (0.001 + 0.000 secs)."
-        );
+        say!(stage, Server, "a{tag:04} OK Store completed (0.001 + 0.000 secs).");
     }
 
     fn idle(&mut self, world: &mut World, stage: &mut Stage) {
@@ -492,10 +342,6 @@ impl Imap {
             say!(stage, Server, "* {} EXISTS\r\n* 1 RECENT", self.messages);
         }
         say!(stage, Client, "DONE");
-        say!(
-            stage,
-            Server,
-            "a{tag:04} OK Idle completed (11.402 + 11.401 + 11.401 secs)."
-        );
+        say!(stage, Server, "a{tag:04} OK Idle completed (11.402 + 11.401 + 11.401 secs).");
     }
 }

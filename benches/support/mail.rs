@@ -33,7 +33,8 @@ const MARKUP: [&[u8]; 16] = [
     b"</b>",
 ];
 
-const FILLER: &[u8] = b"With kind regards, and thank you for your patience; the figures we spoke of on the telephone are below, \
+const FILLER: &[u8] =
+    b"With kind regards, and thank you for your patience; the figures we spoke of on the telephone are below, \
 please let us know by the end of the week whether they suit you and your colleagues in the other office.";
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -90,11 +91,7 @@ pub(crate) struct Composer {
 impl Composer {
     /// A composer that has written nothing yet.
     pub(crate) fn new() -> Self {
-        let words: Vec<_> = WORDS
-            .split_ascii_whitespace()
-            .map(str::as_bytes)
-            .take(128)
-            .collect();
+        let words: Vec<_> = WORDS.split_ascii_whitespace().map(str::as_bytes).take(128).collect();
         assert_eq!(words.len(), 128, "seven random bits choose a word");
         Self { words, number: 0 }
     }
@@ -117,11 +114,7 @@ impl Composer {
         let (n, from, to) = (self.number, *random.pick(&DOMAINS), *random.pick(&DOMAINS));
         let hops = if size < 4096 { 1 } else { random.range(2, 4) };
         for hop in 0..hops {
-            let (minute, second, id) = (
-                random.below(60),
-                random.below(60),
-                random.bits() & 0xff_ffff_ffff,
-            );
+            let (minute, second, id) = (random.below(60), random.below(60), random.bits() & 0xff_ffff_ffff);
             let _ = write!(
                 out,
                 "Received: from mx{hop}.{from} (mx{hop}.{from} [192.0.2.{}])\r\n\tby mx.{to} (Postfix) with ESMTPS id {id:010X}\r\n\tfor \
@@ -188,30 +181,18 @@ impl Composer {
         }
         while out.len() < end {
             let left = end - out.len();
-            exact_line(
-                if left > 78 {
-                    left.div_ceil(2).min(76)
-                } else {
-                    left
-                },
-                out,
-            );
+            exact_line(if left > 78 { left.div_ceil(2).min(76) } else { left }, out);
         }
     }
 
     fn plain(&self, random: &mut Random, end: usize, out: &mut Vec<u8>) {
-        out.extend_from_slice(
-            b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 7bit\r\n\r\n",
-        );
+        out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 7bit\r\n\r\n");
         self.text(random, end - out.len(), out);
     }
 
     fn alternative(&self, random: &mut Random, end: usize, out: &mut Vec<u8>) {
         let boundary = format!("=_alt_{:016x}", random.bits());
-        let _ = write!(
-            out,
-            "Content-Type: multipart/alternative;\r\n\tboundary=\"{boundary}\"\r\n\r\n"
-        );
+        let _ = write!(out, "Content-Type: multipart/alternative;\r\n\tboundary=\"{boundary}\"\r\n\r\n");
         let close = boundary.len() + 6;
         self.both(random, &boundary, end - close, out);
         let _ = write!(out, "--{boundary}--\r\n");
@@ -238,11 +219,8 @@ impl Composer {
         while out.len() + 300 < end {
             let mut bits = random.bits();
             for _ in 0..9 {
-                let token = if bits & 3 == 0 {
-                    MARKUP[(bits >> 2 & 15) as usize]
-                } else {
-                    self.words[(bits & 127) as usize]
-                };
+                let token =
+                    if bits & 3 == 0 { MARKUP[(bits >> 2 & 15) as usize] } else { self.words[(bits & 127) as usize] };
                 bits >>= 7;
                 if out.len() - line + token.len() > 74 {
                     out.extend_from_slice(b"=\r\n");
@@ -257,10 +235,7 @@ impl Composer {
     }
 
     fn mixed(&self, random: &mut Random, end: usize, out: &mut Vec<u8>) {
-        let (outer, inner) = (
-            format!("=_mix_{:016x}", random.bits()),
-            format!("=_alt_{:016x}", random.bits()),
-        );
+        let (outer, inner) = (format!("=_mix_{:016x}", random.bits()), format!("=_alt_{:016x}", random.bits()));
         let _ = write!(
             out,
             "Content-Type: multipart/mixed;\r\n\tboundary=\"{outer}\"\r\n\r\nThis is a multi-part message in MIME format.\r\n\
@@ -270,26 +245,16 @@ impl Composer {
         let readable = (room / 8).clamp(1000.min(room / 2), 24_000);
         self.both(random, &inner, out.len() + readable, out);
         let _ = write!(out, "--{inner}--\r\n");
-        let files = if room > 200_000 {
-            random.range(1, 3)
-        } else {
-            1
-        };
+        let files = if room > 200_000 { random.range(1, 3) } else { 1 };
         for file in 0..files {
             let n = self.number;
-            let kind = random.pick(&[
-                "application/pdf",
-                "image/jpeg",
-                "application/zip",
-                "image/png",
-            ]);
+            let kind = random.pick(&["application/pdf", "image/jpeg", "application/zip", "image/png"]);
             let _ = write!(
                 out,
                 "--{outer}\r\nContent-Type: {kind};\r\n\tname=\"file-{n}-{file}.bin\"\r\nContent-Disposition: attachment;\r\n\t\
                  filename=\"file-{n}-{file}.bin\"\r\nContent-Transfer-Encoding: base64\r\n\r\n"
             );
-            let room =
-                (end - out.len()).saturating_sub(outer.len() + 6 + 100) / (files - file) as usize;
+            let room = (end - out.len()).saturating_sub(outer.len() + 6 + 100) / (files - file) as usize;
             for _ in 0..room.saturating_sub(300) / 78 {
                 base64(random, 76, out);
                 out.extend_from_slice(b"\r\n");

@@ -85,19 +85,13 @@ pub(crate) struct World {
 impl World {
     /// The world that follows from `seed`.
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            random: Random::new(seed),
-            composer: Composer::new(),
-            totals: Totals::default(),
-            message: Vec::new(),
-        }
+        Self { random: Random::new(seed), composer: Composer::new(), totals: Totals::default(), message: Vec::new() }
     }
 
     /// Composes a message of exactly `size` octets into [`Self::message`].
     pub(crate) fn compose(&mut self, size: usize) {
         self.message.clear();
-        self.composer
-            .compose(&mut self.random, size, &mut self.message);
+        self.composer.compose(&mut self.random, size, &mut self.message);
     }
 }
 

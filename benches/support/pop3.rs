@@ -23,15 +23,9 @@ impl Pop3 {
     /// A maildrop of some messages.
     pub(crate) fn new(world: &mut World) -> Self {
         let n = world.random.range(1, 60);
-        let sizes: Vec<_> = (0..n)
-            .map(|_| world.random.size(18_000.0, 2.3, 2048, 5 << 20))
-            .collect();
+        let sizes: Vec<_> = (0..n).map(|_| world.random.size(18_000.0, 2.3, 2048, 5 << 20)).collect();
         let next = (n / 2) as usize;
-        Self {
-            sizes,
-            next,
-            state: State::Greeting,
-        }
+        Self { sizes, next, state: State::Greeting }
     }
 
     /// See [`super::Dialogue::act`].
@@ -60,34 +54,20 @@ impl Pop3 {
         totals.commands += 6;
         say!(stage, Server, "+OK Dovecot ready.");
         say!(stage, Client, "CAPA");
-        say!(
-            stage,
-            Server,
-            "+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nUSER\r\nSASL PLAIN\r\n."
-        );
+        say!(stage, Server, "+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nUSER\r\nSASL PLAIN\r\n.");
         say!(stage, Client, "USER {}", world.random.pick(&NAMES));
         say!(stage, Server, "+OK");
         say!(stage, Client, "PASS {:016x}", world.random.bits());
         say!(stage, Server, "+OK Logged in.");
         say!(stage, Client, "STAT");
-        say!(
-            stage,
-            Server,
-            "+OK {} {}",
-            self.sizes.len(),
-            self.sizes.iter().sum::<usize>()
-        );
+        say!(stage, Server, "+OK {} {}", self.sizes.len(), self.sizes.iter().sum::<usize>());
         say!(stage, Client, "LIST");
         say!(stage, Server, "+OK {} messages:", self.sizes.len());
-        self.sizes
-            .iter()
-            .enumerate()
-            .for_each(|(i, size)| say!(stage, Server, "{} {size}", i + 1));
+        self.sizes.iter().enumerate().for_each(|(i, size)| say!(stage, Server, "{} {size}", i + 1));
         say!(stage, Server, ".");
         say!(stage, Client, "UIDL");
         say!(stage, Server, "+OK");
-        (1..=self.sizes.len())
-            .for_each(|i| say!(stage, Server, "{i} {:016x}", world.random.bits()));
+        (1..=self.sizes.len()).for_each(|i| say!(stage, Server, "{i} {:016x}", world.random.bits()));
         say!(stage, Server, ".");
     }
 

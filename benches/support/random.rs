@@ -45,11 +45,7 @@ impl Random {
         let doublings = (sum as f64 / (1u64 << 24) as f64 - 6.0) * sigma;
         let whole = doublings.floor();
         let factor = 1.0 + (doublings - whole);
-        let power = if whole < 0.0 {
-            1.0 / (1u64 << (-whole) as u32) as f64
-        } else {
-            (1u64 << whole as u32) as f64
-        };
+        let power = if whole < 0.0 { 1.0 / (1u64 << (-whole) as u32) as f64 } else { (1u64 << whole as u32) as f64 };
         ((median * factor * power) as usize).clamp(low, high)
     }
 

@@ -75,11 +75,7 @@ impl Smtp {
         match self.state {
             State::Greeting => {
                 self.open(world, stage);
-                self.state = if self.starttls {
-                    State::Gone
-                } else {
-                    State::Ready
-                };
+                self.state = if self.starttls { State::Gone } else { State::Ready };
             }
             State::Ready if last || self.left == 0 => {
                 say!(stage, Client, "QUIT");
@@ -106,14 +102,7 @@ impl Smtp {
         let server = *world.random.pick(&DOMAINS);
         world.totals.of(self.protocol()).sessions += 1;
         say!(stage, Server, "220 mx.{} ESMTP Postfix", server);
-        say!(
-            stage,
-            Client,
-            "{} client{}.{}",
-            if self.lmtp { "LHLO" } else { "EHLO" },
-            world.random.below(1000),
-            host
-        );
+        say!(stage, Client, "{} client{}.{}", if self.lmtp { "LHLO" } else { "EHLO" }, world.random.below(1000), host);
         say!(
             stage,
             Server,
@@ -160,11 +149,8 @@ impl Smtp {
         let taken = verdicts.iter().filter(|v| **v == Verdict::Taken).count();
         world.totals.of(self.protocol()).recipients += verdicts.len() as u64;
         if taken == 0 {
-            let outcome = if verdicts.contains(&Verdict::Temporary) {
-                "rejected_temporary"
-            } else {
-                "rejected_permanent"
-            };
+            let outcome =
+                if verdicts.contains(&Verdict::Temporary) { "rejected_temporary" } else { "rejected_permanent" };
             if self.pipelined {
                 group.push(("DATA".into(), "554 5.5.1 Error: no valid recipients"));
                 self.exchange(&group, world, stage);
@@ -184,40 +170,22 @@ impl Smtp {
         self.end_of_data(taken, size, world, stage);
     }
 
-    fn sender_refused(
-        &self,
-        mail: String,
-        mut group: Vec<Exchange>,
-        world: &mut World,
-        stage: &mut Stage,
-    ) {
+    fn sender_refused(&self, mail: String, mut group: Vec<Exchange>, world: &mut World, stage: &mut Stage) {
         let (reply, outcome) = if world.random.chance(500) {
-            (
-                "451 4.3.0 Error: queue file write error",
-                "rejected_temporary",
-            )
+            ("451 4.3.0 Error: queue file write error", "rejected_temporary")
         } else {
             ("550 5.7.1 Sender rejected", "rejected_permanent")
         };
         group.push((mail, reply));
         if self.pipelined {
-            group.push((
-                format!("RCPT TO:<{}>", address(&mut world.random)),
-                "503 5.5.1 Error: need MAIL command",
-            ));
+            group.push((format!("RCPT TO:<{}>", address(&mut world.random)), "503 5.5.1 Error: need MAIL command"));
             group.push(("DATA".into(), "503 5.5.1 Error: need RCPT command"));
         }
         self.exchange(&group, world, stage);
         self.reset(Vec::new(), outcome, world, stage);
     }
 
-    fn reset(
-        &self,
-        mut group: Vec<Exchange>,
-        outcome: &'static str,
-        world: &mut World,
-        stage: &mut Stage,
-    ) {
+    fn reset(&self, mut group: Vec<Exchange>, outcome: &'static str, world: &mut World, stage: &mut Stage) {
         group.push(("RSET".into(), "250 2.0.0 Ok"));
         self.exchange(&group, world, stage);
         world.totals.of(self.protocol()).transaction(outcome, 0);
@@ -227,12 +195,8 @@ impl Smtp {
     fn exchange(&self, group: &[Exchange], world: &mut World, stage: &mut Stage) {
         self.commands(world, group.len());
         if self.pipelined {
-            group
-                .iter()
-                .for_each(|(command, _)| say!(stage, Client, "{command}"));
-            group
-                .iter()
-                .for_each(|(_, reply)| say!(stage, Server, "{reply}"));
+            group.iter().for_each(|(command, _)| say!(stage, Client, "{command}"));
+            group.iter().for_each(|(_, reply)| say!(stage, Server, "{reply}"));
         } else {
             for (command, reply) in group {
                 say!(stage, Client, "{command}");
@@ -254,9 +218,7 @@ impl Smtp {
             self.exchange(group, world, stage);
         } else {
             self.commands(world, group.len());
-            group
-                .iter()
-                .for_each(|(command, _)| say!(stage, Client, "{command}"));
+            group.iter().for_each(|(command, _)| say!(stage, Client, "{command}"));
         }
         let mut owed = self.pipelined;
         let chunk = 1 << world.random.range(15, 18);
@@ -266,18 +228,10 @@ impl Smtp {
             let (now, later) = left.split_at(left.len().min(chunk));
             left = later;
             sent += 1;
-            say!(
-                stage,
-                Client,
-                "BDAT {}{}",
-                now.len(),
-                if left.is_empty() { " LAST" } else { "" }
-            );
+            say!(stage, Client, "BDAT {}{}", now.len(), if left.is_empty() { " LAST" } else { "" });
             stage.voice(Side::Client).extend_from_slice(now);
             if std::mem::take(&mut owed) {
-                group
-                    .iter()
-                    .for_each(|(_, reply)| say!(stage, Server, "{reply}"));
+                group.iter().for_each(|(_, reply)| say!(stage, Server, "{reply}"));
             }
             if !left.is_empty() {
                 say!(stage, Server, "250 2.0.0 Ok: {} bytes", now.len());
@@ -299,12 +253,7 @@ impl Smtp {
                 say!(stage, Server, "{refusal}");
             } else {
                 accepted += 1;
-                say!(
-                    stage,
-                    Server,
-                    "250 2.0.0 Ok: queued as {:010X}",
-                    world.random.bits() & 0xff_ffff_ffff
-                );
+                say!(stage, Server, "250 2.0.0 Ok: queued as {:010X}", world.random.bits() & 0xff_ffff_ffff);
             }
         }
         let outcome = match replies - accepted {
@@ -322,18 +271,11 @@ fn address(random: &mut Random) -> String {
 
 /// Adds RCPT commands with their replies.
 fn recipients(random: &mut Random, group: &mut Vec<Exchange>) -> Vec<Verdict> {
-    let n = if random.chance(650) {
-        1
-    } else {
-        random.size(3.0, 1.2, 2, 60)
-    };
+    let n = if random.chance(650) { 1 } else { random.size(3.0, 1.2, 2, 60) };
     (0..n)
         .map(|i| {
             let (verdict, reply) = match random.below(1000) {
-                0..50 => (
-                    Verdict::Permanent,
-                    "550 5.1.1 User unknown in local recipient table",
-                ),
+                0..50 => (Verdict::Permanent, "550 5.1.1 User unknown in local recipient table"),
                 50..80 => (Verdict::Temporary, "450 4.2.0 Greylisted, try again later"),
                 _ => (Verdict::Taken, "250 2.1.5 Ok"),
             };

@@ -55,10 +55,7 @@ impl Stage {
 
     /// Begins a new turn of `side`, even if it spoke last.
     pub(crate) fn turn(&mut self, side: Side) {
-        self.turns.push(Turn {
-            side,
-            start: self.octets.len(),
-        });
+        self.turns.push(Turn { side, start: self.octets.len() });
     }
 
     /// How many turns there are.
@@ -74,10 +71,7 @@ impl Stage {
     /// Speaker and octets of one turn.
     pub(crate) fn get(&self, turn: usize) -> (Side, &[u8]) {
         let Turn { side, start } = self.turns[turn];
-        let end = self
-            .turns
-            .get(turn + 1)
-            .map_or(self.octets.len(), |t| t.start);
+        let end = self.turns.get(turn + 1).map_or(self.octets.len(), |t| t.start);
         (side, &self.octets[start..end])
     }
 }

@@ -83,10 +83,7 @@ fn client_hello(random: &mut Random, host: &str, out: &mut Vec<u8>) {
     random.fill(32, &mut hello);
     hello.push(32);
     random.fill(32, &mut hello);
-    vector(
-        &[0x13, 0x02, 0x13, 0x03, 0x13, 0x01, 0xc0, 0x2c],
-        &mut hello,
-    );
+    vector(&[0x13, 0x02, 0x13, 0x03, 0x13, 0x01, 0xc0, 0x2c], &mut hello);
     hello.extend_from_slice(&[1, 0]);
     vector(&extensions, &mut hello);
     handshake(1, &hello, out);

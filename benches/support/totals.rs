@@ -56,11 +56,7 @@ impl Totals {
         );
         for (i, (protocol, counts)) in self.protocols.iter().enumerate() {
             let comma = if i == 0 { "" } else { "," };
-            let outcomes: Vec<String> = counts
-                .transactions
-                .iter()
-                .map(|(k, n)| format!("\"{k}\": {n}"))
-                .collect();
+            let outcomes: Vec<String> = counts.transactions.iter().map(|(k, n)| format!("\"{k}\": {n}")).collect();
             let _ = write!(
                 json,
                 "{comma}\n  \"{protocol}\": {{\"sessions\": {}, \"encrypted\": {}, \"commands\": {}, \"authenticated\": {}, \"recipients\": {}, \

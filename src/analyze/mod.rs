@@ -56,21 +56,9 @@ impl Tap for Outlet {
 
 /// Analyzes, writes the log and the summary; troubles of the captures go to standard error as they are met.
 pub fn run(ready: Analyze) -> Result<Read, Error> {
-    let Analyze {
-        files,
-        log,
-        mut policy,
-        limits,
-        flows,
-        threads,
-        quiet,
-        verbose: _,
-    } = ready;
+    let Analyze { files, log, mut policy, limits, flows, threads, quiet, verbose: _ } = ready;
     let on_stdout = log.as_ref().is_some_and(|path| path.as_os_str() == "-");
-    let mut log = log
-        .map(|path| Log::open(&path, None))
-        .transpose()
-        .map_err(Error::LogOpen)?;
+    let mut log = log.map(|path| Log::open(&path, None)).transpose().map_err(Error::LogOpen)?;
     if log.is_none() {
         policy.records = RecordSet::NONE;
     }
@@ -79,34 +67,20 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
     let began = Instant::now();
     let mut warnings = Vec::new();
     let capture = Capture::new(files);
-    let setup = Setup {
-        threads,
-        limits: Arc::new(limits),
-        flows,
-        decoder: DecoderLimits::default(),
-    };
+    let setup = Setup { threads, limits: Arc::new(limits), flows, decoder: DecoderLimits::default() };
     let progress = Progress::start(&capture, quiet);
     let mut read = Read::Whole;
     let mut trouble = |trouble: Trouble| {
-        let level = if trouble.what.is_warning() {
-            Level::Warning
-        } else {
-            Level::Error
-        };
+        let level = if trouble.what.is_warning() { Level::Warning } else { Level::Error };
         if level == Level::Error {
             read = Read::Partly;
         }
         progress.pause(|| error::tell(level, &trouble));
         warnings.push(trouble.to_string());
     };
-    let tap = || Outlet {
-        records: RecordWriter::new(Arc::clone(&policy)),
-        report: Report::default(),
-    };
+    let tap = || Outlet { records: RecordWriter::new(Arc::clone(&policy)), report: Report::default() };
     let mut write = |lines: &[u8]| log.as_mut().map_or(Ok(()), |log| log.write(lines));
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        shard::run(&capture, &setup, &mut trouble, &tap, &mut write)
-    }));
+    let outcome = catch_unwind(AssertUnwindSafe(|| shard::run(&capture, &setup, &mut trouble, &tap, &mut write)));
     progress.stop();
     let flushed = log.as_mut().map_or(Ok(()), Log::flush);
     let Ok(outcome) = outcome else {
@@ -126,21 +100,17 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
 
 /// Prints the schema of the log.
 pub fn schema() -> Result<(), Error> {
-    print(
-        "standard output",
-        &mut io::stdout().lock(),
-        &crate::output::schema(),
-    )
+    print("standard output", &mut io::stdout().lock(), &crate::output::schema())
 }
 
-fn summary(outcome: Outcome<Outlet, LogError>, files: u64, began: Instant, warnings: Vec<String>, on_stderr: bool) -> Result<(), Error> {
-    let Outcome {
-        taps,
-        totals,
-        packets,
-        flows,
-        ..
-    } = outcome;
+fn summary(
+    outcome: Outcome<Outlet, LogError>,
+    files: u64,
+    began: Instant,
+    warnings: Vec<String>,
+    on_stderr: bool,
+) -> Result<(), Error> {
+    let Outcome { taps, totals, packets, flows, .. } = outcome;
     tracing::info!(?totals, ?packets, ?flows, "read");
     let mut report = Report::default();
     for tap in taps {

@@ -32,9 +32,7 @@ impl Progress {
     /// Watches how far `capture` is read; not when `quiet`, without a terminal, or if its size is unknown.
     pub(super) fn start(capture: &Capture, quiet: bool) -> Self {
         let size = capture.size().filter(|_| !quiet && stderr().is_terminal());
-        Self {
-            running: size.and_then(|size| Running::start(size, capture.progress())),
-        }
+        Self { running: size.and_then(|size| Running::start(size, capture.progress())) }
     }
 
     /// Does `what` while the bar is out of the way.
@@ -58,7 +56,8 @@ impl Progress {
 impl Running {
     fn start(size: u64, read: Arc<AtomicU64>) -> Option<Self> {
         let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::hidden());
-        let style = "{wide_bar} {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left";
+        let style =
+            "{wide_bar} {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left";
         bar.set_style(ProgressStyle::with_template(style).ok()?);
         let (stop, stopped) = bounded::<()>(0);
         let shown = bar.clone();
@@ -72,10 +71,7 @@ impl Running {
                 shown.set_position(read.load(Ordering::Relaxed).min(size));
             }
         };
-        let thread = thread::Builder::new()
-            .name("progress".into())
-            .spawn(watch)
-            .ok()?;
+        let thread = thread::Builder::new().name("progress".into()).spawn(watch).ok()?;
         Some(Self { bar, stop, thread })
     }
 }

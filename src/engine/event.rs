@@ -503,22 +503,8 @@ pub struct Command {
 impl Command {
     /// Empties it for reuse; buffers keep their room.
     pub fn clear(&mut self) {
-        let Self {
-            tag,
-            args,
-            reply,
-            untagged,
-            mailbox,
-            ..
-        } = std::mem::take(self);
-        let mut kept = Self {
-            tag,
-            args,
-            reply,
-            untagged,
-            mailbox,
-            ..Self::default()
-        };
+        let Self { tag, args, reply, untagged, mailbox, .. } = std::mem::take(self);
+        let mut kept = Self { tag, args, reply, untagged, mailbox, ..Self::default() };
         kept.tag.clear();
         kept.args.clear();
         kept.reply.clear();
@@ -810,17 +796,13 @@ impl Transaction {
 
     /// Parameters of MAIL.
     pub fn mail_params(&self) -> &[Param] {
-        self.params
-            .get(..self.mail_params as usize)
-            .unwrap_or_default()
+        self.params.get(..self.mail_params as usize).unwrap_or_default()
     }
 
     /// Parameters of one RCPT.
     pub fn rcpt_params(&self, recipient: &Recipient) -> &[Param] {
         let (start, end) = recipient.esmtp;
-        self.params
-            .get(start as usize..end as usize)
-            .unwrap_or_default()
+        self.params.get(start as usize..end as usize).unwrap_or_default()
     }
 }
 

@@ -32,8 +32,9 @@ pub use verb::{Untagged, Verb};
 
 use crate::time::Timestamp;
 use detect::{Evidence, Verdict};
-use event::{Close, Handshake, How, Missing, Other, Phase, Protocol, SessionOutcome, TlsMode};
-use frame::{Both, Frame, Framer, Mode};
+use event::{Close, Handshake, How, Missing, Other, Phase, Protocol, SessionOutcome, Severity, TlsMode};
+use anomaly::Id;
+use frame::{Both, Ending, Frame, Framer, Line, Mode};
 use held::{Held, Piece};
 use layer::Inflate;
 use ledger::{Layer, Ledger, Scope, Stamp};
@@ -145,6 +146,17 @@ impl Session {
         self.lanes[dir].packets += 1;
     }
 
+    /// Segments of `dir` overlapped `count` times with different octets, first at stream offset `offset`; the octets that
+    /// came first were taken.
+    pub fn overlap(&mut self, at: Timestamp, dir: Dir, offset: u64, count: u32, out: &mut dyn Sink) {
+        let dir = self.oriented(dir);
+        if count == 0 || matches!(self.machine, Machine::Ignored(_)) {
+            return;
+        }
+        let stamp = Stamp { at, piece: self.pieces, peer: 0 };
+        self.with_machine(stamp, out, |_, scope| scope.anomaly(Id::TcpOverlap, Severity::Medium, dir, offset, count));
+    }
+
     /// Whoever sends next in the other direction had received the octets of `dir` up to `offset`: what lies beyond
     /// cannot be the cause of what it sends. ACK numbers in captures, octets written on in the proxy.
     pub fn acked(&mut self, dir: Dir, offset: u64) {
@@ -165,7 +177,9 @@ impl Session {
             Input::Data([]) => return,
             Input::Data(octets) => {
                 self.lanes[dir].seen += octets.len() as u64;
-                self.server_first.get_or_insert(dir == Dir::ToClient);
+                if matches!(self.machine, Machine::Undecided(_)) {
+                    return self.listen(dir, stamp, octets, out);
+                }
             }
             Input::Gap(lost) => {
                 self.lanes[dir].lost += lost;
@@ -210,11 +224,14 @@ impl Session {
             self.ledger.incomplete.add(missing);
         }
         let closed = self.closed.map(|(_, how)| how);
-        self.with_machine(stamp, out, |machine, scope| match machine {
-            Machine::Smtp(smtp) => smtp.finish(closed, why, scope),
-            Machine::Pop3(pop3) => pop3.finish(closed, why, scope),
-            Machine::Imap(imap) => imap.finish(closed, why, scope),
-            Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
+        self.with_machine(stamp, out, |machine, scope| {
+            match machine {
+                Machine::Smtp(smtp) => smtp.finish(closed, why, scope),
+                Machine::Pop3(pop3) => pop3.finish(closed, why, scope),
+                Machine::Imap(imap) => imap.finish(closed, why, scope),
+                Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
+            }
+            scope.anomalies();
         });
         self.end(at, why, phase, out);
     }
@@ -288,13 +305,7 @@ impl Session {
 
     fn unseen(&self) -> Option<Missing> {
         match (self.lanes.to_server.seen, self.lanes.to_client.seen) {
-            (1.., 0)
-                if !self.context.peers.roles_certain
-                    || self.lanes.to_client.packets == 0
-                    || self.lanes.to_client.lost > 0 =>
-            {
-                Some(Missing::ServerUnseen)
-            }
+            (1.., 0) => Some(Missing::ServerUnseen),
             (0, 1..) if self.lanes.to_server.packets == 0 || self.lanes.to_server.lost > 0 => {
                 Some(Missing::ClientUnseen)
             }
@@ -310,6 +321,27 @@ impl Session {
         self.limits.prior(self.context.peers.server.port())
     }
 
+    /// Octets while the protocol is not told, in steps: the verdict must not hang on how the sender cut them.
+    fn listen(&mut self, dir: Dir, stamp: Stamp, mut octets: &[u8], out: &mut dyn Sink) {
+        let flipped = self.flipped;
+        while let Machine::Undecided(held) = &mut self.machine {
+            let heard = held.octets(dir).len();
+            let room = self.limits.detect.saturating_sub(heard).max(1);
+            let Some((now, later)) = octets.split_at_checked(detect::step(heard, octets).min(room)) else { return };
+            if now.is_empty() {
+                return;
+            }
+            self.server_first.get_or_insert(dir == Dir::ToClient);
+            held.push(dir, stamp, &Input::Data(now));
+            octets = later;
+            self.decide(false, out);
+        }
+        if !octets.is_empty() {
+            let dir = if self.flipped == flipped { dir } else { dir.reverse() };
+            self.take(dir, stamp, Input::Data(octets), out);
+        }
+    }
+
     /// Tries to tell the protocol; when it is told, the inputs so far are taken again. `last`: no more will come.
     fn decide(&mut self, last: bool, out: &mut dyn Sink) {
         let Machine::Undecided(held) = &mut self.machine else { return };
@@ -320,6 +352,9 @@ impl Session {
                     held.consume(Dir::ToServer, length);
                     self.lanes[Dir::ToServer].framer.advance_by(length as u64);
                     self.ledger.proxied_client = client;
+                    // The balancer spoke first; who speaks first behind it is what counts.
+                    let spoken = [Dir::ToServer, Dir::ToClient].map(|d| !held.octets(d).is_empty());
+                    self.server_first = spoken.contains(&true).then_some(!spoken[0]);
                 }
                 _ => {}
             }
@@ -330,6 +365,7 @@ impl Session {
             server: held.octets(Dir::ToClient),
             prior: self.limits.prior(self.context.peers.server.port()),
             midstream: !self.context.peers.roles_certain || held.has_gap(),
+            reversible: !self.context.peers.roles_certain,
             server_first: self.server_first.unwrap_or(false),
             last: last || overflow,
         };
@@ -370,7 +406,9 @@ impl Session {
         self.context.protocol = mail;
         self.machine = match mail {
             Protocol::Smtp | Protocol::Lmtp => {
-                Machine::Smtp(Box::new(smtp::Smtp::new(self.context.peers.roles_certain)))
+                let smtp = smtp::Smtp::new(self.context.peers.roles_certain);
+                self.lanes.to_server.framer.set_mode(smtp.first_mode());
+                Machine::Smtp(Box::new(smtp))
             }
             Protocol::Pop3 => Machine::Pop3(Box::new(pop3::Pop3::new(self.context.peers.roles_certain))),
             Protocol::Imap => Machine::Imap(Box::new(imap::Imap::new(self.context.peers.roles_certain))),
@@ -465,6 +503,10 @@ impl Session {
                 return used;
             }
             if mode == Mode::Line && !lane.framer.inside_line() && !layered && is_tls_in_clear(dir, rest) {
+                if lane_is_fresh(&self.lanes[dir]) {
+                    // It took the port for one where TLS is spoken from the start.
+                    self.ledger.tls.mode = Some(TlsMode::Implicit);
+                }
                 self.lanes[dir].framer.set_mode(Mode::Opaque);
                 continue;
             }
@@ -477,6 +519,11 @@ impl Session {
                 continue;
             }
             let cap = self.limits.line_of(self.context.protocol);
+            let Both { to_server, to_client } = &mut self.lanes;
+            let (lane, other) = match dir {
+                Dir::ToServer => (to_server, &*to_client),
+                Dir::ToClient => (to_client, &*to_server),
+            };
             let (taken, frame) = lane.framer.next(stamp.at, rest, cap);
             used += taken;
             let Some(frame) = frame else { continue };
@@ -492,20 +539,29 @@ impl Session {
                 offset,
                 modes: Both::default(),
                 layers: Both::default(),
+                held: other.held.octets(dir.reverse()),
+                turn: false,
                 out: &mut *out,
             };
             let role = if scope.ledger.reversed { dir.reverse() } else { dir };
+            if role == Dir::ToServer
+                && let Frame::Line(line) = &frame
+            {
+                suspect(line, dir, &mut scope);
+            }
             match &mut self.machine {
                 Machine::Smtp(smtp) => smtp.frame(role, &frame, &mut scope),
                 Machine::Pop3(pop3) => pop3.frame(role, &frame, &mut scope),
                 Machine::Imap(imap) => imap.frame(role, &frame, &mut scope),
                 Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
             }
-            let (modes, layers) = (scope.modes, scope.layers);
+            let (modes, layers, turn) = (scope.modes, scope.layers, scope.turn);
             let relayered = layers[role].is_some();
             if self.apply(modes, layers) {
                 self.drain(dir.reverse(), out);
+                self.resume(dir.reverse(), stamp, out);
             }
+            self.ledger.reversed ^= turn;
             if relayered {
                 return used;
             }
@@ -571,6 +627,19 @@ impl Session {
         }
     }
 
+    /// After a loss, a reply was put off until what was held before it is read: now it is.
+    fn resume(&mut self, dir: Dir, stamp: Stamp, out: &mut dyn Sink) {
+        let Machine::Smtp(_) = self.machine else { return };
+        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| {
+            if let Machine::Smtp(smtp) = machine {
+                smtp.resume(scope);
+            }
+        });
+        if self.apply(modes, layers) {
+            self.drain(dir, out);
+        }
+    }
+
     /// The end: what is held is read as it would most likely have been.
     fn release(&mut self, dir: Dir, out: &mut dyn Sink) {
         while self.lanes[dir].held.waits() {
@@ -629,6 +698,11 @@ impl Session {
             return;
         }
         let (frame, beyond) = self.lanes[dir].framer.gap(lost);
+        if matches!(self.machine, Machine::Pop3(_)) {
+            // Its lines tell by their heads whether they are whole.
+            self.lanes[dir].framer.set_skip_line(false);
+        }
+        let end = self.lanes[dir].framer.offset();
         let reversed = self.ledger.reversed;
         let role = if reversed { dir.reverse() } else { dir };
         let (modes, layers) = self.with_machine(stamp, out, |machine, scope| match machine {
@@ -645,6 +719,7 @@ impl Session {
                     pop3.frame(role, &frame, scope);
                 }
                 if beyond > 0 {
+                    scope.offset = end;
                     pop3.gap(role, beyond, scope);
                 }
             }
@@ -678,6 +753,8 @@ impl Session {
             offset: line.end(),
             modes: Both::default(),
             layers: Both::default(),
+            held: &[],
+            turn: false,
             out,
         };
         let frame = Frame::Line(line);
@@ -705,6 +782,8 @@ impl Session {
             offset: 0,
             modes: Both::default(),
             layers: Both::default(),
+            held: &[],
+            turn: false,
             out,
         };
         act(&mut self.machine, &mut scope);
@@ -740,9 +819,28 @@ impl Session {
     }
 }
 
+fn lane_is_fresh(lane: &Lane) -> bool {
+    lane.framer.offset() == 0 && lane.lost == 0
+}
+
 /// Whether a TLS record begins where a line should: no text begins with such an octet.
 fn is_tls_in_clear(dir: Dir, octets: &[u8]) -> bool {
     matches!(octets, [0x16] | [0x16, 3, ..]) && dir == Dir::ToServer
+}
+
+/// What a client's line shows against the rules of lines (RFC 5321 section 2.3.8).
+fn suspect(line: &Line<'_>, dir: Dir, scope: &mut Scope<'_>) {
+    // The longest line that an extension explains: a SASL response (RFC 4954 section 4).
+    const LONGEST: u64 = 12_288;
+    if line.ending == Ending::Lf {
+        scope.anomaly(Id::LineBareLf, Severity::Low, dir, line.start, 1);
+    }
+    if line.wire > LONGEST || line.truncated {
+        scope.anomaly(Id::LineOverlong, Severity::Low, dir, line.start, 1);
+    }
+    if memchr::memchr(0, line.octets).is_some() {
+        scope.anomaly(Id::LineNul, Severity::Info, dir, line.start, 1);
+    }
 }
 
 fn gap_of(dir: Dir) -> Missing {

@@ -79,11 +79,15 @@ impl Span {
         Self { start, end }
     }
 
+    /// What was appended to `arena` since its length was `start`.
+    pub fn since(start: usize, arena: &[u8]) -> Self {
+        let bound = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { start: bound(start), end: bound(arena.len()) }
+    }
+
     /// The octets in `arena`.
     pub fn of(self, arena: &[u8]) -> &[u8] {
-        arena
-            .get(self.start as usize..self.end as usize)
-            .unwrap_or_default()
+        arena.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 }
 
@@ -99,6 +103,15 @@ impl List {
     pub fn push(&mut self, octets: &[u8]) {
         let span = Span::store(&mut self.arena, octets);
         self.spans.push(span);
+    }
+
+    /// Adds a capability: the first `keyword` octets in upper case.
+    pub(crate) fn push_entry(&mut self, entry: &[u8], keyword: usize) {
+        let start = self.arena.len();
+        self.push(entry);
+        if let Some(keyword) = self.arena.get_mut(start..start + keyword) {
+            keyword.make_ascii_uppercase();
+        }
     }
 
     /// Empties it; the room stays.

@@ -9,11 +9,7 @@ pub(super) fn first_domain(raw: &[u8]) -> Option<String> {
     let mut scan = Scan::default();
     let domain = scan.run(raw);
     // A quote or comment that never closes would hide the address behind it.
-    let domain = if domain.is_none() && scan.inside() {
-        Scan::unquoted().run(raw)
-    } else {
-        domain
-    };
+    let domain = if domain.is_none() && scan.inside() { Scan::unquoted().run(raw) } else { domain };
     let domain = decode::plain(&domain?).to_lowercase();
     Some(domain.trim_end_matches('.').to_owned()).filter(|domain| !domain.is_empty())
 }
@@ -34,10 +30,7 @@ struct Scan {
 
 impl Scan {
     fn unquoted() -> Self {
-        Self {
-            unquoted: true,
-            ..Self::default()
-        }
+        Self { unquoted: true, ..Self::default() }
     }
 
     fn inside(&self) -> bool {
@@ -117,14 +110,8 @@ mod tests {
             ("a@example.org (Ann (the) x@y)", Some("example.org")),
             ("(c@c.example) a@example.org", Some("example.org")),
             ("Doe, John <j@example.org>", Some("example.org")),
-            (
-                "friends: a@example.org, b@example.net;",
-                Some("example.org"),
-            ),
-            (
-                "<@relay.example,@b.example:a@example.org>",
-                Some("example.org"),
-            ),
+            ("friends: a@example.org, b@example.net;", Some("example.org")),
+            ("<@relay.example,@b.example:a@example.org>", Some("example.org")),
             ("a@[192.0.2.1]", Some("[192.0.2.1]")),
             ("<a@[IPv6:2001:db8::1]>", Some("[ipv6:2001:db8::1]")),
             ("\"a@b\"@example.org", Some("example.org")),
@@ -133,10 +120,7 @@ mod tests {
             ("a@ example.org.\r\n", Some("example.org")),
             ("<a@xn--bcher-kva.example>", Some("xn--bcher-kva.example")),
             ("<ä@BÜCHER.example>", Some("bücher.example")),
-            (
-                "=?utf-8?q?x=40evil=2eexample?= <a@example.org",
-                Some("example.org"),
-            ),
+            ("=?utf-8?q?x=40evil=2eexample?= <a@example.org", Some("example.org")),
             ("root", None),
             ("undisclosed-recipients:;", None),
             ("\"a@b\"", None),
@@ -156,20 +140,10 @@ mod tests {
             "a@example.org (c)",
         ] {
             let message = format!("From: {raw}\r\n\r\n");
-            let parsed = mail_parser::MessageParser::default()
-                .parse(message.as_bytes())
-                .unwrap();
-            let address = parsed
-                .from()
-                .and_then(|from| from.first())
-                .and_then(|first| first.address())
-                .unwrap()
-                .to_owned();
-            assert_eq!(
-                address.rsplit('@').next().map(str::to_owned),
-                first_domain(raw.as_bytes()),
-                "{raw}"
-            );
+            let parsed = mail_parser::MessageParser::default().parse(message.as_bytes()).unwrap();
+            let address =
+                parsed.from().and_then(|from| from.first()).and_then(|first| first.address()).unwrap().to_owned();
+            assert_eq!(address.rsplit('@').next().map(str::to_owned), first_domain(raw.as_bytes()), "{raw}");
         }
     }
 
@@ -180,9 +154,6 @@ mod tests {
             let _ = first_domain(raw.as_bytes());
         }
         let many = "a@example.org, ".repeat(100_000);
-        assert_eq!(
-            first_domain(many.as_bytes()).as_deref(),
-            Some("example.org")
-        );
+        assert_eq!(first_domain(many.as_bytes()).as_deref(), Some("example.org"));
     }
 }

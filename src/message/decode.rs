@@ -15,11 +15,7 @@ pub(super) fn text(raw: &[u8]) -> String {
     while let Some(at) = memmem::find(rest, b"=?") {
         let (before, word) = rest.split_at(at);
         match encoded_word(word) {
-            Word::Encoded {
-                charset,
-                octets,
-                after,
-            } => {
+            Word::Encoded { charset, octets, after } => {
                 decoder.plain(before, true);
                 decoder.word(charset, &octets);
                 rest = after;
@@ -40,36 +36,24 @@ pub(super) fn text(raw: &[u8]) -> String {
 pub(super) fn plain(octets: &[u8]) -> String {
     match std::str::from_utf8(octets) {
         Ok(text) => text.to_owned(),
-        Err(_) => WINDOWS_1252
-            .decode_without_bom_handling(octets)
-            .0
-            .into_owned(),
+        Err(_) => WINDOWS_1252.decode_without_bom_handling(octets).0.into_owned(),
     }
 }
 
 /// Octets in a named character set; an unknown one is read as [`plain`].
 pub(super) fn charset(label: &[u8], octets: &[u8]) -> String {
     let label = label.trim_ascii();
-    if label.eq_ignore_ascii_case(b"us-ascii")
-        || label.eq_ignore_ascii_case(b"ascii")
-        || label.is_empty()
-    {
+    if label.eq_ignore_ascii_case(b"us-ascii") || label.eq_ignore_ascii_case(b"ascii") || label.is_empty() {
         return plain(octets);
     }
     if let Some(encoding) = Encoding::for_label_no_replacement(alias(label)) {
         return encoding.decode(octets).0.into_owned();
     }
     if label.eq_ignore_ascii_case(b"iso-2022-kr") {
-        return encoding_rs::EUC_KR
-            .decode_without_bom_handling(&shifted_to_euc(octets))
-            .0
-            .into_owned();
+        return encoding_rs::EUC_KR.decode_without_bom_handling(&shifted_to_euc(octets)).0.into_owned();
     }
     if label.eq_ignore_ascii_case(b"hz-gb-2312") {
-        return encoding_rs::GBK
-            .decode_without_bom_handling(&hz_to_gbk(octets))
-            .0
-            .into_owned();
+        return encoding_rs::GBK.decode_without_bom_handling(&hz_to_gbk(octets)).0.into_owned();
     }
     match charset_decoder(label) {
         Some(decode) => decode(octets),
@@ -98,19 +82,14 @@ fn alias(label: &[u8]) -> &[u8] {
         (b"utf8mb4", b"utf-8"),
         (b"iso-2022-jp-1", b"iso-2022-jp"),
     ];
-    ALIASES
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(label))
-        .map_or(label, |&(_, name)| name)
+    ALIASES.iter().find(|(name, _)| name.eq_ignore_ascii_case(label)).map_or(label, |&(_, name)| name)
 }
 
 /// Line ends go, the blanks after them stay.
 fn unfold(raw: &[u8]) -> Vec<u8> {
     let mut unfolded = Vec::with_capacity(raw.len());
     for line in raw.split_inclusive(|&octet| octet == b'\n') {
-        let line = line
-            .strip_suffix(b"\n")
-            .map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
+        let line = line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
         unfolded.extend_from_slice(line);
     }
     unfolded
@@ -175,11 +154,7 @@ enum Word<'a> {
 /// Reads `=?charset?encoding?text?=` at the start of `value`.
 fn encoded_word(value: &[u8]) -> Word<'_> {
     let inner = value.get(2..).unwrap_or_default();
-    let Some(end) = inner
-        .iter()
-        .take(CHARSET)
-        .position(|octet| *octet == b'?' || octet.is_ascii_whitespace())
-    else {
+    let Some(end) = inner.iter().take(CHARSET).position(|octet| *octet == b'?' || octet.is_ascii_whitespace()) else {
         return Word::None;
     };
     let (charset, rest) = inner.split_at(end);
@@ -193,21 +168,10 @@ fn encoded_word(value: &[u8]) -> Word<'_> {
         return Word::Never;
     };
     let (encoded, after) = encoded.split_at(end);
-    let octets = if matches!(encoding, b'b' | b'B') {
-        base64(encoded)
-    } else {
-        quoted(encoded)
-    };
+    let octets = if matches!(encoding, b'b' | b'B') { base64(encoded) } else { quoted(encoded) };
     // RFC 2231 section 5: a language may follow the character set.
-    let charset = charset
-        .split(|&octet| octet == b'*')
-        .next()
-        .unwrap_or(charset);
-    Word::Encoded {
-        charset,
-        octets,
-        after: after.get(2..).unwrap_or_default(),
-    }
+    let charset = charset.split(|&octet| octet == b'*').next().unwrap_or(charset);
+    Word::Encoded { charset, octets, after: after.get(2..).unwrap_or_default() }
 }
 
 /// Octets of a character set name and its language looked at.
@@ -220,10 +184,7 @@ fn quoted(mut encoded: &[u8]) -> Vec<u8> {
         encoded = rest;
         match octet {
             b'_' => out.push(b' '),
-            b'=' => match rest
-                .split_at_checked(2)
-                .and_then(|(digits, rest)| Some((hex(digits)?, rest)))
-            {
+            b'=' => match rest.split_at_checked(2).and_then(|(digits, rest)| Some((hex(digits)?, rest))) {
                 Some((octet, rest)) => {
                     out.push(octet);
                     encoded = rest;
@@ -311,14 +272,8 @@ mod tests {
     /// The samples of RFC 2047 section 8.
     #[test]
     fn rfc_2047_samples() {
-        check(
-            "=?US-ASCII?Q?Keith_Moore?= <moore@cs.utk.edu>",
-            "Keith Moore <moore@cs.utk.edu>",
-        );
-        check(
-            "=?ISO-8859-1?Q?Andr=E9?= Pirard <PIRARD@vm1.ulg.ac.be>",
-            "André Pirard <PIRARD@vm1.ulg.ac.be>",
-        );
+        check("=?US-ASCII?Q?Keith_Moore?= <moore@cs.utk.edu>", "Keith Moore <moore@cs.utk.edu>");
+        check("=?ISO-8859-1?Q?Andr=E9?= Pirard <PIRARD@vm1.ulg.ac.be>", "André Pirard <PIRARD@vm1.ulg.ac.be>");
         check(
             "=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?=\r\n =?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?=",
             "If you can read this you understand the example.",
@@ -343,10 +298,7 @@ mod tests {
     fn words_without_blanks_between_and_within_words() {
         check("=?utf-8?Q?a?==?utf-8?Q?b?=", "ab");
         check("x=?utf-8?Q?=C3=A4?=y", "xäy");
-        check(
-            "\"=?utf-8?Q?Doe=2C_J=C3=A4n?=\" <j@example.org>",
-            "\"Doe, Jän\" <j@example.org>",
-        );
+        check("\"=?utf-8?Q?Doe=2C_J=C3=A4n?=\" <j@example.org>", "\"Doe, Jän\" <j@example.org>");
         check("=?utf-8*de?Q?=C3=A4?=", "ä");
     }
 
@@ -383,14 +335,7 @@ mod tests {
 
     #[test]
     fn hostile_words_stay_linear() {
-        for unit in [
-            "=?a?q?",
-            "=?",
-            "=?a?q?b?=",
-            "=?a?q?b?= ",
-            "=?utf-7?q?+?=",
-            "=?a?q?=?a?b?",
-        ] {
+        for unit in ["=?a?q?", "=?", "=?a?q?b?=", "=?a?q?b?= ", "=?utf-7?q?+?=", "=?a?q?=?a?b?"] {
             let raw = unit.repeat((64 << 10) / unit.len());
             assert!(text(raw.as_bytes()).len() <= 4 * raw.len());
         }

@@ -191,10 +191,7 @@ impl Header {
     /// The wanted field of this name. Blanks before the colon are obsolete but read (RFC 5322 section 4.5).
     fn named(&self) -> Option<Field> {
         let name = self.name.get(..self.name_len)?.trim_ascii_end();
-        FIELDS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|&(_, field)| field)
+        FIELDS.iter().find(|(known, _)| *known == name).map(|&(_, field)| field)
     }
 
     /// Opens the value of a field; false: it had one already.
@@ -225,9 +222,7 @@ impl Header {
         let Some(Some((start, end))) = self.values.get(field as usize).copied() else {
             return;
         };
-        let room = VALUE
-            .saturating_sub(end - start)
-            .min(self.cap.saturating_sub(self.kept.len()));
+        let room = VALUE.saturating_sub(end - start).min(self.cap.saturating_sub(self.kept.len()));
         let kept = piece.get(..room).unwrap_or(piece);
         self.truncated |= kept.len() < piece.len();
         self.kept.extend_from_slice(kept);

@@ -44,9 +44,7 @@ enum Before {
 impl LineEndings {
     /// Takes the next octets.
     pub fn octets(&mut self, octets: &[u8]) {
-        let (Some((&head, rest)), Some((&last, front))) =
-            (octets.split_first(), octets.split_last())
-        else {
+        let (Some((&head, rest)), Some((&last, front))) = (octets.split_first(), octets.split_last()) else {
             return;
         };
         if self.first.is_none() && !self.lossy {
@@ -64,11 +62,7 @@ impl LineEndings {
         self.crlf += seen.crlf;
         self.bare_lf += seen.lf - seen.crlf;
         self.bare_cr += seen.cr - seen.crlf;
-        self.before = if last == b'\r' {
-            Before::Cr
-        } else {
-            Before::Other
-        };
+        self.before = if last == b'\r' { Before::Cr } else { Before::Other };
     }
 
     /// Octets were lost here.
@@ -92,11 +86,7 @@ impl LineEndings {
             Some(_) => Before::Other,
             None => self.before,
         };
-        Some(if before == Before::Cr {
-            Ending::Crlf
-        } else {
-            Ending::Lf
-        })
+        Some(if before == Before::Cr { Ending::Crlf } else { Ending::Lf })
     }
 }
 
@@ -116,10 +106,7 @@ const ROUNDS: usize = 255;
 /// Counts LF and NUL in `here`, CR in `before`, and the pairs; `here` is `before` one octet later.
 fn count(before: &[u8], here: &[u8]) -> Counts {
     let mut counts = Counts::default();
-    for (before, here) in before
-        .chunks(LANES * ROUNDS)
-        .zip(here.chunks(LANES * ROUNDS))
-    {
+    for (before, here) in before.chunks(LANES * ROUNDS).zip(here.chunks(LANES * ROUNDS)) {
         let (before, before_rest) = before.as_chunks::<LANES>();
         let (here, here_rest) = here.as_chunks::<LANES>();
         count_lanes(before, here, &mut counts);
@@ -134,13 +121,9 @@ fn count(before: &[u8], here: &[u8]) -> Counts {
     counts
 }
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "every index is below LANES, the length of all arrays"
-)]
+#[expect(clippy::indexing_slicing, reason = "every index is below LANES, the length of all arrays")]
 fn count_lanes(before: &[[u8; LANES]], here: &[[u8; LANES]], counts: &mut Counts) {
-    let (mut lf, mut cr, mut crlf, mut nul) =
-        ([0u8; LANES], [0u8; LANES], [0u8; LANES], [0u8; LANES]);
+    let (mut lf, mut cr, mut crlf, mut nul) = ([0u8; LANES], [0u8; LANES], [0u8; LANES], [0u8; LANES]);
     for (before, here) in before.iter().zip(here) {
         for lane in 0..LANES {
             let is_cr = u8::from(before[lane] == b'\r');
@@ -184,11 +167,7 @@ mod tests {
                 _ => {}
             }
             if octet == b'\n' && profile.first.is_none() {
-                profile.first = Some(if before == Some(b'\r') {
-                    Ending::Crlf
-                } else {
-                    Ending::Lf
-                });
+                profile.first = Some(if before == Some(b'\r') { Ending::Crlf } else { Ending::Lf });
             }
         }
         profile

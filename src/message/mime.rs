@@ -39,8 +39,7 @@ const PART_HEADER: usize = 64 << 10;
 /// RFC 2046 section 5.1.1 allows 70.
 const BOUNDARY: usize = 256;
 
-static LINE_DASHES: LazyLock<memmem::Finder<'static>> =
-    LazyLock::new(|| memmem::Finder::new(b"\n--"));
+static LINE_DASHES: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\n--"));
 
 /// Where a message is in its parts.
 #[derive(Debug, Default)]
@@ -94,19 +93,12 @@ struct Open {
 
 #[derive(Clone, Copy, Debug)]
 enum Level {
-    Multipart {
-        boundary: (usize, usize),
-        digest: bool,
-    },
+    Multipart { boundary: (usize, usize), digest: bool },
     Message(Open),
 }
 
 enum Verdict {
-    Delimiter {
-        level: usize,
-        length: usize,
-        closed: bool,
-    },
+    Delimiter { level: usize, length: usize, closed: bool },
     Content,
     Undecided,
 }
@@ -234,13 +226,9 @@ impl Walker {
     /// Looks at a line start; 0 octets are used where the line is content.
     fn candidate(&mut self, rest: &[u8]) -> usize {
         let before = self.held.len();
-        let window = rest
-            .get(..(self.longest + 4).saturating_sub(before))
-            .unwrap_or(rest);
+        let window = rest.get(..(self.longest + 4).saturating_sub(before)).unwrap_or(rest);
         let end = memchr(b'\n', window);
-        let window = window
-            .get(..end.unwrap_or(window.len()))
-            .unwrap_or_default();
+        let window = window.get(..end.unwrap_or(window.len())).unwrap_or_default();
         let mut held = std::mem::take(&mut self.held);
         let verdict = if before == 0 {
             self.judge(window, end.is_some())
@@ -262,11 +250,7 @@ impl Walker {
                 }
                 used = window.len();
             }
-            Verdict::Delimiter {
-                level,
-                length,
-                closed,
-            } => {
+            Verdict::Delimiter { level, length, closed } => {
                 self.delimiter(level, closed);
                 self.state = State::Padding { closed };
                 // What was held may reach beyond the boundary, into its padding.
@@ -283,11 +267,7 @@ impl Walker {
     /// start of a line is a delimiter, whatever follows. The longest wins, for one may begin like another.
     fn judge(&self, line: &[u8], whole: bool) -> Verdict {
         let Some(text) = line.strip_prefix(b"--") else {
-            return if !whole && b"--".starts_with(line) {
-                Verdict::Undecided
-            } else {
-                Verdict::Content
-            };
+            return if !whole && b"--".starts_with(line) { Verdict::Undecided } else { Verdict::Content };
         };
         let whole = whole || line.len() >= self.longest + 4;
         let mut best = None;
@@ -303,30 +283,18 @@ impl Walker {
             _ if longer && !whole => Verdict::Undecided,
             Some((length, _)) if !whole && text.len() < length + 2 => Verdict::Undecided,
             Some((length, level)) => {
-                let closed = text
-                    .get(length..)
-                    .is_some_and(|rest| rest.starts_with(b"--"));
-                Verdict::Delimiter {
-                    level,
-                    length: length + 2,
-                    closed,
-                }
+                let closed = text.get(length..).is_some_and(|rest| rest.starts_with(b"--"));
+                Verdict::Delimiter { level, length: length + 2, closed }
             }
             None => Verdict::Content,
         }
     }
 
     fn boundaries(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        self.levels
-            .iter()
-            .enumerate()
-            .filter_map(|(at, level)| match level {
-                Level::Multipart {
-                    boundary: (start, end),
-                    ..
-                } => Some((at, self.boundaries.get(*start..*end)?)),
-                Level::Message(_) => None,
-            })
+        self.levels.iter().enumerate().filter_map(|(at, level)| match level {
+            Level::Multipart { boundary: (start, end), .. } => Some((at, self.boundaries.get(*start..*end)?)),
+            Level::Message(_) => None,
+        })
     }
 
     /// A delimiter of `level` begins at the current offset: everything within ends before its line end.
@@ -380,11 +348,7 @@ impl Walker {
 
     /// A line ends with the LF at `at`.
     fn ended_line(&mut self, rest: &[u8], at: usize) {
-        let before = at
-            .checked_sub(1)
-            .and_then(|at| rest.get(at))
-            .copied()
-            .unwrap_or(self.last);
+        let before = at.checked_sub(1).and_then(|at| rest.get(at)).copied().unwrap_or(self.last);
         self.cr = before == b'\r';
         self.line_start = true;
     }
@@ -408,33 +372,17 @@ impl Walker {
     /// A part's content begins at the current offset; what it is, its header says.
     fn part(&mut self, header: &Header) -> State {
         self.line_start = true;
-        self.transfer = header
-            .raw(Field::ContentTransferEncoding)
-            .map(Transfer::named)
-            .unwrap_or_default();
-        let in_digest = matches!(
-            self.levels.last(),
-            Some(Level::Multipart { digest: true, .. })
-        );
-        let default: &[u8] = if in_digest {
-            b"message/rfc822"
-        } else {
-            b"text/plain"
-        };
+        self.transfer = header.raw(Field::ContentTransferEncoding).map(Transfer::named).unwrap_or_default();
+        let in_digest = matches!(self.levels.last(), Some(Level::Multipart { digest: true, .. }));
+        let default: &[u8] = if in_digest { b"message/rfc822" } else { b"text/plain" };
         let value = header.raw(Field::ContentType).unwrap_or_default();
-        let media_type = Some(parameter::token(value))
-            .filter(|token| !token.is_empty())
-            .unwrap_or(default);
+        let media_type = Some(parameter::token(value)).filter(|token| !token.is_empty()).unwrap_or(default);
         self.state = if is_multipart(media_type) && self.open_multipart(media_type, value) {
             State::Between
         } else {
-            self.leaf = Open {
-                attachment: self.attach(header, media_type),
-                start: self.offset,
-            };
+            self.leaf = Open { attachment: self.attach(header, media_type), start: self.offset };
             if self.transfer.is_identity() && is_message(media_type) && self.room() {
-                self.levels
-                    .push(Level::Message(std::mem::take(&mut self.leaf)));
+                self.levels.push(Level::Message(std::mem::take(&mut self.leaf)));
                 State::Header
             } else {
                 // A size that nobody asks for is not counted.
@@ -468,10 +416,7 @@ impl Walker {
         }
         let boundary = (start, self.boundaries.len());
         self.longest = self.longest.max(length);
-        self.levels.push(Level::Multipart {
-            boundary,
-            digest: media_type.eq_ignore_ascii_case(b"multipart/digest"),
-        });
+        self.levels.push(Level::Multipart { boundary, digest: media_type.eq_ignore_ascii_case(b"multipart/digest") });
         true
     }
 
@@ -479,10 +424,8 @@ impl Walker {
     fn attach(&mut self, header: &Header, media_type: &[u8]) -> Option<usize> {
         let disposition = header.raw(Field::ContentDisposition).unwrap_or_default();
         let content_type = header.raw(Field::ContentType).unwrap_or_default();
-        let filename = parameter::text(disposition, b"filename")
-            .or_else(|| parameter::text(content_type, b"name"));
-        if filename.is_none() && !parameter::token(disposition).eq_ignore_ascii_case(b"attachment")
-        {
+        let filename = parameter::text(disposition, b"filename").or_else(|| parameter::text(content_type, b"name"));
+        if filename.is_none() && !parameter::token(disposition).eq_ignore_ascii_case(b"attachment") {
             return None;
         }
         self.total += 1;
@@ -492,12 +435,7 @@ impl Walker {
             return None;
         }
         self.text = text;
-        self.attachments.push(Attachment {
-            filename,
-            content_type,
-            size: 0,
-            complete: false,
-        });
+        self.attachments.push(Attachment { filename, content_type, size: 0, complete: false });
         Some(self.attachments.len() - 1)
     }
 
@@ -513,21 +451,14 @@ impl Walker {
     fn close_levels(&mut self, keep: usize, delimited: bool, complete: bool) {
         while self.levels.len() > keep {
             match self.levels.pop() {
-                Some(Level::Multipart {
-                    boundary: (start, _),
-                    ..
-                }) => self.boundaries.truncate(start),
+                Some(Level::Multipart { boundary: (start, _), .. }) => self.boundaries.truncate(start),
                 Some(Level::Message(open)) => {
                     self.settle(open, &Transfer::Identity, delimited, complete);
                 }
                 None => {}
             }
         }
-        self.longest = self
-            .boundaries()
-            .map(|(_, boundary)| boundary.len())
-            .max()
-            .unwrap_or(0);
+        self.longest = self.boundaries().map(|(_, boundary)| boundary.len()).max().unwrap_or(0);
     }
 
     fn settle(&mut self, open: Open, transfer: &Transfer, delimited: bool, complete: bool) {
@@ -535,23 +466,17 @@ impl Walker {
             return;
         };
         let line_end = if delimited { 1 + u64::from(self.cr) } else { 0 };
-        let octets = self
-            .offset
-            .saturating_sub(open.start)
-            .saturating_sub(line_end);
+        let octets = self.offset.saturating_sub(open.start).saturating_sub(line_end);
         attachment.size = transfer.size(octets, delimited);
         attachment.complete = complete;
     }
 }
 
 fn is_multipart(media_type: &[u8]) -> bool {
-    media_type
-        .get(..10)
-        .is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
+    media_type.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
 }
 
 /// RFC 2046 section 5.2.1, RFC 6532 section 3.7.
 fn is_message(media_type: &[u8]) -> bool {
-    media_type.eq_ignore_ascii_case(b"message/rfc822")
-        || media_type.eq_ignore_ascii_case(b"message/global")
+    media_type.eq_ignore_ascii_case(b"message/rfc822") || media_type.eq_ignore_ascii_case(b"message/global")
 }

@@ -14,9 +14,7 @@ pub(super) fn token(value: &[u8]) -> &[u8] {
     while value.first() == Some(&b'(') {
         value = skip_comment(value).trim_ascii_start();
     }
-    let end = value
-        .iter()
-        .position(|octet| matches!(octet, b';' | b'(') || octet.is_ascii_whitespace());
+    let end = value.iter().position(|octet| matches!(octet, b';' | b'(') || octet.is_ascii_whitespace());
     value.get(..end.unwrap_or(value.len())).unwrap_or_default()
 }
 
@@ -38,22 +36,13 @@ fn skip_comment(value: &[u8]) -> &[u8] {
 
 /// Appends the unquoted octets of parameter `name` to `out`; false if there is none. For boundaries: never decoded.
 pub(super) fn octets(value: &[u8], name: &[u8], out: &mut Vec<u8>) -> bool {
-    let Some(parameter) =
-        Parameters::of(value).find(|parameter| parameter.name.eq_ignore_ascii_case(name))
-    else {
+    let Some(parameter) = Parameters::of(value).find(|parameter| parameter.name.eq_ignore_ascii_case(name)) else {
         return rfc2231(value, name, out).is_some();
     };
     let value = parameter.value;
     let blank = value.iter().position(u8::is_ascii_whitespace);
     let token = value.get(..blank.unwrap_or(value.len())).unwrap_or(value);
-    unquote(
-        if value.starts_with(b"\"") {
-            value
-        } else {
-            token
-        },
-        out,
-    );
+    unquote(if value.starts_with(b"\"") { value } else { token }, out);
     true
 }
 
@@ -66,8 +55,7 @@ pub(super) fn text(value: &[u8], name: &[u8]) -> Option<String> {
             None => decode::text(&out),
         });
     }
-    let parameter =
-        Parameters::of(value).find(|parameter| parameter.name.eq_ignore_ascii_case(name))?;
+    let parameter = Parameters::of(value).find(|parameter| parameter.name.eq_ignore_ascii_case(name))?;
     unquote(parameter.value, &mut out);
     Some(decode::text(&out))
 }
@@ -81,10 +69,8 @@ struct Segment<'a> {
 /// Joins `name*`, `name*0`, `name*1*` … in order; the outer `Some` if there was any, the inner its character set.
 fn rfc2231<'a>(value: &'a [u8], name: &[u8], out: &mut Vec<u8>) -> Option<Option<&'a [u8]>> {
     memchr::memchr(b'*', value)?;
-    let mut segments: Vec<Segment<'a>> = Parameters::of(value)
-        .filter_map(|parameter| segment(&parameter, name))
-        .take(SEGMENTS)
-        .collect();
+    let mut segments: Vec<Segment<'a>> =
+        Parameters::of(value).filter_map(|parameter| segment(&parameter, name)).take(SEGMENTS).collect();
     segments.sort_by_key(|segment| segment.number);
     segments.dedup_by_key(|segment| segment.number);
     let first = segments.first()?;
@@ -115,11 +101,7 @@ fn segment<'a>(parameter: &Parameter<'a>, name: &[u8]) -> Option<Segment<'a>> {
         [] => 0,
         number => std::str::from_utf8(number).ok()?.parse().ok()?,
     };
-    Some(Segment {
-        number,
-        extended,
-        value: parameter.value,
-    })
+    Some(Segment { number, extended, value: parameter.value })
 }
 
 fn append(segment: &Segment<'_>, out: &mut Vec<u8>) {
@@ -139,9 +121,7 @@ fn split_charset(value: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn percent_decode(value: &[u8], out: &mut Vec<u8>) {
-    let mut value = value
-        .strip_prefix(b"\"")
-        .map_or(value, |inner| inner.strip_suffix(b"\"").unwrap_or(inner));
+    let mut value = value.strip_prefix(b"\"").map_or(value, |inner| inner.strip_suffix(b"\"").unwrap_or(inner));
     while let Some((&octet, rest)) = value.split_first() {
         value = rest;
         let escape = rest.split_at_checked(2).filter(|_| octet == b'%');
@@ -201,10 +181,7 @@ impl<'a> Iterator for Parameters<'a> {
             };
             let (name, value) = parameter.split_at(equals);
             let value = value.strip_prefix(b"=").unwrap_or(value).trim_ascii();
-            return Some(Parameter {
-                name: name.trim_ascii(),
-                value,
-            });
+            return Some(Parameter { name: name.trim_ascii(), value });
         }
     }
 }
@@ -247,32 +224,13 @@ mod tests {
 
     #[test]
     fn plain_and_quoted() {
-        assert_eq!(
-            filename("attachment; filename=a.txt").as_deref(),
-            Some("a.txt")
-        );
-        assert_eq!(
-            filename("attachment; FileName=\"a; b\\\".txt\"; size=3").as_deref(),
-            Some("a; b\".txt")
-        );
-        assert_eq!(
-            filename("attachment; filename=my report (1).doc ; x=y").as_deref(),
-            Some("my report (1).doc")
-        );
-        assert_eq!(
-            filename("attachment;\r\n\tfilename = \"a\r\n b.txt\"").as_deref(),
-            Some("a b.txt")
-        );
-        assert_eq!(
-            filename("attachment; filename=\"open").as_deref(),
-            Some("open")
-        );
+        assert_eq!(filename("attachment; filename=a.txt").as_deref(), Some("a.txt"));
+        assert_eq!(filename("attachment; FileName=\"a; b\\\".txt\"; size=3").as_deref(), Some("a; b\".txt"));
+        assert_eq!(filename("attachment; filename=my report (1).doc ; x=y").as_deref(), Some("my report (1).doc"));
+        assert_eq!(filename("attachment;\r\n\tfilename = \"a\r\n b.txt\"").as_deref(), Some("a b.txt"));
+        assert_eq!(filename("attachment; filename=\"open").as_deref(), Some("open"));
         assert_eq!(filename("attachment; name=x"), None);
-        assert_eq!(
-            filename("filename=x"),
-            None,
-            "the first token is no parameter"
-        );
+        assert_eq!(filename("filename=x"), None, "the first token is no parameter");
     }
 
     /// The samples of RFC 2231 sections 3, 4 and 4.1.
@@ -284,39 +242,18 @@ mod tests {
             Some("ftp://cs.utk.edu/pub/moore/bulk-mailer/bulk-mailer.tar")
         );
         let title = "application/x-stuff; title*=us-ascii'en-us'This%20is%20%2A%2A%2Afun%2A%2A%2A";
-        assert_eq!(
-            text(title.as_bytes(), b"title").as_deref(),
-            Some("This is ***fun***")
-        );
+        assert_eq!(text(title.as_bytes(), b"title").as_deref(), Some("This is ***fun***"));
         let title = "application/x-stuff; title*0*=us-ascii'en'This%20is%20even%20more%20; title*1*=%2A%2A%2Afun%2A%2A%2A%20; title*2=\"isn't it!\"";
-        assert_eq!(
-            text(title.as_bytes(), b"title").as_deref(),
-            Some("This is even more ***fun*** isn't it!")
-        );
+        assert_eq!(text(title.as_bytes(), b"title").as_deref(), Some("This is even more ***fun*** isn't it!"));
     }
 
     #[test]
     fn continuations_out_of_order_and_split_characters() {
-        assert_eq!(
-            filename("a; filename*1*=%84.txt; filename*0*=utf-8''%C3").as_deref(),
-            Some("Ä.txt")
-        );
-        assert_eq!(
-            filename("a; filename=plain.txt; filename*=utf-8''%e2%82%ac.txt").as_deref(),
-            Some("€.txt")
-        );
-        assert_eq!(
-            filename("a; filename*=\"utf-8''%e2%82%ac.txt\"").as_deref(),
-            Some("€.txt")
-        );
-        assert_eq!(
-            filename("a; filename*=broken%zz").as_deref(),
-            Some("broken%zz")
-        );
-        assert_eq!(
-            filename("a; filename*0=\"=?utf-8?B?w4Q=?=\"; filename*1=\".txt\"").as_deref(),
-            Some("Ä.txt")
-        );
+        assert_eq!(filename("a; filename*1*=%84.txt; filename*0*=utf-8''%C3").as_deref(), Some("Ä.txt"));
+        assert_eq!(filename("a; filename=plain.txt; filename*=utf-8''%e2%82%ac.txt").as_deref(), Some("€.txt"));
+        assert_eq!(filename("a; filename*=\"utf-8''%e2%82%ac.txt\"").as_deref(), Some("€.txt"));
+        assert_eq!(filename("a; filename*=broken%zz").as_deref(), Some("broken%zz"));
+        assert_eq!(filename("a; filename*0=\"=?utf-8?B?w4Q=?=\"; filename*1=\".txt\"").as_deref(), Some("Ä.txt"));
     }
 
     #[test]

@@ -7,11 +7,7 @@ use proptest::prelude::*;
 const HEADER: usize = 256 << 10;
 
 /// All facts, for comparison.
-type Facts = (
-    (u64, Option<[u8; 32]>, LineEndings, bool),
-    Vec<Option<String>>,
-    (Vec<Attachment>, u64, u32, bool),
-);
+type Facts = ((u64, Option<[u8; 32]>, LineEndings, bool), Vec<Option<String>>, (Vec<Attachment>, u64, u32, bool));
 
 fn facts(message: &Message) -> Facts {
     let texts = vec![
@@ -25,18 +21,9 @@ fn facts(message: &Message) -> Facts {
         message.subject(),
         message.from_domain(),
     ];
-    let digest = (
-        message.size(),
-        message.sha256(),
-        message.line_endings().clone(),
-        message.complete(),
-    );
-    let parts = (
-        message.attachments().to_vec(),
-        message.attachments_total(),
-        message.parts(),
-        message.parts_truncated(),
-    );
+    let digest = (message.size(), message.sha256(), message.line_endings().clone(), message.complete());
+    let parts =
+        (message.attachments().to_vec(), message.attachments_total(), message.parts(), message.parts_truncated());
     (digest, texts, parts)
 }
 
@@ -122,39 +109,20 @@ fn the_sample_says_all_it_has_to_say() {
     assert_eq!(message.date().as_deref(), Some("2026-01-01T12:00:00+01:00"));
     assert_eq!(message.from().as_deref(), Some("Jän Doe <jan@Example.ORG>"));
     assert_eq!(message.from_domain().as_deref(), Some("example.org"));
-    assert_eq!(
-        message.to().as_deref(),
-        Some("a@example.net, b@example.net")
-    );
+    assert_eq!(message.to().as_deref(), Some("a@example.net, b@example.net"));
     assert_eq!(message.cc(), None);
     assert_eq!(message.subject().as_deref(), Some("Grüße aus Bonn"));
     assert_eq!(message.parts(), 5);
     let raw = (None, "text/plain".to_owned(), 5);
-    assert_eq!(
-        listed(SAMPLE.as_bytes()),
-        [
-            file("€.pdf", "application/pdf", 11),
-            file("a.txt", "text/plain", 13),
-            raw
-        ]
-    );
-    assert_eq!(
-        message.line_endings().bare_lf + message.line_endings().bare_cr,
-        0
-    );
+    assert_eq!(listed(SAMPLE.as_bytes()), [file("€.pdf", "application/pdf", 11), file("a.txt", "text/plain", 13), raw]);
+    assert_eq!(message.line_endings().bare_lf + message.line_endings().bare_cr, 0);
 }
 
 #[test]
 fn sha256_of_known_octets() {
     let hex = |octets: &[u8]| data_encoding::HEXLOWER.encode(&read(octets).sha256().unwrap());
-    assert_eq!(
-        hex(b"abc"),
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    );
-    assert_eq!(
-        hex(b""),
-        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    );
+    assert_eq!(hex(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_eq!(hex(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     let mut message = Message::default();
     message.begin(false, HEADER);
     message.octets(b"abc");
@@ -181,15 +149,9 @@ fn every_cut_gives_the_same_facts() {
 #[test]
 fn a_message_without_header_or_body() {
     let bare = read(b"just text\r\nwithout a header\r\n");
-    assert_eq!(
-        (bare.subject(), bare.parts(), bare.complete()),
-        (None, 1, true)
-    );
+    assert_eq!((bare.subject(), bare.parts(), bare.complete()), (None, 1, true));
     let empty = read(b"");
-    assert_eq!(
-        (empty.size(), empty.parts(), empty.complete()),
-        (0, 1, true)
-    );
+    assert_eq!((empty.size(), empty.parts(), empty.complete()), (0, 1, true));
     let headed = read(b"Subject: only\r\n");
     assert_eq!(headed.subject().as_deref(), Some("only"));
     let cut = read(b"Subject: only");
@@ -219,9 +181,7 @@ fn loss_voids_what_it_may_have_changed() {
     assert!(message.size_known() && !message.complete());
     assert_eq!(message.sha256(), None);
     assert_eq!(message.subject().as_deref(), Some("Grüße aus Bonn"));
-    let [only] = message.attachments() else {
-        panic!("{:?}", message.attachments())
-    };
+    let [only] = message.attachments() else { panic!("{:?}", message.attachments()) };
     assert!(!only.complete);
     assert_eq!(only.size, 3);
 
@@ -231,10 +191,7 @@ fn loss_voids_what_it_may_have_changed() {
     message.octets(b"t\r\nCc: c@d.example\r\n\r\n");
     message.finish(true);
     assert!(!message.size_known());
-    assert_eq!(
-        (message.to().as_deref(), message.subject(), message.cc()),
-        (Some("a@b.example"), None, None)
-    );
+    assert_eq!((message.to().as_deref(), message.subject(), message.cc()), (Some("a@b.example"), None, None));
     assert_eq!(message.parts(), 0);
 }
 
@@ -246,26 +203,14 @@ fn headless_has_no_header_and_a_cut_end_no_digest() {
     message.octets(b"Subject: a body line\r\n\r\n");
     message.finish(true);
     assert_eq!(
-        (
-            message.subject(),
-            message.complete(),
-            message.size_known(),
-            message.sha256()
-        ),
+        (message.subject(), message.complete(), message.size_known(), message.sha256()),
         (None, false, false, None)
     );
 
     message.begin(true, HEADER);
     message.octets(b"Subject: a\r\n\r\nbody");
     message.finish(false);
-    assert_eq!(
-        (
-            message.subject().as_deref(),
-            message.complete(),
-            message.sha256()
-        ),
-        (Some("a"), false, None)
-    );
+    assert_eq!((message.subject().as_deref(), message.complete(), message.sha256()), (Some("a"), false, None));
     assert_eq!((message.size(), message.size_known()), (18, true));
 }
 
@@ -274,20 +219,14 @@ fn delimiters_that_begin_alike() {
     let inner = "Content-Type: multipart/mixed; boundary=ab\r\n\r\n--ab\r\n\
 Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Disposition: attachment\r\n\r\n1\r\n--a--\r\n\
 --ab\r\nContent-Disposition: attachment\r\n\r\n22\r\n--ab--";
-    let sizes: Vec<u64> = listed(inner.as_bytes())
-        .into_iter()
-        .map(|(_, _, size)| size)
-        .collect();
+    let sizes: Vec<u64> = listed(inner.as_bytes()).into_iter().map(|(_, _, size)| size).collect();
     assert_eq!(sizes, [1, 2]);
 }
 
 #[test]
 fn an_outer_delimiter_ends_what_is_within() {
     let octets = b"Content-Type: multipart/mixed; boundary=o\n\n--o\nContent-Type: multipart/mixed; boundary=i\n\n--i\nContent-Disposition: attachment; filename=a\n\nabc\n--o\nContent-Disposition: attachment; filename=b\n\nde\n\n--o--\n";
-    assert_eq!(
-        listed(octets),
-        [file("a", "text/plain", 3), file("b", "text/plain", 3)]
-    );
+    assert_eq!(listed(octets), [file("a", "text/plain", 3), file("b", "text/plain", 3)]);
 }
 
 #[test]
@@ -299,10 +238,7 @@ fn a_multipart_that_never_closes_ends_with_the_message() {
 #[test]
 fn parts_without_header_or_body() {
     let octets = b"Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\r\ntext\r\n--o\r\nContent-Disposition: attachment; filename=a\r\n--o\r\nContent-Disposition: attachment; filename=b\r\n\r\n--o--\r\n";
-    assert_eq!(
-        listed(octets),
-        [file("a", "text/plain", 0), file("b", "text/plain", 0)]
-    );
+    assert_eq!(listed(octets), [file("a", "text/plain", 0), file("b", "text/plain", 0)]);
     assert_eq!(read(octets).parts(), 3);
 }
 
@@ -314,10 +250,7 @@ fn an_embedded_message_is_listed_and_searched() {
     );
     assert_eq!(
         listed(octets.as_bytes()),
-        [
-            file("m.eml", "message/rfc822", inner.len() as u64),
-            file("p.png", "image/png", 3)
-        ]
+        [file("m.eml", "message/rfc822", inner.len() as u64), file("p.png", "image/png", 3)]
     );
     assert_eq!(read(octets.as_bytes()).subject().as_deref(), Some("outer"));
     let digest = "Content-Type: multipart/digest; boundary=d\r\n\r\n--d\r\n\r\nContent-Type: image/png; name=p.png\r\n\r\nxx\r\n--d--";
@@ -340,14 +273,7 @@ fn caps_are_seen() {
     let mut many = String::from("Content-Type: multipart/mixed; boundary=o\r\n\r\n");
     many += &"--o\r\nContent-Disposition: attachment; filename=a\r\n\r\n1\r\n".repeat(1500);
     let message = read(many.as_bytes());
-    assert_eq!(
-        (
-            message.attachments().len(),
-            message.attachments_total(),
-            message.parts()
-        ),
-        (1000, 1500, 1500)
-    );
+    assert_eq!((message.attachments().len(), message.attachments_total(), message.parts()), (1000, 1500, 1500));
 
     let mut deep = String::new();
     for level in 0..100 {
@@ -355,10 +281,7 @@ fn caps_are_seen() {
     }
     let message = read(deep.as_bytes());
     assert!(message.parts_truncated());
-    let long = format!(
-        "Content-Type: multipart/mixed; boundary={}\r\n\r\n",
-        "b".repeat(300)
-    );
+    let long = format!("Content-Type: multipart/mixed; boundary={}\r\n\r\n", "b".repeat(300));
     assert!(read(long.as_bytes()).parts_truncated());
 }
 
@@ -367,12 +290,7 @@ fn a_hundred_thousand_addresses_and_deep_comments() {
     let list = "Ann <a@example.org>, ".repeat(100_000);
     let message = read(format!("To: {list}\r\nFrom: {}\r\n\r\n", "(".repeat(100_000)).as_bytes());
     assert!(message.header_truncated());
-    assert!(
-        message
-            .to()
-            .unwrap()
-            .starts_with("Ann <a@example.org>, Ann")
-    );
+    assert!(message.to().unwrap().starts_with("Ann <a@example.org>, Ann"));
     assert_eq!(message.from_domain(), None);
 }
 
@@ -393,11 +311,7 @@ fn oracle(octets: &[u8]) -> (Option<String>, Vec<(String, u64)>) {
 
 fn fold(octets: &[u8], width: usize) -> String {
     let encoded = data_encoding::BASE64.encode(octets);
-    encoded
-        .as_bytes()
-        .chunks(width)
-        .map(|line| String::from_utf8_lossy(line).into_owned() + "\r\n")
-        .collect()
+    encoded.as_bytes().chunks(width).map(|line| String::from_utf8_lossy(line).into_owned() + "\r\n").collect()
 }
 
 /// A well-formed part with a file name.
@@ -405,35 +319,40 @@ fn part() -> impl Strategy<Value = String> {
     let name = "[a-zA-Z0-9 ._-]{1,20}[a-z]";
     let content = prop::collection::vec(any::<u8>(), 0..300);
     (name, content, 4usize..80, 0u8..3).prop_map(|(name, content, width, form)| {
-        let head = format!("Content-Type: application/octet-stream\r\nContent-Disposition: attachment;\r\n filename=\"x{name}\"\r\n");
+        let head = format!(
+            "Content-Type: application/octet-stream\r\nContent-Disposition: attachment;\r\n filename=\"x{name}\"\r\n"
+        );
         match form {
             0 => format!("{head}Content-Transfer-Encoding: base64\r\n\r\n{}", fold(&content, width)),
             1 => {
-                let quoted: String = content.iter().enumerate().map(|(at, octet)| format!("={octet:02X}{}", if at % 20 == 19 { "=\r\n" } else { "" })).collect();
+                let quoted: String = content
+                    .iter()
+                    .enumerate()
+                    .map(|(at, octet)| format!("={octet:02X}{}", if at % 20 == 19 { "=\r\n" } else { "" }))
+                    .collect();
                 format!("{head}Content-Transfer-Encoding: quoted-printable\r\n\r\n{quoted}\r\n")
             }
-            _ => format!("{head}\r\n{}\r\n", content.iter().map(|octet| format!("{octet} -{}", if octet % 8 == 0 { "\r\n" } else { "" })).collect::<String>()),
+            _ => format!(
+                "{head}\r\n{}\r\n",
+                content
+                    .iter()
+                    .map(|octet| format!("{octet} -{}", if octet % 8 == 0 { "\r\n" } else { "" }))
+                    .collect::<String>()
+            ),
         }
     })
 }
 
 /// Parts, some of them multiparts of further parts.
 fn tree() -> impl Strategy<Value = String> {
-    part().prop_recursive(3, 12, 4, |inner| {
-        prop::collection::vec(inner, 1..4).prop_map(|parts| multipart(&parts))
-    })
+    part().prop_recursive(3, 12, 4, |inner| prop::collection::vec(inner, 1..4).prop_map(|parts| multipart(&parts)))
 }
 
 /// A multipart whose boundary is no other's: it depends on what is within.
 fn multipart(parts: &[String]) -> String {
     let length: usize = parts.iter().map(String::len).sum();
-    let parts: String = parts
-        .iter()
-        .map(|part| format!("--=_{length}=\r\n{part}"))
-        .collect();
-    format!(
-        "Content-Type: multipart/mixed; boundary=\"=_{length}=\"\r\n\r\n{parts}--=_{length}=--\r\n"
-    )
+    let parts: String = parts.iter().map(|part| format!("--=_{length}=\r\n{part}")).collect();
+    format!("Content-Type: multipart/mixed; boundary=\"=_{length}=\"\r\n\r\n{parts}--=_{length}=--\r\n")
 }
 
 fn mail() -> impl Strategy<Value = String> {
@@ -477,8 +396,7 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
         "\r\n--b\r\n",
         "\r\n--bb\r\n",
     ];
-    prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..60)
-        .prop_map(|pieces| pieces.concat().into_bytes())
+    prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..60).prop_map(|pieces| pieces.concat().into_bytes())
 }
 
 proptest! {

@@ -94,17 +94,11 @@ fn decoded(sextets: u64) -> u64 {
 
 /// Whether base64 uses this octet.
 fn in_alphabet(octet: u8) -> bool {
-    ((octet | 0x20).wrapping_sub(b'a') < 26)
-        | (octet.wrapping_sub(b'0') < 10)
-        | (octet == b'+')
-        | (octet == b'/')
+    ((octet | 0x20).wrapping_sub(b'a') < 26) | (octet.wrapping_sub(b'0') < 10) | (octet == b'+') | (octet == b'/')
 }
 
 /// Counts octets of the base64 alphabet in at most `LANES * ROUNDS` octets.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "every index is below LANES, the length of both arrays"
-)]
+#[expect(clippy::indexing_slicing, reason = "every index is below LANES, the length of both arrays")]
 fn alphabet_octets(chunk: &[u8]) -> u64 {
     let (blocks, rest) = chunk.as_chunks::<LANES>();
     let mut lanes = [0u8; LANES];
@@ -185,10 +179,7 @@ impl Quoted {
         if cr {
             text = text.split_last().map_or(text, |(_, front)| front);
         }
-        let kept = text
-            .iter()
-            .rposition(|octet| !matches!(octet, b' ' | b'\t'))
-            .map_or(0, |at| at + 1);
+        let kept = text.iter().rposition(|octet| !matches!(octet, b' ' | b'\t')).map_or(0, |at| at + 1);
         if kept > 0 {
             self.content(kept as u64);
         } else {
@@ -279,8 +270,7 @@ mod tests {
             }
             size += line_end;
             while let Some((&octet, rest)) = line.split_first() {
-                let escape =
-                    octet == b'=' && rest.len() > 1 && rest[..2].iter().all(u8::is_ascii_hexdigit);
+                let escape = octet == b'=' && rest.len() > 1 && rest[..2].iter().all(u8::is_ascii_hexdigit);
                 line = if escape { &rest[2..] } else { rest };
                 size += 1;
             }

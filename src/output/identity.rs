@@ -51,23 +51,15 @@ pub(super) enum Shown<'a> {
 impl Identities {
     /// Keeps the policy; without `key` what would be an HMAC is withheld.
     pub(super) fn new(policy: IdentityPolicy, failed: FailedIdentity, key: Option<&[u8]>) -> Self {
-        Self {
-            policy,
-            failed,
-            mac: key.and_then(|k| Hmac::new_from_slice(k).ok()),
-        }
+        Self { policy, failed, mac: key.and_then(|k| Hmac::new_from_slice(k).ok()) }
     }
 
     /// `identity` as it may be shown; `proven`: the attempt, or an earlier one with the same identity, succeeded.
     pub(super) fn show<'a>(&self, identity: &'a [u8], proven: bool) -> Shown<'a> {
         match self.policy {
             IdentityPolicy::None => Shown::Withheld,
-            IdentityPolicy::Full if proven || self.failed == FailedIdentity::Full => {
-                Shown::Plain(identity)
-            }
-            IdentityPolicy::Full | IdentityPolicy::Hmac => {
-                self.digest(identity).map_or(Shown::Withheld, Shown::Hmac)
-            }
+            IdentityPolicy::Full if proven || self.failed == FailedIdentity::Full => Shown::Plain(identity),
+            IdentityPolicy::Full | IdentityPolicy::Hmac => self.digest(identity).map_or(Shown::Withheld, Shown::Hmac),
         }
     }
 
@@ -82,21 +74,15 @@ impl Identities {
 mod tests {
     use super::*;
 
-    fn shown(
-        policy: IdentityPolicy,
-        failed: FailedIdentity,
-        key: Option<&[u8]>,
-        proven: bool,
-    ) -> Shown<'static> {
+    fn shown(policy: IdentityPolicy, failed: FailedIdentity, key: Option<&[u8]>, proven: bool) -> Shown<'static> {
         Identities::new(policy, failed, key).show(b"what do ya want for nothing?", proven)
     }
 
     // RFC 4231 section 4.3.
     const KEY: &[u8] = b"Jefe";
     const HMAC: [u8; 32] = [
-        0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e, 0x6a, 0x04, 0x24, 0x26, 0x08, 0x95, 0x75,
-        0xc7, 0x5a, 0x00, 0x3f, 0x08, 0x9d, 0x27, 0x39, 0x83, 0x9d, 0xec, 0x58, 0xb9, 0x64, 0xec,
-        0x38, 0x43,
+        0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e, 0x6a, 0x04, 0x24, 0x26, 0x08, 0x95, 0x75, 0xc7, 0x5a, 0x00,
+        0x3f, 0x08, 0x9d, 0x27, 0x39, 0x83, 0x9d, 0xec, 0x58, 0xb9, 0x64, 0xec, 0x38, 0x43,
     ];
     const PLAIN: Shown<'_> = Shown::Plain(b"what do ya want for nothing?");
 
@@ -106,43 +92,15 @@ mod tests {
         for (policy, failed, key, proven, expected) in [
             (Policy::Full, Failed::Hmac, None, true, PLAIN),
             (Policy::Full, Failed::Hmac, None, false, Shown::Withheld),
-            (
-                Policy::Full,
-                Failed::Hmac,
-                Some(KEY),
-                false,
-                Shown::Hmac(HMAC),
-            ),
+            (Policy::Full, Failed::Hmac, Some(KEY), false, Shown::Hmac(HMAC)),
             (Policy::Full, Failed::Full, Some(KEY), false, PLAIN),
-            (
-                Policy::Hmac,
-                Failed::Full,
-                Some(KEY),
-                true,
-                Shown::Hmac(HMAC),
-            ),
-            (
-                Policy::Hmac,
-                Failed::Full,
-                Some(KEY),
-                false,
-                Shown::Hmac(HMAC),
-            ),
+            (Policy::Hmac, Failed::Full, Some(KEY), true, Shown::Hmac(HMAC)),
+            (Policy::Hmac, Failed::Full, Some(KEY), false, Shown::Hmac(HMAC)),
             (Policy::Hmac, Failed::Hmac, None, true, Shown::Withheld),
             (Policy::None, Failed::Full, Some(KEY), true, Shown::Withheld),
-            (
-                Policy::None,
-                Failed::Full,
-                Some(KEY),
-                false,
-                Shown::Withheld,
-            ),
+            (Policy::None, Failed::Full, Some(KEY), false, Shown::Withheld),
         ] {
-            assert_eq!(
-                shown(policy, failed, key, proven),
-                expected,
-                "{policy:?} {failed:?} {proven}"
-            );
+            assert_eq!(shown(policy, failed, key, proven), expected, "{policy:?} {failed:?} {proven}");
         }
     }
 }

@@ -48,26 +48,10 @@ impl Log {
     /// Opens `path` to append to it; `-` is standard output. `rotate`: size in octets that a regular file shall not exceed
     /// (a single record that is longer still has a file of its own).
     pub fn open(path: &Path, rotate: Option<u64>) -> Result<Self, LogError> {
-        let opened = if path.as_os_str() == "-" {
-            standard_output()
-        } else {
-            append_to(path)
-        };
-        let (file, size) = opened.map_err(|source| LogError {
-            path: path.to_owned(),
-            action: Action::Open,
-            written: 0,
-            source,
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            buffer: Vec::with_capacity(BUFFER),
-            size,
-            rotate,
-            last: 0,
-            written: 0,
-        })
+        let opened = if path.as_os_str() == "-" { standard_output() } else { append_to(path) };
+        let (file, size) =
+            opened.map_err(|source| LogError { path: path.to_owned(), action: Action::Open, written: 0, source })?;
+        Ok(Self { path: path.to_owned(), file, buffer: Vec::with_capacity(BUFFER), size, rotate, last: 0, written: 0 })
     }
 
     /// Adds `records`: whole lines. What is not written yet is gathered in memory until [`Self::flush`].
@@ -78,10 +62,7 @@ impl Log {
         let mut rest = records;
         while !rest.is_empty() {
             let taken = fitting(rest, limit.saturating_sub(self.full_size()));
-            if let Some((now, later)) = rest
-                .split_at_checked(taken)
-                .filter(|(now, _)| !now.is_empty())
-            {
+            if let Some((now, later)) = rest.split_at_checked(taken).filter(|(now, _)| !now.is_empty()) {
                 self.append(now)?;
                 rest = later;
             } else if self.full_size() > 0 {
@@ -108,8 +89,7 @@ impl Log {
     pub fn reopen(&mut self) -> Result<(), LogError> {
         self.flush()?;
         if self.path.as_os_str() != "-" {
-            (self.file, self.size) =
-                append_to(&self.path).map_err(|source| self.error(Action::Open, source))?;
+            (self.file, self.size) = append_to(&self.path).map_err(|source| self.error(Action::Open, source))?;
         }
         Ok(())
     }
@@ -178,12 +158,7 @@ impl Log {
     }
 
     fn error(&self, action: Action, source: io::Error) -> LogError {
-        LogError {
-            path: self.path.clone(),
-            action,
-            written: self.written,
-            source,
-        }
+        LogError { path: self.path.clone(), action, written: self.written, source }
     }
 }
 
@@ -219,16 +194,8 @@ impl fmt::Display for LogError {
         });
         match self.action {
             Action::Open => write!(f, "cannot open the log {name}: {}", self.source),
-            Action::Write => write!(
-                f,
-                "cannot write the log {name} after {} octets: {}",
-                self.written, self.source
-            ),
-            Action::Rotate => write!(
-                f,
-                "cannot rotate the log {name} after {} octets: {}",
-                self.written, self.source
-            ),
+            Action::Write => write!(f, "cannot write the log {name} after {} octets: {}", self.written, self.source),
+            Action::Rotate => write!(f, "cannot rotate the log {name} after {} octets: {}", self.written, self.source),
         }
     }
 }
@@ -326,10 +293,7 @@ mod tests {
         log.write(&large).unwrap();
         log.write(b"2\n").unwrap();
         log.flush().unwrap();
-        assert_eq!(
-            fs::read(&path).unwrap(),
-            [b"1\n", large.as_slice(), b"2\n"].concat()
-        );
+        assert_eq!(fs::read(&path).unwrap(), [b"1\n", large.as_slice(), b"2\n"].concat());
         assert_eq!(log.written(), large.len() as u64 + 4);
     }
 
@@ -361,10 +325,7 @@ mod tests {
         log.reopen().unwrap();
         log.write(b"2\n").unwrap();
         log.flush().unwrap();
-        assert_eq!(
-            (read(&old), read(&path)),
-            ("1\n".to_owned(), "2\n".to_owned())
-        );
+        assert_eq!((read(&old), read(&path)), ("1\n".to_owned(), "2\n".to_owned()));
     }
 
     #[test]
@@ -372,12 +333,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = Log::open(dir.path(), None).unwrap_err();
         assert_eq!(error.path(), dir.path());
-        assert!(
-            error
-                .to_string()
-                .starts_with(&format!("cannot open the log {}: ", dir.path().display())),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with(&format!("cannot open the log {}: ", dir.path().display())), "{error}");
         let mut full = Log::open(Path::new("/dev/full"), Some(1)).unwrap();
         full.write(b"{}\n").unwrap();
         let error = full.flush().unwrap_err();
@@ -408,9 +364,6 @@ mod tests {
         let error = log.flush().unwrap_err();
         assert!(error.is_broken_pipe());
         assert_eq!(error.written(), 3);
-        assert_eq!(
-            error.to_string(),
-            "cannot write the log standard output after 3 octets: Broken pipe (os error 32)"
-        );
+        assert_eq!(error.to_string(), "cannot write the log standard output after 3 octets: Broken pipe (os error 32)");
     }
 }

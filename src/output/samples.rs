@@ -23,12 +23,7 @@ pub(super) fn context(protocol: Protocol) -> Context {
         source: 0,
         ordinal: 1,
     };
-    Context {
-        id: 0x00c0_ffee_0000_0001,
-        began: at(0),
-        peers,
-        protocol,
-    }
+    Context { id: 0x00c0_ffee_0000_0001, began: at(0), peers, protocol }
 }
 
 pub(super) fn text(octets: impl AsRef<[u8]>) -> Text {
@@ -44,20 +39,11 @@ pub(super) fn list(entries: &[&[u8]]) -> List {
 }
 
 pub(super) fn enhanced(class: u8, subject: u16, detail: u16) -> Option<Enhanced> {
-    Some(Enhanced {
-        class,
-        subject,
-        detail,
-    })
+    Some(Enhanced { class, subject, detail })
 }
 
 pub(super) fn reply(status: Status, enhanced: Option<Enhanced>, words: &str) -> Reply {
-    Reply {
-        status: Some(status),
-        enhanced,
-        response_code: Text::default(),
-        text: text(words),
-    }
+    Reply { status: Some(status), enhanced, response_code: Text::default(), text: text(words) }
 }
 
 pub(super) const fn millis(n: u64) -> Option<Duration> {
@@ -94,11 +80,8 @@ pub(super) fn imap_command() -> Command {
 }
 
 pub(super) fn auth(outcome: AuthOutcome) -> Auth {
-    let status = if outcome == AuthOutcome::Success {
-        (Status::Code(235), (2, 7, 0))
-    } else {
-        (Status::Code(535), (5, 7, 8))
-    };
+    let status =
+        if outcome == AuthOutcome::Success { (Status::Code(235), (2, 7, 0)) } else { (Status::Code(535), (5, 7, 8)) };
     let (class, subject, detail) = status.1;
     Auth {
         began: at(20),
@@ -220,13 +203,8 @@ pub(super) fn delivery() -> Transaction {
     t.identity = text("ann@example.org");
     t.declared_size = Some(1000);
     t.carries(MAIL);
-    t.timing = Timing {
-        data_go: millis(1),
-        data_idle: millis(2),
-        transfer: millis(3),
-        reply: millis(4),
-        first_byte: None,
-    };
+    t.timing =
+        Timing { data_go: millis(1), data_idle: millis(2), transfer: millis(3), reply: millis(4), first_byte: None };
     t.data_mode = Some(DataMode::Bdat);
     t.chunks = 2;
     t.last = reply(Status::Code(250), enhanced(2, 0, 0), "queued as 4ABC");
@@ -272,11 +250,7 @@ pub(super) fn summary(outcome: SessionOutcome) -> Summary {
         auth: AuthSummary::default(),
         mailbox: Text::default(),
         counts: Counts::default(),
-        close: Close {
-            by: Some(Dir::ToServer),
-            how: How::Fin,
-            phase: Phase::Quit,
-        },
+        close: Close { by: Some(Dir::ToServer), how: How::Fin, phase: Phase::Quit },
         proxied_client: None,
         reply_desync: 0,
         outcome,
@@ -290,10 +264,7 @@ pub(super) fn summary(outcome: SessionOutcome) -> Summary {
 /// A session with everything a session may have.
 pub(super) fn full_summary() -> Summary {
     let mut s = summary(SessionOutcome::Ok);
-    s.greeting = Greeting {
-        reply: reply(Status::Code(220), None, "mx.example ESMTP"),
-        delay: millis(12),
-    };
+    s.greeting = Greeting { reply: reply(Status::Code(220), None, "mx.example ESMTP"), delay: millis(12) };
     s.helo = text("client.example");
     s.capabilities = list(&[b"PIPELINING", b"SIZE 10240000", b"AUTH PLAIN LOGIN"]);
     s.tls = Tls {
@@ -321,18 +292,9 @@ pub(super) fn full_summary() -> Summary {
     };
     s.proxied_client = Some("203.0.113.9:0".parse().unwrap());
     s.reply_desync = 2;
-    s.maildrop = Some(Maildrop {
-        size: Some((3, 4500)),
-        retrieved: (2, 3000),
-        deleted: 2,
-        committed: Some(false),
-    });
+    s.maildrop = Some(Maildrop { size: Some((3, 4500)), retrieved: (2, 3000), deleted: 2, committed: Some(false) });
     s.untagged = vec![(Untagged::Exists, 2)];
-    s.idle = Some(Idle {
-        count: 2,
-        duration: Duration::from_millis(90_500),
-        events: 5,
-    });
+    s.idle = Some(Idle { count: 2, duration: Duration::from_millis(90_500), events: 5 });
     s.gaps = [0, 1448];
     s.incomplete.add(Missing::ServerGap);
     s

@@ -43,10 +43,7 @@ mod tests {
             ("handshake", of(Handshake::ALL, Handshake::as_str)),
             ("how", of(How::ALL, How::as_str)),
             ("phase", of(Phase::ALL, Phase::as_str)),
-            (
-                "session_outcome",
-                of(SessionOutcome::ALL, SessionOutcome::as_str),
-            ),
+            ("session_outcome", of(SessionOutcome::ALL, SessionOutcome::as_str)),
             ("outcome", of(Outcome::ALL, Outcome::as_str)),
             ("stage", of(Stage::ALL, Stage::as_str)),
             ("data_mode", of(DataMode::ALL, DataMode::as_str)),
@@ -58,28 +55,10 @@ mod tests {
             ("severity", of(Severity::ALL, Severity::as_str)),
             ("anomaly_state", of(AnomalyState::ALL, AnomalyState::as_str)),
             ("anomaly_id", of(anomaly::Id::ALL, anomaly::Id::as_str)),
-            (
-                "closer",
-                vec![Dir::ToServer.sender(), Dir::ToClient.sender(), "none"],
-            ),
-            (
-                "sender",
-                vec![Dir::ToServer.sender(), Dir::ToClient.sender()],
-            ),
-            (
-                "retrieval_command",
-                of(
-                    &[Verb::Retr, Verb::Top, Verb::Fetch, Verb::UidFetch],
-                    Verb::as_str,
-                ),
-            ),
-            (
-                "append_command",
-                of(
-                    &[Verb::Append, Verb::Replace, Verb::UidReplace, Verb::Xtnd],
-                    Verb::as_str,
-                ),
-            ),
+            ("closer", vec![Dir::ToServer.sender(), Dir::ToClient.sender(), "none"]),
+            ("sender", vec![Dir::ToServer.sender(), Dir::ToClient.sender()]),
+            ("retrieval_command", of(&[Verb::Retr, Verb::Top, Verb::Fetch, Verb::UidFetch], Verb::as_str)),
+            ("append_command", of(&[Verb::Append, Verb::Replace, Verb::UidReplace, Verb::Xtnd], Verb::as_str)),
             ("first_line", vec!["crlf", "lf"]),
             ("reversed", vec!["reversed"]),
         ]
@@ -99,9 +78,7 @@ mod tests {
         match value {
             Value::Object(members) => {
                 visit(name, value);
-                members
-                    .iter()
-                    .for_each(|(name, member)| walk(name, member, visit));
+                members.iter().for_each(|(name, member)| walk(name, member, visit));
             }
             Value::Array(items) => items.iter().for_each(|item| walk("", item, visit)),
             _ => {}
@@ -121,8 +98,7 @@ mod tests {
         }
         walk("", &document, &mut |name, value| {
             assert!(
-                value.get("enum").is_none_or(|e| !e.is_array())
-                    || lists.iter().any(|(n, _)| *n == name),
+                value.get("enum").is_none_or(|e| !e.is_array()) || lists.iter().any(|(n, _)| *n == name),
                 "a list of its own: {name}"
             );
         });
@@ -133,11 +109,7 @@ mod tests {
     #[ignore = "writes src/output/schema.json"]
     fn write_the_lists() {
         let text = serde_json::to_string_pretty(&with_the_lists_of_the_code()).unwrap() + "\n";
-        std::fs::write(
-            concat!(env!("CARGO_MANIFEST_DIR"), "/src/output/schema.json"),
-            &text,
-        )
-        .unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/output/schema.json"), &text).unwrap();
         assert!(text.len() > 1000);
     }
 
@@ -148,44 +120,23 @@ mod tests {
         let open = ["detail", "authentication", "report"];
         walk("", &document, &mut |name, value| {
             if value.get("type") == Some(&"object".into()) && !open.contains(&name) {
-                assert!(
-                    value.get("additionalProperties").is_some(),
-                    "{name} is open"
-                );
+                assert!(value.get("additionalProperties").is_some(), "{name} is open");
             }
-            for (name, member) in value
-                .get("properties")
-                .and_then(Value::as_object)
-                .into_iter()
-                .flatten()
-            {
+            for (name, member) in value.get("properties").and_then(Value::as_object).into_iter().flatten() {
                 let defined = |r: &Value| {
-                    document
-                        .pointer(r.as_str().unwrap().trim_start_matches('#'))
-                        .unwrap()
-                        .get("description")
-                        .is_some()
+                    document.pointer(r.as_str().unwrap().trim_start_matches('#')).unwrap().get("description").is_some()
                 };
-                assert!(
-                    member.get("description").is_some() || defined(&member["$ref"]),
-                    "{name} is not described"
-                );
+                assert!(member.get("description").is_some() || defined(&member["$ref"]), "{name} is not described");
             }
         });
         for record in RecordKind::ALL {
-            assert!(
-                schema().contains(&format!("\"const\": \"{}\"", record.as_str())),
-                "{record:?}"
-            );
+            assert!(schema().contains(&format!("\"const\": \"{}\"", record.as_str())), "{record:?}");
         }
     }
 
     #[test]
     fn what_is_no_record_is_told() {
-        let broken = check::violations(
-            schema(),
-            b"{}\n{\"record\":\"session\",\"password\":\"x\"}\n",
-        );
+        let broken = check::violations(schema(), b"{}\n{\"record\":\"session\",\"password\":\"x\"}\n");
         assert_eq!(broken.len(), 2);
     }
 }

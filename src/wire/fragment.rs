@@ -26,12 +26,7 @@ pub struct FragmentLimits {
 
 impl Default for FragmentLimits {
     fn default() -> Self {
-        Self {
-            datagrams: 1024,
-            octets: 4 << 20,
-            pieces: 256,
-            age: Duration::from_secs(30),
-        }
+        Self { datagrams: 1024, octets: 4 << 20, pieces: 256, age: Duration::from_secs(30) }
     }
 }
 
@@ -47,12 +42,7 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn new(from: IpAddr, to: IpAddr, id: u32, protocol: u8) -> Self {
-        Self {
-            from,
-            to,
-            id,
-            protocol: if from.is_ipv4() { protocol } else { 0 },
-        }
+        Self { from, to, id, protocol: if from.is_ipv4() { protocol } else { 0 } }
     }
 }
 
@@ -89,14 +79,7 @@ const LONGEST: u32 = 65535;
 
 impl Fragments {
     pub(super) fn new(limits: FragmentLimits) -> Self {
-        Self {
-            limits,
-            waiting: HashMap::new(),
-            order: VecDeque::new(),
-            octets: 0,
-            serial: 0,
-            dropped: 0,
-        }
+        Self { limits, waiting: HashMap::new(), order: VecDeque::new(), octets: 0, serial: 0, dropped: 0 }
     }
 
     /// Datagrams given up so far.
@@ -122,10 +105,7 @@ impl Fragments {
     ) -> Result<Option<(u8, Vec<u8>)>, Unusable> {
         self.expire(at);
         let length = u32::try_from(data.len()).map_err(|_| Unusable)?;
-        let end = offset
-            .checked_add(length)
-            .filter(|end| *end <= LONGEST)
-            .ok_or(Unusable)?;
+        let end = offset.checked_add(length).filter(|end| *end <= LONGEST).ok_or(Unusable)?;
         if length == 0 || (more && length % 8 != 0) {
             return Err(Unusable);
         }
@@ -141,9 +121,7 @@ impl Fragments {
         }
         self.octets += datagram.insert(offset, end, data);
         if datagram.end == Some(datagram.held) {
-            return Ok(self
-                .remove(&key)
-                .map(|datagram| (datagram.protocol, datagram.join())));
+            return Ok(self.remove(&key).map(|datagram| (datagram.protocol, datagram.join())));
         }
         if datagram.pieces.len() > self.limits.pieces {
             self.drop_datagram(&key);
@@ -156,20 +134,13 @@ impl Fragments {
     fn begin(&mut self, at: Timestamp, key: Key, protocol: u8) {
         while self.waiting.len() >= self.limits.datagrams.max(1) && self.drop_oldest() {}
         self.serial += 1;
-        let datagram = Datagram {
-            serial: self.serial,
-            began: at,
-            protocol,
-            pieces: BTreeMap::new(),
-            held: 0,
-            end: None,
-        };
+        let datagram =
+            Datagram { serial: self.serial, began: at, protocol, pieces: BTreeMap::new(), held: 0, end: None };
         self.waiting.insert(key, datagram);
         self.order.push_back((key, self.serial));
         if self.order.len() > 2 * self.limits.datagrams + 64 {
             let waiting = &self.waiting;
-            self.order
-                .retain(|(key, serial)| waiting.get(key).is_some_and(|d| d.serial == *serial));
+            self.order.retain(|(key, serial)| waiting.get(key).is_some_and(|d| d.serial == *serial));
         }
     }
 
@@ -177,10 +148,7 @@ impl Fragments {
         while let Some((key, serial)) = self.order.front() {
             match self.waiting.get(key) {
                 Some(datagram) if datagram.serial == *serial => {
-                    if now
-                        .since(datagram.began)
-                        .is_none_or(|age| age <= self.limits.age)
-                    {
+                    if now.since(datagram.began).is_none_or(|age| age <= self.limits.age) {
                         return;
                     }
                     let key = *key;
@@ -223,10 +191,7 @@ impl Datagram {
             Some(known) => end <= known && (more || end == known),
             None if more => true,
             None => {
-                let reached = self
-                    .pieces
-                    .last_key_value()
-                    .map_or(0, |(at, data)| at + data.len() as u32);
+                let reached = self.pieces.last_key_value().map_or(0, |(at, data)| at + data.len() as u32);
                 if reached > end {
                     return false;
                 }
@@ -245,15 +210,9 @@ impl Datagram {
             from = from.max(at + piece.len() as u32);
         }
         while from < end {
-            let next = self
-                .pieces
-                .range(from..end)
-                .next()
-                .map(|(at, piece)| (*at, at + piece.len() as u32));
+            let next = self.pieces.range(from..end).next().map(|(at, piece)| (*at, at + piece.len() as u32));
             let (to, then) = next.unwrap_or((end, end));
-            let part = data
-                .get((from - offset) as usize..(to - offset) as usize)
-                .unwrap_or_default();
+            let part = data.get((from - offset) as usize..(to - offset) as usize).unwrap_or_default();
             if !part.is_empty() {
                 self.pieces.insert(from, part.into());
                 self.held += part.len() as u32;

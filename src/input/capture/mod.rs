@@ -58,16 +58,9 @@ impl Capture {
     /// The capture in `files`, in this order; `-` is standard input. A file's position is the
     /// [`source`](Packet::source) of its packets. Nothing is opened yet.
     pub fn new(files: Vec<PathBuf>) -> Self {
-        let sizes = files
-            .iter()
-            .map(|f| regular_size(f))
-            .collect::<Option<Vec<_>>>();
+        let sizes = files.iter().map(|f| regular_size(f)).collect::<Option<Vec<_>>>();
         let size = sizes.map(|s| s.into_iter().fold(0, u64::saturating_add));
-        Self {
-            files,
-            read: Arc::default(),
-            size,
-        }
+        Self { files, read: Arc::default(), size }
     }
 
     /// Octets on disk; `None` if some input has no size (a pipe).
@@ -182,35 +175,18 @@ impl File<'_> {
         }
     }
 
-    fn deliver(
-        &mut self,
-        at: Timestamp,
-        link: LinkType,
-        data: &[u8],
-        wire_len: u32,
-    ) -> ControlFlow<()> {
+    fn deliver(&mut self, at: Timestamp, link: LinkType, data: &[u8], wire_len: u32) -> ControlFlow<()> {
         let totals = &mut *self.totals;
         totals.packets += 1;
         totals.octets += data.len() as u64;
         totals.first.get_or_insert(at);
         totals.last = totals.last.max(Some(at));
-        (self.packet)(&Packet {
-            at,
-            source: self.source,
-            link,
-            data,
-            wire_len,
-        })
+        (self.packet)(&Packet { at, source: self.source, link, data, wire_len })
     }
 
     fn tell(&mut self, what: What, offset: Option<u64>) {
         let (path, compression) = (self.path.to_owned(), self.compression);
-        (self.trouble)(Trouble {
-            path,
-            what,
-            offset,
-            compression,
-        });
+        (self.trouble)(Trouble { path, what, offset, compression });
     }
 }
 

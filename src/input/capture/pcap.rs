@@ -1,9 +1,7 @@
 //! The classic format (draft-ietf-opsawg-pcap): a file header, then records until the end.
 
 use pcap_parser::nom::Err::Incomplete;
-use pcap_parser::{
-    PcapHeader, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header,
-};
+use pcap_parser::{PcapHeader, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header};
 
 use super::window::Window;
 use super::{BLOCK, File, SNAPLEN, Step, What};
@@ -29,9 +27,7 @@ pub(super) fn is_another(data: &[u8]) -> bool {
         [0x0a, 0x0d, 0x0d, 0x0a, _, _, _, _, bom @ ..] => {
             bom.starts_with(&[0x4d, 0x3c, 0x2b, 0x1a]) || bom.starts_with(&[0x1a, 0x2b, 0x3c, 0x4d])
         }
-        [_, _, _, _, 2, 0, 4, 0, 0, 0, 0, 0, ..] | [_, _, _, _, 0, 2, 0, 4, 0, 0, 0, 0, ..] => {
-            is_magic(data)
-        }
+        [_, _, _, _, 2, 0, 4, 0, 0, 0, 0, 0, ..] | [_, _, _, _, 0, 2, 0, 4, 0, 0, 0, 0, ..] => is_magic(data),
         _ => false,
     }
 }
@@ -57,10 +53,7 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Wha
         if is_another(data) {
             return Ok(Step::Another);
         }
-        let frame = match (
-            format.header.is_modified_format(),
-            format.header.is_bigendian(),
-        ) {
+        let frame = match (format.header.is_modified_format(), format.header.is_bigendian()) {
             (true, _) => parse_pcap_frame_modified(data),
             (false, true) => parse_pcap_frame_be(data),
             (false, false) => parse_pcap_frame(data),
@@ -77,24 +70,15 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Wha
         };
         let (captured, snaplen) = (frame.caplen, format.header.snaplen);
         if captured > format.limit {
-            return Err(What::Record {
-                captured,
-                limit: format.limit,
-            });
+            return Err(What::Record { captured, limit: format.limit });
         }
         if captured > snaplen && snaplen > 0 && !beyond {
             beyond = true;
-            file.tell(
-                What::BeyondSnaplen { captured, snaplen },
-                Some(window.offset()),
-            );
+            file.tell(What::BeyondSnaplen { captured, snaplen }, Some(window.offset()));
         }
         let used = data.len() - rest.len();
         let at = Timestamp::from_parts(frame.ts_sec.into(), u64::from(frame.ts_usec) * format.unit);
-        if file
-            .deliver(at, format.link, frame.data, frame.origlen.max(captured))
-            .is_break()
-        {
+        if file.deliver(at, format.link, frame.data, frame.origlen.max(captured)).is_break() {
             return Ok(Step::Stop);
         }
         window.consume(used);
@@ -104,10 +88,7 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Wha
 impl Format {
     fn read(window: &mut Window) -> Result<Self, What> {
         if !window.fill(HEADER)? {
-            return Err(What::HeaderCut {
-                have: window.data().len(),
-                need: HEADER,
-            });
+            return Err(What::HeaderCut { have: window.data().len(), need: HEADER });
         }
         let Ok((_, header)) = parse_pcap_header(window.data()) else {
             return Err(What::not_capture(window.data()));
@@ -117,28 +98,12 @@ impl Format {
         }
         // The upper six bits tell of frame check sequences (draft-ietf-opsawg-pcap section 4).
         let link = header.network.0.cast_unsigned() & 0x03ff_ffff;
-        let link = u16::try_from(link)
-            .map(LinkType)
-            .ok()
-            .filter(|l| l.is_known())
-            .ok_or(What::Link(link))?;
+        let link = u16::try_from(link).map(LinkType).ok().filter(|l| l.is_known()).ok_or(What::Link(link))?;
         window.consume(HEADER);
         let head = if header.is_modified_format() { 24 } else { 16 };
-        let unit = if header.is_nanosecond_precision() {
-            1
-        } else {
-            1000
-        };
-        let limit = header
-            .snaplen
-            .clamp(SNAPLEN, u32::try_from(BLOCK).unwrap_or(u32::MAX));
-        Ok(Self {
-            header,
-            link,
-            head,
-            unit,
-            limit,
-        })
+        let unit = if header.is_nanosecond_precision() { 1 } else { 1000 };
+        let limit = header.snaplen.clamp(SNAPLEN, u32::try_from(BLOCK).unwrap_or(u32::MAX));
+        Ok(Self { header, link, head, unit, limit })
     }
 
     /// Brings the whole record that begins here into memory; false at the end of the file.
@@ -157,18 +122,12 @@ impl Format {
             _ => 0,
         };
         if captured > self.limit {
-            return Err(What::Record {
-                captured,
-                limit: self.limit,
-            });
+            return Err(What::Record { captured, limit: self.limit });
         }
         let need = self.head + captured as usize;
         if window.fill(need)? {
             return Ok(true);
         }
-        Err(What::Cut {
-            have: window.data().len(),
-            need: Some(need),
-        })
+        Err(What::Cut { have: window.data().len(), need: Some(need) })
     }
 }

@@ -5,10 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use pcap_parser::{
-    InterfaceDescriptionBlock, parse_interfacedescriptionblock_be,
-    parse_interfacedescriptionblock_le,
-};
+use pcap_parser::{InterfaceDescriptionBlock, parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le};
 
 use super::pcap::is_another;
 use super::window::Window;
@@ -130,22 +127,16 @@ impl Section {
                 [0x4d, 0x3c, 0x2b, 0x1a, ..] => false,
                 [0x1a, 0x2b, 0x3c, 0x4d, ..] => true,
                 _ => {
-                    return Err(What::Block(
-                        "a section header without its byte-order magic".into(),
-                    ));
+                    return Err(What::Block("a section header without its byte-order magic".into()));
                 }
             };
         }
         let (kind, length) = (self.number(window.data(), 0), self.number(window.data(), 4));
         let (kind, length) = (kind.unwrap_or_default(), length.unwrap_or_default());
         match usize::try_from(length) {
-            Ok(size) if (FRAME..=BLOCK).contains(&size) && size.is_multiple_of(4) => {
-                Ok(Some((kind, size)))
-            }
+            Ok(size) if (FRAME..=BLOCK).contains(&size) && size.is_multiple_of(4) => Ok(Some((kind, size))),
             _ if is_another(window.data()) => Ok(Some((kind, FRAME))),
-            _ => Err(What::Block(format!(
-                "a block of type {kind:#x} claims an impossible length of {length} octets"
-            ))),
+            _ => Err(What::Block(format!("a block of type {kind:#x} claims an impossible length of {length} octets"))),
         }
     }
 
@@ -154,11 +145,8 @@ impl Section {
             return Err(What::Block("a section header that is too short".into()));
         }
         let version = self.number(body, 4).unwrap_or_default();
-        let (major, minor) = if self.big_endian {
-            (version >> 16, version & 0xffff)
-        } else {
-            (version & 0xffff, version >> 16)
-        };
+        let (major, minor) =
+            if self.big_endian { (version >> 16, version & 0xffff) } else { (version & 0xffff, version >> 16) };
         // Minor version 2 is read alike (draft-ietf-opsawg-pcapng section 4.1).
         if major != 1 {
             return Err(What::Version(
@@ -177,14 +165,10 @@ impl Section {
             parse_interfacedescriptionblock_le(block)
         };
         let Ok((_, described)) = parsed else {
-            return Err(What::Block(
-                "an interface description that cannot be read".into(),
-            ));
+            return Err(What::Block("an interface description that cannot be read".into()));
         };
         if self.interfaces.len() == INTERFACES {
-            return Err(What::Block(format!(
-                "more than {INTERFACES} interfaces in one section"
-            )));
+            return Err(What::Block(format!("more than {INTERFACES} interfaces in one section")));
         }
         let link = LinkType(u16::try_from(described.linktype.0).unwrap_or(u16::MAX));
         self.interfaces.push(Interface {
@@ -195,28 +179,14 @@ impl Section {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn enhanced(
-        &mut self,
-        file: &mut File<'_>,
-        body: &[u8],
-        offset: u64,
-    ) -> Result<ControlFlow<()>, What> {
+    fn enhanced(&mut self, file: &mut File<'_>, body: &[u8], offset: u64) -> Result<ControlFlow<()>, What> {
         let interface = self.number(body, 0).unwrap_or_default();
         self.timed(file, body, interface, offset)
     }
 
-    fn obsolete(
-        &mut self,
-        file: &mut File<'_>,
-        body: &[u8],
-        offset: u64,
-    ) -> Result<ControlFlow<()>, What> {
+    fn obsolete(&mut self, file: &mut File<'_>, body: &[u8], offset: u64) -> Result<ControlFlow<()>, What> {
         let both = self.number(body, 0).unwrap_or_default();
-        let interface = if self.big_endian {
-            both >> 16
-        } else {
-            both & 0xffff
-        };
+        let interface = if self.big_endian { both >> 16 } else { both & 0xffff };
         self.timed(file, body, interface, offset)
     }
 
@@ -228,20 +198,11 @@ impl Section {
         interface: u32,
         offset: u64,
     ) -> Result<ControlFlow<()>, What> {
-        let field = |at| {
-            self.number(body, at)
-                .ok_or_else(|| What::Block("a packet block that is too short".into()))
-        };
+        let field = |at| self.number(body, at).ok_or_else(|| What::Block("a packet block that is too short".into()));
         let (high, low, captured, wire) = (field(4)?, field(8)?, field(12)?, field(16)?);
-        let data = body
-            .get(20..)
-            .and_then(|d| d.get(..captured as usize))
-            .ok_or_else(|| {
-                What::Block(format!(
-                    "a packet block of {} octets claims {captured} captured octets",
-                    body.len() + FRAME
-                ))
-            })?;
+        let data = body.get(20..).and_then(|d| d.get(..captured as usize)).ok_or_else(|| {
+            What::Block(format!("a packet block of {} octets claims {captured} captured octets", body.len() + FRAME))
+        })?;
         let from = self.of(interface)?;
         let (link, snaplen) = (from.link, from.snaplen);
         let at = from.clock.time(u64::from(high) << 32 | u64::from(low));
@@ -255,15 +216,9 @@ impl Section {
 
     /// A packet of the first interface, as long as the snap length and the block allow.
     fn simple(&mut self, file: &mut File<'_>, body: &[u8]) -> Result<ControlFlow<()>, What> {
-        let wire = self
-            .number(body, 0)
-            .ok_or_else(|| What::Block("a simple packet block that is too short".into()))?;
+        let wire = self.number(body, 0).ok_or_else(|| What::Block("a simple packet block that is too short".into()))?;
         let from = self.of(0)?;
-        let captured = if from.snaplen > 0 {
-            wire.min(from.snaplen)
-        } else {
-            wire
-        };
+        let captured = if from.snaplen > 0 { wire.min(from.snaplen) } else { wire };
         let (link, data) = (from.link, body.get(4..).unwrap_or_default());
         let data = data.get(..captured as usize).unwrap_or(data);
         Ok(self.deliver(file, self.latest, link, data, wire))
@@ -281,32 +236,19 @@ impl Section {
             *self.skipped.entry(link.0).or_default() += 1;
             return ControlFlow::Continue(());
         }
-        file.deliver(
-            at,
-            link,
-            data,
-            wire.max(u32::try_from(data.len()).unwrap_or(u32::MAX)),
-        )
+        file.deliver(at, link, data, wire.max(u32::try_from(data.len()).unwrap_or(u32::MAX)))
     }
 
     fn of(&self, interface: u32) -> Result<&Interface, What> {
-        let found = usize::try_from(interface)
-            .ok()
-            .and_then(|i| self.interfaces.get(i));
+        let found = usize::try_from(interface).ok().and_then(|i| self.interfaces.get(i));
         found.ok_or_else(|| {
-            What::Block(format!(
-                "a packet of interface {interface}, which the section does not describe"
-            ))
+            What::Block(format!("a packet of interface {interface}, which the section does not describe"))
         })
     }
 
     fn number(&self, data: &[u8], at: usize) -> Option<u32> {
         let octets = *data.get(at..)?.first_chunk::<4>()?;
-        Some(if self.big_endian {
-            u32::from_be_bytes(octets)
-        } else {
-            u32::from_le_bytes(octets)
-        })
+        Some(if self.big_endian { u32::from_be_bytes(octets) } else { u32::from_le_bytes(octets) })
     }
 }
 
@@ -316,10 +258,7 @@ fn whole(window: &mut Window, length: usize) -> Result<&[u8], What> {
         return Err(if window.offset() == 0 {
             What::HeaderCut { have, need: length }
         } else {
-            What::Cut {
-                have,
-                need: Some(length),
-            }
+            What::Cut { have, need: Some(length) }
         });
     }
     Ok(window.data().get(..length).unwrap_or_default())
@@ -329,11 +268,7 @@ impl Clock {
     /// `if_tsresol` and `if_tsoffset` (draft-ietf-opsawg-pcapng section 4.2).
     fn of(interface: &InterfaceDescriptionBlock<'_>, big_endian: bool) -> Self {
         // pcap-parser reads the offset as little-endian in either case.
-        let offset = if big_endian {
-            interface.if_tsoffset.swap_bytes()
-        } else {
-            interface.if_tsoffset
-        };
+        let offset = if big_endian { interface.if_tsoffset.swap_bytes() } else { interface.if_tsoffset };
         let exponent = u32::from(interface.if_tsresol & 0x7f);
         let scale = match (interface.if_tsresol & 0x80 != 0, exponent) {
             (true, n) => Scale::Binary(n),
@@ -350,9 +285,7 @@ impl Clock {
             Scale::Over(by) => u128::from(units) / by,
             Scale::Binary(bits) => (u128::from(units) * 1_000_000_000) >> bits,
         };
-        let nanos = i128::try_from(nanos)
-            .unwrap_or(i128::MAX)
-            .saturating_add(i128::from(self.offset) * 1_000_000_000);
+        let nanos = i128::try_from(nanos).unwrap_or(i128::MAX).saturating_add(i128::from(self.offset) * 1_000_000_000);
         Timestamp::from_nanos(u64::try_from(nanos.max(0)).unwrap_or(u64::MAX))
     }
 }

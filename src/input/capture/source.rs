@@ -65,34 +65,22 @@ pub(super) struct Opened {
 /// Opens `path` and undoes its compression.
 pub(super) fn open(path: &Path, progress: &Arc<AtomicU64>) -> Result<Opened, What> {
     let mut rest: Box<dyn Read> = if path.as_os_str() == "-" {
-        Box::new(Counted {
-            inner: io::stdin().lock(),
-            read: Arc::clone(progress),
-        })
+        Box::new(Counted { inner: io::stdin().lock(), read: Arc::clone(progress) })
     } else {
         let file = File::open(path).map_err(What::Open)?;
         if file.metadata().map_err(What::Open)?.is_dir() {
             return Err(What::Directory);
         }
-        Box::new(Counted {
-            inner: file,
-            read: Arc::clone(progress),
-        })
+        Box::new(Counted { inner: file, read: Arc::clone(progress) })
     };
     let mut compression = None;
     for _ in 0..=LAYERS {
         let head = first_octets(&mut rest).map_err(|e| What::reading(e, compression))?;
         let Some(found) = Compression::of(&head) else {
-            return Ok(Opened {
-                head,
-                rest,
-                compression,
-            });
+            return Ok(Opened { head, rest, compression });
         };
         compression = Some(found);
-        rest = found
-            .decoder(Cursor::new(head).chain(rest))
-            .map_err(What::Open)?;
+        rest = found.decoder(Cursor::new(head).chain(rest)).map_err(What::Open)?;
     }
     Err(What::Layers(LAYERS))
 }

@@ -17,19 +17,11 @@ use Order::{Big, Little};
 
 impl Order {
     fn u16(self, v: u16) -> [u8; 2] {
-        if self == Big {
-            v.to_be_bytes()
-        } else {
-            v.to_le_bytes()
-        }
+        if self == Big { v.to_be_bytes() } else { v.to_le_bytes() }
     }
 
     fn u32(self, v: u32) -> [u8; 4] {
-        if self == Big {
-            v.to_be_bytes()
-        } else {
-            v.to_le_bytes()
-        }
+        if self == Big { v.to_be_bytes() } else { v.to_le_bytes() }
     }
 }
 
@@ -67,13 +59,7 @@ fn block(order: Order, kind: u32, body: &[u8]) -> Vec<u8> {
 }
 
 fn section(order: Order) -> Vec<u8> {
-    let body = [
-        &order.u32(0x1a2b_3c4d)[..],
-        &order.u16(1),
-        &order.u16(0),
-        &[0xff; 8],
-    ]
-    .concat();
+    let body = [&order.u32(0x1a2b_3c4d)[..], &order.u16(1), &order.u16(0), &[0xff; 8]].concat();
     block(order, 0x0a0d_0d0a, &body)
 }
 
@@ -90,13 +76,7 @@ fn interface(order: Order, link: u16, snaplen: u32, options: &[(u16, &[u8])]) ->
 
 fn enhanced(order: Order, interface: u32, units: u64, data: &[u8], wire: u32) -> Vec<u8> {
     let mut body = Vec::new();
-    for field in [
-        interface,
-        (units >> 32) as u32,
-        units as u32,
-        data.len() as u32,
-        wire,
-    ] {
+    for field in [interface, (units >> 32) as u32, units as u32, data.len() as u32, wire] {
         body.extend(order.u32(field));
     }
     body.extend(data);
@@ -110,22 +90,14 @@ type Seen = (u32, u64, u16, Vec<u8>, u32);
 /// What a capture in `files` gives: (source, nanoseconds, link, octets, length on the wire), and its troubles.
 fn read(files: &[&[u8]]) -> (Vec<Seen>, Vec<Trouble>) {
     let dir = tempfile::tempdir().unwrap();
-    let paths = (0..files.len())
-        .map(|i| dir.path().join(format!("f{i}")))
-        .collect::<Vec<_>>();
+    let paths = (0..files.len()).map(|i| dir.path().join(format!("f{i}"))).collect::<Vec<_>>();
     for (path, octets) in paths.iter().zip(files) {
         std::fs::write(path, octets).unwrap();
     }
     let (mut seen, mut troubles) = (Vec::new(), Vec::new());
     let capture = Capture::new(paths);
     let totals = capture.for_each(&mut |t| troubles.push(t), |p| {
-        seen.push((
-            p.source,
-            p.at.as_nanos(),
-            p.link.0,
-            p.data.to_vec(),
-            p.wire_len,
-        ));
+        seen.push((p.source, p.at.as_nanos(), p.link.0, p.data.to_vec(), p.wire_len));
         ControlFlow::Continue(())
     });
     assert_eq!(totals.packets, seen.len() as u64);
@@ -139,14 +111,7 @@ fn trouble(octets: &[u8]) -> (usize, String, bool) {
     let text = troubles[0].to_string();
     assert!(!text.contains('\n') && text.contains("; "), "{text}");
     let name = troubles[0].path.display().to_string();
-    (
-        seen.len(),
-        text.strip_prefix(&name)
-            .unwrap()
-            .trim_start_matches(": ")
-            .to_owned(),
-        troubles[0].what.is_warning(),
-    )
+    (seen.len(), text.strip_prefix(&name).unwrap().trim_start_matches(": ").to_owned(), troubles[0].what.is_warning())
 }
 
 fn clean(octets: &[u8]) -> Vec<Seen> {
@@ -180,16 +145,10 @@ fn three() -> Vec<u8> {
 fn classic_captures_of_every_kind() {
     for order in [Little, Big] {
         for (magic, nanos) in [(MICRO, 7_000), (NANO, 7)] {
-            let file = [
-                header(order, magic, 0, 101),
-                record(order, 5, 7, b"abc", 1500),
-                record(order, 6, 0, b"", 0),
-            ]
-            .concat();
-            let expected = vec![
-                (0, 5_000_000_000 + nanos, 101, b"abc".to_vec(), 1500),
-                (0, 6_000_000_000, 101, vec![], 0),
-            ];
+            let file =
+                [header(order, magic, 0, 101), record(order, 5, 7, b"abc", 1500), record(order, 6, 0, b"", 0)].concat();
+            let expected =
+                vec![(0, 5_000_000_000 + nanos, 101, b"abc".to_vec(), 1500), (0, 6_000_000_000, 101, vec![], 0)];
             assert_eq!(clean(&file), expected, "{order:?} {magic:x}");
         }
     }
@@ -199,23 +158,12 @@ fn classic_captures_of_every_kind() {
 fn modified_captures_have_longer_records() {
     let mut file = header(Little, MODIFIED, 0, 1);
     for octets in [b"one", b"two"] {
-        file.extend([
-            1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9,
-        ]);
+        file.extend([1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9]);
         file.extend(octets);
     }
-    assert_eq!(
-        clean(&file)
-            .iter()
-            .map(|s| s.3.as_slice())
-            .collect::<Vec<_>>(),
-        [b"one", b"two"]
-    );
+    assert_eq!(clean(&file).iter().map(|s| s.3.as_slice()).collect::<Vec<_>>(), [b"one", b"two"]);
     let (_, text, _) = trouble(&header(Big, MODIFIED, 0, 1));
-    assert!(
-        text.starts_with("is not a pcap or pcapng capture (first octets a1 b2 cd 34"),
-        "{text}"
-    );
+    assert!(text.starts_with("is not a pcap or pcapng capture (first octets a1 b2 cd 34"), "{text}");
 }
 
 #[test]
@@ -231,16 +179,9 @@ fn sections_of_both_orders_have_their_own_interfaces() {
         file.extend(enhanced(order, 1, (1 << 32) + 1, b"nano", 400));
         file.extend(block(order, 3, &[&order.u32(6)[..], b"simple"].concat()));
         file.extend(block(order, 3, &[&order.u32(4000)[..], &[7; 104]].concat()));
-        let obsolete = [
-            &order.u16(1)[..],
-            &order.u16(0xffff),
-            &order.u32(0),
-            &order.u32(5),
-            &order.u32(3),
-            &order.u32(3),
-            b"old",
-        ]
-        .concat();
+        let obsolete =
+            [&order.u16(1)[..], &order.u16(0xffff), &order.u32(0), &order.u32(5), &order.u32(3), &order.u32(3), b"old"]
+                .concat();
         file.extend(block(order, 2, &obsolete));
     }
     let of = |link| {
@@ -272,23 +213,10 @@ fn time_of_an_interface() {
         (Little, 0, 0, u64::MAX, u64::MAX),
         (Little, 9, i64::MAX, 0, u64::MAX),
     ] {
-        let offset_octets = if order == Big {
-            offset.to_be_bytes()
-        } else {
-            offset.to_le_bytes()
-        };
+        let offset_octets = if order == Big { offset.to_be_bytes() } else { offset.to_le_bytes() };
         let options: [(u16, &[u8]); 2] = [(9, &[resolution]), (14, &offset_octets)];
-        let file = [
-            section(order),
-            interface(order, 1, 0, &options),
-            enhanced(order, 0, units, b"x", 1),
-        ]
-        .concat();
-        assert_eq!(
-            clean(&file)[0].1,
-            nanos,
-            "{order:?} {resolution:#x} {offset} {units}"
-        );
+        let file = [section(order), interface(order, 1, 0, &options), enhanced(order, 0, units, b"x", 1)].concat();
+        assert_eq!(clean(&file)[0].1, nanos, "{order:?} {resolution:#x} {offset} {units}");
     }
 }
 
@@ -300,54 +228,29 @@ fn compression_is_told_by_content_in_members_frames_and_layers() {
         gzip(&plain),
         [gzip(a), gzip(b)].concat(),
         zstd(&plain),
-        [
-            zstd(a),
-            vec![0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 1, 1],
-            zstd(b),
-        ]
-        .concat(),
+        [zstd(a), vec![0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 1, 1], zstd(b)].concat(),
         gzip(&zstd(&plain)),
         zstd(&gzip(&gzip(&plain))),
     ] {
         assert_eq!(clean(&file), expected);
     }
     let bomb = (0..5).fold(plain, |inner, _| gzip(&inner));
-    assert_eq!(
-        trouble(&bomb).1,
-        "is compressed more than 4 times over; decompress it by hand"
-    );
+    assert_eq!(trouble(&bomb).1, "is compressed more than 4 times over; decompress it by hand");
 }
 
 #[test]
 fn several_files_are_one_capture() {
     let (seen, troubles) = read(&[&three(), b"", &gzip(&three())]);
-    assert_eq!(
-        seen.iter().map(|s| s.0).collect::<Vec<_>>(),
-        [0, 0, 0, 2, 2, 2]
-    );
-    assert!(matches!(
-        troubles.as_slice(),
-        [Trouble {
-            what: What::Empty,
-            ..
-        }]
-    ));
+    assert_eq!(seen.iter().map(|s| s.0).collect::<Vec<_>>(), [0, 0, 0, 2, 2, 2]);
+    assert!(matches!(troubles.as_slice(), [Trouble { what: What::Empty, .. }]));
 }
 
 #[test]
 fn files_joined_without_a_tool_are_read_on() {
-    let ng = [
-        section(Big),
-        interface(Big, 1, 0, &[]),
-        enhanced(Big, 0, 1, b"x", 1),
-    ]
-    .concat();
+    let ng = [section(Big), interface(Big, 1, 0, &[]), enhanced(Big, 0, 1, b"x", 1)].concat();
     let (packets, text, warning) = trouble(&[three(), three()].concat());
     assert_eq!((packets, warning), (6, true));
-    assert!(
-        text.starts_with("another capture begins at octet 84; it is read on"),
-        "{text}"
-    );
+    assert!(text.starts_with("another capture begins at octet 84; it is read on"), "{text}");
     let (seen, troubles) = read(&[&[three(), ng, three()].concat()]);
     assert_eq!((seen.len(), troubles.len()), (7, 2));
 }
@@ -377,69 +280,41 @@ fn a_cut_says_where_and_how_much() {
         trouble(&plain[..82]).1,
         "ends at octet 82, inside a record (17 of 19 octets); everything before is reported: run again on the whole file if it was cut by a copy"
     );
+    assert!(trouble(&plain[..70]).1.starts_with("ends at octet 70, inside a record header (5 octets of it);"));
     assert!(
-        trouble(&plain[..70])
+        trouble(&plain[..20])
             .1
-            .starts_with("ends at octet 70, inside a record header (5 octets of it);")
+            .starts_with("ends at octet 20, inside the file header (20 of 24 octets); no packet can be read")
     );
-    assert!(trouble(&plain[..20]).1.starts_with(
-        "ends at octet 20, inside the file header (20 of 24 octets); no packet can be read"
-    ));
-    assert!(trouble(&gzip(&plain[..82])).1.starts_with(
-        "ends at octet 82 of the uncompressed capture, inside a record (17 of 19 octets)"
-    ));
-    let ng = [
-        section(Little),
-        interface(Little, 1, 0, &[]),
-        enhanced(Little, 0, 1, b"x", 1),
-    ]
-    .concat();
+    assert!(
+        trouble(&gzip(&plain[..82]))
+            .1
+            .starts_with("ends at octet 82 of the uncompressed capture, inside a record (17 of 19 octets)")
+    );
+    let ng = [section(Little), interface(Little, 1, 0, &[]), enhanced(Little, 0, 1, b"x", 1)].concat();
     let (packets, text, warning) = trouble(&ng[..ng.len() - 1]);
     assert_eq!((packets, warning), (0, true));
-    assert!(
-        text.starts_with(&format!(
-            "ends at octet {}, inside a record (47 of 48 octets)",
-            ng.len() - 1
-        )),
-        "{text}"
-    );
+    assert!(text.starts_with(&format!("ends at octet {}, inside a record (47 of 48 octets)", ng.len() - 1)), "{text}");
     assert!(!trouble(&ng[..20]).2);
 }
 
 #[test]
 fn a_compressed_capture_cut_gives_what_was_whole() {
-    let noise = (0..2_000_000_u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect::<Vec<_>>();
-    let records = noise
-        .chunks(1000)
-        .flat_map(|c| record(Little, 1, 1, c, 1000))
-        .collect::<Vec<_>>();
+    let noise = (0..2_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>();
+    let records = noise.chunks(1000).flat_map(|c| record(Little, 1, 1, c, 1000)).collect::<Vec<_>>();
     let plain = [header(Little, MICRO, 0, 1), records].concat();
     for file in [gzip(&plain), zstd(&plain)] {
         let (packets, text, warning) = trouble(&file[..file.len() / 2]);
-        assert!(
-            packets > 200 && packets < 2000 && warning,
-            "{packets} {text}"
-        );
-        assert!(
-            text.starts_with("the compressed file ends too early at octet "),
-            "{text}"
-        );
-        assert!(
-            text.contains(" of the uncompressed capture; everything before is reported"),
-            "{text}"
-        );
+        assert!(packets > 200 && packets < 2000 && warning, "{packets} {text}");
+        assert!(text.starts_with("the compressed file ends too early at octet "), "{text}");
+        assert!(text.contains(" of the uncompressed capture; everything before is reported"), "{text}");
     }
     let mut damaged = gzip(&plain);
     let end = damaged.len();
     damaged[end - 6] ^= 1;
     let (packets, text, warning) = trouble(&damaged);
     assert_eq!((packets, warning), (2000, false));
-    assert!(
-        text.starts_with("the compressed file is damaged at octet "),
-        "{text}"
-    );
+    assert!(text.starts_with("the compressed file is damaged at octet "), "{text}");
 }
 
 #[test]
@@ -454,23 +329,13 @@ fn damage_stops_the_file_with_place_and_reason() {
             false
         )
     );
-    let packet = |order| {
-        [
-            section(order),
-            interface(order, 1, 0, &[]),
-            enhanced(order, 0, 1, b"x", 1),
-        ]
-        .concat()
-    };
+    let packet = |order| [section(order), interface(order, 1, 0, &[]), enhanced(order, 0, 1, b"x", 1)].concat();
     for order in [Little, Big] {
         let whole = packet(order);
         let last = whole.len() as u64;
         for (bad, reason) in [
             (block(order, 6, &[0; 8]), "a packet block that is too short"),
-            (
-                enhanced(order, 1, 1, b"x", 1),
-                "a packet of interface 1, which the section does not describe",
-            ),
+            (enhanced(order, 1, 1, b"x", 1), "a packet of interface 1, which the section does not describe"),
             (
                 [order.u32(6), order.u32(8), order.u32(8)].concat(),
                 "a block of type 0x6 claims an impossible length of 8 octets",
@@ -487,25 +352,16 @@ fn damage_stops_the_file_with_place_and_reason() {
                 [order.u32(9), order.u32(12), order.u32(16)].concat(),
                 "the length at the end of a block differs from the one at its beginning",
             ),
+            ([0x0a0d_0d0a, 28, 7].map(|v| order.u32(v)).concat(), "a section header without its byte-order magic"),
             (
-                [0x0a0d_0d0a, 28, 7].map(|v| order.u32(v)).concat(),
-                "a section header without its byte-order magic",
-            ),
-            (
-                block(
-                    order,
-                    6,
-                    &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 9, 9, 9, 0, 0, 0, 0],
-                ),
+                block(order, 6, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 9, 9, 9, 0, 0, 0, 0]),
                 "a packet block of 32 octets claims 151587081 captured octets",
             ),
         ] {
             let (packets, text, warning) = trouble(&[whole.clone(), bad, whole.clone()].concat());
             assert_eq!((packets, warning), (1, false), "{text}");
             assert!(
-                text.starts_with(&format!(
-                    "is damaged at octet {last}: {reason}; everything before is reported"
-                )),
+                text.starts_with(&format!("is damaged at octet {last}: {reason}; everything before is reported")),
                 "{text}"
             );
         }
@@ -520,22 +376,13 @@ fn what_is_no_capture_says_what_it_is() {
             b"hello world, this is text\n",
             "is not a pcap or pcapng capture (first octets 68 65 6c 6c 6f 20 77 6f); it looks like text",
         ),
-        (
-            &[0, 159, 146, 150],
-            "is not a pcap or pcapng capture (first octets 00 9f 92 96); record one with",
-        ),
+        (&[0, 159, 146, 150], "is not a pcap or pcapng capture (first octets 00 9f 92 96); record one with"),
         (
             b"BZh91AY",
             "is not a pcap or pcapng capture (first octets 42 5a 68 39 31 41 59); it is compressed with bzip2: use `bzip2 -dc",
         ),
-        (
-            &[0xd4],
-            "is not a pcap or pcapng capture (first octets d4); record one",
-        ),
-        (
-            &header(Little, MICRO, 0, 147),
-            "has link type 147, which cannot be read; ",
-        ),
+        (&[0xd4], "is not a pcap or pcapng capture (first octets d4); record one"),
+        (&header(Little, MICRO, 0, 147), "has link type 147, which cannot be read; "),
         (&gzip(b""), "holds nothing once decompressed (gzip); "),
         (&zstd(b""), "holds nothing once decompressed (zstd); "),
         (&[0x1f, 0x8b], "the compressed file ends too early; "),
@@ -546,11 +393,7 @@ fn what_is_no_capture_says_what_it_is() {
     }
     let mut old = header(Little, MICRO, 0, 1);
     old[4] = 9;
-    assert!(
-        trouble(&old)
-            .1
-            .starts_with("has the version 9.4 at octet 0, which does not exist or cannot be read")
-    );
+    assert!(trouble(&old).1.starts_with("has the version 9.4 at octet 0, which does not exist or cannot be read"));
 }
 
 #[test]
@@ -558,25 +401,15 @@ fn what_is_no_file_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut texts = Vec::new();
     let capture = Capture::new(vec![dir.path().to_owned(), dir.path().join("none.pcap")]);
-    let totals = capture.for_each(
-        &mut |t| texts.push((t.to_string(), t.what.is_warning())),
-        |_| ControlFlow::Continue(()),
-    );
+    let totals =
+        capture.for_each(&mut |t| texts.push((t.to_string(), t.what.is_warning())), |_| ControlFlow::Continue(()));
     assert_eq!(totals, Totals::default());
     let name = dir.path().display();
-    assert_eq!(
-        texts[0],
-        (
-            format!("{name}: is a directory; name the capture files in it"),
-            false
-        )
-    );
+    assert_eq!(texts[0], (format!("{name}: is a directory; name the capture files in it"), false));
     assert_eq!(
         texts[1],
         (
-            format!(
-                "{name}/none.pcap: cannot be opened: No such file or directory; check its name and permissions"
-            ),
+            format!("{name}/none.pcap: cannot be opened: No such file or directory; check its name and permissions"),
             false
         )
     );
@@ -585,33 +418,20 @@ fn what_is_no_file_says_so() {
 #[test]
 fn packets_beyond_the_snap_length_are_used_and_told_once() {
     let long = [7; 120];
-    let classic = [
-        header(Little, MICRO, 100, 1),
-        record(Little, 1, 1, &long, 1500),
-        record(Little, 1, 1, &long, 1500),
-    ]
-    .concat();
+    let classic =
+        [header(Little, MICRO, 100, 1), record(Little, 1, 1, &long, 1500), record(Little, 1, 1, &long, 1500)].concat();
     let (packets, text, warning) = trouble(&classic);
     assert_eq!((packets, warning), (2, true));
     assert_eq!(
         text,
         "has packets larger than its snap length of 100 says (120 octets at octet 24); they are used all the same"
     );
-    let ng = [
-        section(Big),
-        interface(Big, 1, 100, &[]),
-        enhanced(Big, 0, 1, &long, 120),
-        enhanced(Big, 0, 1, &long, 120),
-    ]
-    .concat();
+    let ng =
+        [section(Big), interface(Big, 1, 100, &[]), enhanced(Big, 0, 1, &long, 120), enhanced(Big, 0, 1, &long, 120)]
+            .concat();
     let (packets, text, warning) = trouble(&ng);
     assert_eq!((packets, warning), (2, true));
-    assert!(
-        text.starts_with(
-            "has packets larger than its snap length of 100 says (120 octets at octet 48)"
-        ),
-        "{text}"
-    );
+    assert!(text.starts_with("has packets larger than its snap length of 100 says (120 octets at octet 48)"), "{text}");
 }
 
 #[test]
@@ -623,13 +443,9 @@ fn interfaces_that_cannot_be_read_are_passed_over() {
         enhanced(Little, 0, 1, b"x", 1),
     ]
     .concat();
-    let (packets, text, warning) =
-        trouble(&[head.clone(), enhanced(Little, 1, 1, b"y", 1)].concat());
+    let (packets, text, warning) = trouble(&[head.clone(), enhanced(Little, 1, 1, b"y", 1)].concat());
     assert_eq!((packets, warning), (1, true));
-    assert!(
-        text.starts_with("1 packets of an interface with link type 147 were passed over; only IP"),
-        "{text}"
-    );
+    assert!(text.starts_with("1 packets of an interface with link type 147 were passed over; only IP"), "{text}");
     let (packets, text, warning) = trouble(&head);
     assert_eq!((packets, warning), (0, false));
     assert!(text.contains("were passed over, all there are; "), "{text}");
@@ -638,17 +454,11 @@ fn interfaces_that_cannot_be_read_are_passed_over() {
 #[test]
 fn a_large_legal_packet_makes_room() {
     let large = vec![1; 3 << 20];
-    let file = [
-        header(Little, MICRO, 4 << 20, 1),
-        record(Little, 1, 1, &large, 3 << 20),
-        record(Little, 1, 1, b"x", 1),
-    ]
-    .concat();
+    let file =
+        [header(Little, MICRO, 4 << 20, 1), record(Little, 1, 1, &large, 3 << 20), record(Little, 1, 1, b"x", 1)]
+            .concat();
     let seen = clean(&file);
-    assert_eq!(
-        seen.iter().map(|s| s.3.len()).collect::<Vec<_>>(),
-        [3 << 20, 1]
-    );
+    assert_eq!(seen.iter().map(|s| s.3.len()).collect::<Vec<_>>(), [3 << 20, 1]);
 }
 
 #[test]

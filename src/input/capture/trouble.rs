@@ -109,19 +109,13 @@ impl What {
     /// The first octets are those of no capture.
     pub(super) fn not_capture(data: &[u8]) -> Self {
         let first = data.get(..16).unwrap_or(data);
-        Self::NotCapture {
-            first: first.to_vec(),
-            hint: hint(first),
-        }
+        Self::NotCapture { first: first.to_vec(), hint: hint(first) }
     }
 
     /// Whether the run is as good as it can be nevertheless: exit status 0.
     pub const fn is_warning(&self) -> bool {
         match self {
-            Self::Cut { .. }
-            | Self::CompressionCut
-            | Self::BeyondSnaplen { .. }
-            | Self::Concatenated => true,
+            Self::Cut { .. } | Self::CompressionCut | Self::BeyondSnaplen { .. } | Self::Concatenated => true,
             Self::LinkSkipped { all, .. } => !*all,
             _ => false,
         }
@@ -136,28 +130,15 @@ fn hint(first: &[u8]) -> Option<&'static str> {
         [0xa1, 0xb2, 0xc3 | 0xcd | 0x3c, ..] | [_, 0xc3 | 0xcd | 0x3c, 0xb2, 0xa1] => {
             "its first octets are those of a damaged pcap header"
         }
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            "it is compressed with xz: use `xz -dc FILE | mailtap analyze -`"
-        }
-        [b'B', b'Z', b'h', ..] => {
-            "it is compressed with bzip2: use `bzip2 -dc FILE | mailtap analyze -`"
-        }
-        [0x04, 0x22, 0x4d, 0x18, ..] => {
-            "it is compressed with lz4: use `lz4 -dc FILE | mailtap analyze -`"
-        }
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "it is compressed with xz: use `xz -dc FILE | mailtap analyze -`",
+        [b'B', b'Z', b'h', ..] => "it is compressed with bzip2: use `bzip2 -dc FILE | mailtap analyze -`",
+        [0x04, 0x22, 0x4d, 0x18, ..] => "it is compressed with lz4: use `lz4 -dc FILE | mailtap analyze -`",
         [b'P', b'K', 3, 4, ..] => "it is a zip archive: unpack it first",
-        [b's', b'n', b'o', b'o', b'p', ..] => {
-            "it is a snoop capture: convert it with `editcap -F pcapng FILE NEW`"
-        }
+        [b's', b'n', b'o', b'o', b'p', ..] => "it is a snoop capture: convert it with `editcap -F pcapng FILE NEW`",
         [b'R', b'T', b'S', b'S', ..] | [b'G', b'M', b'B', b'U', ..] => {
             "it is a Network Monitor capture: convert it with `editcap -F pcapng FILE NEW`"
         }
-        text if text
-            .iter()
-            .all(|o| matches!(o, b'\t' | b'\n' | b'\r' | b' '..=b'~')) =>
-        {
-            "it looks like text"
-        }
+        text if text.iter().all(|o| matches!(o, b'\t' | b'\n' | b'\r' | b' '..=b'~')) => "it looks like text",
         _ => return None,
     })
 }
@@ -171,39 +152,27 @@ impl fmt::Display for Trouble {
         }
         let place = Place(self);
         match &self.what {
-            What::Open(reason) => write!(
-                f,
-                ": cannot be opened: {}; check its name and permissions",
-                plain(reason)
-            ),
-            What::Read(reason) => write!(
-                f,
-                ": cannot be read{place}: {}; check the disk, or copy the file and try that",
-                plain(reason)
-            ),
+            What::Open(reason) => write!(f, ": cannot be opened: {}; check its name and permissions", plain(reason)),
+            What::Read(reason) => {
+                write!(f, ": cannot be read{place}: {}; check the disk, or copy the file and try that", plain(reason))
+            }
             What::Directory => f.write_str(": is a directory; name the capture files in it"),
-            What::Empty => f.write_str(
-                ": is empty; a capture has a header even without packets: record it again",
-            ),
+            What::Empty => f.write_str(": is empty; a capture has a header even without packets: record it again"),
             What::EmptyInside(how) => {
-                write!(
-                    f,
-                    ": holds nothing once decompressed ({}); compress the capture again",
-                    how.as_str()
-                )
+                write!(f, ": holds nothing once decompressed ({}); compress the capture again", how.as_str())
             }
             What::NotCapture { first, hint } => {
                 write!(f, ": is not a pcap or pcapng capture (first octets")?;
-                first
-                    .iter()
-                    .take(8)
-                    .try_for_each(|o| write!(f, " {o:02x}"))?;
-                write!(f, "); {}", hint.unwrap_or("record one with `tcpdump -w FILE`, or convert it with `editcap -F pcapng FILE NEW`"))
+                first.iter().take(8).try_for_each(|o| write!(f, " {o:02x}"))?;
+                write!(
+                    f,
+                    "); {}",
+                    hint.unwrap_or(
+                        "record one with `tcpdump -w FILE`, or convert it with `editcap -F pcapng FILE NEW`"
+                    )
+                )
             }
-            What::Layers(layers) => write!(
-                f,
-                ": is compressed more than {layers} times over; decompress it by hand"
-            ),
+            What::Layers(layers) => write!(f, ": is compressed more than {layers} times over; decompress it by hand"),
             What::HeaderCut { have, need } => {
                 write!(
                     f,
@@ -243,10 +212,7 @@ impl fmt::Display for Trouble {
                 )
             }
             What::LinkSkipped { link, packets, all } => {
-                write!(
-                    f,
-                    ": {packets} packets of an interface with link type {link} were passed over"
-                )?;
+                write!(f, ": {packets} packets of an interface with link type {link} were passed over")?;
                 f.write_str(if *all { ", all there are; " } else { "; " })?;
                 f.write_str("only IP, Ethernet, cooked and PPP links can be read")
             }
@@ -263,16 +229,14 @@ impl fmt::Display for Trouble {
                     ": has packets larger than its snap length of {snaplen} says ({captured} octets{place}); they are used all the same"
                 )
             }
-            What::Concatenated => write!(
-                f,
-                ": another capture begins{place}; it is read on: use mergecap or name the files one by one"
-            ),
+            What::Concatenated => {
+                write!(f, ": another capture begins{place}; it is read on: use mergecap or name the files one by one")
+            }
         }
     }
 }
 
-const RESCUE: &str =
-    "everything before is reported, the rest of the file is not: get an undamaged copy";
+const RESCUE: &str = "everything before is reported, the rest of the file is not: get an undamaged copy";
 
 /// ` at octet N`, if there is a place to name.
 struct Place<'a>(&'a Trouble);

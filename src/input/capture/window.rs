@@ -23,24 +23,11 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn new(opened: Opened) -> Self {
-        let Opened {
-            head,
-            rest,
-            compression,
-        } = opened;
+        let Opened { head, rest, compression } = opened;
         let mut room = head;
         let end = room.len();
         room.resize(ROOM, 0);
-        Self {
-            room,
-            start: 0,
-            end,
-            passed: 0,
-            rest,
-            compression,
-            ended: false,
-            failed: None,
-        }
+        Self { room, start: 0, end, passed: 0, rest, compression, ended: false, failed: None }
     }
 
     /// The octets from here on that are in memory.

@@ -45,11 +45,7 @@ struct Stored {
 #[derive(Debug)]
 pub(super) enum Work<'a> {
     /// A segment of packet `number` for `shard`.
-    Segment {
-        number: u64,
-        shard: usize,
-        segment: Segment<'a>,
-    },
+    Segment { number: u64, shard: usize, segment: Segment<'a> },
     /// Time passed before packet `number`.
     Tick { number: u64, now: Timestamp },
     /// The capture ended before packet `number` could come.
@@ -58,19 +54,7 @@ pub(super) enum Work<'a> {
 
 impl Batch {
     pub(super) fn segment(&mut self, number: u64, shard: usize, segment: &Segment<'_>) {
-        let Segment {
-            at,
-            source,
-            from,
-            to,
-            seq,
-            ack,
-            syn,
-            fin,
-            rst,
-            payload,
-            cut,
-        } = *segment;
+        let Segment { at, source, from, to, seq, ack, syn, fin, rst, payload, cut } = *segment;
         let start = self.payload.len();
         self.payload.extend_from_slice(payload);
         let end = self.payload.len();
@@ -105,39 +89,12 @@ impl Batch {
         self.tasks.iter().map(|task| match *task {
             Task::Tick { number, now } => Work::Tick { number, now },
             Task::Finish { number, at } => Work::Finish { number, at },
-            Task::Segment(Stored {
-                number,
-                at,
-                source,
-                shard,
-                from,
-                to,
-                seq,
-                ack,
-                syn,
-                fin,
-                rst,
-                cut,
-                start,
-                end,
-            }) => {
+            Task::Segment(Stored { number, at, source, shard, from, to, seq, ack, syn, fin, rst, cut, start, end }) => {
                 let payload = self.payload.get(start..end).unwrap_or_default();
                 Work::Segment {
                     number,
                     shard,
-                    segment: Segment {
-                        at,
-                        source,
-                        from,
-                        to,
-                        seq,
-                        ack,
-                        syn,
-                        fin,
-                        rst,
-                        payload,
-                        cut,
-                    },
+                    segment: Segment { at, source, from, to, seq, ack, syn, fin, rst, payload, cut },
                 }
             }
         })

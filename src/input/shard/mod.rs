@@ -98,9 +98,7 @@ pub fn run<T: Tap, E: Send>(
     write: &mut (dyn FnMut(&[u8]) -> Result<(), E> + Send),
 ) -> Outcome<T, E> {
     let threads = setup.threads.clamp(1, SHARDS);
-    let workers = (0..threads)
-        .map(|at| Worker::new(at, threads, setup, tap()))
-        .collect::<Vec<_>>();
+    let workers = (0..threads).map(|at| Worker::new(at, threads, setup, tap())).collect::<Vec<_>>();
     if threads == 1 {
         alone(capture, setup, trouble, workers, write)
     } else {
@@ -185,13 +183,7 @@ fn outcome<T: Tap, E>(
         flows.extend(worker.counters());
         taps.push(worker.into_tap());
     }
-    Outcome {
-        taps,
-        totals,
-        packets: *decoder.counters(),
-        flows,
-        stopped,
-    }
+    Outcome { taps, totals, packets: *decoder.counters(), flows, stopped }
 }
 
 /// The channels of one worker. The two for `spent` bring used buffers back.
@@ -216,12 +208,7 @@ fn lane() -> (Lane, Desk) {
     let (chunks_out, chunks) = bounded(QUEUE);
     let (spent_chunks, spent_chunks_in) = bounded(QUEUE + 2);
     (
-        Lane {
-            batches,
-            spent_batches,
-            chunks,
-            spent_chunks,
-        },
+        Lane { batches, spent_batches, chunks, spent_chunks },
         Desk {
             batches: batches_in,
             spent_batches: spent_batches_out,
@@ -242,35 +229,20 @@ fn together<T: Tap, E: Send>(
     let mut decoder = Decoder::new(setup.decoder);
     let (lanes, desks): (Vec<_>, Vec<_>) = workers.iter().map(|_| lane()).unzip();
     let (mut feeds, mut drains) = (Vec::new(), Vec::new());
-    for Lane {
-        batches,
-        spent_batches,
-        chunks,
-        spent_chunks,
-    } in lanes
-    {
-        feeds.push(Feed {
-            batch: Batch::default(),
-            batches,
-            spent: spent_batches,
-        });
+    for Lane { batches, spent_batches, chunks, spent_chunks } in lanes {
+        feeds.push(Feed { batch: Batch::default(), batches, spent: spent_batches });
         drains.push((chunks, spent_chunks));
     }
     thread::scope(|scope| {
         let mut running = Vec::with_capacity(workers.len());
         let mut failed = None;
         for (worker, desk) in workers.into_iter().zip(desks) {
-            match thread::Builder::new()
-                .name("analyze".into())
-                .spawn_scoped(scope, move || work(worker, &desk))
-            {
+            match thread::Builder::new().name("analyze".into()).spawn_scoped(scope, move || work(worker, &desk)) {
                 Ok(thread) => running.push(thread),
                 Err(e) => failed = Some(Stopped::Thread(e)),
             }
         }
-        let writer = thread::Builder::new()
-            .name("write".into())
-            .spawn_scoped(scope, move || write_all(drains, write));
+        let writer = thread::Builder::new().name("write".into()).spawn_scoped(scope, move || write_all(drains, write));
         let totals = match (&writer, &failed) {
             (Ok(_), None) => read(capture, &mut decoder, trouble, feeds),
             _ => {
@@ -305,18 +277,11 @@ impl Feed {
     /// Sends what has gathered, and takes a used batch for what comes; false if the worker is gone.
     fn send(&mut self) -> bool {
         let next = self.spent.try_recv().unwrap_or_default();
-        self.batches
-            .send(std::mem::replace(&mut self.batch, next))
-            .is_ok()
+        self.batches.send(std::mem::replace(&mut self.batch, next)).is_ok()
     }
 }
 
-fn read(
-    capture: &Capture,
-    decoder: &mut Decoder,
-    trouble: &mut dyn FnMut(Trouble),
-    mut feeds: Vec<Feed>,
-) -> Totals {
+fn read(capture: &Capture, decoder: &mut Decoder, trouble: &mut dyn FnMut(Trouble), mut feeds: Vec<Feed>) -> Totals {
     let mut number = 0;
     let mut clock = Clock::default();
     let (mut octets, mut segments) = (0, 0);
@@ -339,15 +304,9 @@ fn read(
             return ControlFlow::Continue(());
         }
         (octets, segments) = (0, 0);
-        if feeds.iter_mut().all(Feed::send) {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
+        if feeds.iter_mut().all(Feed::send) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    feeds
-        .iter_mut()
-        .for_each(|f| f.batch.finish(number + 1, clock.latest));
+    feeds.iter_mut().for_each(|f| f.batch.finish(number + 1, clock.latest));
     // One that is gone has closed its chunks: the writer stops by itself.
     let _ = feeds.iter_mut().all(Feed::send);
     totals

@@ -19,12 +19,7 @@ impl Sink for Lines {
     fn event(&mut self, context: &Context, _: Timestamp, _: &Event<'_>) {
         self.events += 1;
         assert!(self.events != self.panics_at, "as the test asked for");
-        writeln!(
-            self.text,
-            "{} {}",
-            context.peers.ordinal, context.peers.client
-        )
-        .unwrap();
+        writeln!(self.text, "{} {}", context.peers.ordinal, context.peers.client).unwrap();
     }
 }
 
@@ -65,11 +60,7 @@ fn capture(flows: u16, turns: u32) -> (tempfile::TempDir, Capture) {
                 t if t == turns - 1 && flow.is_multiple_of(3) => (0x11, &b""[..]),
                 _ => (0x18, &b"220 mx.example.org ESMTP\r\n"[..]),
             };
-            let (from, to) = if turn.is_multiple_of(2) {
-                (port, 25)
-            } else {
-                (25, port)
-            };
+            let (from, to) = if turn.is_multiple_of(2) { (port, 25) } else { (25, port) };
             let data = frame(from, to, 1 + turn * 26, flags, payload);
             file.extend(record(
                 Order::Little,
@@ -85,26 +76,15 @@ fn capture(flows: u16, turns: u32) -> (tempfile::TempDir, Capture) {
 }
 
 fn setup(threads: usize) -> Setup {
-    Setup {
-        threads,
-        limits: Arc::default(),
-        flows: FlowLimits::default(),
-        decoder: DecoderLimits::default(),
-    }
+    Setup { threads, limits: Arc::default(), flows: FlowLimits::default(), decoder: DecoderLimits::default() }
 }
 
 fn lines(capture: &Capture, threads: usize) -> (Vec<u8>, Outcome<Lines, io::Error>) {
     let mut out = Vec::new();
-    let outcome = run(
-        capture,
-        &setup(threads),
-        &mut |t| panic!("{t}"),
-        &Lines::default,
-        &mut |lines| {
-            out.extend_from_slice(lines);
-            Ok(())
-        },
-    );
+    let outcome = run(capture, &setup(threads), &mut |t| panic!("{t}"), &Lines::default, &mut |lines| {
+        out.extend_from_slice(lines);
+        Ok(())
+    });
     (out, outcome)
 }
 
@@ -131,22 +111,9 @@ fn a_panic_of_a_worker_ends_the_run() {
         return;
     }
     for threads in [2, 4] {
-        let tap = || Lines {
-            panics_at: 3,
-            ..Lines::default()
-        };
-        let outcome = run(
-            &capture,
-            &setup(threads),
-            &mut |t| panic!("{t}"),
-            &tap,
-            &mut |_| io::Result::Ok(()),
-        );
-        assert!(
-            matches!(outcome.stopped, Some(Stopped::Fault)),
-            "{threads} threads: {:?}",
-            outcome.stopped
-        );
+        let tap = || Lines { panics_at: 3, ..Lines::default() };
+        let outcome = run(&capture, &setup(threads), &mut |t| panic!("{t}"), &tap, &mut |_| io::Result::Ok(()));
+        assert!(matches!(outcome.stopped, Some(Stopped::Fault)), "{threads} threads: {:?}", outcome.stopped);
     }
 }
 
@@ -158,13 +125,7 @@ fn an_output_that_fails_ends_the_run() {
     }
     for threads in [1, 2, 4] {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
-        let outcome = run(
-            &capture,
-            &setup(threads),
-            &mut |t| panic!("{t}"),
-            &Lines::default,
-            &mut |_| Err(full()),
-        );
+        let outcome = run(&capture, &setup(threads), &mut |t| panic!("{t}"), &Lines::default, &mut |_| Err(full()));
         assert!(
             matches!(outcome.stopped, Some(Stopped::Write(e)) if e.kind() == io::ErrorKind::StorageFull),
             "{threads} threads"
@@ -177,12 +138,7 @@ fn chunk(entries: &[(u64, u64, &str)]) -> Chunk {
     for (cause, ordinal, line) in entries {
         let start = text.len();
         text.push_str(line);
-        marks.push(merge::Entry {
-            cause: *cause,
-            ordinal: *ordinal,
-            start,
-            end: text.len(),
-        });
+        marks.push(merge::Entry { cause: *cause, ordinal: *ordinal, start, end: text.len() });
     }
     let mut chunk = Chunk::default();
     chunk.fill(text.as_bytes(), &mut marks);
@@ -220,11 +176,7 @@ fn records_are_merged_by_cause_and_connection_and_stay_in_the_order_of_one() {
 fn a_clock_ticks_once_a_second_and_never_backwards() {
     let mut clock = Clock::default();
     let at = |millis: u64| Timestamp::from_nanos(millis * 1_000_000);
-    let ticks = [1000, 1999, 2000, 1500, 2500, 9000, 3000, 9999, 10_000]
-        .map(|m| clock.passes(at(m)).is_some());
-    assert_eq!(
-        ticks,
-        [true, false, true, false, false, true, false, false, true]
-    );
+    let ticks = [1000, 1999, 2000, 1500, 2500, 9000, 3000, 9999, 10_000].map(|m| clock.passes(at(m)).is_some());
+    assert_eq!(ticks, [true, false, true, false, false, true, false, false, true]);
     assert_eq!(clock.latest, at(10_000));
 }

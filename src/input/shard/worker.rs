@@ -19,18 +19,8 @@ pub(super) struct Worker<T> {
 impl<T: Tap> Worker<T> {
     pub(super) fn new(number: usize, threads: usize, setup: &Setup, tap: T) -> Self {
         let tables = (number..SHARDS).step_by(threads);
-        let tables = tables
-            .map(|_| FlowTable::new(setup.flows, Arc::clone(&setup.limits)))
-            .collect();
-        Self {
-            threads,
-            tables,
-            tagged: Tagged {
-                tap,
-                cause: 0,
-                entries: Vec::new(),
-            },
-        }
+        let tables = tables.map(|_| FlowTable::new(setup.flows, Arc::clone(&setup.limits))).collect();
+        Self { threads, tables, tagged: Tagged { tap, cause: 0, entries: Vec::new() } }
     }
 
     /// A segment that packet `number` brought for `shard`, which must be one of these.
@@ -60,11 +50,7 @@ impl<T: Tap> Worker<T> {
     pub(super) fn batch(&mut self, batch: &Batch) {
         for work in batch.work() {
             match work {
-                Work::Segment {
-                    number,
-                    shard,
-                    segment,
-                } => self.segment(number, shard, &segment),
+                Work::Segment { number, shard, segment } => self.segment(number, shard, &segment),
                 Work::Tick { number, now } => self.tick(number, now),
                 Work::Finish { number, at } => self.finish(number, at),
             }
@@ -104,12 +90,7 @@ impl<T: Tap> Sink for Tagged<T> {
         self.tap.event(context, at, event);
         let end = self.tap.lines().len();
         if end > start {
-            self.entries.push(Entry {
-                cause: self.cause,
-                ordinal: context.peers.ordinal,
-                start,
-                end,
-            });
+            self.entries.push(Entry { cause: self.cause, ordinal: context.peers.ordinal, start, end });
         }
     }
 }

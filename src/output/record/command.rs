@@ -4,9 +4,7 @@ use serde::ser::SerializeMap;
 
 use super::json::{Members, Sides, Tally};
 use super::{Facts, View, enhanced, status};
-use crate::engine::event::{
-    Anomaly, AnomalyState, Auth, AuthMethod, AuthOutcome, Command, Mechanism, Reply,
-};
+use crate::engine::event::{Anomaly, AnomalyState, Auth, AuthMethod, AuthOutcome, Command, Mechanism, Reply};
 
 /// Octets of evidence in an anomaly record, at most.
 const EVIDENCE: usize = 64;
@@ -25,10 +23,7 @@ impl Facts for Command {
         object.flag("pipelined", self.pipelined)?;
         object.object("octets", Sides(self.octets))?;
         if !self.untagged.is_empty() {
-            object.set(
-                "untagged",
-                &Tally(self.untagged.iter().map(|(kind, n)| (kind.as_str(), *n))),
-            )?;
+            object.set("untagged", &Tally(self.untagged.iter().map(|(kind, n)| (kind.as_str(), *n))))?;
         }
         object.text("mailbox", self.mailbox.get())?;
         object.count("literals", self.literals)
@@ -36,11 +31,7 @@ impl Facts for Command {
 }
 
 impl Facts for Auth {
-    fn facts<M: SerializeMap>(
-        &self,
-        view: View<'_>,
-        object: &mut Members<M>,
-    ) -> Result<(), M::Error> {
+    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<M>) -> Result<(), M::Error> {
         object.set("method", self.method.as_str())?;
         object.known("mechanism", self.mechanism.map(Mechanism::as_str))?;
         if let Some(identity) = self.identity.get() {
@@ -51,10 +42,7 @@ impl Facts for Auth {
         codes(object, &self.reply)?;
         object.text("reason", self.reply.text.get())?;
         object.flag("initial_response", self.initial_response == Some(true))?;
-        object.known(
-            "steps",
-            Some(self.steps).filter(|_| self.method == AuthMethod::Sasl),
-        )?;
+        object.known("steps", Some(self.steps).filter(|_| self.method == AuthMethod::Sasl))?;
         object.set("tls", self.tls.as_str())?;
         object.seconds("latency", self.latency)
     }
@@ -69,12 +57,7 @@ impl Facts for Anomaly {
         object.set("direction", self.dir.sender())?;
         object.set("offset", &self.offset)?;
         let evidence = self.evidence.as_bytes();
-        object.hex(
-            "evidence",
-            self.evidence
-                .get()
-                .map(|_| evidence.get(..EVIDENCE).unwrap_or(evidence)),
-        )?;
+        object.hex("evidence", self.evidence.get().map(|_| evidence.get(..EVIDENCE).unwrap_or(evidence)))?;
         object.known("transaction", self.transaction)?;
         object.text("tag", self.tag.get())?;
         object.count("count", self.count)

@@ -13,10 +13,7 @@ const TCP: u8 = 6;
 
 /// `1:` and the base64 of the hash; the same for both directions.
 pub(super) fn community_id(a: SocketAddr, b: SocketAddr) -> impl Display {
-    let (a, b) = (
-        (a.ip().to_canonical(), a.port()),
-        (b.ip().to_canonical(), b.port()),
-    );
+    let (a, b) = ((a.ip().to_canonical(), a.port()), (b.ip().to_canonical(), b.port()));
     let (low, high) = if a <= b { (a, b) } else { (b, a) };
     let mut digest = Sha1::new_with_prefix(SEED);
     for (ip, _) in [low, high] {
@@ -39,16 +36,8 @@ mod tests {
     #[test]
     fn the_published_vectors() {
         for (a, b, expected) in [
-            (
-                "128.232.110.120:34855",
-                "66.35.250.204:80",
-                "1:LQU9qZlK+B5F3KDmev6m5PMibrg=",
-            ),
-            (
-                "[::ffff:128.232.110.120]:34855",
-                "66.35.250.204:80",
-                "1:LQU9qZlK+B5F3KDmev6m5PMibrg=",
-            ),
+            ("128.232.110.120:34855", "66.35.250.204:80", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="),
+            ("[::ffff:128.232.110.120]:34855", "66.35.250.204:80", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="),
             (
                 "[2001:470:e5bf:dead:4957:2174:e82c:4887]:63943",
                 "[2607:f8b0:400c:c03::1a]:25",
@@ -57,11 +46,7 @@ mod tests {
         ] {
             let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
             assert_eq!(community_id(a, b).to_string(), expected);
-            assert_eq!(
-                community_id(b, a).to_string(),
-                expected,
-                "the other way round"
-            );
+            assert_eq!(community_id(b, a).to_string(), expected, "the other way round");
         }
     }
 }

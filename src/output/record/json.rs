@@ -46,20 +46,12 @@ pub(super) struct Members<M>(M);
 
 impl<M: SerializeMap> Members<M> {
     /// A member that is always there.
-    pub(super) fn set<T: Serialize + ?Sized>(
-        &mut self,
-        name: &str,
-        value: &T,
-    ) -> Result<(), M::Error> {
+    pub(super) fn set<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), M::Error> {
         self.0.serialize_entry(name, value)
     }
 
     /// A member that is there if it is known.
-    pub(super) fn known<T: Serialize>(
-        &mut self,
-        name: &str,
-        value: Option<T>,
-    ) -> Result<(), M::Error> {
+    pub(super) fn known<T: Serialize>(&mut self, name: &str, value: Option<T>) -> Result<(), M::Error> {
         value.map_or(Ok(()), |v| self.set(name, &v))
     }
 
@@ -84,20 +76,12 @@ impl<M: SerializeMap> Members<M> {
     }
 
     /// A duration, in seconds.
-    pub(super) fn seconds(
-        &mut self,
-        name: &str,
-        duration: Option<Duration>,
-    ) -> Result<(), M::Error> {
+    pub(super) fn seconds(&mut self, name: &str, duration: Option<Duration>) -> Result<(), M::Error> {
         self.known(name, duration.map(|d| d.as_secs_f64()))
     }
 
     /// Something that prints itself.
-    pub(super) fn display<T: Display>(
-        &mut self,
-        name: &str,
-        value: Option<T>,
-    ) -> Result<(), M::Error> {
+    pub(super) fn display<T: Display>(&mut self, name: &str, value: Option<T>) -> Result<(), M::Error> {
         self.known(name, value.map(Shows))
     }
 
@@ -113,8 +97,7 @@ impl<M: SerializeMap> Members<M> {
             Ok(text) => self.set(name, text),
             Err(_) => {
                 self.set(name, &Shows(Latin1(octets)))?;
-                self.0
-                    .serialize_entry(&Shows(Exact(name)), &Shows(BASE64.encode_display(octets)))
+                self.0.serialize_entry(&Shows(Exact(name)), &Shows(BASE64.encode_display(octets)))
             }
         }
     }
@@ -132,18 +115,11 @@ impl<M: SerializeMap> Members<M> {
         if texts.clone().all(|t| std::str::from_utf8(t).is_ok()) {
             return Ok(());
         }
-        self.0.serialize_entry(
-            &Shows(Exact(name)),
-            &Items(texts.map(|t| Shows(BASE64.encode_display(t)))),
-        )
+        self.0.serialize_entry(&Shows(Exact(name)), &Items(texts.map(|t| Shows(BASE64.encode_display(t)))))
     }
 
     /// A member whose name comes from the wire: Latin-1, so that different octets never make the same name.
-    pub(super) fn wire_member(
-        &mut self,
-        name: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<(), M::Error> {
+    pub(super) fn wire_member(&mut self, name: &[u8], value: Option<&[u8]>) -> Result<(), M::Error> {
         let (name, shown) = (Latin1(name), Latin1(value.unwrap_or_default()));
         let Some(octets) = value else {
             return self.0.serialize_entry(&Shows(name), &true);
@@ -152,8 +128,7 @@ impl<M: SerializeMap> Members<M> {
             Ok(text) => self.0.serialize_entry(&Shows(name), text),
             Err(_) => {
                 self.0.serialize_entry(&Shows(name), &Shows(shown))?;
-                self.0
-                    .serialize_entry(&Shows(Exact(name)), &Shows(BASE64.encode_display(octets)))
+                self.0.serialize_entry(&Shows(Exact(name)), &Shows(BASE64.encode_display(octets)))
             }
         }
     }
@@ -162,10 +137,7 @@ impl<M: SerializeMap> Members<M> {
     pub(super) fn identity(&mut self, name: &str, shown: &Shown<'_>) -> Result<(), M::Error> {
         match shown {
             Shown::Plain(identity) => self.text(name, Some(identity)),
-            Shown::Hmac(digest) => self.display(
-                name,
-                Some(format_args!("hmac:{}", HEXLOWER.encode_display(digest))),
-            ),
+            Shown::Hmac(digest) => self.display(name, Some(format_args!("hmac:{}", HEXLOWER.encode_display(digest)))),
             Shown::Withheld => Ok(()),
         }
     }
@@ -237,9 +209,7 @@ struct Latin1<'a>(&'a [u8]);
 
 impl Display for Latin1<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|&octet| std::fmt::Write::write_char(f, char::from(octet)))
+        self.0.iter().try_for_each(|&octet| std::fmt::Write::write_char(f, char::from(octet)))
     }
 }
 
@@ -300,11 +270,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
@@ -317,10 +283,7 @@ impl serde_json::ser::Formatter for Plain {
         let mut text = *b"00000000000.000000000";
         let (seconds, decimals) = text.split_at_mut(11);
         digits(seconds, nanos / 1_000_000_000);
-        digits(
-            decimals.get_mut(1..).unwrap_or_default(),
-            nanos % 1_000_000_000,
-        );
+        digits(decimals.get_mut(1..).unwrap_or_default(), nanos % 1_000_000_000);
         let from = text.iter().take(10).take_while(|d| **d == b'0').count();
         let to = if nanos.is_multiple_of(1_000_000_000) {
             11
@@ -343,20 +306,14 @@ mod tests {
 
     fn seconds(duration: Duration) -> String {
         let mut out = Vec::new();
-        duration
-            .as_secs_f64()
-            .serialize(&mut serde_json::Serializer::with_formatter(&mut out, Plain))
-            .unwrap();
+        duration.as_secs_f64().serialize(&mut serde_json::Serializer::with_formatter(&mut out, Plain)).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn times_have_six_decimals_and_are_cut_not_rounded() {
         assert_eq!(time(0), "1970-01-01T00:00:00.000000Z");
-        assert_eq!(
-            time(1_769_850_000_123_456_999),
-            "2026-01-31T09:00:00.123456Z"
-        );
+        assert_eq!(time(1_769_850_000_123_456_999), "2026-01-31T09:00:00.123456Z");
         assert_eq!(time(951_782_400_000_000_000), "2000-02-29T00:00:00.000000Z");
         assert_eq!(time(u64::MAX), "2554-07-21T23:34:33.709551Z");
     }

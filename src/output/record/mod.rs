@@ -128,15 +128,7 @@ impl Default for Policy {
 impl fmt::Debug for Policy {
     /// Never shows the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            records,
-            detail,
-            identity,
-            identity_failed,
-            key,
-            input,
-            sources,
-        } = self;
+        let Self { records, detail, identity, identity_failed, key, input, sources } = self;
         f.debug_struct("Policy")
             .field("records", records)
             .field("detail", detail)
@@ -160,17 +152,8 @@ pub struct RecordWriter {
 impl RecordWriter {
     /// An empty one.
     pub fn new(policy: Arc<Policy>) -> Self {
-        let identities = Identities::new(
-            policy.identity,
-            policy.identity_failed,
-            policy.key.as_deref(),
-        );
-        Self {
-            policy,
-            identities,
-            out: Vec::new(),
-            counts: [0; RecordKind::ALL.len()],
-        }
+        let identities = Identities::new(policy.identity, policy.identity_failed, policy.key.as_deref());
+        Self { policy, identities, out: Vec::new(), counts: [0; RecordKind::ALL.len()] }
     }
 
     /// The records written since [`Self::clear`]: whole lines.
@@ -191,12 +174,7 @@ impl RecordWriter {
 
 impl fmt::Debug for RecordWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            policy,
-            identities: _,
-            out,
-            counts,
-        } = self;
+        let Self { policy, identities: _, out, counts } = self;
         f.debug_struct("RecordWriter")
             .field("policy", policy)
             .field("octets", &out.len())
@@ -207,27 +185,13 @@ impl fmt::Debug for RecordWriter {
 
 impl Sink for RecordWriter {
     fn event(&mut self, context: &Context, _: Timestamp, event: &Event<'_>) {
-        let Self {
-            policy,
-            identities,
-            out,
-            counts,
-        } = self;
-        let view = View {
-            context,
-            policy,
-            identities,
-        };
+        let Self { policy, identities, out, counts } = self;
+        let view = View { context, policy, identities };
         let mut lines = Lines { view, out, counts };
         match *event {
             Event::Command(c) => lines.add(RecordKind::Command, c.began, c.incomplete, c),
             Event::Auth(a) => lines.add(RecordKind::Auth, a.began, a.incomplete, a),
-            Event::Transaction(t) => lines.add(
-                RecordKind::Transaction,
-                t.began,
-                transaction::incomplete(t),
-                t,
-            ),
+            Event::Transaction(t) => lines.add(RecordKind::Transaction, t.began, transaction::incomplete(t), t),
             Event::Anomaly(a) => lines.add(RecordKind::Anomaly, a.at, Incomplete::NONE, a),
             Event::End(s) => lines.add(RecordKind::Session, context.began, s.incomplete, s),
             Event::Greeting(_) | Event::Body { .. } => {}
@@ -246,11 +210,7 @@ struct View<'a> {
 /// A fact that has a record of its own.
 trait Facts {
     /// Writes the members beyond those that every record has.
-    fn facts<M: SerializeMap>(
-        &self,
-        view: View<'_>,
-        object: &mut Members<M>,
-    ) -> Result<(), M::Error>;
+    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<M>) -> Result<(), M::Error>;
 }
 
 /// Where records go.
@@ -262,32 +222,14 @@ struct Lines<'a> {
 
 impl Lines<'_> {
     /// Adds one record, if its type is wanted. Nothing in it can fail to serialize; should it, no torn line stays behind.
-    fn add<T: Facts>(
-        &mut self,
-        kind: RecordKind,
-        ts: Timestamp,
-        incomplete: Incomplete,
-        facts: &T,
-    ) {
+    fn add<T: Facts>(&mut self, kind: RecordKind, ts: Timestamp, incomplete: Incomplete, facts: &T) {
         if !self.view.policy.records.has(kind) {
             return;
         }
         let before = self.out.len();
-        let record = Object(Record {
-            view: self.view,
-            kind,
-            ts,
-            incomplete,
-            facts,
-        });
-        let written = record.serialize(&mut serde_json::Serializer::with_formatter(
-            &mut *self.out,
-            Plain,
-        ));
-        debug_assert!(
-            written.is_ok(),
-            "a record that does not serialize: {written:?}"
-        );
+        let record = Object(Record { view: self.view, kind, ts, incomplete, facts });
+        let written = record.serialize(&mut serde_json::Serializer::with_formatter(&mut *self.out, Plain));
+        debug_assert!(written.is_ok(), "a record that does not serialize: {written:?}");
         if written.is_err() {
             self.out.truncate(before);
             return;
@@ -318,10 +260,7 @@ impl<T: Facts> Fields for Record<'_, T> {
         object.object("client", Peer(context.peers.client))?;
         object.object("server", Peer(context.peers.server))?;
         if !self.incomplete.is_empty() {
-            let missing = Missing::ALL
-                .iter()
-                .copied()
-                .filter(|m| self.incomplete.has(*m));
+            let missing = Missing::ALL.iter().copied().filter(|m| self.incomplete.has(*m));
             object.set("incomplete", &Items(missing.map(Missing::as_str)))?;
         }
         self.facts.facts(self.view, object)

@@ -8,23 +8,16 @@ use super::community::community_id;
 use super::json::{Fields, Members, Sides, Tally};
 use super::{Facts, InputKind, View, status};
 use crate::engine::event::{
-    AuthMethod, AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Handshake, Idle, Maildrop,
-    Mechanism, Other, Protocol, Summary, Tls, TlsMode,
+    AuthMethod, AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Handshake, Idle, Maildrop, Mechanism, Other,
+    Protocol, Summary, Tls, TlsMode,
 };
 
 impl Facts for Summary {
-    fn facts<M: SerializeMap>(
-        &self,
-        view: View<'_>,
-        object: &mut Members<M>,
-    ) -> Result<(), M::Error> {
+    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<M>) -> Result<(), M::Error> {
         let (context, peers) = (view.context, &view.context.peers);
         object.time("end", self.ended)?;
         object.seconds("duration", self.ended.since(context.began))?;
-        object.display(
-            "community_id",
-            Some(community_id(peers.client, peers.server)),
-        )?;
+        object.display("community_id", Some(community_id(peers.client, peers.server)))?;
         object.set("input", view.policy.input.as_str())?;
         object.known("source", view.policy.sources.get(peers.source as usize))?;
         object.object("bytes", Sides(self.bytes))?;
@@ -34,12 +27,7 @@ impl Facts for Summary {
         if view.policy.input != InputKind::Proxy {
             object.object("gaps", Sides(self.gaps))?;
         }
-        object.known(
-            "other",
-            self.other
-                .filter(|_| context.protocol == Protocol::Unknown)
-                .map(Other::as_str),
-        )?;
+        object.known("other", self.other.filter(|_| context.protocol == Protocol::Unknown).map(Other::as_str))?;
         if self.greeting.reply.status.is_some() || self.greeting.reply.text.is_present() {
             object.object("greeting", &self.greeting)?;
         }
@@ -49,13 +37,7 @@ impl Facts for Summary {
             object.object("tls", tls)?;
         }
         if self.auth.attempts > 0 {
-            object.object(
-                "auth",
-                Authentication {
-                    auth: &self.auth,
-                    view,
-                },
-            )?;
+            object.object("auth", Authentication { auth: &self.auth, view })?;
         }
         object.text("mailbox", self.mailbox.get())?;
         object.object("counts", self.counts)?;
@@ -69,10 +51,7 @@ impl Facts for Summary {
             pop3(object, maildrop)?;
         }
         if !self.untagged.is_empty() {
-            object.set(
-                "untagged",
-                &Tally(self.untagged.iter().map(|(kind, n)| (kind.as_str(), *n))),
-            )?;
+            object.set("untagged", &Tally(self.untagged.iter().map(|(kind, n)| (kind.as_str(), *n))))?;
         }
         if let Some(idle) = self.idle {
             object.object("idle", idle)?;
@@ -105,12 +84,9 @@ struct Encryption<'a> {
 
 impl<'a> Encryption<'a> {
     fn of(tls: &'a Tls, protocol: Protocol) -> Option<Self> {
-        let mode = tls
-            .mode
-            .or_else(|| (protocol != Protocol::Unknown).then_some(TlsMode::None));
-        let known = mode.is_some()
-            || tls.offered.or(tls.requested).or(tls.accepted).is_some()
-            || tls.handshake.is_some();
+        let mode = tls.mode.or_else(|| (protocol != Protocol::Unknown).then_some(TlsMode::None));
+        let known =
+            mode.is_some() || tls.offered.or(tls.requested).or(tls.accepted).is_some() || tls.handshake.is_some();
         known.then_some(Self { mode, tls })
     }
 }
@@ -146,14 +122,7 @@ impl Fields for Authentication<'_> {
 
 impl Fields for Counts {
     fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
-        let Self {
-            commands,
-            transactions,
-            errors_temporary,
-            errors_permanent,
-            unknown_commands,
-            anomalies,
-        } = self;
+        let Self { commands, transactions, errors_temporary, errors_permanent, unknown_commands, anomalies } = self;
         object.set("commands", commands)?;
         object.set("transactions", transactions)?;
         object.set("errors_temporary", errors_temporary)?;

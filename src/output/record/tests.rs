@@ -20,41 +20,23 @@ fn plain(protocol: Protocol, event: &Event<'_>) -> Value {
 }
 
 fn named() -> Policy {
-    Policy {
-        sources: vec!["mail.pcap".to_owned()],
-        ..Policy::default()
-    }
+    Policy { sources: vec!["mail.pcap".to_owned()], ..Policy::default() }
 }
 
 fn keyed(identity: IdentityPolicy) -> Policy {
-    Policy {
-        identity,
-        key: Some(b"key".to_vec()),
-        ..Policy::default()
-    }
+    Policy { identity, key: Some(b"key".to_vec()), ..Policy::default() }
 }
 
 #[test]
 fn a_session_with_everything() {
-    insta::assert_json_snapshot!(record(
-        named(),
-        Protocol::Smtp,
-        &Event::End(&full_summary())
-    ));
+    insta::assert_json_snapshot!(record(named(), Protocol::Smtp, &Event::End(&full_summary())));
 }
 
 #[test]
 fn a_session_of_nothing_but_a_connection() {
     let mut s = summary(SessionOutcome::ClientGone);
     s.close.by = None;
-    let r = record(
-        Policy {
-            input: InputKind::Proxy,
-            ..named()
-        },
-        Protocol::Unknown,
-        &Event::End(&s),
-    );
+    let r = record(Policy { input: InputKind::Proxy, ..named() }, Protocol::Unknown, &Event::End(&s));
     for absent in [
         "greeting",
         "helo",
@@ -70,10 +52,7 @@ fn a_session_of_nothing_but_a_connection() {
     ] {
         assert_eq!(r.get(absent), None, "{absent}");
     }
-    assert_eq!(
-        (&r["close"]["by"], &r["protocol"], &r["input"]),
-        (&json!("none"), &json!("unknown"), &json!("proxy"))
-    );
+    assert_eq!((&r["close"]["by"], &r["protocol"], &r["input"]), (&json!("none"), &json!("unknown"), &json!("proxy")));
 }
 
 #[test]
@@ -109,21 +88,9 @@ fn a_delivery_that_came_to_nothing() {
     t.reverse_path = Some(t.store(b""));
     t.last = reply(Status::Code(550), None, "no");
     let r = plain(Protocol::Smtp, &Event::Transaction(&t));
-    assert_eq!(
-        (&r["reverse_path"], &r["recipients_total"], &r["stage"]),
-        (&json!(""), &json!(0), &json!("mail"))
-    );
+    assert_eq!((&r["reverse_path"], &r["recipients_total"], &r["stage"]), (&json!(""), &json!(0), &json!("mail")));
     assert_eq!(r["final"], json!({"code": 550, "text": "no"}));
-    for absent in [
-        "message",
-        "timing",
-        "recipients",
-        "esmtp",
-        "chunks",
-        "pipelined",
-        "identity",
-        "source_route",
-    ] {
+    for absent in ["message", "timing", "recipients", "esmtp", "chunks", "pipelined", "identity", "source_route"] {
         assert_eq!(r.get(absent), None, "{absent}");
     }
 }
@@ -154,10 +121,7 @@ fn a_retrieval_and_an_append() {
     append.uid = Some(8);
     append.uid_validity = Some(1);
     let r = plain(Protocol::Imap, &Event::Transaction(&append));
-    assert_eq!(
-        (&r["flags"], &r["uid_validity"]),
-        (&json!(["\\Seen", "$Forwarded"]), &json!(1))
-    );
+    assert_eq!((&r["flags"], &r["uid_validity"]), (&json!(["\\Seen", "$Forwarded"]), &json!(1)));
     assert_eq!(r.get("recipients_total"), None);
 }
 
@@ -169,10 +133,7 @@ fn a_message_with_a_gap_has_no_digest() {
     t.message.gap(10);
     t.message.finish(false);
     let r = plain(Protocol::Smtp, &Event::Transaction(&t));
-    assert_eq!(
-        (r["message"].get("sha256"), &r["message"]["complete"]),
-        (None, &json!(false))
-    );
+    assert_eq!((r["message"].get("sha256"), &r["message"]["complete"]), (None, &json!(false)));
 }
 
 #[test]
@@ -183,15 +144,9 @@ fn what_a_cap_or_a_gap_hides_of_a_message_is_marked() {
     t.message.gap_unknown();
     t.message.finish(true);
     let r = plain(Protocol::Smtp, &Event::Transaction(&t));
-    assert_eq!(
-        (&r["incomplete"], r["message"].get("size")),
-        (&json!(["truncated"]), None)
-    );
+    assert_eq!((&r["incomplete"], r["message"].get("size")), (&json!(["truncated"]), None));
     t.has_message = false;
-    assert_eq!(
-        plain(Protocol::Smtp, &Event::Transaction(&t)).get("incomplete"),
-        None
-    );
+    assert_eq!(plain(Protocol::Smtp, &Event::Transaction(&t)).get("incomplete"), None);
 }
 
 #[test]
@@ -202,44 +157,22 @@ fn attachments_are_listed_without_their_names_if_so_wished() {
         Content-Disposition: attachment; filename=a.png\r\n\r\nAAAA\r\n--b--\r\n",
     );
     let event = Event::Transaction(&t);
-    let attachments =
-        |policy| record(policy, Protocol::Smtp, &event)["message"]["attachments"].clone();
-    assert_eq!(
-        attachments(Policy::default()),
-        json!([{"filename": "a.png", "content_type": "image/png", "size": 3}])
-    );
-    let envelope = Policy {
-        detail: Detail::Envelope,
-        ..Policy::default()
-    };
-    assert_eq!(
-        attachments(envelope),
-        json!([{"content_type": "image/png", "size": 3}])
-    );
+    let attachments = |policy| record(policy, Protocol::Smtp, &event)["message"]["attachments"].clone();
+    assert_eq!(attachments(Policy::default()), json!([{"filename": "a.png", "content_type": "image/png", "size": 3}]));
+    let envelope = Policy { detail: Detail::Envelope, ..Policy::default() };
+    assert_eq!(attachments(envelope), json!([{"content_type": "image/png", "size": 3}]));
 }
 
 #[test]
 fn commands_of_all_protocols() {
-    insta::assert_json_snapshot!(
-        "imap_command",
-        plain(Protocol::Imap, &Event::Command(&imap_command()))
-    );
-    let r = plain(
-        Protocol::Pop3,
-        &Event::Command(&command(1, Verb::Stat, Status::PopOk, 1)),
-    );
-    assert_eq!(
-        (&r["status"], r.get("untagged"), r.get("literals")),
-        (&json!("+OK"), None, None)
-    );
+    insta::assert_json_snapshot!("imap_command", plain(Protocol::Imap, &Event::Command(&imap_command())));
+    let r = plain(Protocol::Pop3, &Event::Command(&command(1, Verb::Stat, Status::PopOk, 1)));
+    assert_eq!((&r["status"], r.get("untagged"), r.get("literals")), (&json!("+OK"), None, None));
     let mut unanswered = command(2, Verb::Other, Status::Ok, 0);
     unanswered.reply.clear();
     (unanswered.latency, unanswered.service_latency) = (None, None);
     let r = plain(Protocol::Smtp, &Event::Command(&unanswered));
-    assert_eq!(
-        (&r["name"], r.get("status"), r.get("text"), r.get("latency")),
-        (&json!("OTHER"), None, None, None)
-    );
+    assert_eq!((&r["name"], r.get("status"), r.get("text"), r.get("latency")), (&json!("OTHER"), None, None, None));
 }
 
 #[test]
@@ -255,34 +188,17 @@ fn statuses_are_words() {
         (Bye, "BYE"),
         (Preauth, "PREAUTH"),
     ] {
-        assert_eq!(
-            plain(
-                Protocol::Imap,
-                &Event::Command(&command(1, Verb::Noop, status, 0))
-            )["status"],
-            word
-        );
+        assert_eq!(plain(Protocol::Imap, &Event::Command(&command(1, Verb::Noop, status, 0)))["status"], word);
     }
 }
 
 #[test]
 fn an_attempt_and_an_anomaly() {
-    insta::assert_json_snapshot!(
-        "attempt",
-        plain(Protocol::Smtp, &Event::Auth(&auth(AuthOutcome::Success)))
-    );
-    insta::assert_json_snapshot!(
-        "anomaly",
-        plain(Protocol::Smtp, &Event::Anomaly(&anomaly()))
-    );
+    insta::assert_json_snapshot!("attempt", plain(Protocol::Smtp, &Event::Auth(&auth(AuthOutcome::Success))));
+    insta::assert_json_snapshot!("anomaly", plain(Protocol::Smtp, &Event::Anomaly(&anomaly())));
     let mut bare = anomaly();
-    (
-        bare.state,
-        bare.variant,
-        bare.transaction,
-        bare.evidence,
-        bare.tag,
-    ) = (None, "", None, Text::default(), Text::default());
+    (bare.state, bare.variant, bare.transaction, bare.evidence, bare.tag) =
+        (None, "", None, Text::default(), Text::default());
     let r = plain(Protocol::Smtp, &Event::Anomaly(&bare));
     for absent in ["state", "variant", "transaction", "evidence", "tag"] {
         assert_eq!(r.get(absent), None, "{absent}");
@@ -292,125 +208,53 @@ fn an_attempt_and_an_anomaly() {
 #[test]
 fn a_failed_identity_is_a_digest_or_nothing() {
     let failed = auth(AuthOutcome::Failed);
-    let identity = |policy, auth: &Auth| {
-        record(policy, Protocol::Smtp, &Event::Auth(auth))
-            .get("identity")
-            .cloned()
-    };
+    let identity = |policy, auth: &Auth| record(policy, Protocol::Smtp, &Event::Auth(auth)).get("identity").cloned();
     // python3: hmac.new(b"key", b"ann@example.org", "sha256").hexdigest()
-    let digest = Some(json!(
-        "hmac:5a4f36ffabc9a58129802d45c8d9fbf4e051c142c935ab6416dfd63e19778361"
-    ));
+    let digest = Some(json!("hmac:5a4f36ffabc9a58129802d45c8d9fbf4e051c142c935ab6416dfd63e19778361"));
     assert_eq!(identity(Policy::default(), &failed), None, "no key");
     assert_eq!(identity(keyed(IdentityPolicy::Full), &failed), digest);
-    assert_eq!(
-        identity(keyed(IdentityPolicy::Hmac), &auth(AuthOutcome::Success)),
-        digest
-    );
-    assert_eq!(
-        identity(keyed(IdentityPolicy::None), &auth(AuthOutcome::Success)),
-        None
-    );
+    assert_eq!(identity(keyed(IdentityPolicy::Hmac), &auth(AuthOutcome::Success)), digest);
+    assert_eq!(identity(keyed(IdentityPolicy::None), &auth(AuthOutcome::Success)), None);
     let clear = Some(json!("ann@example.org"));
-    assert_eq!(
-        identity(
-            Policy::default(),
-            &Auth {
-                identity_proven: true,
-                ..auth(AuthOutcome::Failed)
-            }
-        ),
-        clear
-    );
-    assert_eq!(
-        identity(
-            Policy {
-                identity_failed: FailedIdentity::Full,
-                ..Policy::default()
-            },
-            &failed
-        ),
-        clear
-    );
-    for outcome in AuthOutcome::ALL
-        .iter()
-        .filter(|o| **o != AuthOutcome::Success)
-    {
-        assert_eq!(
-            identity(Policy::default(), &auth(*outcome)),
-            None,
-            "{outcome:?} proves nothing"
-        );
+    assert_eq!(identity(Policy::default(), &Auth { identity_proven: true, ..auth(AuthOutcome::Failed) }), clear);
+    assert_eq!(identity(Policy { identity_failed: FailedIdentity::Full, ..Policy::default() }, &failed), clear);
+    for outcome in AuthOutcome::ALL.iter().filter(|o| **o != AuthOutcome::Success) {
+        assert_eq!(identity(Policy::default(), &auth(*outcome)), None, "{outcome:?} proves nothing");
     }
 }
 
 #[test]
 fn the_policy_holds_for_every_identity() {
     let mut s = full_summary();
-    let session = |policy, s: &Summary| {
-        record(policy, Protocol::Smtp, &Event::End(s))["auth"]
-            .get("identity")
-            .cloned()
-    };
+    let session = |policy, s: &Summary| record(policy, Protocol::Smtp, &Event::End(s))["auth"].get("identity").cloned();
     assert_eq!(session(keyed(IdentityPolicy::None), &s), None);
-    assert_eq!(
-        session(Policy::default(), &s),
-        Some(json!("ann@example.org"))
-    );
+    assert_eq!(session(Policy::default(), &s), Some(json!("ann@example.org")));
     s.auth.outcome = Some(AuthOutcome::Failed);
     assert_eq!(session(Policy::default(), &s), None);
-    let of = |policy| {
-        record(policy, Protocol::Smtp, &Event::Transaction(&delivery()))
-            .get("identity")
-            .cloned()
-    };
+    let of = |policy| record(policy, Protocol::Smtp, &Event::Transaction(&delivery())).get("identity").cloned();
     assert_eq!(of(keyed(IdentityPolicy::None)), None);
-    assert!(
-        of(keyed(IdentityPolicy::Hmac))
-            .unwrap()
-            .as_str()
-            .unwrap()
-            .starts_with("hmac:")
-    );
+    assert!(of(keyed(IdentityPolicy::Hmac)).unwrap().as_str().unwrap().starts_with("hmac:"));
     assert_eq!(of(Policy::default()), Some(json!("ann@example.org")));
 }
 
 #[test]
 fn the_key_is_never_shown() {
-    let policy = Policy {
-        key: Some(b"s3cret".to_vec()),
-        ..Policy::default()
-    };
-    let shown = format!(
-        "{policy:?} {:?}",
-        RecordWriter::new(Arc::new(policy.clone()))
-    );
-    assert!(
-        !shown.contains("s3cret") && !shown.contains("115, 51"),
-        "{shown}"
-    );
+    let policy = Policy { key: Some(b"s3cret".to_vec()), ..Policy::default() };
+    let shown = format!("{policy:?} {:?}", RecordWriter::new(Arc::new(policy.clone())));
+    assert!(!shown.contains("s3cret") && !shown.contains("115, 51"), "{shown}");
 }
 
 #[test]
 fn the_envelope_is_not_the_header() {
     let event = delivery();
-    let r = record(
-        Policy {
-            detail: Detail::Envelope,
-            ..Policy::default()
-        },
-        Protocol::Smtp,
-        &Event::Transaction(&event),
-    );
+    let r =
+        record(Policy { detail: Detail::Envelope, ..Policy::default() }, Protocol::Smtp, &Event::Transaction(&event));
     for absent in ["subject", "from", "to", "cc", "reply_to"] {
         assert_eq!(r["message"].get(absent), None, "{absent}");
     }
     assert_eq!(r["message"]["from_domain"], "example.org");
     let r = plain(Protocol::Smtp, &Event::Transaction(&event));
-    assert_eq!(
-        (&r["message"]["subject"], &r["message"]["to"]),
-        (&json!("hello"), &json!("bob@example.net"))
-    );
+    assert_eq!((&r["message"]["subject"], &r["message"]["to"]), (&json!("hello"), &json!("bob@example.net")));
 }
 
 #[test]
@@ -420,18 +264,9 @@ fn octets_that_are_no_utf8_are_latin1_with_the_exact_beside() {
     s.capabilities = list(&[b"OK", b"\xff"]);
     s.auth.identity = text(b"\xc3\x28");
     let r = plain(Protocol::Smtp, &Event::End(&s));
-    assert_eq!(
-        (&r["helo"], &r["helo_b64"]),
-        (&json!("café\n\""), &json!("Y2Fm6Qoi"))
-    );
-    assert_eq!(
-        (&r["capabilities"], &r["capabilities_b64"]),
-        (&json!(["OK", "ÿ"]), &json!(["T0s=", "/w=="]))
-    );
-    assert_eq!(
-        (&r["auth"]["identity"], &r["auth"]["identity_b64"]),
-        (&json!("Ã("), &json!("wyg="))
-    );
+    assert_eq!((&r["helo"], &r["helo_b64"]), (&json!("café\n\""), &json!("Y2Fm6Qoi")));
+    assert_eq!((&r["capabilities"], &r["capabilities_b64"]), (&json!(["OK", "ÿ"]), &json!(["T0s=", "/w=="])));
+    assert_eq!((&r["auth"]["identity"], &r["auth"]["identity_b64"]), (&json!("Ã("), &json!("wyg=")));
 
     let mut t = transaction(Kind::Delivery, Outcome::Accepted);
     t.mail_param(b"AUTH", Some(b"\xfe"));
@@ -439,15 +274,9 @@ fn octets_that_are_no_utf8_are_latin1_with_the_exact_beside() {
     t.mail_param(b"AUTH", Some(b"second"));
     t.recipient(b"\xe9@x", 250, None);
     let r = plain(Protocol::Smtp, &Event::Transaction(&t));
+    assert_eq!(r["esmtp"], json!({"AUTH": "þ", "AUTH_b64": "/g==", "BODY": "ü"}));
     assert_eq!(
-        r["esmtp"],
-        json!({"AUTH": "þ", "AUTH_b64": "/g==", "BODY": "ü"})
-    );
-    assert_eq!(
-        (
-            &r["recipients"][0]["forward_path"],
-            &r["recipients"][0]["forward_path_b64"]
-        ),
+        (&r["recipients"][0]["forward_path"], &r["recipients"][0]["forward_path_b64"]),
         (&json!("é@x"), &json!("6UB4"))
     );
 }
@@ -455,21 +284,9 @@ fn octets_that_are_no_utf8_are_latin1_with_the_exact_beside() {
 #[test]
 fn no_member_stands_twice() {
     let mut writer = RecordWriter::new(Arc::new(keyed(IdentityPolicy::Full)));
-    writer.event(
-        &context(Protocol::Smtp),
-        at(0),
-        &Event::End(&full_summary()),
-    );
-    writer.event(
-        &context(Protocol::Smtp),
-        at(0),
-        &Event::Transaction(&delivery()),
-    );
-    writer.event(
-        &context(Protocol::Imap),
-        at(0),
-        &Event::Command(&imap_command()),
-    );
+    writer.event(&context(Protocol::Smtp), at(0), &Event::End(&full_summary()));
+    writer.event(&context(Protocol::Smtp), at(0), &Event::Transaction(&delivery()));
+    writer.event(&context(Protocol::Imap), at(0), &Event::Command(&imap_command()));
     for line in writer.bytes().split_inclusive(|b| *b == b'\n') {
         let again = serde_json::to_vec(&serde_json::from_slice::<Value>(line).unwrap()).unwrap();
         let quotes = |octets: &[u8]| octets.iter().filter(|b| **b == b'"').count();
@@ -479,29 +296,13 @@ fn no_member_stands_twice() {
 
 #[test]
 fn only_what_is_asked_for_is_written_and_counted() {
-    let records = RecordSet::ALL
-        .without(RecordKind::Command)
-        .without(RecordKind::Anomaly);
-    let mut writer = RecordWriter::new(Arc::new(Policy {
-        records,
-        ..Policy::default()
-    }));
+    let records = RecordSet::ALL.without(RecordKind::Command).without(RecordKind::Anomaly);
+    let mut writer = RecordWriter::new(Arc::new(Policy { records, ..Policy::default() }));
     let context = context(Protocol::Smtp);
     writer.event(&context, at(0), &Event::Greeting(&Greeting::default()));
-    writer.event(
-        &context,
-        at(0),
-        &Event::Command(&command(1, Verb::Noop, Status::Code(250), 1)),
-    );
+    writer.event(&context, at(0), &Event::Command(&command(1, Verb::Noop, Status::Code(250), 1)));
     writer.event(&context, at(0), &Event::Auth(&auth(AuthOutcome::Success)));
-    writer.event(
-        &context,
-        at(0),
-        &Event::Body {
-            number: 1,
-            octets: b"secret body",
-        },
-    );
+    writer.event(&context, at(0), &Event::Body { number: 1, octets: b"secret body" });
     writer.event(&context, at(0), &Event::Transaction(&delivery()));
     writer.event(&context, at(0), &Event::Anomaly(&anomaly()));
     writer.event(&context, at(0), &Event::End(&full_summary()));
@@ -517,10 +318,7 @@ fn only_what_is_asked_for_is_written_and_counted() {
     writer.clear();
     assert!(writer.bytes().is_empty());
     assert_eq!(writer.counts(), [1, 1, 0, 1, 0]);
-    assert!(
-        RecordSet::NONE.with(RecordKind::Auth).has(RecordKind::Auth)
-            && !RecordSet::NONE.has(RecordKind::Auth)
-    );
+    assert!(RecordSet::NONE.with(RecordKind::Auth).has(RecordKind::Auth) && !RecordSet::NONE.has(RecordKind::Auth));
 }
 
 #[test]
@@ -538,10 +336,7 @@ fn a_thousand_parameters_cost_no_more_than_their_number() {
 #[ignore = "a measurement"]
 fn records_per_second() {
     let mut writer = RecordWriter::new(Arc::new(Policy::default()));
-    let (context, command) = (
-        context(Protocol::Smtp),
-        command(7, Verb::Noop, Status::Code(250), 3),
-    );
+    let (context, command) = (context(Protocol::Smtp), command(7, Verb::Noop, Status::Code(250), 3));
     let (began, rounds, mut octets) = (std::time::Instant::now(), 2_000_000u32, 0);
     for _ in 0..rounds {
         writer.event(&context, at(0), &Event::Command(&command));
@@ -549,13 +344,6 @@ fn records_per_second() {
         writer.clear();
     }
     let seconds = began.elapsed().as_secs_f64();
-    println!(
-        "{:.2} M records/s, {:.0} MB/s",
-        f64::from(rounds) / seconds / 1e6,
-        octets as f64 / seconds / 1e6
-    );
-    assert_eq!(
-        writer.counts()[RecordKind::Command.index()],
-        u64::from(rounds)
-    );
+    println!("{:.2} M records/s, {:.0} MB/s", f64::from(rounds) / seconds / 1e6, octets as f64 / seconds / 1e6);
+    assert_eq!(writer.counts()[RecordKind::Command.index()], u64::from(rounds));
 }

@@ -8,17 +8,12 @@ use super::json::{Fields, Items, Members, Object};
 use super::{Detail, Facts, View, enhanced};
 use crate::engine::Verb;
 use crate::engine::event::{
-    DataMode, Incomplete, Kind, Missing, Param, Recipient, RecipientReply, Reply, Stage, Status,
-    Timing, Transaction,
+    DataMode, Incomplete, Kind, Missing, Param, Recipient, RecipientReply, Reply, Stage, Status, Timing, Transaction,
 };
 use crate::message::{Attachment, Ending, LineEndings, Message};
 
 impl Facts for Transaction {
-    fn facts<M: SerializeMap>(
-        &self,
-        view: View<'_>,
-        object: &mut Members<M>,
-    ) -> Result<(), M::Error> {
+    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<M>) -> Result<(), M::Error> {
         object.set("kind", self.kind.as_str())?;
         object.set("number", &self.number)?;
         object.time("end", self.ended)?;
@@ -35,13 +30,7 @@ impl Facts for Transaction {
             Kind::Append => append(object, self)?,
         }
         if self.has_message {
-            object.object(
-                "message",
-                Mail {
-                    transaction: self,
-                    detail: view.policy.detail,
-                },
-            )?;
+            object.object("message", Mail { transaction: self, detail: view.policy.detail })?;
         }
         if self.timing.is_known() {
             object.object("timing", self.timing)?;
@@ -52,18 +41,10 @@ impl Facts for Transaction {
 
 fn delivery<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result<(), M::Error> {
     object.text("reverse_path", t.reverse_path.map(|span| t.text(span)))?;
-    object.texts(
-        "source_route",
-        t.source_route.iter().map(|span| t.text(*span)),
-    )?;
+    object.texts("source_route", t.source_route.iter().map(|span| t.text(*span)))?;
     esmtp(object, t, t.mail_params())?;
     if !t.recipients.is_empty() {
-        let recipients = t.recipients.iter().map(|recipient| {
-            Object(To {
-                transaction: t,
-                recipient,
-            })
-        });
+        let recipients = t.recipients.iter().map(|recipient| Object(To { transaction: t, recipient }));
         object.set("recipients", &Items(recipients))?;
     }
     object.set("recipients_total", &t.recipients_total)?;
@@ -99,22 +80,8 @@ fn append<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result<(
 }
 
 /// `esmtp`, if there are parameters.
-fn esmtp<M: SerializeMap>(
-    object: &mut Members<M>,
-    t: &Transaction,
-    params: &[Param],
-) -> Result<(), M::Error> {
-    if params.is_empty() {
-        Ok(())
-    } else {
-        object.object(
-            "esmtp",
-            Esmtp {
-                transaction: t,
-                params,
-            },
-        )
-    }
+fn esmtp<M: SerializeMap>(object: &mut Members<M>, t: &Transaction, params: &[Param]) -> Result<(), M::Error> {
+    if params.is_empty() { Ok(()) } else { object.object("esmtp", Esmtp { transaction: t, params }) }
 }
 
 /// Parameters as an object. None may stand twice (RFC 5321 section 4.1.2); if one does, the first counts, as an object has
@@ -153,13 +120,7 @@ impl Fields for To<'_> {
         object.text("text", recipient.text.map(|span| t.text(span)))?;
         object.seconds("latency", recipient.latency)?;
         match &recipient.last {
-            Some(last) => object.object(
-                "final",
-                Own {
-                    transaction: t,
-                    last,
-                },
-            ),
+            Some(last) => object.object("final", Own { transaction: t, last }),
             None => Ok(()),
         }
     }
@@ -175,10 +136,7 @@ impl Fields for Own<'_> {
     fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
         object.set("code", &self.last.code)?;
         object.display("enhanced", self.last.enhanced.map(enhanced))?;
-        object.text(
-            "text",
-            Some(self.transaction.text(self.last.text)).filter(|t| !t.is_empty()),
-        )?;
+        object.text("text", Some(self.transaction.text(self.last.text)).filter(|t| !t.is_empty()))?;
         object.seconds("latency", self.last.latency)
     }
 }
@@ -196,19 +154,8 @@ impl Fields for Final<'_> {
 
 impl Timing {
     fn is_known(&self) -> bool {
-        let Self {
-            data_go,
-            data_idle,
-            transfer,
-            reply,
-            first_byte,
-        } = self;
-        data_go
-            .or(*data_idle)
-            .or(*transfer)
-            .or(*reply)
-            .or(*first_byte)
-            .is_some()
+        let Self { data_go, data_idle, transfer, reply, first_byte } = self;
+        data_go.or(*data_idle).or(*transfer).or(*reply).or(*first_byte).is_some()
     }
 }
 
@@ -234,33 +181,16 @@ impl Fields for Mail<'_> {
         object.known("size", message.size_known().then(|| message.size()))?;
         object.known("wire_size", t.wire_size)?;
         object.known("declared_size", t.declared_size)?;
-        object.hex(
-            "sha256",
-            message.sha256().as_ref().map(<[u8; 32]>::as_slice),
-        )?;
+        object.hex("sha256", message.sha256().as_ref().map(<[u8; 32]>::as_slice))?;
         object.set("complete", &message.complete())?;
         header(object, message, self.detail)?;
         if !message.attachments().is_empty() {
-            let attachments = message.attachments().iter().map(|file| {
-                Object(Attached {
-                    file,
-                    detail: self.detail,
-                })
-            });
+            let attachments = message.attachments().iter().map(|file| Object(Attached { file, detail: self.detail }));
             object.set("attachments", &Items(attachments))?;
         }
         object.count("parts", message.parts())?;
-        let LineEndings {
-            crlf,
-            bare_lf,
-            bare_cr,
-            nul,
-            ..
-        } = message.line_endings();
-        if [crlf, bare_lf, bare_cr, nul]
-            .iter()
-            .any(|count| **count > 0)
-        {
+        let LineEndings { crlf, bare_lf, bare_cr, nul, .. } = message.line_endings();
+        if [crlf, bare_lf, bare_cr, nul].iter().any(|count| **count > 0) {
             object.object("line_endings", message.line_endings())?;
         }
         Ok(())
@@ -277,11 +207,7 @@ pub(super) fn incomplete(t: &Transaction) -> Incomplete {
     incomplete
 }
 
-fn header<M: SerializeMap>(
-    object: &mut Members<M>,
-    message: &Message,
-    detail: Detail,
-) -> Result<(), M::Error> {
+fn header<M: SerializeMap>(object: &mut Members<M>, message: &Message, detail: Detail) -> Result<(), M::Error> {
     object.known("message_id", message.message_id())?;
     object.known("date", message.date())?;
     if detail == Detail::Headers {
@@ -301,13 +227,7 @@ struct Attached<'a> {
 
 impl Fields for Attached<'_> {
     fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
-        object.known(
-            "filename",
-            self.file
-                .filename
-                .as_ref()
-                .filter(|_| self.detail == Detail::Headers),
-        )?;
+        object.known("filename", self.file.filename.as_ref().filter(|_| self.detail == Detail::Headers))?;
         object.set("content_type", &self.file.content_type)?;
         object.known("size", Some(self.file.size).filter(|_| self.file.complete))
     }

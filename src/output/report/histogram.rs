@@ -16,11 +16,7 @@ pub(super) struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            buckets: vec![0; BUCKETS].into(),
-            count: 0,
-            max: 0,
-        }
+        Self { buckets: vec![0; BUCKETS].into(), count: 0, max: 0 }
     }
 }
 
@@ -37,10 +33,7 @@ impl Histogram {
 
     /// Counts all of `other`.
     pub(super) fn merge(&mut self, other: &Self) {
-        self.buckets
-            .iter_mut()
-            .zip(&other.buckets)
-            .for_each(|(mine, theirs)| *mine += theirs);
+        self.buckets.iter_mut().zip(&other.buckets).for_each(|(mine, theirs)| *mine += theirs);
         self.count += other.count;
         self.max = self.max.max(other.max);
     }
@@ -95,10 +88,7 @@ mod tests {
 
     #[test]
     fn the_ends_fit() {
-        assert_eq!(
-            (bucket(0), bucket(15), bucket(16), bucket(u64::MAX)),
-            (0, 15, 16, BUCKETS - 1)
-        );
+        assert_eq!((bucket(0), bucket(15), bucket(16), bucket(u64::MAX)), (0, 15, 16, BUCKETS - 1));
         assert_eq!(last_of(BUCKETS - 1), u64::MAX);
     }
 

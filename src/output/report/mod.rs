@@ -57,11 +57,7 @@ struct Seen {
 
 impl Default for Report {
     fn default() -> Self {
-        Self {
-            capture: None,
-            protocols: Default::default(),
-            anomalies: vec![Seen::default(); Id::ALL.len()],
-        }
+        Self { capture: None, protocols: Default::default(), anomalies: vec![Seen::default(); Id::ALL.len()] }
     }
 }
 
@@ -79,10 +75,7 @@ impl Report {
     /// Counts all that `other` has counted. What was read is as the first of the two knows it.
     pub fn merge(&mut self, other: Self) {
         self.capture = self.capture.take().or(other.capture);
-        self.protocols
-            .iter_mut()
-            .zip(other.protocols)
-            .for_each(|(mine, theirs)| mine.merge(theirs));
+        self.protocols.iter_mut().zip(other.protocols).for_each(|(mine, theirs)| mine.merge(theirs));
         for (mine, theirs) in self.anomalies.iter_mut().zip(&other.anomalies) {
             mine.records.merge(&theirs.records);
             mine.times.merge(&theirs.times);
@@ -97,8 +90,7 @@ impl Report {
     fn anomaly(&mut self, anomaly: &Anomaly) {
         if let Some(seen) = self.anomalies.get_mut(anomaly.id.index()) {
             seen.records.add(anomaly.severity.index(), 1);
-            seen.times
-                .add(anomaly.severity.index(), u64::from(anomaly.count.max(1)));
+            seen.times.add(anomaly.severity.index(), u64::from(anomaly.count.max(1)));
         }
     }
 }

@@ -15,10 +15,7 @@ pub struct Style {
 impl Default for Style {
     /// 80 columns, no colour.
     fn default() -> Self {
-        Self {
-            colour: false,
-            width: 80,
-        }
+        Self { colour: false, width: 80 }
     }
 }
 
@@ -41,18 +38,12 @@ pub(super) struct Item {
 
 impl Item {
     pub(super) fn new(text: impl Into<String>, tone: Tone) -> Self {
-        Self {
-            text: text.into(),
-            tone,
-        }
+        Self { text: text.into(), tone }
     }
 
     /// `1,204 accepted`.
     pub(super) fn count(count: u64, word: &str, tone: Tone) -> Self {
-        Self::new(
-            format!("{} {}", thousands(count), word.replace('_', " ")),
-            tone,
-        )
+        Self::new(format!("{} {}", thousands(count), word.replace('_', " ")), tone)
     }
 }
 
@@ -69,13 +60,7 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn new(style: Style) -> Self {
-        Self {
-            style: Style {
-                width: style.width.max(40),
-                ..style
-            },
-            text: String::new(),
-        }
+        Self { style: Style { width: style.width.max(40), ..style }, text: String::new() }
     }
 
     pub(super) fn finish(self) -> String {
@@ -104,10 +89,7 @@ impl Page {
                 }
                 line.push_str(word);
             } else if line.is_empty() {
-                let cut = word
-                    .char_indices()
-                    .nth(free)
-                    .map_or(word.len(), |(at, _)| at);
+                let cut = word.char_indices().nth(free).map_or(word.len(), |(at, _)| at);
                 let (now, later) = word.split_at_checked(cut).unwrap_or((word, ""));
                 self.end_line(indent, now, tone);
                 words.push(later);
@@ -150,14 +132,7 @@ impl Page {
 
     fn label(&mut self, label: &str) {
         self.text.push_str("  ");
-        self.paint(
-            &format!("{label:<12}"),
-            if label.is_empty() {
-                Tone::Plain
-            } else {
-                Tone::Label
-            },
-        );
+        self.paint(&format!("{label:<12}"), if label.is_empty() { Tone::Plain } else { Tone::Label });
         self.text.push(' ');
     }
 
@@ -177,9 +152,7 @@ impl Page {
             Tone::Warn => Some("33"),
             Tone::Bad => Some("31"),
         };
-        let shown = text
-            .chars()
-            .map(|c| if c.is_control() { '\u{fffd}' } else { c });
+        let shown = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
         match code {
             None => self.text.extend(shown),
             Some(code) => {
@@ -211,11 +184,7 @@ pub(super) fn thousands(count: u64) -> String {
 
 /// `1 file`, `2 files`.
 pub(super) fn number_of(count: u64, one: &str) -> String {
-    format!(
-        "{} {one}{}",
-        thousands(count),
-        if count == 1 { "" } else { "s" }
-    )
+    format!("{} {one}{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 
 /// `12.3 MiB`.
@@ -229,22 +198,14 @@ pub(super) fn octets(count: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    format!(
-        "{value:.1} {}",
-        UNITS.get(unit).copied().unwrap_or_default()
-    )
+    format!("{value:.1} {}", UNITS.get(unit).copied().unwrap_or_default())
 }
 
 /// Three digits and a unit: `850 µs`, `1.25 ms`, `12.3 s`; minutes, hours and days in two parts.
 pub(super) fn span(duration: Duration) -> String {
     let nanos = duration.as_nanos() as f64;
     // Limits are set where rounding would give a fourth digit.
-    for (limit, unit, name) in [
-        (999.5, 1.0, "ns"),
-        (999.5e3, 1e3, "µs"),
-        (999.5e6, 1e6, "ms"),
-        (59.95e9, 1e9, "s"),
-    ] {
+    for (limit, unit, name) in [(999.5, 1.0, "ns"), (999.5e3, 1e3, "µs"), (999.5e6, 1e6, "ms"), (59.95e9, 1e9, "s")] {
         if nanos < limit {
             let value = nanos / unit;
             let decimals = if unit == 1.0 || value >= 99.95 {
@@ -297,22 +258,14 @@ mod tests {
             assert_eq!(span(Duration::from_nanos(nanos)), expected);
         }
         assert_eq!(
-            [
-                thousands(0),
-                thousands(999),
-                thousands(1000),
-                thousands(1_234_567)
-            ],
+            [thousands(0), thousands(999), thousands(1000), thousands(1_234_567)],
             ["0", "999", "1,000", "1,234,567"]
         );
     }
 
     #[test]
     fn what_does_not_fit_goes_on_below() {
-        let mut page = Page::new(Style {
-            colour: false,
-            width: 40,
-        });
+        let mut page = Page::new(Style { colour: false, width: 40 });
         page.line(&format!("warning: {}", "x".repeat(70)), Tone::Warn);
         page.line("a\x1b[31mb", Tone::Plain);
         page.row("label", &vec![Item::count(1, "client_gone", Tone::Bad); 3]);
@@ -329,10 +282,7 @@ mod tests {
 
     #[test]
     fn colour_is_written_only_if_asked_for() {
-        let mut page = Page::new(Style {
-            colour: true,
-            width: 80,
-        });
+        let mut page = Page::new(Style { colour: true, width: 80 });
         page.line("mail", Tone::Title);
         assert_eq!(page.finish(), "\x1b[1mmail\x1b[0m\n");
     }

@@ -6,9 +6,7 @@ use super::page::{Item, Page, Style, Tone, number_of, octets, span, thousands};
 use super::tally::{CLASSES, Counts, Recipients, Refusal, Tally};
 use super::{Capture, Report};
 use crate::engine::anomaly::Id;
-use crate::engine::event::{
-    AuthOutcome, Kind, Missing, Other, Outcome, Protocol, SessionOutcome, Severity, TlsMode,
-};
+use crate::engine::event::{AuthOutcome, Kind, Missing, Other, Outcome, Protocol, SessionOutcome, Severity, TlsMode};
 use crate::output::record::Time;
 use crate::time::Timestamp;
 
@@ -17,14 +15,8 @@ const REFUSALS: usize = 5;
 /// Slowest steps that are listed.
 const SLOWEST: usize = 8;
 /// Protocols in the order of their sections.
-const ORDER: [Protocol; 6] = [
-    Protocol::Smtp,
-    Protocol::Lmtp,
-    Protocol::Pop3,
-    Protocol::Imap,
-    Protocol::ManageSieve,
-    Protocol::Unknown,
-];
+const ORDER: [Protocol; 6] =
+    [Protocol::Smtp, Protocol::Lmtp, Protocol::Pop3, Protocol::Imap, Protocol::ManageSieve, Protocol::Unknown];
 
 pub(super) fn summary(report: &Report, style: Style) -> String {
     let mut page = Page::new(style);
@@ -33,11 +25,7 @@ pub(super) fn summary(report: &Report, style: Style) -> String {
     }
     let mut any = false;
     for which in ORDER {
-        if let Some(tally) = report
-            .protocols
-            .get(which.index())
-            .filter(|t| **t != Tally::default())
-        {
+        if let Some(tally) = report.protocols.get(which.index()).filter(|t| **t != Tally::default()) {
             any = true;
             page.space();
             protocol(&mut page, which, tally);
@@ -52,26 +40,16 @@ pub(super) fn summary(report: &Report, style: Style) -> String {
 }
 
 fn capture(page: &mut Page, read: &Capture) {
-    let mut text = format!(
-        "{}, {}, {}",
-        number_of(read.files, "file"),
-        number_of(read.packets, "packet"),
-        octets(read.octets)
-    );
+    let mut text =
+        format!("{}, {}, {}", number_of(read.files, "file"), number_of(read.packets, "packet"), octets(read.octets));
     if let Some(elapsed) = read.elapsed.filter(|e| !e.is_zero()) {
         let rate = (read.octets as f64 / elapsed.as_secs_f64()) as u64;
         text = format!("{text}, read in {} ({}/s)", span(elapsed), octets(rate));
     }
     page.line(&text, Tone::Plain);
     if let (Some(first), Some(last)) = (read.first, read.last) {
-        let lasted = last
-            .since(first)
-            .map(|d| format!(", {}", span(d)))
-            .unwrap_or_default();
-        page.line(
-            &format!("{} to {} UTC{lasted}", moment(first), moment(last)),
-            Tone::Plain,
-        );
+        let lasted = last.since(first).map(|d| format!(", {}", span(d))).unwrap_or_default();
+        page.line(&format!("{} to {} UTC{lasted}", moment(first), moment(last)), Tone::Plain);
     }
     for warning in &read.warnings {
         page.line(&format!("warning: {warning}"), Tone::Warn);
@@ -93,37 +71,11 @@ fn protocol(page: &mut Page, which: Protocol, tally: &Tally) {
         Protocol::ManageSieve => "ManageSieve",
         Protocol::Unknown => "Unknown, on mail ports",
     };
-    page.line(
-        &format!("{name}: {}", number_of(tally.sessions.total(), "session")),
-        Tone::Title,
-    );
-    row(
-        page,
-        "sessions",
-        counted(
-            &tally.sessions,
-            SessionOutcome::ALL
-                .iter()
-                .map(|o| (o.as_str(), session_tone(*o))),
-        ),
-    );
-    row(
-        page,
-        "spoken",
-        counted(
-            &tally.other,
-            Other::ALL.iter().map(|o| (o.as_str(), Tone::Plain)),
-        ),
-    );
+    page.line(&format!("{name}: {}", number_of(tally.sessions.total(), "session")), Tone::Title);
+    row(page, "sessions", counted(&tally.sessions, SessionOutcome::ALL.iter().map(|o| (o.as_str(), session_tone(*o)))));
+    row(page, "spoken", counted(&tally.other, Other::ALL.iter().map(|o| (o.as_str(), Tone::Plain))));
     if which != Protocol::Unknown {
-        row(
-            page,
-            "encryption",
-            counted(
-                &tally.encryption,
-                TlsMode::ALL.iter().map(|m| (encryption(*m), Tone::Plain)),
-            ),
-        );
+        row(page, "encryption", counted(&tally.encryption, TlsMode::ALL.iter().map(|m| (encryption(*m), Tone::Plain))));
     }
     for kind in Kind::ALL {
         transactions(page, tally, *kind);
@@ -142,14 +94,7 @@ fn transactions(page: &mut Page, tally: &Tally, kind: Kind) {
         Kind::Append => "appends",
     };
     if let Some(outcomes) = tally.transactions.get(kind.index()) {
-        row(
-            page,
-            label,
-            counted(
-                outcomes,
-                Outcome::ALL.iter().map(|o| (o.as_str(), outcome_tone(*o))),
-            ),
-        );
+        row(page, label, counted(outcomes, Outcome::ALL.iter().map(|o| (o.as_str(), outcome_tone(*o)))));
     }
     if let Some(mail) = tally.mail.get(kind.index()).filter(|m| m.messages > 0) {
         let mut items = vec![
@@ -164,13 +109,7 @@ fn transactions(page: &mut Page, tally: &Tally, kind: Kind) {
 }
 
 fn recipients(page: &mut Page, recipients: &Recipients) {
-    let Recipients {
-        accepted,
-        refused,
-        unanswered,
-        beyond,
-        refusals,
-    } = recipients;
+    let Recipients { accepted, refused, unanswered, beyond, refusals } = recipients;
     let items = [
         (*accepted, "accepted", Tone::Plain),
         (*refused, "refused", Tone::Bad),
@@ -180,11 +119,7 @@ fn recipients(page: &mut Page, recipients: &Recipients) {
     row(
         page,
         "recipients",
-        items
-            .iter()
-            .filter(|(n, ..)| *n > 0)
-            .map(|(n, word, tone)| Item::count(*n, word, *tone))
-            .collect(),
+        items.iter().filter(|(n, ..)| *n > 0).map(|(n, word, tone)| Item::count(*n, word, *tone)).collect(),
     );
     let mut reasons: Vec<(&Refusal, &u64)> = refusals.iter().collect();
     reasons.sort_by_key(|(refusal, count)| (Reverse(**count), **refusal));
@@ -195,11 +130,7 @@ fn recipients(page: &mut Page, recipients: &Recipients) {
         .collect();
     if let Some(more) = reasons.len().checked_sub(REFUSALS).filter(|n| *n > 0) {
         let count = reasons.iter().skip(REFUSALS).map(|(_, n)| **n).sum();
-        items.push(Item::count(
-            count,
-            &format!("for {}", number_of(more as u64, "other reason")),
-            Tone::Plain,
-        ));
+        items.push(Item::count(count, &format!("for {}", number_of(more as u64, "other reason")), Tone::Plain));
     }
     row(page, "refused with", items);
 }
@@ -215,10 +146,7 @@ fn reason(refusal: &Refusal) -> String {
 fn authentication(page: &mut Page, tally: &Tally) {
     for (index, (way, outcomes)) in tally.auth.iter().enumerate() {
         let mut items = vec![Item::new(format!("{:<13}", way.name()), Tone::Plain)];
-        items.extend(counted(
-            outcomes,
-            AuthOutcome::ALL.iter().map(|o| (o.as_str(), auth_tone(*o))),
-        ));
+        items.extend(counted(outcomes, AuthOutcome::ALL.iter().map(|o| (o.as_str(), auth_tone(*o)))));
         row(page, if index == 0 { "logins" } else { "" }, items);
     }
 }
@@ -237,32 +165,15 @@ fn replies(page: &mut Page, tally: &Tally) {
 }
 
 fn slowest(page: &mut Page, tally: &Tally) {
-    let mut steps: Vec<_> = tally
-        .latency
-        .iter()
-        .map(|(step, h)| (*step, h, h.percentile(95)))
-        .collect();
+    let mut steps: Vec<_> = tally.latency.iter().map(|(step, h)| (*step, h, h.percentile(95))).collect();
     steps.sort_by_key(|(step, h, p95)| (Reverse(*p95), Reverse(h.max()), *step));
     if steps.is_empty() {
         return;
     }
-    let head = if steps.len() > SLOWEST {
-        format!("{SLOWEST} of {}", steps.len())
-    } else {
-        String::new()
-    };
-    page.set(
-        "slowest",
-        &columns(&head, ["count", "median", "95 %", "max"].map(str::to_owned)),
-        Tone::Label,
-    );
+    let head = if steps.len() > SLOWEST { format!("{SLOWEST} of {}", steps.len()) } else { String::new() };
+    page.set("slowest", &columns(&head, ["count", "median", "95 %", "max"].map(str::to_owned)), Tone::Label);
     for (step, histogram, p95) in steps.iter().take(SLOWEST) {
-        let values = [
-            thousands(histogram.count()),
-            span(histogram.percentile(50)),
-            span(*p95),
-            span(histogram.max()),
-        ];
+        let values = [thousands(histogram.count()), span(histogram.percentile(50)), span(*p95), span(histogram.max())];
         page.set("", &columns(step.name(), values), Tone::Plain);
     }
 }
@@ -276,19 +187,10 @@ fn incomplete(page: &mut Page, tally: &Tally) {
     if tally.incomplete == 0 && tally.lost == 0 {
         return;
     }
-    let mut items = vec![Item::new(
-        format!("{}:", number_of(tally.incomplete, "session")),
-        Tone::Warn,
-    )];
-    items.extend(counted(
-        &tally.missing,
-        Missing::ALL.iter().map(|m| (m.as_str(), Tone::Plain)),
-    ));
+    let mut items = vec![Item::new(format!("{}:", number_of(tally.incomplete, "session")), Tone::Warn)];
+    items.extend(counted(&tally.missing, Missing::ALL.iter().map(|m| (m.as_str(), Tone::Plain))));
     if tally.lost > 0 {
-        items.push(Item::new(
-            format!("{} lost", octets(tally.lost)),
-            Tone::Plain,
-        ));
+        items.push(Item::new(format!("{} lost", octets(tally.lost)), Tone::Plain));
     }
     row(page, "incomplete", items);
 }
@@ -316,11 +218,7 @@ fn anomalies(page: &mut Page, report: &Report) {
     }
     page.space();
     page.line("Anomalies", Tone::Title);
-    page.set(
-        "severity",
-        &format!("{:<38}{:>10}{:>12}", "what", "records", "times"),
-        Tone::Label,
-    );
+    page.set("severity", &format!("{:<38}{:>10}{:>12}", "what", "records", "times"), Tone::Label);
     for (_, Reverse(records), _, severity, id, times) in rows {
         let tone = match severity {
             Severity::High => Tone::Bad,
@@ -329,12 +227,7 @@ fn anomalies(page: &mut Page, report: &Report) {
         };
         page.set(
             severity.as_str(),
-            &format!(
-                "{:<38}{:>10}{:>12}",
-                id.as_str(),
-                thousands(records),
-                thousands(times)
-            ),
+            &format!("{:<38}{:>10}{:>12}", id.as_str(), thousands(records), thousands(times)),
             tone,
         );
     }
@@ -348,10 +241,7 @@ fn row(page: &mut Page, label: &str, items: Vec<Item>) {
 }
 
 /// An item for each count that is not zero; `words` in the order of the counts.
-fn counted<const N: usize>(
-    counts: &Counts<N>,
-    words: impl Iterator<Item = (&'static str, Tone)>,
-) -> Vec<Item> {
+fn counted<const N: usize>(counts: &Counts<N>, words: impl Iterator<Item = (&'static str, Tone)>) -> Vec<Item> {
     words
         .enumerate()
         .filter(|(index, _)| counts.of(*index) > 0)
@@ -370,28 +260,18 @@ fn encryption(mode: TlsMode) -> &'static str {
 fn session_tone(outcome: SessionOutcome) -> Tone {
     match outcome {
         SessionOutcome::Ok | SessionOutcome::Encrypted | SessionOutcome::CaptureEnd => Tone::Plain,
-        SessionOutcome::RefusedAtConnect
-        | SessionOutcome::ServerShutdown
-        | SessionOutcome::ServerGone => Tone::Bad,
-        SessionOutcome::ClientGone
-        | SessionOutcome::Timeout
-        | SessionOutcome::Reset
-        | SessionOutcome::Unparseable => Tone::Warn,
+        SessionOutcome::RefusedAtConnect | SessionOutcome::ServerShutdown | SessionOutcome::ServerGone => Tone::Bad,
+        SessionOutcome::ClientGone | SessionOutcome::Timeout | SessionOutcome::Reset | SessionOutcome::Unparseable => {
+            Tone::Warn
+        }
     }
 }
 
 fn outcome_tone(outcome: Outcome) -> Tone {
     match outcome {
-        Outcome::Accepted | Outcome::Complete | Outcome::Encrypted | Outcome::Unknown => {
-            Tone::Plain
-        }
-        Outcome::RejectedPermanent
-        | Outcome::ServerClosed
-        | Outcome::ConnectionLost
-        | Outcome::Error => Tone::Bad,
-        Outcome::Partial | Outcome::RejectedTemporary | Outcome::Aborted | Outcome::TimedOut => {
-            Tone::Warn
-        }
+        Outcome::Accepted | Outcome::Complete | Outcome::Encrypted | Outcome::Unknown => Tone::Plain,
+        Outcome::RejectedPermanent | Outcome::ServerClosed | Outcome::ConnectionLost | Outcome::Error => Tone::Bad,
+        Outcome::Partial | Outcome::RejectedTemporary | Outcome::Aborted | Outcome::TimedOut => Tone::Warn,
     }
 }
 

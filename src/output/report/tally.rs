@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::histogram::Histogram;
 use crate::engine::Verb;
 use crate::engine::event::{
-    Auth, AuthMethod, AuthOutcome, Command, Enhanced, Kind, Mechanism, Missing, Other, Outcome,
-    Recipient, SessionOutcome, Status, Summary, TlsMode, Transaction,
+    Auth, AuthMethod, AuthOutcome, Command, Enhanced, Kind, Mechanism, Missing, Other, Outcome, Recipient,
+    SessionOutcome, Status, Summary, TlsMode, Transaction,
 };
 
 /// One count per variant of a closed list.
@@ -36,17 +36,12 @@ impl<const N: usize> Counts<N> {
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
-        self.0
-            .iter_mut()
-            .zip(other.0)
-            .for_each(|(mine, theirs)| *mine += theirs);
+        self.0.iter_mut().zip(other.0).for_each(|(mine, theirs)| *mine += theirs);
     }
 }
 
 /// Replies by class.
-pub(super) const CLASSES: [&str; 10] = [
-    "2yz", "3yz", "4yz", "5yz", "+OK", "-ERR", "OK", "NO", "BAD", "BYE",
-];
+pub(super) const CLASSES: [&str; 10] = ["2yz", "3yz", "4yz", "5yz", "+OK", "-ERR", "OK", "NO", "BAD", "BYE"];
 
 /// Everything about one protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -159,10 +154,7 @@ impl Tally {
             (AuthMethod::Sasl, None) => Way::Unseen,
             (method, _) => Way::Method(method.index()),
         };
-        self.auth
-            .entry(way)
-            .or_default()
-            .add(auth.outcome.index(), 1);
+        self.auth.entry(way).or_default().add(auth.outcome.index(), 1);
     }
 
     pub(super) fn transaction(&mut self, t: &Transaction) {
@@ -175,24 +167,18 @@ impl Tally {
             mail.octets += t.message.size();
             mail.partial += u64::from(!t.message.complete());
         }
-        t.recipients
-            .iter()
-            .for_each(|recipient| self.recipients.add(recipient));
-        self.recipients.beyond +=
-            u64::from(t.recipients_total).saturating_sub(t.recipients.len() as u64);
+        t.recipients.iter().for_each(|recipient| self.recipients.add(recipient));
+        self.recipients.beyond += u64::from(t.recipients_total).saturating_sub(t.recipients.len() as u64);
         self.waited(Step::EndOfData, t.timing.reply);
     }
 
     pub(super) fn session(&mut self, s: &Summary) {
         self.sessions.add(s.outcome.index(), 1);
-        self.encryption
-            .add(s.tls.mode.unwrap_or(TlsMode::None).index(), 1);
+        self.encryption.add(s.tls.mode.unwrap_or(TlsMode::None).index(), 1);
         if let Some(other) = s.other {
             self.other.add(other.index(), 1);
         }
-        s.incomplete
-            .iter()
-            .for_each(|missing| self.missing.add(missing.index(), 1));
+        s.incomplete.iter().for_each(|missing| self.missing.add(missing.index(), 1));
         self.incomplete += u64::from(!s.incomplete.is_empty());
         self.lost += s.gaps.iter().sum::<u64>();
         self.waited(Step::Greeting, s.greeting.delay);
@@ -205,10 +191,7 @@ impl Tally {
         self.missing.merge(&other.missing);
         self.incomplete += other.incomplete;
         self.lost += other.lost;
-        self.transactions
-            .iter_mut()
-            .zip(&other.transactions)
-            .for_each(|(mine, theirs)| mine.merge(theirs));
+        self.transactions.iter_mut().zip(&other.transactions).for_each(|(mine, theirs)| mine.merge(theirs));
         for (mine, theirs) in self.mail.iter_mut().zip(other.mail) {
             mine.messages += theirs.messages;
             mine.octets += theirs.octets;
@@ -246,13 +229,7 @@ impl Recipients {
             return;
         }
         self.refused += 1;
-        *self
-            .refusals
-            .entry(Refusal {
-                code,
-                enhanced: enhanced.and_then(registered),
-            })
-            .or_default() += 1;
+        *self.refusals.entry(Refusal { code, enhanced: enhanced.and_then(registered) }).or_default() += 1;
     }
 
     fn merge(&mut self, other: Self) {
@@ -268,19 +245,14 @@ impl Recipients {
 
 /// An enhanced code in the registry's range.
 fn registered(code: Enhanced) -> Option<(u8, u8, u8)> {
-    let (subject, detail) = (
-        u8::try_from(code.subject).ok()?,
-        u8::try_from(code.detail).ok()?,
-    );
+    let (subject, detail) = (u8::try_from(code.subject).ok()?, u8::try_from(code.detail).ok()?);
     (subject <= 7 && detail < 64).then_some((code.class, subject, detail))
 }
 
 /// Index in [`CLASSES`].
 fn class(status: Status) -> Option<usize> {
     match status {
-        Status::Code(code) => usize::from(code / 100)
-            .checked_sub(2)
-            .filter(|class| *class < 4),
+        Status::Code(code) => usize::from(code / 100).checked_sub(2).filter(|class| *class < 4),
         Status::PopOk => Some(4),
         Status::PopErr => Some(5),
         Status::Ok | Status::Preauth => Some(6),

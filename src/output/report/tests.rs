@@ -34,23 +34,11 @@ fn busy(sinks: &mut [&mut dyn Sink]) {
             (Verb::Data, 354, 3),
             (Verb::Quit, 221, 1),
         ] {
-            say(
-                Protocol::Smtp,
-                &Event::Command(&command(
-                    n,
-                    verb,
-                    Status::Code(code),
-                    latency + u64::from(n) / 100,
-                )),
-            );
+            say(Protocol::Smtp, &Event::Command(&command(n, verb, Status::Code(code), latency + u64::from(n) / 100)));
         }
         let mut t = delivery();
-        t.outcome = *Outcome::ALL
-            .iter()
-            .cycle()
-            .nth(n as usize % 40)
-            .filter(|_| n % 40 < 12)
-            .unwrap_or(&Outcome::Accepted);
+        t.outcome =
+            *Outcome::ALL.iter().cycle().nth(n as usize % 40).filter(|_| n % 40 < 12).unwrap_or(&Outcome::Accepted);
         t.recipient(b"x@y", 400 + n as u16 % 7, enhanced(4, n as u16 % 11, 1));
         t.recipients_total += u32::from(n % 100 == 0);
         say(Protocol::Smtp, &Event::Transaction(&t));
@@ -68,60 +56,30 @@ fn busy(sinks: &mut [&mut dyn Sink]) {
         say(Protocol::Smtp, &Event::End(&s));
     }
     for verb in Verb::ALL.iter().take(12) {
-        say(
-            Protocol::Smtp,
-            &Event::Command(&command(1, *verb, Status::Code(502), 1)),
-        );
+        say(Protocol::Smtp, &Event::Command(&command(1, *verb, Status::Code(502), 1)));
     }
     for outcome in AuthOutcome::ALL {
         say(Protocol::Smtp, &Event::Auth(&auth(*outcome)));
         let method = AuthMethod::Login;
-        say(
-            Protocol::Imap,
-            &Event::Auth(&Auth {
-                method,
-                mechanism: None,
-                ..auth(*outcome)
-            }),
-        );
+        say(Protocol::Imap, &Event::Auth(&Auth { method, mechanism: None, ..auth(*outcome) }));
     }
     let mut fetch = transaction(Kind::Retrieval, Outcome::Complete);
     fetch.carries(MAIL);
     say(Protocol::Imap, &Event::Transaction(&fetch));
-    say(
-        Protocol::Imap,
-        &Event::Transaction(&transaction(Kind::Append, Outcome::Error)),
-    );
+    say(Protocol::Imap, &Event::Transaction(&transaction(Kind::Append, Outcome::Error)));
     say(Protocol::Imap, &Event::Command(&imap_command()));
-    say(
-        Protocol::Imap,
-        &Event::Command(&command(2, Verb::Idle, Status::Ok, 900_000)),
-    );
-    say(
-        Protocol::Imap,
-        &Event::Command(&command(3, Verb::Select, Status::No, 90_000)),
-    );
+    say(Protocol::Imap, &Event::Command(&command(2, Verb::Idle, Status::Ok, 900_000)));
+    say(Protocol::Imap, &Event::Command(&command(3, Verb::Select, Status::No, 90_000)));
     say(Protocol::Imap, &Event::End(&summary(SessionOutcome::Ok)));
     let mut ftp = summary(SessionOutcome::ClientGone);
     ftp.other = Some(Other::Ftp);
     say(Protocol::Unknown, &Event::End(&ftp));
     for severity in Severity::ALL {
-        say(
-            Protocol::Smtp,
-            &Event::Anomaly(&Anomaly {
-                severity: *severity,
-                ..anomaly()
-            }),
-        );
+        say(Protocol::Smtp, &Event::Anomaly(&Anomaly { severity: *severity, ..anomaly() }));
     }
     say(
         Protocol::Smtp,
-        &Event::Anomaly(&Anomaly {
-            id: Id::TcpOverlap,
-            severity: Severity::Low,
-            count: 1_000_000,
-            ..anomaly()
-        }),
+        &Event::Anomaly(&Anomaly { id: Id::TcpOverlap, severity: Severity::Low, count: 1_000_000, ..anomaly() }),
     );
 }
 
@@ -152,25 +110,14 @@ fn colour_changes_nothing_but_colour() {
     let mut report = Report::new();
     busy(&mut [&mut report]);
     report.set_capture(capture());
-    let coloured = printed(
-        &report,
-        Style {
-            colour: true,
-            width: WIDTH,
-        },
-    );
+    let coloured = printed(&report, Style { colour: true, width: WIDTH });
     let mut plain = coloured.clone();
     for code in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[33m"] {
         assert!(coloured.contains(code), "{code:?}");
         plain = plain.replace(code, "");
     }
     let trimmed: Vec<&str> = plain.lines().map(str::trim_end).collect();
-    assert_eq!(
-        trimmed,
-        printed(&report, Style::default())
-            .lines()
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(trimmed, printed(&report, Style::default()).lines().collect::<Vec<_>>());
 }
 
 #[test]
@@ -190,18 +137,12 @@ fn merged_in_any_order_it_is_one_report() {
     c.merge(a);
     c.merge(b);
     assert_eq!(c, whole);
-    assert_eq!(
-        printed(&c, Style::default()),
-        printed(&whole, Style::default())
-    );
+    assert_eq!(printed(&c, Style::default()), printed(&whole, Style::default()));
 }
 
 #[test]
 fn nothing_is_said_in_one_line() {
-    assert_eq!(
-        printed(&Report::new(), Style::default()),
-        "No mail session.\n"
-    );
+    assert_eq!(printed(&Report::new(), Style::default()), "No mail session.\n");
 }
 
 #[test]
@@ -209,17 +150,9 @@ fn one_quiet_session_has_no_empty_sections() {
     let mut report = Report::new();
     let mut s = summary(SessionOutcome::Ok);
     s.greeting.delay = millis(2);
-    report.event(
-        &context(Protocol::Pop3),
-        at(0),
-        &Event::Command(&command(1, Verb::Quit, Status::PopOk, 1)),
-    );
+    report.event(&context(Protocol::Pop3), at(0), &Event::Command(&command(1, Verb::Quit, Status::PopOk, 1)));
     report.event(&context(Protocol::Pop3), at(0), &Event::End(&s));
-    report.set_capture(Capture {
-        files: 1,
-        packets: 1,
-        ..Capture::default()
-    });
+    report.set_capture(Capture { files: 1, packets: 1, ..Capture::default() });
     let text = printed(&report, Style::default());
     fits(&text);
     insta::assert_snapshot!(text);
@@ -228,35 +161,21 @@ fn one_quiet_session_has_no_empty_sections() {
 #[test]
 fn coalesced_replies_and_idle_say_nothing_about_the_server() {
     let mut report = Report::new();
-    let coalesced = Command {
-        coalesced: true,
-        ..command(1, Verb::Rcpt, Status::Code(250), 5)
-    };
+    let coalesced = Command { coalesced: true, ..command(1, Verb::Rcpt, Status::Code(250), 5) };
     report.event(&context(Protocol::Smtp), at(0), &Event::Command(&coalesced));
-    report.event(
-        &context(Protocol::Imap),
-        at(0),
-        &Event::Command(&command(1, Verb::Idle, Status::Ok, 5)),
-    );
+    report.event(&context(Protocol::Imap), at(0), &Event::Command(&command(1, Verb::Idle, Status::Ok, 5)));
     assert!(!printed(&report, Style::default()).contains("slowest"));
 }
 
 #[test]
 fn the_last_word_on_a_recipient_counts() {
     let mut t = delivery();
-    t.recipients[0].last = Some(RecipientReply {
-        code: 452,
-        enhanced: enhanced(4, 2, 2),
-        text: Default::default(),
-        latency: None,
-    });
+    t.recipients[0].last =
+        Some(RecipientReply { code: 452, enhanced: enhanced(4, 2, 2), text: Default::default(), latency: None });
     let mut report = Report::new();
     report.event(&context(Protocol::Lmtp), at(0), &Event::Transaction(&t));
     let text = printed(&report, Style::default());
-    assert!(
-        text.contains("  recipients   2 refused\n  refused with 1 × 452 4.2.2   1 × 550 5.1.1\n"),
-        "{text}"
-    );
+    assert!(text.contains("  recipients   2 refused\n  refused with 1 × 452 4.2.2   1 × 550 5.1.1\n"), "{text}");
 }
 
 #[test]
@@ -270,11 +189,5 @@ fn an_output_that_fails_is_told() {
             Ok(())
         }
     }
-    assert_eq!(
-        Report::new()
-            .print(&mut Full, Style::default())
-            .unwrap_err()
-            .kind(),
-        io::ErrorKind::StorageFull
-    );
+    assert_eq!(Report::new().print(&mut Full, Style::default()).unwrap_err().kind(), io::ErrorKind::StorageFull);
 }

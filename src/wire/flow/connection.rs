@@ -76,9 +76,7 @@ impl Connection {
         let mut ends = [segment.from; 2];
         *side.split(&mut ends).1 = segment.to;
         let (client, certain) = roles(side, segment);
-        let mail = [segment.from, segment.to]
-            .iter()
-            .any(|end| MAIL_PORTS.contains(&end.port()));
+        let mail = [segment.from, segment.to].iter().any(|end| MAIL_PORTS.contains(&end.port()));
         let head = Head {
             id: key.id(segment.at),
             ordinal: number,
@@ -147,9 +145,7 @@ impl Connection {
 
     /// Whether nothing is to be waited for: reset, or both FINs acknowledged.
     pub(super) fn is_over(&self) -> bool {
-        self.streams
-            .iter()
-            .any(|stream| stream.end() == Some(StreamEnd::Reset))
+        self.streams.iter().any(|stream| stream.end() == Some(StreamEnd::Reset))
             || self.streams.iter().all(Stream::is_fin_acknowledged)
     }
 
@@ -167,9 +163,7 @@ impl Connection {
                 return Fate::Next;
             }
             return match segment.ack {
-                None if self.head.established.is_none() && self.head.session.is_none() => {
-                    Fate::Next
-                }
+                None if self.head.established.is_none() && self.head.session.is_none() => Fate::Next,
                 None => Fate::Stray,
                 Some(_) if mine.next() == 0 && mine.buffered() == 0 => Fate::Belongs,
                 Some(_) => Fate::Stray,
@@ -187,12 +181,7 @@ impl Connection {
     /// Remembers a SYN that may begin the port's next connection.
     pub(super) fn suspect(&mut self, side: Side, number: u64, segment: &Segment<'_>) {
         if segment.syn && segment.ack.is_none() {
-            self.reuse = Some(Reuse {
-                side,
-                seq: segment.seq,
-                at: segment.at,
-                number,
-            });
+            self.reuse = Some(Reuse { side, seq: segment.seq, at: segment.at, number });
         }
     }
 
@@ -209,20 +198,14 @@ impl Connection {
         self.head.packet(side);
         let head = &mut self.head;
         let (mine, theirs) = side.split(&mut self.streams);
-        if segment.syn
-            && segment.ack.is_some()
-            && mine
-                .base()
-                .is_some_and(|b| b != segment.seq.wrapping_add(1))
-        {
+        if segment.syn && segment.ack.is_some() && mine.base().is_some_and(|b| b != segment.seq.wrapping_add(1)) {
             // Another SYN+ACK before any octet: the last one counts.
             *mine = Stream::new();
         }
         head.handshake(side, segment);
         let received = match segment.ack {
             Some(ack) if !segment.rst && mine.is_plausible(segment.seq) => {
-                let mut deliver =
-                    |delivery: Delivery<'_>| head.deliver(side.other(), delivery, limits, out);
+                let mut deliver = |delivery: Delivery<'_>| head.deliver(side.other(), delivery, limits, out);
                 let bare = segment.payload.is_empty() && segment.cut == 0 && !segment.fin;
                 theirs.acknowledged(segment.at, ack, bare, ledger, &mut deliver);
                 theirs.received(ack)
@@ -232,11 +215,7 @@ impl Connection {
         mine.segment(segment, received, ledger, &mut |delivery| {
             head.deliver(side, delivery, limits, out);
         });
-        if head
-            .session
-            .as_ref()
-            .is_some_and(|session| session.is_ignored())
-        {
+        if head.session.as_ref().is_some_and(|session| session.is_ignored()) {
             mine.quiet();
             theirs.quiet();
         }
@@ -268,6 +247,10 @@ impl Connection {
         let Some(mut session) = self.head.session.take() else {
             return false;
         };
+        for (side, dir) in [(self.head.client, Dir::ToServer), (self.head.client.other(), Dir::ToClient)] {
+            let (count, first) = side.pick(&self.streams).conflicts();
+            session.overlap(at, dir, first.unwrap_or_default(), count, out);
+        }
         session.finish(at, why, out);
         true
     }
@@ -300,9 +283,7 @@ impl Reuse {
     fn is_confirmed(&self, side: Side, segment: &Segment<'_>, mine: &Stream) -> bool {
         let first = self.seq.wrapping_add(1);
         if side == self.side {
-            let due = mine
-                .base()
-                .map(|base| base.wrapping_add(mine.next() as u32));
+            let due = mine.base().map(|base| base.wrapping_add(mine.next() as u32));
             !segment.syn && !segment.rst && segment.seq == first && due != Some(first)
         } else {
             segment.syn && segment.ack == Some(first)
@@ -310,31 +291,12 @@ impl Reuse {
     }
 
     /// The SYN again, as the first segment of the next connection.
-    pub(super) fn replay(
-        &self,
-        side: Side,
-        segment: &Segment<'_>,
-    ) -> (Side, u64, Segment<'static>) {
-        let (from, to) = if side == self.side {
-            (segment.from, segment.to)
-        } else {
-            (segment.to, segment.from)
-        };
+    pub(super) fn replay(&self, side: Side, segment: &Segment<'_>) -> (Side, u64, Segment<'static>) {
+        let (from, to) = if side == self.side { (segment.from, segment.to) } else { (segment.to, segment.from) };
         let source = segment.source;
         let (at, seq) = (self.at, self.seq);
-        let syn = Segment {
-            at,
-            source,
-            from,
-            to,
-            seq,
-            ack: None,
-            syn: true,
-            fin: false,
-            rst: false,
-            payload: &[],
-            cut: 0,
-        };
+        let syn =
+            Segment { at, source, from, to, seq, ack: None, syn: true, fin: false, rst: false, payload: &[], cut: 0 };
         (self.side, self.number, syn)
     }
 
@@ -345,11 +307,7 @@ impl Reuse {
 
 impl Head {
     fn dir(&self, side: Side) -> Dir {
-        if side == self.client {
-            Dir::ToServer
-        } else {
-            Dir::ToClient
-        }
+        if side == self.client { Dir::ToServer } else { Dir::ToClient }
     }
 
     fn packet(&mut self, side: Side) {
@@ -368,22 +326,12 @@ impl Head {
             return;
         }
         if segment.syn {
-            let client = if segment.ack.is_some() {
-                side.other()
-            } else {
-                side
-            };
+            let client = if segment.ack.is_some() { side.other() } else { side };
             // A simultaneous open (RFC 9293 section 3.5) has no client: the first to speak is taken for it.
-            if self.session.is_none()
-                && !(self.certain && (self.syn.is_some() || self.syn_ack.is_some()))
-            {
+            if self.session.is_none() && !(self.certain && (self.syn.is_some() || self.syn_ack.is_some())) {
                 (self.client, self.certain) = (client, true);
             }
-            let which = if segment.ack.is_some() {
-                &mut self.syn_ack
-            } else {
-                &mut self.syn
-            };
+            let which = if segment.ack.is_some() { &mut self.syn_ack } else { &mut self.syn };
             which.get_or_insert(segment.at);
         } else if self.established.is_none()
             && side == self.client
@@ -394,13 +342,7 @@ impl Head {
         }
     }
 
-    fn deliver(
-        &mut self,
-        side: Side,
-        delivery: Delivery<'_>,
-        limits: &Arc<Limits>,
-        out: &mut dyn Sink,
-    ) {
+    fn deliver(&mut self, side: Side, delivery: Delivery<'_>, limits: &Arc<Limits>, out: &mut dyn Sink) {
         if self.session.is_none() {
             let end = match delivery.input {
                 Input::Data(_) | Input::Gap(_) => None,
@@ -428,9 +370,7 @@ impl Head {
     /// Makes the session, and tells it what came before.
     fn open(&mut self, octets: bool, limits: &Arc<Limits>, out: &mut dyn Sink) {
         // Without the client's packets, or with octets in its SYN (RFC 7413), no last acknowledgment comes before.
-        let established = self
-            .established
-            .or_else(|| self.syn_ack.or(self.syn).filter(|_| octets));
+        let established = self.established.or_else(|| self.syn_ack.or(self.syn).filter(|_| octets));
         let peers = Peers {
             client: *self.client.pick(&self.ends),
             server: *self.client.other().pick(&self.ends),
@@ -446,11 +386,7 @@ impl Head {
                 session.packet(dir);
             }
             if let Some((at, end)) = *side.pick(&self.skipped) {
-                let input = if end == StreamEnd::Fin {
-                    Input::Fin
-                } else {
-                    Input::Reset
-                };
+                let input = if end == StreamEnd::Fin { Input::Fin } else { Input::Reset };
                 session.handle(at, dir, input, out);
             }
         }
@@ -461,14 +397,7 @@ impl Head {
 /// Who is the client, and whether that is certain.
 fn roles(side: Side, segment: &Segment<'_>) -> (Side, bool) {
     if segment.syn {
-        return (
-            if segment.ack.is_some() {
-                side.other()
-            } else {
-                side
-            },
-            true,
-        );
+        return (if segment.ack.is_some() { side.other() } else { side }, true);
     }
     let (from, to) = (segment.from.port(), segment.to.port());
     let sender_serves = match (MAIL_PORTS.contains(&from), MAIL_PORTS.contains(&to)) {

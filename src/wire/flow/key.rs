@@ -61,21 +61,9 @@ impl Key {
     pub(super) fn of(from: SocketAddr, to: SocketAddr) -> (Self, Side) {
         let (from, to) = (Endpoint::from(from), Endpoint::from(to));
         if from <= to {
-            (
-                Self {
-                    lesser: from,
-                    greater: to,
-                },
-                Side::Lesser,
-            )
+            (Self { lesser: from, greater: to }, Side::Lesser)
         } else {
-            (
-                Self {
-                    lesser: to,
-                    greater: from,
-                },
-                Side::Greater,
-            )
+            (Self { lesser: to, greater: from }, Side::Greater)
         }
     }
 
@@ -99,9 +87,7 @@ impl Key {
             sha.update(end.low.to_be_bytes());
             sha.update(end.port.to_be_bytes());
         }
-        sha.finalize()
-            .first_chunk::<8>()
-            .map_or(0, |octets| u64::from_be_bytes(*octets))
+        sha.finalize().first_chunk::<8>().map_or(0, |octets| u64::from_be_bytes(*octets))
     }
 }
 
@@ -116,18 +102,10 @@ impl From<SocketAddr> for Endpoint {
     fn from(addr: SocketAddr) -> Self {
         let port = u32::from(addr.port());
         match addr.ip() {
-            IpAddr::V4(ip) => Self {
-                high: 0,
-                low: u64::from(ip.to_bits()),
-                port,
-            },
+            IpAddr::V4(ip) => Self { high: 0, low: u64::from(ip.to_bits()), port },
             IpAddr::V6(ip) => {
                 let bits = ip.to_bits();
-                Self {
-                    high: (bits >> 64) as u64,
-                    low: bits as u64,
-                    port: port | 1 << 16,
-                }
+                Self { high: (bits >> 64) as u64, low: bits as u64, port: port | 1 << 16 }
             }
         }
     }

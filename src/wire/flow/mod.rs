@@ -103,10 +103,7 @@ impl FlowTable {
             limits: session,
             slots: Slots::new(),
             counters: FlowCounters::default(),
-            ledger: Ledger {
-                limits: config.stream,
-                counters: StreamCounters::default(),
-            },
+            ledger: Ledger { limits: config.stream, counters: StreamCounters::default() },
             buffered: 0,
             keepers: VecDeque::new(),
             wakes: BTreeSet::new(),
@@ -117,12 +114,8 @@ impl FlowTable {
     pub fn segment(&mut self, number: u64, segment: &Segment<'_>, out: &mut dyn Sink) {
         self.counters.segments += 1;
         let (key, side) = Key::of(segment.from, segment.to);
-        let found = self
-            .slots
-            .find(&key)
-            .and_then(|slot| self.unless_idle(slot, segment.at, out));
-        let fate =
-            found.and_then(|slot| Some((slot, self.slots.connection(slot)?.fate(side, segment))));
+        let found = self.slots.find(&key).and_then(|slot| self.unless_idle(slot, segment.at, out));
+        let fate = found.and_then(|slot| Some((slot, self.slots.connection(slot)?.fate(side, segment))));
         let slot = match fate {
             Some((slot, Fate::Belongs)) => slot,
             Some((slot, Fate::Stray)) => {
@@ -174,32 +167,17 @@ impl FlowTable {
 
     /// No more will come: what is open ends, in order of first packets.
     pub fn finish(&mut self, at: Timestamp, out: &mut dyn Sink) {
-        let mut open: Vec<_> = self
-            .slots
-            .open()
-            .map(|(slot, connection)| (connection.ordinal(), slot))
-            .collect();
+        let mut open: Vec<_> = self.slots.open().map(|(slot, connection)| (connection.ordinal(), slot)).collect();
         open.sort_unstable();
         for (_, slot) in open {
-            let ended = self
-                .slots
-                .connection(slot)
-                .is_some_and(Connection::has_ended);
-            self.end(
-                slot,
-                at,
-                if ended { End::Closed } else { End::CaptureEnd },
-                out,
-            );
+            let ended = self.slots.connection(slot).is_some_and(Connection::has_ended);
+            self.end(slot, at, if ended { End::Closed } else { End::CaptureEnd }, out);
         }
     }
 
     /// What became of the connections so far.
     pub fn counters(&self) -> FlowCounters {
-        FlowCounters {
-            streams: self.ledger.counters,
-            ..self.counters
-        }
+        FlowCounters { streams: self.ledger.counters, ..self.counters }
     }
 
     /// Connections that are open.
@@ -246,39 +224,21 @@ impl FlowTable {
     }
 
     fn idle_end(&self, slot: u32) -> End {
-        let ended = self
-            .slots
-            .connection(slot)
-            .is_some_and(Connection::has_ended);
+        let ended = self.slots.connection(slot).is_some_and(Connection::has_ended);
         if ended { End::Closed } else { End::Timeout }
     }
 
-    fn open(
-        &mut self,
-        key: Key,
-        side: Side,
-        number: u64,
-        segment: &Segment<'_>,
-        out: &mut dyn Sink,
-    ) -> u32 {
+    fn open(&mut self, key: Key, side: Side, number: u64, segment: &Segment<'_>, out: &mut dyn Sink) -> u32 {
         while self.len() >= self.config.flows.max(1) {
             let Some(slot) = self.least_used() else { break };
             self.end(slot, segment.at, End::Evicted, out);
         }
         self.counters.opened += 1;
-        self.slots
-            .insert(Connection::new(key, side, number, segment), List::Short)
+        self.slots.insert(Connection::new(key, side, number, segment), List::Short)
     }
 
     /// Opens the connection that an earlier SYN began.
-    fn reopen(
-        &mut self,
-        key: Key,
-        side: Side,
-        reuse: Reuse,
-        segment: &Segment<'_>,
-        out: &mut dyn Sink,
-    ) -> u32 {
+    fn reopen(&mut self, key: Key, side: Side, reuse: Reuse, segment: &Segment<'_>, out: &mut dyn Sink) -> u32 {
         let (sender, number, syn) = reuse.replay(side, segment);
         let slot = self.open(key, sender, number, &syn, out);
         self.take(slot, sender, &syn, out);
@@ -287,10 +247,7 @@ impl FlowTable {
 
     /// Half-open connections go first when they are the most: a flood of SYNs drives out nothing else.
     fn least_used(&self) -> Option<u32> {
-        let (short, open) = (
-            self.slots.oldest(List::Short),
-            self.slots.oldest(List::Open),
-        );
+        let (short, open) = (self.slots.oldest(List::Short), self.slots.oldest(List::Open));
         if self.slots.len(List::Short) > self.config.flows / 2 {
             return short;
         }
@@ -345,12 +302,7 @@ impl FlowTable {
 
     /// Wakes every session that wanted to be by now; one that wants again gets its turn at the next tick.
     fn wake(&mut self, now: Timestamp, out: &mut dyn Sink) {
-        let due: Vec<_> = self
-            .wakes
-            .iter()
-            .copied()
-            .take_while(|(at, ..)| *at <= now)
-            .collect();
+        let due: Vec<_> = self.wakes.iter().copied().take_while(|(at, ..)| *at <= now).collect();
         for (at, _, slot) in due {
             if let Some(connection) = self.slots.connection_mut(slot) {
                 connection.handle_timeout(at, out);
@@ -365,11 +317,7 @@ impl FlowTable {
             let Some((slot, ordinal)) = self.keepers.pop_front() else {
                 return;
             };
-            let Some(connection) = self
-                .slots
-                .connection_mut(slot)
-                .filter(|c| c.ordinal() == ordinal)
-            else {
+            let Some(connection) = self.slots.connection_mut(slot).filter(|c| c.ordinal() == ordinal) else {
                 continue;
             };
             connection.queued = false;
@@ -390,11 +338,7 @@ impl FlowTable {
             return;
         }
         let slots = &self.slots;
-        self.keepers.retain(|(slot, ordinal)| {
-            slots
-                .connection(*slot)
-                .is_some_and(|c| c.ordinal() == *ordinal)
-        });
+        self.keepers.retain(|(slot, ordinal)| slots.connection(*slot).is_some_and(|c| c.ordinal() == *ordinal));
     }
 
     /// The port is used again: nothing lingers.

@@ -51,11 +51,7 @@ impl Slots {
             slots: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
-            lists: [Ends {
-                oldest: NONE,
-                newest: NONE,
-                len: 0,
-            }; 3],
+            lists: [Ends { oldest: NONE, newest: NONE, len: 0 }; 3],
             // Whoever chooses addresses must not know where they fall. Nothing visible depends on it.
             seed: std::hash::RandomState::new().hash_one(0_u64),
         }
@@ -75,10 +71,7 @@ impl Slots {
     }
 
     pub(super) fn list(&self, slot: u32) -> Option<List> {
-        self.slots
-            .get(slot as usize)
-            .filter(|s| s.connection.is_some())
-            .map(|s| s.list)
+        self.slots.get(slot as usize).filter(|s| s.connection.is_some()).map(|s| s.list)
     }
 
     /// Flows in `list`.
@@ -104,24 +97,13 @@ impl Slots {
 
     /// The flows of `list`, the least recently used first.
     pub(super) fn by_age(&self, list: List) -> impl Iterator<Item = u32> {
-        let after = |slot: &u32| {
-            self.slots
-                .get(*slot as usize)
-                .map(|s| s.after)
-                .filter(|after| *after != NONE)
-        };
+        let after = |slot: &u32| self.slots.get(*slot as usize).map(|s| s.after).filter(|after| *after != NONE);
         std::iter::successors(self.oldest(list), after)
     }
 
     pub(super) fn insert(&mut self, connection: Connection, list: List) -> u32 {
         let hash = connection.key.hash(self.seed);
-        let fresh = Slot {
-            connection: Some(connection),
-            hash,
-            list,
-            before: NONE,
-            after: NONE,
-        };
+        let fresh = Slot { connection: Some(connection), hash, list, before: NONE, after: NONE };
         let slot = match self.free.pop() {
             Some(slot) => {
                 if let Some(place) = self.slots.get_mut(slot as usize) {
@@ -164,16 +146,10 @@ impl Slots {
     /// Every flow that is not closed.
     pub(super) fn open(&self) -> impl Iterator<Item = (u32, &Connection)> {
         let place = |(i, slot): (usize, &Slot)| (i as u32, slot.list, slot.connection.is_some());
-        self.slots
-            .iter()
-            .enumerate()
-            .map(place)
-            .filter_map(|(slot, list, used)| {
-                let open = used && list != List::Lingering;
-                open.then(|| self.connection(slot))
-                    .flatten()
-                    .map(|connection| (slot, connection))
-            })
+        self.slots.iter().enumerate().map(place).filter_map(|(slot, list, used)| {
+            let open = used && list != List::Lingering;
+            open.then(|| self.connection(slot)).flatten().map(|connection| (slot, connection))
+        })
     }
 
     fn ends(&mut self, list: List) -> &mut Ends {
@@ -199,11 +175,7 @@ impl Slots {
     }
 
     fn unlink(&mut self, slot: u32) {
-        let Some(place) = self
-            .slots
-            .get(slot as usize)
-            .filter(|s| s.connection.is_some())
-        else {
+        let Some(place) = self.slots.get(slot as usize).filter(|s| s.connection.is_some()) else {
             return;
         };
         let (list, before, after) = (place.list, place.before, place.after);

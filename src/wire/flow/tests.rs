@@ -27,11 +27,7 @@ fn secs(n: u64) -> Duration {
 impl Rig {
     fn new(config: FlowLimits) -> Self {
         let table = FlowTable::new(config, Arc::new(engine::Limits::default()));
-        Self {
-            table,
-            now: Timestamp::from_parts(1_000_000, 0),
-            number: 0,
-        }
+        Self { table, now: Timestamp::from_parts(1_000_000, 0), number: 0 }
     }
 
     fn plain() -> Self {
@@ -49,19 +45,7 @@ impl Rig {
         let (syn, fin, rst) = (has('S'), has('F'), has('R'));
         let ack = has('A').then_some(ack);
         self.number += 1;
-        let segment = Segment {
-            at: self.now,
-            source: 0,
-            from,
-            to,
-            seq,
-            ack,
-            syn,
-            fin,
-            rst,
-            payload,
-            cut: 0,
-        };
+        let segment = Segment { at: self.now, source: 0, from, to, seq, ack, syn, fin, rst, payload, cut: 0 };
         self.table.segment(self.number, &segment, &mut Nothing);
     }
 
@@ -103,10 +87,7 @@ fn a_whole_connection_closes_and_its_tail_opens_nothing() {
     rig.server("FA", 509, 102, b"");
     rig.client("A", 102, 510, b"");
     rig.client("S", 100, 0, b"");
-    assert_eq!(
-        (rig.table.len(), rig.counters().opened, rig.counters().stray),
-        (0, 1, 3)
-    );
+    assert_eq!((rig.table.len(), rig.counters().opened, rig.counters().stray), (0, 1, 3));
 }
 
 #[test]
@@ -115,14 +96,7 @@ fn a_new_syn_after_the_close_is_a_new_connection() {
     rig.open();
     rig.close();
     rig.client("S", 90_000, 0, b"");
-    assert_eq!(
-        (
-            rig.table.len(),
-            rig.counters().opened,
-            rig.counters().reused
-        ),
-        (1, 2, 0)
-    );
+    assert_eq!((rig.table.len(), rig.counters().opened, rig.counters().reused), (1, 2, 0));
 }
 
 #[test]
@@ -134,14 +108,7 @@ fn ports_used_again_end_the_old_connection() {
     assert_eq!(rig.counters().opened, 1, "a SYN alone proves nothing");
     rig.server("SA", 70_000, 90_001, b"");
     rig.client("A", 90_001, 70_001, b"");
-    assert_eq!(
-        (
-            rig.counters().opened,
-            rig.counters().reused,
-            rig.counters().closed
-        ),
-        (2, 1, 1)
-    );
+    assert_eq!((rig.counters().opened, rig.counters().reused, rig.counters().closed), (2, 1, 1));
     assert_eq!(rig.table.len(), 1);
 }
 
@@ -152,10 +119,7 @@ fn a_blind_syn_ends_nothing() {
     rig.client("A", 101, 501, b"EHLO x\r\n");
     rig.client("S", 90_000, 0, b"");
     rig.client("A", 109, 501, b"QUIT\r\n");
-    assert_eq!(
-        (rig.table.len(), rig.counters().opened, rig.counters().stray),
-        (1, 1, 1)
-    );
+    assert_eq!((rig.table.len(), rig.counters().opened, rig.counters().stray), (1, 1, 1));
     assert_eq!(rig.counters().streams.gaps, 0);
 }
 
@@ -166,10 +130,7 @@ fn a_reset_ends_and_a_blind_one_does_not() {
     rig.server("A", 501, 101, b"220 hi\r\n");
     rig.client("A", 101, 509, b"");
     rig.server("R", 3_000_000, 0, b"");
-    assert_eq!(
-        (rig.table.len(), rig.counters().streams.blind_resets),
-        (1, 1)
-    );
+    assert_eq!((rig.table.len(), rig.counters().streams.blind_resets), (1, 1));
     rig.server("R", 509, 0, b"");
     assert_eq!((rig.table.len(), rig.counters().closed), (0, 1));
 }
@@ -212,14 +173,7 @@ fn a_late_packet_finds_the_timeout_without_a_tick() {
     rig.open();
     rig.after(secs(7201));
     rig.client("A", 101, 501, b"NOOP\r\n");
-    assert_eq!(
-        (
-            rig.table.len(),
-            rig.counters().timed_out,
-            rig.counters().opened
-        ),
-        (1, 1, 2)
-    );
+    assert_eq!((rig.table.len(), rig.counters().timed_out, rig.counters().opened), (1, 1, 2));
 }
 
 #[test]
@@ -235,10 +189,7 @@ fn what_closed_but_for_an_acknowledgment_is_closed() {
 
 #[test]
 fn the_least_recently_used_makes_room() {
-    let mut rig = Rig::new(FlowLimits {
-        flows: 4,
-        ..FlowLimits::default()
-    });
+    let mut rig = Rig::new(FlowLimits { flows: 4, ..FlowLimits::default() });
     rig.open();
     for n in 0..100 {
         rig.send(&format!("192.0.2.7:{}", 1000 + n), SERVER, "S", 1, 0, b"");
@@ -246,19 +197,12 @@ fn the_least_recently_used_makes_room() {
     }
     assert_eq!(rig.counters().evicted, 97);
     rig.client("A", 101, 501, b"EHLO x\r\n");
-    assert_eq!(
-        rig.counters().opened,
-        101,
-        "a flood of SYNs does not drive out what is established"
-    );
+    assert_eq!(rig.counters().opened, 101, "a flood of SYNs does not drive out what is established");
 }
 
 #[test]
 fn octets_kept_are_bounded_over_all() {
-    let mut rig = Rig::new(FlowLimits {
-        buffered: 100_000,
-        ..FlowLimits::default()
-    });
+    let mut rig = Rig::new(FlowLimits { buffered: 100_000, ..FlowLimits::default() });
     for n in 0..200 {
         let from = format!("192.0.2.7:{}", 1000 + n);
         rig.send(&from, SERVER, "S", 1, 0, b"");
@@ -268,14 +212,7 @@ fn octets_kept_are_bounded_over_all() {
     assert!(rig.counters().forced > 0);
     assert_eq!(rig.counters().evicted, 0);
     rig.table.finish(rig.now, &mut Nothing);
-    assert_eq!(
-        (
-            rig.table.len(),
-            rig.table.buffered(),
-            rig.counters().capture_end
-        ),
-        (0, 0, 200)
-    );
+    assert_eq!((rig.table.len(), rig.table.buffered(), rig.counters().capture_end), (0, 0, 200));
 }
 
 #[test]
@@ -286,10 +223,7 @@ fn one_direction_tells_of_the_other() {
     assert_eq!(rig.counters().streams.gap_octets, 100);
     rig.client("FA", 123, 651, b"");
     rig.table.finish(rig.now, &mut Nothing);
-    assert_eq!(
-        (rig.counters().streams.gap_octets, rig.counters().closed),
-        (150, 1)
-    );
+    assert_eq!((rig.counters().streams.gap_octets, rig.counters().closed), (150, 1));
 }
 
 #[test]
@@ -308,26 +242,16 @@ fn both_directions_have_one_hash_and_every_run_the_same() {
         payload: &[],
         cut: 0,
     };
-    let back = Segment {
-        from: to,
-        to: from,
-        ..there
-    };
+    let back = Segment { from: to, to: from, ..there };
     assert_eq!(there.flow_hash(), back.flow_hash());
-    let other = Segment {
-        from: "192.0.2.1:40001".parse().unwrap(),
-        ..there
-    };
+    let other = Segment { from: "192.0.2.1:40001".parse().unwrap(), ..there };
     assert_ne!(there.flow_hash(), other.flow_hash());
     assert_eq!(Key::of(from, to).0.id(there.at), 7_426_180_844_257_353_975);
 }
 
 #[test]
 fn slots_are_used_again_and_lists_stay_whole() {
-    let mut rig = Rig::new(FlowLimits {
-        lingering: 3,
-        ..FlowLimits::default()
-    });
+    let mut rig = Rig::new(FlowLimits { lingering: 3, ..FlowLimits::default() });
     for round in 0..50_u32 {
         let from = format!("192.0.2.3:{}", 2000 + round);
         rig.send(&from, SERVER, "S", 1, 0, b"");

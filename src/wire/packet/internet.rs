@@ -116,25 +116,13 @@ pub(super) fn protocol(protocol: u8, hosts: Hosts, rest: &mut Rest<'_>) -> Resul
 fn fragment(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
     let [next, _, high, low, id @ ..] = *rest.take::<8>(Stop::Ip)?;
     let field = u16::from_be_bytes([high, low]);
-    let piece = Piece {
-        id: u32::from_be_bytes(id),
-        offset: u32::from(field & !7),
-        more: field & 1 == 1,
-        protocol: next,
-    };
+    let piece =
+        Piece { id: u32::from_be_bytes(id), offset: u32::from(field & !7), more: field & 1 == 1, protocol: next };
     // A fragment that is the whole (RFC 6946).
-    if piece.offset == 0 && !piece.more {
-        Ok(Layer::Protocol(next))
-    } else {
-        Ok(Layer::Fragment(piece))
-    }
+    if piece.offset == 0 && !piece.more { Ok(Layer::Protocol(next)) } else { Ok(Layer::Fragment(piece)) }
 }
 
-pub(super) fn tcp<'a>(
-    rest: Rest<'a>,
-    hosts: Hosts,
-    packet: &Packet<'_>,
-) -> Result<Segment<'a>, Stop> {
+pub(super) fn tcp<'a>(rest: Rest<'a>, hosts: Hosts, packet: &Packet<'_>) -> Result<Segment<'a>, Stop> {
     let header = TcpHeaderSlice::from_slice(rest.data).map_err(|e| match e {
         err::tcp::HeaderSliceError::Len(e) => short(&rest, &e, Stop::Transport),
         err::tcp::HeaderSliceError::Content(_) => Stop::Transport,

@@ -55,11 +55,7 @@ const fn layer(link: LinkType) -> Option<Layer> {
     Some(match link {
         LinkType::ETHERNET => Layer::Ethernet,
         LinkType::NULL | LinkType::LOOP => Layer::Family,
-        LinkType::DLT_RAW
-        | LinkType::DLT_RAW_OPENBSD
-        | LinkType::RAW
-        | LinkType::IPV4
-        | LinkType::IPV6 => Layer::Ip,
+        LinkType::DLT_RAW | LinkType::DLT_RAW_OPENBSD | LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 => Layer::Ip,
         LinkType::PPP | LinkType::PPP_HDLC | LinkType::PPP_WITH_DIR => Layer::Ppp,
         LinkType::PPP_ETHER => Layer::Pppoe,
         LinkType::C_HDLC => Layer::Hdlc,
@@ -168,9 +164,7 @@ pub(super) fn nflog(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
     // Ten attributes are known.
     for _ in 0..32 {
         let [l0, l1, t0, t1] = *rest.take::<4>(Stop::Link)?;
-        let length = usize::from(u16::from_le_bytes([l0, l1]))
-            .checked_sub(4)
-            .ok_or(Stop::Link)?;
+        let length = usize::from(u16::from_le_bytes([l0, l1])).checked_sub(4).ok_or(Stop::Link)?;
         if u16::from_le_bytes([t0, t1]) & 0x7fff == PAYLOAD {
             return Ok(Layer::Ip);
         }
@@ -235,10 +229,7 @@ pub(super) fn mpls(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
 }
 
 fn beneath(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
-    let plausible = |at: usize| {
-        rest.u16_at(at + 12)
-            .is_some_and(|t| matches!(t, IPV4 | IPV6) || VLAN.contains(&t))
-    };
+    let plausible = |at: usize| rest.u16_at(at + 12).is_some_and(|t| matches!(t, IPV4 | IPV6) || VLAN.contains(&t));
     match rest.data {
         [0x45..=0x4f, ..] if !plausible(0) => Ok(Layer::Ip),
         [first, ..] if first >> 4 == 4 && ip_length_fits(rest) => Ok(Layer::Ip),
@@ -254,14 +245,9 @@ fn beneath(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
 }
 
 fn ip_length_fits(rest: &Rest<'_>) -> bool {
-    rest.u16_at(2)
-        .is_some_and(|total| (20..=rest.wire).contains(&usize::from(total)))
+    rest.u16_at(2).is_some_and(|total| (20..=rest.wire).contains(&usize::from(total)))
 }
 
 fn typed(field: u16) -> Layer {
-    if field < FIRST_ETHERTYPE {
-        Layer::Llc
-    } else {
-        Layer::Type(field)
-    }
+    if field < FIRST_ETHERTYPE { Layer::Llc } else { Layer::Type(field) }
 }

@@ -71,11 +71,7 @@ pub struct DecoderLimits {
 
 impl Default for DecoderLimits {
     fn default() -> Self {
-        Self {
-            tunnels: 8,
-            headers: 64,
-            fragments: FragmentLimits::default(),
-        }
+        Self { tunnels: 8, headers: 64, fragments: FragmentLimits::default() }
     }
 }
 
@@ -138,12 +134,7 @@ impl Decoder {
 
     /// The segment that `packet` brings, or completes.
     pub fn decode<'a>(&'a mut self, packet: &Packet<'a>) -> Option<Segment<'a>> {
-        let Self {
-            limits,
-            counters,
-            fragments,
-            wholes,
-        } = self;
+        let Self { limits, counters, fragments, wholes } = self;
         counters.packets += 1;
         match walk(limits, counters, fragments, wholes, packet) {
             Ok(segment) => {
@@ -281,10 +272,7 @@ impl<'a> Rest<'a> {
     }
 
     fn first(&self, short: Stop) -> Result<u8, Stop> {
-        self.data
-            .first()
-            .copied()
-            .ok_or_else(|| self.missing(1, short))
+        self.data.first().copied().ok_or_else(|| self.missing(1, short))
     }
 
     fn u16_at(&self, at: usize) -> Option<u16> {
@@ -300,15 +288,9 @@ fn walk<'a>(
     mut wholes: &'a mut [Vec<u8>],
     packet: &Packet<'a>,
 ) -> Result<Segment<'a>, Stop> {
-    let mut rest = Rest {
-        data: packet.data,
-        wire: packet.data.len().max(packet.wire_len as usize),
-    };
+    let mut rest = Rest { data: packet.data, wire: packet.data.len().max(packet.wire_len as usize) };
     let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let mut hosts = Hosts {
-        from: nowhere,
-        to: nowhere,
-    };
+    let mut hosts = Hosts { from: nowhere, to: nowhere };
     let mut tunnels = 0;
     let mut layer = link::first(packet.link, &mut rest)?;
     for _ in 0..limits.headers {
@@ -325,15 +307,11 @@ fn walk<'a>(
             Layer::Protocol(internet::TCP) => return internet::tcp(rest, hosts, packet),
             Layer::Protocol(protocol) => internet::protocol(protocol, hosts, &mut rest)?,
             Layer::Fragment(piece) => {
-                let (protocol, whole) =
-                    reassemble(counters, fragments, packet.at, hosts, piece, rest)?;
+                let (protocol, whole) = reassemble(counters, fragments, packet.at, hosts, piece, rest)?;
                 let (slot, others) = wholes.split_first_mut().ok_or(Stop::TooDeep)?;
                 wholes = others;
                 *slot = whole;
-                rest = Rest {
-                    data: slot,
-                    wire: slot.len(),
-                };
+                rest = Rest { data: slot, wire: slot.len() };
                 Layer::Protocol(protocol)
             }
             Layer::Udp => tunnel::udp(&mut rest)?,

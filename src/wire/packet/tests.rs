@@ -13,9 +13,7 @@ fn join(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 fn segment() -> Vec<u8> {
-    let header = [
-        0x9c, 0x40, 0, 25, 0, 0, 0, 7, 0, 0, 0, 9, 0x50, 0x18, 1, 0, 0xba, 0xad, 0, 0,
-    ];
+    let header = [0x9c, 0x40, 0, 25, 0, 0, 0, 7, 0, 0, 0, 9, 0x50, 0x18, 1, 0, 0xba, 0xad, 0, 0];
     join(&[&header, PAYLOAD])
 }
 
@@ -41,56 +39,28 @@ fn v6(next: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn ether(ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    join(&[
-        &[0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2],
-        &ethertype.to_be_bytes(),
-        payload,
-    ])
+    join(&[&[0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2], &ethertype.to_be_bytes(), payload])
 }
 
 fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
     let length = (8 + payload.len() as u16).to_be_bytes();
-    v4(
-        17,
-        &join(&[&[0xc0, 0], &port.to_be_bytes(), &length, &[0, 0], payload]),
-    )
+    v4(17, &join(&[&[0xc0, 0], &port.to_be_bytes(), &length, &[0, 0], payload]))
 }
 
 fn packet(link: LinkType, data: &[u8]) -> Packet<'_> {
-    Packet {
-        at: Timestamp::from_parts(100, 0),
-        source: 3,
-        link,
-        data,
-        wire_len: data.len() as u32,
-    }
+    Packet { at: Timestamp::from_parts(100, 0), source: 3, link, data, wire_len: data.len() as u32 }
 }
 
 /// Whether the frame gives the segment of these tests, whole.
 #[track_caller]
 fn gives(link: LinkType, data: &[u8]) {
     let mut decoder = Decoder::new(DecoderLimits::default());
-    let found = decoder
-        .decode(&packet(link, data))
-        .map(|s| (s.payload.to_vec(), s.seq, s.ack, s.to.port(), s.cut));
-    assert_eq!(
-        found,
-        Some((PAYLOAD.to_vec(), 7, Some(9), 25, 0)),
-        "{:?}",
-        decoder.counters()
-    );
+    let found = decoder.decode(&packet(link, data)).map(|s| (s.payload.to_vec(), s.seq, s.ack, s.to.port(), s.cut));
+    assert_eq!(found, Some((PAYLOAD.to_vec(), 7, Some(9), 25, 0)), "{:?}", decoder.counters());
     // However it is cut or spoiled, nothing breaks.
     for n in 0..data.len() {
-        let cut = Packet {
-            data: &data[..n],
-            ..packet(link, data)
-        };
-        assert!(
-            decoder
-                .decode(&cut)
-                .is_none_or(|s| s.payload.len() + s.cut as usize == PAYLOAD.len()),
-            "{n}"
-        );
+        let cut = Packet { data: &data[..n], ..packet(link, data) };
+        assert!(decoder.decode(&cut).is_none_or(|s| s.payload.len() + s.cut as usize == PAYLOAD.len()), "{n}");
         let mut spoiled = data.to_vec();
         spoiled[n] ^= 0xff;
         decoder.decode(&packet(link, &spoiled));
@@ -124,38 +94,18 @@ fn ethernet_in_its_forms() {
     gives(LinkType::ETHERNET, &ether(snap.len() as u16, &snap));
     gives(LinkType::ETHERNET, &ether(60, &join(&[&[6, 6, 3], &ip()])));
     counts(LinkType::ETHERNET, &ether(0x0806, &[0; 28]), |c| c.not_ip);
-    counts(
-        LinkType::ETHERNET,
-        &ether(0x8863, &[0x11, 9, 0, 0, 0, 0]),
-        |c| c.not_ip,
-    );
+    counts(LinkType::ETHERNET, &ether(0x8863, &[0x11, 9, 0, 0, 0, 0]), |c| c.not_ip);
 }
 
 #[test]
 fn tags_of_every_kind() {
     for tag in [0x8100, 0x88a8, 0x9100, 0x9200] {
-        gives(
-            LinkType::ETHERNET,
-            &ether(tag, &join(&[&[0, 5, 8, 0], &ip()])),
-        );
+        gives(LinkType::ETHERNET, &ether(tag, &join(&[&[0, 5, 8, 0], &ip()])));
     }
-    gives(
-        LinkType::ETHERNET,
-        &ether(0x88a8, &join(&[&[0, 5, 0x81, 0, 0, 6, 0x86, 0xdd], &ip6()])),
-    );
-    gives(
-        LinkType::ETHERNET,
-        &ether(0x893f, &join(&[&[0, 0, 0, 1, 0, 0, 8, 0], &ip()])),
-    );
-    gives(
-        LinkType::ETHERNET,
-        &ether(0x88e7, &join(&[&[0, 0, 0, 1], &frame()])),
-    );
-    counts(
-        LinkType::ETHERNET,
-        &ether(0x8100, &[0x00, 0x01, 0x81, 0x00].repeat(80)),
-        |c| c.too_deep,
-    );
+    gives(LinkType::ETHERNET, &ether(0x88a8, &join(&[&[0, 5, 0x81, 0, 0, 6, 0x86, 0xdd], &ip6()])));
+    gives(LinkType::ETHERNET, &ether(0x893f, &join(&[&[0, 0, 0, 1, 0, 0, 8, 0], &ip()])));
+    gives(LinkType::ETHERNET, &ether(0x88e7, &join(&[&[0, 0, 0, 1], &frame()])));
+    counts(LinkType::ETHERNET, &ether(0x8100, &[0x00, 0x01, 0x81, 0x00].repeat(80)), |c| c.too_deep);
 }
 
 #[test]
@@ -182,16 +132,11 @@ fn raw_and_loopback() {
 fn linux_cooked() {
     let v1 = [0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0];
     gives(LinkType::LINUX_SLL, &join(&[&v1, &[8, 0], &ip()]));
-    gives(
-        LinkType::LINUX_SLL,
-        &join(&[&v1, &[0x81, 0, 0, 5, 0x86, 0xdd], &ip6()]),
-    );
+    gives(LinkType::LINUX_SLL, &join(&[&v1, &[0x81, 0, 0, 5, 0x86, 0xdd], &ip6()]));
     gives(LinkType::LINUX_SLL, &join(&[&v1, &[0, 4, 6, 6, 3], &ip()]));
     let v2 = [0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0];
     gives(LinkType::LINUX_SLL2, &join(&[&[8, 0], &v2, &ip()]));
-    let nflog = [
-        2, 0, 0, 1, 8, 0, 1, 0, 0, 0, 0, 0, 5, 0, 10, 0, 0, 0, 0, 0, 62, 0, 9, 0,
-    ];
+    let nflog = [2, 0, 0, 1, 8, 0, 1, 0, 0, 0, 0, 0, 5, 0, 10, 0, 0, 0, 0, 0, 62, 0, 9, 0];
     gives(LinkType::NFLOG, &join(&[&nflog, &ip()]));
 }
 
@@ -205,17 +150,12 @@ fn ppp_and_pppoe() {
         gives(link, &join(&[&[0x0f, 0, 8, 0], &ip()]));
         counts(link, &[0xff, 3, 0xc0, 0x21, 1, 1, 0, 4], |c| c.not_ip);
     }
-    gives(
-        LinkType::PPP_WITH_DIR,
-        &join(&[&[1, 0xff, 3, 0, 0x21], &ip()]),
-    );
+    gives(LinkType::PPP_WITH_DIR, &join(&[&[1, 0xff, 3, 0, 0x21], &ip()]));
     gives(LinkType::C_HDLC, &join(&[&[0x0f, 0, 8, 0], &ip()]));
     let session = join(&[&[0x11, 0, 0, 1, 0, 60, 0, 0x21], &ip(), &[0; 9]]);
     gives(LinkType::ETHERNET, &ether(0x8864, &session));
     gives(LinkType::PPP_ETHER, &session);
-    counts(LinkType::PPP_ETHER, &[0x22, 0, 0, 1, 0, 2, 0, 0x21], |c| {
-        c.malformed_link
-    });
+    counts(LinkType::PPP_ETHER, &[0x22, 0, 0, 1, 0, 2, 0, 0x21], |c| c.malformed_link);
 }
 
 #[test]
@@ -225,109 +165,41 @@ fn labels_carry_ip_or_ethernet() {
     gives(LinkType::ETHERNET, &ether(0x8848, &join(&[&stack, &ip6()])));
     gives(LinkType::MPLS, &join(&[&stack, &[0, 0, 0, 7], &frame()]));
     gives(LinkType::MPLS, &join(&[&stack, &frame()]));
-    counts(LinkType::MPLS, &[0, 1, 0, 64].repeat(40), |c| {
-        c.malformed_link
-    });
+    counts(LinkType::MPLS, &[0, 1, 0, 64].repeat(40), |c| c.malformed_link);
 }
 
 #[test]
 fn gre_in_its_versions() {
     let gre = |head: &[u8], payload: &[u8]| v4(47, &join(&[head, payload]));
     gives(LinkType::RAW, &gre(&[0, 0, 8, 0], &ip()));
-    gives(
-        LinkType::RAW,
-        &gre(
-            &[0xb0, 0, 0x86, 0xdd, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2],
-            &ip6(),
-        ),
-    );
-    gives(
-        LinkType::RAW,
-        &gre(&[0x20, 0, 0x65, 0x58, 0, 0, 0, 1], &frame()),
-    );
-    gives(
-        LinkType::RAW,
-        &gre(
-            &[
-                0x30, 0x81, 0x88, 0x0b, 0, 60, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0xff, 3, 0, 0x21,
-            ],
-            &ip(),
-        ),
-    );
+    gives(LinkType::RAW, &gre(&[0xb0, 0, 0x86, 0xdd, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2], &ip6()));
+    gives(LinkType::RAW, &gre(&[0x20, 0, 0x65, 0x58, 0, 0, 0, 1], &frame()));
+    gives(LinkType::RAW, &gre(&[0x30, 0x81, 0x88, 0x0b, 0, 60, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0xff, 3, 0, 0x21], &ip()));
     gives(LinkType::RAW, &gre(&[0, 0, 0x88, 0xbe], &frame()));
-    gives(
-        LinkType::RAW,
-        &gre(
-            &[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 1, 0, 0, 0, 0, 0, 0],
-            &frame(),
-        ),
-    );
-    let three = [
-        0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0,
-        0, 0,
-    ];
+    gives(LinkType::RAW, &gre(&[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 1, 0, 0, 0, 0, 0, 0], &frame()));
+    let three = [0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
     gives(LinkType::RAW, &gre(&three, &frame()));
     gives(LinkType::RAW, &gre(&[0, 0, 0x88, 0x3e, 0, 0, 0, 0], &ip()));
-    counts(
-        LinkType::RAW,
-        &gre(&[0x20, 1, 0x88, 0x0b, 0, 0, 0, 1], &[]),
-        |c| c.not_ip,
-    );
-    counts(
-        LinkType::RAW,
-        &gre(&[0x40, 0, 8, 0, 0, 0, 0, 0], &ip()),
-        |c| c.malformed_tunnel,
-    );
-    counts(LinkType::RAW, &gre(&[0, 5, 8, 0], &ip()), |c| {
-        c.malformed_tunnel
-    });
+    counts(LinkType::RAW, &gre(&[0x20, 1, 0x88, 0x0b, 0, 0, 0, 1], &[]), |c| c.not_ip);
+    counts(LinkType::RAW, &gre(&[0x40, 0, 8, 0, 0, 0, 0, 0], &ip()), |c| c.malformed_tunnel);
+    counts(LinkType::RAW, &gre(&[0, 5, 8, 0], &ip()), |c| c.malformed_tunnel);
 }
 
 #[test]
 fn tunnels_over_udp() {
     for port in [4789, 8472] {
-        gives(
-            LinkType::RAW,
-            &udp(port, &join(&[&[8, 0, 0, 0, 0, 0, 1, 0], &frame()])),
-        );
+        gives(LinkType::RAW, &udp(port, &join(&[&[8, 0, 0, 0, 0, 0, 1, 0], &frame()])));
     }
-    gives(
-        LinkType::RAW,
-        &udp(4790, &join(&[&[0x0c, 0, 0, 1, 0, 0, 1, 0], &ip()])),
-    );
-    gives(
-        LinkType::RAW,
-        &udp(6081, &join(&[&[0, 0, 0x65, 0x58, 0, 0, 1, 0], &frame()])),
-    );
-    gives(
-        LinkType::RAW,
-        &udp(
-            6081,
-            &join(&[&[2, 0, 8, 0, 0, 0, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8], &ip()]),
-        ),
-    );
-    gives(
-        LinkType::RAW,
-        &udp(2152, &join(&[&[0x30, 255, 0, 58, 0, 0, 0, 1], &ip()])),
-    );
-    let extended = [
-        0x34, 255, 0, 70, 0, 0, 0, 1, 0, 0, 0, 0x85, 1, 0x10, 1, 0x40, 1, 9, 9, 0,
-    ];
+    gives(LinkType::RAW, &udp(4790, &join(&[&[0x0c, 0, 0, 1, 0, 0, 1, 0], &ip()])));
+    gives(LinkType::RAW, &udp(6081, &join(&[&[0, 0, 0x65, 0x58, 0, 0, 1, 0], &frame()])));
+    gives(LinkType::RAW, &udp(6081, &join(&[&[2, 0, 8, 0, 0, 0, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8], &ip()])));
+    gives(LinkType::RAW, &udp(2152, &join(&[&[0x30, 255, 0, 58, 0, 0, 0, 1], &ip()])));
+    let extended = [0x34, 255, 0, 70, 0, 0, 0, 1, 0, 0, 0, 0x85, 1, 0x10, 1, 0x40, 1, 9, 9, 0];
     gives(LinkType::RAW, &udp(2152, &join(&[&extended, &ip()])));
-    gives(
-        LinkType::RAW,
-        &udp(
-            2152,
-            &join(&[&[0x32, 255, 0, 62, 0, 0, 0, 1, 0, 1, 0, 0], &ip()]),
-        ),
-    );
+    gives(LinkType::RAW, &udp(2152, &join(&[&[0x32, 255, 0, 62, 0, 0, 0, 1, 0, 1, 0, 0], &ip()])));
     gives(LinkType::RAW, &udp(4754, &join(&[&[0, 0, 8, 0], &ip()])));
     gives(LinkType::RAW, &udp(6635, &join(&[&[0, 1, 1, 64], &ip()])));
-    counts(
-        LinkType::RAW,
-        &udp(2152, &[0x32, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0]),
-        |c| c.not_ip,
-    );
+    counts(LinkType::RAW, &udp(2152, &[0x32, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0]), |c| c.not_ip);
     counts(LinkType::RAW, &udp(4789, &[0; 40]), |c| c.malformed_tunnel);
     let endless = [0x34, 255, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0x85, 0, 0];
     counts(LinkType::RAW, &udp(2152, &endless), |c| c.malformed_tunnel);
@@ -354,9 +226,7 @@ fn extension_headers_are_passed() {
         &[60, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         &[135, 0, 1, 4, 0, 0, 0, 0],
         &[51, 0, 0, 0, 0, 0, 0, 0],
-        &[
-            44, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        ],
+        &[44, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         &[6, 0, 0, 0, 0, 0, 0, 9],
         &segment(),
     ]);
@@ -380,20 +250,11 @@ fn padding_is_no_payload_and_length_0_is_the_frame() {
 #[test]
 fn the_snap_length_cuts_by_size() {
     let data = join(&[&frame(), &[0x55; 20]]);
-    let cut = Packet {
-        data: &data[..14 + 20 + 20 + 5],
-        ..packet(LinkType::ETHERNET, &data)
-    };
+    let cut = Packet { data: &data[..14 + 20 + 20 + 5], ..packet(LinkType::ETHERNET, &data) };
     let mut decoder = Decoder::new(DecoderLimits::default());
     let segment = decoder.decode(&cut).unwrap();
-    assert_eq!(
-        (segment.payload, segment.cut),
-        (&PAYLOAD[..5], PAYLOAD.len() as u32 - 5)
-    );
-    let headers = Packet {
-        data: &data[..14 + 20 + 19],
-        ..cut
-    };
+    assert_eq!((segment.payload, segment.cut), (&PAYLOAD[..5], PAYLOAD.len() as u32 - 5));
+    let headers = Packet { data: &data[..14 + 20 + 19], ..cut };
     assert!(decoder.decode(&headers).is_none());
     assert_eq!(decoder.counters().cut_header, 1);
     let mut long = v4(6, &[0; 10]);
@@ -414,10 +275,7 @@ fn pieces(payload: &[u8], size: usize) -> Vec<Vec<u8>> {
 }
 
 fn decoded(decoder: &mut Decoder, at: u64, link: LinkType, data: &[u8]) -> Option<Vec<u8>> {
-    let packet = Packet {
-        at: Timestamp::from_parts(at, 0),
-        ..packet(link, data)
-    };
+    let packet = Packet { at: Timestamp::from_parts(at, 0), ..packet(link, data) };
     decoder.decode(&packet).map(|s| s.payload.to_vec())
 }
 
@@ -430,32 +288,22 @@ fn fragments_in_any_order_and_in_tunnels() {
         order.insert(1, order[0].clone());
         let mut decoder = Decoder::new(DecoderLimits::default());
         let wrap = |part: &Vec<u8>| v4(4, part);
-        let found: Vec<_> = order
-            .iter()
-            .filter_map(|p| decoded(&mut decoder, 0, LinkType::RAW, &wrap(p)))
-            .collect();
+        let found: Vec<_> = order.iter().filter_map(|p| decoded(&mut decoder, 0, LinkType::RAW, &wrap(p))).collect();
         assert_eq!(found, [PAYLOAD], "{rotate}");
         let counters = decoder.counters();
-        assert_eq!(
-            (counters.datagrams_completed, counters.fragments_kept),
-            (1, parts.len() as u64)
-        );
+        assert_eq!((counters.datagrams_completed, counters.fragments_kept), (1, parts.len() as u64));
     }
 }
 
 #[test]
 fn fragments_of_ipv6() {
     let whole = segment();
-    let head =
-        |offset: u16, more: u16| join(&[&[6, 0], &(offset | more).to_be_bytes(), &[0, 0, 0, 5]]);
+    let head = |offset: u16, more: u16| join(&[&[6, 0], &(offset | more).to_be_bytes(), &[0, 0, 0, 5]]);
     let mut decoder = Decoder::new(DecoderLimits::default());
     let last = v6(44, &join(&[&head(24, 0), &whole[24..]]));
     let first = v6(44, &join(&[&head(0, 1), &whole[..24]]));
     assert_eq!(decoded(&mut decoder, 0, LinkType::RAW, &last), None);
-    assert_eq!(
-        decoded(&mut decoder, 0, LinkType::RAW, &first).as_deref(),
-        Some(PAYLOAD)
-    );
+    assert_eq!(decoded(&mut decoder, 0, LinkType::RAW, &first).as_deref(), Some(PAYLOAD));
 }
 
 #[test]
@@ -483,18 +331,8 @@ fn the_first_octets_of_overlapping_fragments_win() {
         v4_with(6, 1, 0x2000, &other[..32]),
         v4_with(6, 1, 3, &other[24..]),
     ];
-    let found: Vec<_> = parts
-        .iter()
-        .filter_map(|p| decoded(&mut decoder, 0, LinkType::RAW, p))
-        .collect();
-    assert_eq!(
-        found,
-        [b"EHLO example!!!!!!"[..12]
-            .iter()
-            .chain(b"!!!!!!")
-            .copied()
-            .collect::<Vec<_>>()]
-    );
+    let found: Vec<_> = parts.iter().filter_map(|p| decoded(&mut decoder, 0, LinkType::RAW, p)).collect();
+    assert_eq!(found, [b"EHLO example!!!!!!"[..12].iter().chain(b"!!!!!!").copied().collect::<Vec<_>>()]);
 }
 
 #[test]
@@ -504,24 +342,13 @@ fn fragments_do_not_wait_for_ever() {
     assert_eq!(decoded(&mut decoder, 0, LinkType::RAW, &parts[0]), None);
     assert_eq!(decoded(&mut decoder, 31, LinkType::RAW, &parts[1]), None);
     assert_eq!(decoder.counters().datagrams_dropped, 1);
-    assert_eq!(
-        decoded(&mut decoder, 32, LinkType::RAW, &parts[0]).as_deref(),
-        Some(PAYLOAD)
-    );
+    assert_eq!(decoded(&mut decoder, 32, LinkType::RAW, &parts[0]).as_deref(), Some(PAYLOAD));
 }
 
 #[test]
 fn a_flood_of_fragments_is_bounded() {
-    let limits = FragmentLimits {
-        datagrams: 16,
-        octets: 20_000,
-        pieces: 8,
-        age: Duration::from_secs(30),
-    };
-    let mut decoder = Decoder::new(DecoderLimits {
-        fragments: limits,
-        ..DecoderLimits::default()
-    });
+    let limits = FragmentLimits { datagrams: 16, octets: 20_000, pieces: 8, age: Duration::from_secs(30) };
+    let mut decoder = Decoder::new(DecoderLimits { fragments: limits, ..DecoderLimits::default() });
     for n in 0..10_000_u16 {
         let part = v4_with(6, n / 2, 0x2000 | ((n % 2) * 400), &[0; 1400]);
         assert_eq!(decoded(&mut decoder, 0, LinkType::RAW, &part), None);
@@ -546,39 +373,20 @@ fn fragments_that_cannot_be_are_dropped() {
         assert_eq!(decoded(&mut decoder, 0, LinkType::RAW, part), None);
     }
     let whole = v4_with(6, 3, 0x2000, &[0; 80]);
-    let cut = Packet {
-        data: &whole[..60],
-        ..packet(LinkType::RAW, &whole)
-    };
+    let cut = Packet { data: &whole[..60], ..packet(LinkType::RAW, &whole) };
     assert!(decoder.decode(&cut).is_none());
-    assert_eq!(
-        (
-            decoder.counters().fragments_dropped,
-            decoder.counters().fragments_kept
-        ),
-        (4, 1)
-    );
+    assert_eq!((decoder.counters().fragments_dropped, decoder.counters().fragments_kept), (4, 1));
 }
 
 #[test]
 fn every_packet_is_counted_once() {
     let mut decoder = Decoder::new(DecoderLimits::default());
-    for data in [
-        frame(),
-        ether(0x0806, &[0; 28]),
-        udp(53, b"x"),
-        vec![],
-        vec![0; 13],
-        ether(0x0800, &[0x45]),
-    ] {
+    for data in [frame(), ether(0x0806, &[0; 28]), udp(53, b"x"), vec![], vec![0; 13], ether(0x0800, &[0x45])] {
         decoder.decode(&packet(LinkType::ETHERNET, &data));
     }
     let c = decoder.counters();
     assert_eq!(c.packets, 6);
-    assert_eq!(
-        c.segments + c.not_ip + c.not_tcp + c.malformed_link + c.malformed_ip + c.cut_header,
-        6
-    );
+    assert_eq!(c.segments + c.not_ip + c.not_tcp + c.malformed_link + c.malformed_ip + c.cut_header, 6);
 }
 
 proptest! {

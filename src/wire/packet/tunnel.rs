@@ -35,11 +35,7 @@ pub(super) fn udp(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
 /// RFC 7348 section 5.
 fn vxlan(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
     let [flags, ..] = rest.take::<8>(Stop::Tunnel)?;
-    if flags & 0x08 == 0 {
-        Err(Stop::Tunnel)
-    } else {
-        Ok(Layer::Ethernet)
-    }
+    if flags & 0x08 == 0 { Err(Stop::Tunnel) } else { Ok(Layer::Ethernet) }
 }
 
 /// draft-ietf-nvo3-vxlan-gpe section 3.
@@ -127,14 +123,7 @@ pub(super) fn gre(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
         }
         WCCP => {
             // Version 2 puts a redirect header before the IP header.
-            rest.skip(
-                if rest.first(Stop::Tunnel)? >> 4 == 4 {
-                    0
-                } else {
-                    4
-                },
-                Stop::Tunnel,
-            )?;
+            rest.skip(if rest.first(Stop::Tunnel)? >> 4 == 4 { 0 } else { 4 }, Stop::Tunnel)?;
             Ok(Layer::Ip)
         }
         BRIDGED => Ok(Layer::Ethernet),

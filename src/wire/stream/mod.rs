@@ -27,10 +27,7 @@ pub struct StreamLimits {
 
 impl Default for StreamLimits {
     fn default() -> Self {
-        Self {
-            buffered: 4 << 20,
-            age: Duration::from_secs(30),
-        }
+        Self { buffered: 4 << 20, age: Duration::from_secs(30) }
     }
 }
 
@@ -240,35 +237,19 @@ impl Stream {
 
     /// Octets of this direction that whoever sends `ack` had received, as far as they were delivered.
     pub fn received(&self, ack: u32) -> Option<u64> {
-        let behind = self
-            .base?
-            .wrapping_add(self.next as u32)
-            .wrapping_sub(ack)
-            .cast_signed();
-        if behind <= 0 {
-            Some(self.next)
-        } else {
-            self.next.checked_sub(u64::from(behind.cast_unsigned()))
-        }
+        let behind = self.base?.wrapping_add(self.next as u32).wrapping_sub(ack).cast_signed();
+        if behind <= 0 { Some(self.next) } else { self.next.checked_sub(u64::from(behind.cast_unsigned())) }
     }
 
     /// Whether a segment with this sequence number may belong to the connection.
     pub fn is_plausible(&self, seq: u32) -> bool {
         let Some(base) = self.base else { return true };
-        let near = i64::from(
-            seq.wrapping_sub(base.wrapping_add(self.next as u32))
-                .cast_signed(),
-        );
+        let near = i64::from(seq.wrapping_sub(base.wrapping_add(self.next as u32)).cast_signed());
         (-REACH..=self.top.saturating_sub(self.next) as i64 + REACH).contains(&near)
     }
 
     /// Nothing more will come: everything kept is delivered, every hole is lost.
-    pub fn finish(
-        &mut self,
-        at: Timestamp,
-        ledger: &mut Ledger,
-        out: &mut impl FnMut(Delivery<'_>),
-    ) {
+    pub fn finish(&mut self, at: Timestamp, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
         if self.quiet || self.end.is_some() {
             return;
         }
@@ -284,12 +265,7 @@ impl Stream {
     }
 
     /// Declares every hole lost that octets wait behind.
-    pub fn force(
-        &mut self,
-        at: Timestamp,
-        ledger: &mut Ledger,
-        out: &mut impl FnMut(Delivery<'_>),
-    ) {
+    pub fn force(&mut self, at: Timestamp, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
         while let Some(start) = self.kept.first_key_value().map(|(start, _)| *start) {
             ledger.counters.forced_gaps += 1;
             self.lose(at, start, ledger, out);
@@ -343,13 +319,7 @@ impl Stream {
     }
 
     /// Offset of a segment's first octet; negative if it lies before the first octet seen.
-    fn place(
-        &mut self,
-        seq: u32,
-        segment: &Segment<'_>,
-        received: Option<u64>,
-        ledger: &mut Ledger,
-    ) -> Option<i64> {
+    fn place(&mut self, seq: u32, segment: &Segment<'_>, received: Option<u64>, ledger: &mut Ledger) -> Option<i64> {
         let base = self.base?;
         let distance = seq.wrapping_sub(base.wrapping_add(self.next as u32));
         let near = i64::from(distance.cast_signed());
@@ -357,8 +327,7 @@ impl Stream {
         if (-REACH..=reach).contains(&near) {
             return Some(self.next as i64 + near);
         }
-        let agrees =
-            |other: u32| seq != other && seq.wrapping_sub(other).cast_signed().abs() <= AGREE;
+        let agrees = |other: u32| seq != other && seq.wrapping_sub(other).cast_signed().abs() <= AGREE;
         if self.far.as_ref().is_some_and(|far| agrees(far.seq))
             || self.far_ack.is_some_and(|ack| !self.quiet && agrees(ack))
         {
@@ -366,21 +335,10 @@ impl Stream {
             return Some(self.next as i64 + i64::from(distance));
         }
         ledger.counters.implausible += 1;
-        let data = if self.quiet {
-            Box::default()
-        } else {
-            segment.payload.into()
-        };
+        let data = if self.quiet { Box::default() } else { segment.payload.into() };
         self.free_far();
         self.cost += OVERHEAD + segment.payload.len();
-        self.far = Some(Box::new(Far {
-            seq,
-            kept: Kept {
-                at: segment.at,
-                received,
-                data,
-            },
-        }));
+        self.far = Some(Box::new(Far { seq, kept: Kept { at: segment.at, received, data } }));
         None
     }
 
@@ -423,10 +381,7 @@ impl Stream {
     ) {
         let end = offset + segment.payload.len() as i64;
         let sent = end + i64::from(segment.cut);
-        let keep_alive = segment.payload.len() <= 1
-            && end == self.next as i64
-            && !segment.fin
-            && segment.cut == 0;
+        let keep_alive = segment.payload.len() <= 1 && end == self.next as i64 && !segment.fin && segment.cut == 0;
         if keep_alive && offset < self.next as i64 {
             return;
         }
@@ -447,12 +402,7 @@ impl Stream {
     }
 
     /// What of `payload` lies before a FIN that is known. A FIN that data and nothing else contradicts was none.
-    fn within_fin<'a>(
-        &mut self,
-        offset: i64,
-        payload: &'a [u8],
-        ledger: &mut Ledger,
-    ) -> Option<&'a [u8]> {
+    fn within_fin<'a>(&mut self, offset: i64, payload: &'a [u8], ledger: &mut Ledger) -> Option<&'a [u8]> {
         let Some(fin) = self.fin else {
             return Some(payload);
         };
@@ -472,11 +422,7 @@ impl Stream {
     fn note_fin(&mut self, offset: u64, at: Timestamp, received: Option<u64>, ledger: &mut Ledger) {
         match self.fin {
             None if offset >= self.top => {
-                self.fin = Some(Fin {
-                    offset,
-                    at,
-                    received,
-                });
+                self.fin = Some(Fin { offset, at, received });
             }
             Some(fin) if fin.offset == offset => {}
             _ => ledger.counters.implausible += 1,
@@ -484,12 +430,7 @@ impl Stream {
     }
 
     /// Cuts off what was delivered before.
-    fn unseen<'a>(
-        &mut self,
-        offset: i64,
-        payload: &'a [u8],
-        ledger: &mut Ledger,
-    ) -> (u64, &'a [u8]) {
+    fn unseen<'a>(&mut self, offset: i64, payload: &'a [u8], ledger: &mut Ledger) -> (u64, &'a [u8]) {
         let behind = usize::try_from(self.next as i64 - offset).unwrap_or(0);
         if behind == 0 {
             return (offset as u64, payload);
@@ -513,29 +454,23 @@ impl Stream {
         out: &mut impl FnMut(Delivery<'_>),
     ) {
         let end = offset + payload.len() as u64;
-        let slice = |from: u64, to: u64| {
-            payload
-                .get((from - offset) as usize..(to - offset) as usize)
-                .unwrap_or_default()
-        };
+        let slice =
+            |from: u64, to: u64| payload.get((from - offset) as usize..(to - offset) as usize).unwrap_or_default();
         let mut from = offset;
         let mut early = false;
         let mut conflict = None;
-        let mut covered = self
-            .kept
-            .range(..offset)
-            .next_back()
-            .map(|(start, kept)| (*start, start + kept.data.len() as u64));
+        let mut covered =
+            self.kept.range(..offset).next_back().map(|(start, kept)| (*start, start + kept.data.len() as u64));
         loop {
             if let Some((start, stop)) = covered
                 && stop > from
             {
                 let (lower, upper) = (start.max(from), stop.min(end));
                 let mine = slice(lower, upper);
-                let theirs = self.kept.get(&start).and_then(|kept| {
-                    kept.data
-                        .get((lower - start) as usize..(upper - start) as usize)
-                });
+                let theirs = self
+                    .kept
+                    .get(&start)
+                    .and_then(|kept| kept.data.get((lower - start) as usize..(upper - start) as usize));
                 if theirs.is_some_and(|theirs| theirs != mine) {
                     conflict = conflict.or(Some(lower));
                 }
@@ -545,11 +480,7 @@ impl Stream {
             if from >= end {
                 break;
             }
-            covered = self
-                .kept
-                .range(from..end)
-                .next()
-                .map(|(start, kept)| (*start, start + kept.data.len() as u64));
+            covered = self.kept.range(from..end).next().map(|(start, kept)| (*start, start + kept.data.len() as u64));
             let to = covered.map_or(end, |(start, _)| start);
             let part = slice(from, to);
             if part.is_empty() {
@@ -560,14 +491,7 @@ impl Stream {
             } else {
                 early = true;
                 self.cost += OVERHEAD + part.len();
-                self.kept.insert(
-                    from,
-                    Kept {
-                        at,
-                        received,
-                        data: part.into(),
-                    },
-                );
+                self.kept.insert(from, Kept { at, received, data: part.into() });
             }
             from = to;
         }
@@ -581,35 +505,19 @@ impl Stream {
     fn settle(&mut self, at: Timestamp, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
         loop {
             self.pass_kept(out);
-            let first = self
-                .kept
-                .first_key_value()
-                .map(|(start, kept)| (*start, kept.at));
-            let acked = self
-                .acked
-                .unwrap_or(0)
-                .min(self.fin.map_or(u64::MAX, |fin| fin.offset));
+            let first = self.kept.first_key_value().map(|(start, kept)| (*start, kept.at));
+            let acked = self.acked.unwrap_or(0).min(self.fin.map_or(u64::MAX, |fin| fin.offset));
             if acked > self.next {
                 // One more than anything seen: rather the acknowledgment of a FIN that was not captured.
-                let may_be_fin = first.is_none()
-                    && self.fin.is_none()
-                    && acked == self.next + 1
-                    && self.top <= self.next;
+                let may_be_fin =
+                    first.is_none() && self.fin.is_none() && acked == self.next + 1 && self.top <= self.next;
                 if may_be_fin {
                     break;
                 }
-                if self
-                    .grace
-                    .is_some_and(|since| at.since(since).is_none_or(|past| past <= GRACE))
-                {
+                if self.grace.is_some_and(|since| at.since(since).is_none_or(|past| past <= GRACE)) {
                     break;
                 }
-                self.lose(
-                    at,
-                    first.map_or(acked, |(start, _)| start.min(acked)),
-                    ledger,
-                    out,
-                );
+                self.lose(at, first.map_or(acked, |(start, _)| start.min(acked)), ledger, out);
                 continue;
             }
             let Some((start, since)) = first else { break };
@@ -623,13 +531,7 @@ impl Stream {
         self.pass_fin(out);
     }
 
-    fn lose(
-        &mut self,
-        at: Timestamp,
-        to: u64,
-        ledger: &mut Ledger,
-        out: &mut impl FnMut(Delivery<'_>),
-    ) {
+    fn lose(&mut self, at: Timestamp, to: u64, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
         let Some(lost) = to.checked_sub(self.next).filter(|lost| *lost > 0) else {
             return;
         };
@@ -637,27 +539,13 @@ impl Stream {
         ledger.counters.gap_octets += lost;
         self.next = to;
         self.top = self.top.max(to);
-        out(Delivery {
-            at,
-            received: None,
-            input: Input::Gap(lost),
-        });
+        out(Delivery { at, received: None, input: Input::Gap(lost) });
     }
 
-    fn pass(
-        &mut self,
-        at: Timestamp,
-        received: Option<u64>,
-        data: &[u8],
-        out: &mut impl FnMut(Delivery<'_>),
-    ) {
+    fn pass(&mut self, at: Timestamp, received: Option<u64>, data: &[u8], out: &mut impl FnMut(Delivery<'_>)) {
         self.recent.note(self.next, data);
         self.next += data.len() as u64;
-        out(Delivery {
-            at,
-            received,
-            input: Input::Data(data),
-        });
+        out(Delivery { at, received, input: Input::Data(data) });
     }
 
     fn pass_kept(&mut self, out: &mut impl FnMut(Delivery<'_>)) {
@@ -672,41 +560,19 @@ impl Stream {
     }
 
     fn pass_fin(&mut self, out: &mut impl FnMut(Delivery<'_>)) {
-        let Some(fin) = self
-            .fin
-            .filter(|fin| fin.offset == self.next && self.end.is_none())
-        else {
+        let Some(fin) = self.fin.filter(|fin| fin.offset == self.next && self.end.is_none()) else {
             return;
         };
         self.end = Some(End::Fin);
-        out(Delivery {
-            at: fin.at,
-            received: fin.received,
-            input: Input::Fin,
-        });
+        out(Delivery { at: fin.at, received: fin.received, input: Input::Fin });
     }
 
     /// RFC 9293 section 3.10.7.4: a reset counts only where the receiver expects octets.
-    fn reset(
-        &mut self,
-        at: Timestamp,
-        seq: u32,
-        ledger: &mut Ledger,
-        out: &mut impl FnMut(Delivery<'_>),
-    ) {
+    fn reset(&mut self, at: Timestamp, seq: u32, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
         if let Some(base) = self.base {
-            let near = i64::from(
-                seq.wrapping_sub(base.wrapping_add(self.next as u32))
-                    .cast_signed(),
-            );
-            let lower = self
-                .acked
-                .map_or(-REACH, |acked| (acked as i64 - self.next as i64).min(0));
-            let upper = self
-                .top
-                .max(self.acked.unwrap_or(0))
-                .saturating_sub(self.next) as i64
-                + i64::from(AGREE);
+            let near = i64::from(seq.wrapping_sub(base.wrapping_add(self.next as u32)).cast_signed());
+            let lower = self.acked.map_or(-REACH, |acked| (acked as i64 - self.next as i64).min(0));
+            let upper = self.top.max(self.acked.unwrap_or(0)).saturating_sub(self.next) as i64 + i64::from(AGREE);
             if !(lower..=upper).contains(&near) {
                 ledger.counters.blind_resets += 1;
                 return;
@@ -717,24 +583,12 @@ impl Stream {
         }
         self.finish(at, ledger, out);
         self.end = Some(End::Reset);
-        out(Delivery {
-            at,
-            received: None,
-            input: Input::Reset,
-        });
+        out(Delivery { at, received: None, input: Input::Reset });
     }
 
     /// Follows a stream of which no octets are wanted, or that has ended.
-    fn skim(
-        &mut self,
-        offset: i64,
-        segment: &Segment<'_>,
-        ledger: &mut Ledger,
-        out: &mut impl FnMut(Delivery<'_>),
-    ) {
-        let sent = u64::try_from(offset).unwrap_or(0)
-            + segment.payload.len() as u64
-            + u64::from(segment.cut);
+    fn skim(&mut self, offset: i64, segment: &Segment<'_>, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
+        let sent = u64::try_from(offset).unwrap_or(0) + segment.payload.len() as u64 + u64::from(segment.cut);
         if self.end.is_some() {
             ledger.counters.late += u64::from(sent > self.next);
             return;
@@ -742,11 +596,7 @@ impl Stream {
         self.next = self.next.max(sent);
         self.top = self.next;
         if segment.fin {
-            self.fin = Some(Fin {
-                offset: self.next,
-                at: segment.at,
-                received: None,
-            });
+            self.fin = Some(Fin { offset: self.next, at: segment.at, received: None });
             self.pass_fin(out);
         }
     }

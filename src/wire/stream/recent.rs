@@ -25,11 +25,7 @@ impl Recent {
         }
         self.turn = self.turn.wrapping_add(1);
         if let Some(mark) = self.marks.get_mut(usize::from(self.turn % 4)) {
-            *mark = Mark {
-                offset,
-                digest: digest(data),
-                length: data.len(),
-            };
+            *mark = Mark { offset, digest: digest(data), length: data.len() };
         }
     }
 
@@ -54,12 +50,7 @@ fn digest(data: &[u8]) -> u64 {
     let (words, rest) = data.as_chunks::<8>();
     let mut tail = [0; 8];
     tail.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    words
-        .iter()
-        .chain([&tail])
-        .fold(data.len() as u64, |digest, word| {
-            fold(digest ^ u64::from_le_bytes(*word))
-        })
+    words.iter().chain([&tail]).fold(data.len() as u64, |digest, word| fold(digest ^ u64::from_le_bytes(*word)))
 }
 
 fn fold(word: u64) -> u64 {

@@ -43,24 +43,13 @@ fn blank<'a>() -> Segment<'a> {
 
 impl Rig {
     fn new() -> Self {
-        Self {
-            stream: Stream::new(),
-            ledger: Ledger::default(),
-            now: 0,
-            got: vec![],
-            times: vec![],
-            received: vec![],
-        }
+        Self { stream: Stream::new(), ledger: Ledger::default(), now: 0, got: vec![], times: vec![], received: vec![] }
     }
 
     /// After a SYN with sequence number 999: offset 0 is 1000.
     fn open() -> Self {
         let mut rig = Self::new();
-        rig.take(Segment {
-            seq: 999,
-            syn: true,
-            ..blank()
-        });
+        rig.take(Segment { seq: 999, syn: true, ..blank() });
         rig
     }
 
@@ -81,10 +70,7 @@ impl Rig {
 
     fn take(&mut self, segment: Segment<'_>) {
         self.now += 1;
-        let segment = Segment {
-            at: Timestamp::from_nanos(self.now),
-            ..segment
-        };
+        let segment = Segment { at: Timestamp::from_nanos(self.now), ..segment };
         let now = self.now;
         self.run(|stream, ledger, out| {
             stream.segment(&segment, Some(now), ledger, &mut |d| out(d));
@@ -92,28 +78,15 @@ impl Rig {
     }
 
     fn data(&mut self, seq: u32, payload: &[u8]) {
-        self.take(Segment {
-            seq,
-            payload,
-            ..blank()
-        });
+        self.take(Segment { seq, payload, ..blank() });
     }
 
     fn fin(&mut self, seq: u32, payload: &[u8]) {
-        self.take(Segment {
-            seq,
-            payload,
-            fin: true,
-            ..blank()
-        });
+        self.take(Segment { seq, payload, fin: true, ..blank() });
     }
 
     fn rst(&mut self, seq: u32) {
-        self.take(Segment {
-            seq,
-            rst: true,
-            ..blank()
-        });
+        self.take(Segment { seq, rst: true, ..blank() });
     }
 
     fn ack(&mut self, ack: u32) {
@@ -259,11 +232,7 @@ fn one_octet_lost_is_a_hole_once_more_comes() {
 
 #[test]
 fn a_wild_acknowledgment_is_not_believed() {
-    for wild in [
-        1000 + (17 << 20),
-        1000 + (1 << 30),
-        1000_u32.wrapping_add(3 << 30),
-    ] {
+    for wild in [1000 + (17 << 20), 1000 + (1 << 30), 1000_u32.wrapping_add(3 << 30)] {
         let mut rig = Rig::open();
         rig.data(1000, b"ab");
         rig.ack(wild);
@@ -330,10 +299,7 @@ fn a_reset_counts_only_in_the_window() {
     rig.data(1000, b"ab");
     rig.rst(1002 + (5 << 20));
     rig.rst(7);
-    assert_eq!(
-        rig.ledger.counters.blind_resets, 1,
-        "7 lies within reach before any acknowledgment"
-    );
+    assert_eq!(rig.ledger.counters.blind_resets, 1, "7 lies within reach before any acknowledgment");
     let mut acked = Rig::open();
     acked.data(1000, b"ab");
     acked.ack(1002);
@@ -373,18 +339,8 @@ fn a_zero_window_probe_counts_once() {
 #[test]
 fn a_syn_may_carry_octets_and_come_again() {
     let mut rig = Rig::new();
-    rig.take(Segment {
-        seq: 999,
-        syn: true,
-        payload: b"hi",
-        ..blank()
-    });
-    rig.take(Segment {
-        seq: 999,
-        syn: true,
-        payload: b"hi",
-        ..blank()
-    });
+    rig.take(Segment { seq: 999, syn: true, payload: b"hi", ..blank() });
+    rig.take(Segment { seq: 999, syn: true, payload: b"hi", ..blank() });
     rig.data(1002, b"!");
     assert_eq!(rig.got, [text("hi!")]);
 }
@@ -392,11 +348,7 @@ fn a_syn_may_carry_octets_and_come_again() {
 #[test]
 fn numbers_wrap() {
     let mut rig = Rig::new();
-    rig.take(Segment {
-        seq: u32::MAX - 2,
-        syn: true,
-        ..blank()
-    });
+    rig.take(Segment { seq: u32::MAX - 2, syn: true, ..blank() });
     rig.data(1, b"de");
     rig.data(u32::MAX - 1, b"abc");
     rig.ack(3);
@@ -407,28 +359,13 @@ fn numbers_wrap() {
 #[test]
 fn octets_cut_off_are_a_gap_once_nothing_can_fill_it() {
     let mut rig = Rig::open();
-    rig.take(Segment {
-        seq: 1000,
-        payload: b"ab",
-        cut: 98,
-        ..blank()
-    });
-    rig.take(Segment {
-        seq: 1100,
-        payload: b"cd",
-        cut: 8,
-        ..blank()
-    });
+    rig.take(Segment { seq: 1000, payload: b"ab", cut: 98, ..blank() });
+    rig.take(Segment { seq: 1100, payload: b"cd", cut: 8, ..blank() });
     assert_eq!(rig.got, [text("ab")]);
     rig.ack(1100);
     assert_eq!(rig.got, [text("ab"), Gap(98), text("cd")]);
     rig.data(1102, b"whole it");
-    rig.take(Segment {
-        seq: 1110,
-        payload: b"e",
-        cut: 4,
-        ..blank()
-    });
+    rig.take(Segment { seq: 1110, payload: b"e", cut: 4, ..blank() });
     rig.finish();
     assert_eq!(rig.got, [text("ab"), Gap(98), text("cdwhole ite"), Gap(4)]);
 }
@@ -505,10 +442,7 @@ fn a_quiet_stream_delivers_its_end_only() {
 fn arrivals(len: usize) -> impl Strategy<Value = Vec<(usize, usize)>> {
     let extra = prop::collection::vec((0..len, 1..60_usize), 0..20);
     (prop::collection::vec(1..40_usize, len), extra).prop_flat_map(move |(cuts, extra)| {
-        let mut all: Vec<_> = extra
-            .into_iter()
-            .map(|(from, n)| (from, (from + n).min(len)))
-            .collect();
+        let mut all: Vec<_> = extra.into_iter().map(|(from, n)| (from, (from + n).min(len))).collect();
         let mut from = 0;
         for cut in cuts {
             if from == len {

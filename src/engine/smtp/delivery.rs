@@ -1,0 +1,252 @@
+//! One delivery from MAIL to its end: the envelope as the replies make it, and how it ended.
+
+use crate::engine::event::{DataMode, Missing, Outcome, Param, Recipient, RecipientReply, Reply, Stage, Transaction};
+use crate::engine::ledger::Scope;
+use crate::engine::text::Span;
+use crate::engine::{Limits, Verb};
+use crate::time::Timestamp;
+
+use super::command::{self, Path};
+
+/// A transaction with what its end depends on.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) tx: Box<Transaction>,
+    /// Code of the reply to MAIL.
+    pub(super) mail: Option<u16>,
+    /// Recipients that got 2yz.
+    pub(super) accepted: u32,
+    /// Recipients that got 4yz or 5yz, and whether one of them got 4yz.
+    pub(super) refused: u32,
+    pub(super) refused_for_now: bool,
+    /// Code of a refusing reply to DATA.
+    pub(super) data_refused: Option<u16>,
+    /// Code of the first refusing reply to BDAT.
+    pub(super) chunk_refused: Option<u16>,
+    /// DATA, BDAT or BURL was sent.
+    pub(super) data_sent: bool,
+    /// The message was sent to its end, at that time.
+    pub(super) eod: Option<Timestamp>,
+    /// First octet of the message.
+    pub(super) body: Option<Timestamp>,
+    /// 354.
+    pub(super) go: Option<Timestamp>,
+    /// `PRDR` was asked for.
+    pub(super) prdr: bool,
+    /// Recipients whose own final reply was yes, no for now, no for good.
+    pub(super) finals: [u32; 3],
+}
+
+impl Delivery {
+    pub(super) fn new(tx: Box<Transaction>) -> Self {
+        Self {
+            tx,
+            mail: None,
+            accepted: 0,
+            refused: 0,
+            refused_for_now: false,
+            data_refused: None,
+            chunk_refused: None,
+            data_sent: false,
+            eod: None,
+            body: None,
+            go: None,
+            prdr: false,
+            finals: [0; 3],
+        }
+    }
+
+    /// Return path, route and parameters of MAIL.
+    pub(super) fn sender(&mut self, path: &Path<'_>, limits: &Limits) {
+        let tx = &mut *self.tx;
+        tx.reverse_path = Some(Span::store(&mut tx.arena, path.mailbox));
+        let hops = path.route.split(|o| *o == b',').filter_map(|hop| hop.trim_ascii().strip_prefix(b"@"));
+        for hop in hops {
+            let span = Span::store(&mut tx.arena, hop);
+            tx.source_route.push(span);
+        }
+        for (keyword, value) in command::params(path.params) {
+            self.prdr |= keyword.eq_ignore_ascii_case(b"PRDR");
+            if keyword.eq_ignore_ascii_case(b"SIZE") {
+                self.tx.declared_size = value.and_then(command::number);
+            }
+        }
+        self.params(path.params, limits);
+        self.tx.mail_params = u32::try_from(self.tx.params.len()).unwrap_or(u32::MAX);
+    }
+
+    /// A recipient; its index among those kept.
+    pub(super) fn recipient(&mut self, path: &Path<'_>, limits: &Limits) -> Option<usize> {
+        self.tx.recipients_total = self.tx.recipients_total.saturating_add(1);
+        let room = limits.transaction_text.saturating_sub(self.tx.arena.len());
+        if self.tx.recipients.len() >= limits.recipients || path.mailbox.len() + path.params.len() > room {
+            self.tx.incomplete.add(Missing::Truncated);
+            return None;
+        }
+        let forward_path = Span::store(&mut self.tx.arena, path.mailbox);
+        let start = self.tx.params.len();
+        self.params(path.params, limits);
+        let bound = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let esmtp = (bound(start), bound(self.tx.params.len()));
+        self.tx.recipients.push(Recipient { forward_path, esmtp, ..Recipient::default() });
+        Some(self.tx.recipients.len() - 1)
+    }
+
+    fn params(&mut self, params: &[u8], limits: &Limits) {
+        let tx = &mut *self.tx;
+        for (keyword, value) in command::params(params) {
+            let need = keyword.len() + value.map_or(0, <[u8]>::len);
+            if need > limits.transaction_text.saturating_sub(tx.arena.len()) {
+                tx.incomplete.add(Missing::Truncated);
+                return;
+            }
+            let start = tx.arena.len();
+            let name = Span::store(&mut tx.arena, keyword);
+            if let Some(name) = tx.arena.get_mut(start..) {
+                name.make_ascii_uppercase();
+            }
+            let value = value.map(|value| {
+                if command::is_xtext(keyword) {
+                    let start = tx.arena.len();
+                    command::decode_xtext(value, &mut tx.arena);
+                    Span::since(start, &tx.arena)
+                } else {
+                    Span::store(&mut tx.arena, value)
+                }
+            });
+            tx.params.push(Param { keyword: name, value });
+        }
+    }
+
+    /// The reply to RCPT number `index`.
+    pub(super) fn recipient_reply(
+        &mut self,
+        index: Option<usize>,
+        code: u16,
+        reply: &Reply,
+        latency: Option<std::time::Duration>,
+    ) {
+        match code {
+            200..=299 => self.accepted = self.accepted.saturating_add(1),
+            400.. => {
+                self.refused = self.refused.saturating_add(1);
+                self.refused_for_now |= code < 500;
+            }
+            _ => {}
+        }
+        let tx = &mut *self.tx;
+        let Some(recipient) = index.and_then(|index| tx.recipients.get_mut(index)) else { return };
+        recipient.code = Some(code);
+        recipient.enhanced = reply.enhanced;
+        recipient.text = Some(Span::store(&mut tx.arena, reply.text.as_bytes()));
+        recipient.latency = latency;
+    }
+
+    /// The reply after the data for the next recipient that was accepted (RFC 2033 section 4.2); whether it was the last.
+    pub(super) fn recipient_final(&mut self, code: u16, reply: &Reply, at: Timestamp) -> bool {
+        let class = match code {
+            ..=399 => 0,
+            400..=499 => 1,
+            _ => 2,
+        };
+        if let Some(count) = self.finals.get_mut(class) {
+            *count = count.saturating_add(1);
+        }
+        let latency = self.eod.and_then(|eod| at.since(eod));
+        let tx = &mut *self.tx;
+        let open = |r: &&mut Recipient| r.last.is_none() && r.code.is_some_and(|code| code < 300);
+        if let Some(recipient) = tx.recipients.iter_mut().find(open) {
+            let text = Span::store(&mut tx.arena, reply.text.as_bytes());
+            recipient.last = Some(RecipientReply { code, enhanced: reply.enhanced, text, latency });
+        }
+        self.finals.iter().sum::<u32>() >= self.accepted
+    }
+
+    /// The message begins, or goes on after a chunk of another kind.
+    pub(super) fn data(&mut self, verb: Verb, limits: &Limits) {
+        let mode = match verb {
+            Verb::Bdat => DataMode::Bdat,
+            Verb::Burl => DataMode::Burl,
+            _ => DataMode::Data,
+        };
+        self.tx.data_mode = Some(match self.tx.data_mode {
+            Some(before) if before != mode => DataMode::Mixed,
+            _ => mode,
+        });
+        if !self.tx.has_message {
+            self.tx.has_message = true;
+            self.tx.message.begin(limits.hash, limits.header);
+        }
+    }
+
+    /// Octets of the message.
+    pub(super) fn octets(&mut self, octets: &[u8], scope: &mut Scope<'_>) {
+        self.body.get_or_insert(scope.stamp.at);
+        scope.body(&mut self.tx, octets);
+    }
+
+    /// All of the message was sent.
+    pub(super) fn end_of_data(&mut self, at: Timestamp) {
+        self.eod = Some(at);
+        let timing = &mut self.tx.timing;
+        timing.data_idle = self.go.zip(self.body).and_then(|(go, body)| body.since(go));
+        timing.transfer = self.body.and_then(|body| at.since(body));
+        let whole = !self.tx.incomplete.has(Missing::ClientGap) && !self.tx.incomplete.has(Missing::StartMissing);
+        self.tx.message.finish(whole);
+    }
+
+    /// How it stands when something else than its final reply ends it: `otherwise`, unless it was refused before.
+    pub(super) fn ended(&mut self, otherwise: Outcome) {
+        let (outcome, stage) = match self.refusal() {
+            Some(refusal) => refusal,
+            None => (otherwise, self.stage()),
+        };
+        self.tx.outcome = outcome;
+        self.tx.stage = Some(stage);
+    }
+
+    /// How it stands at its final reply.
+    pub(super) fn answered(&mut self, code: u16) {
+        let nobody = self.accepted == 0 && self.refused > 0;
+        let [yes, later, no] = self.finals;
+        let bdat = matches!(self.tx.data_mode, Some(DataMode::Bdat | DataMode::Burl | DataMode::Mixed));
+        let stage = if bdat { Stage::Bdat } else { Stage::Eod };
+        (self.tx.outcome, self.tx.stage) = match code {
+            _ if yes > 0 && later + no > 0 => (Outcome::Partial, None),
+            _ if yes + later + no > 0 && yes == 0 => (refused(later > 0), Some(stage)),
+            200..=399 => (Outcome::Accepted, None),
+            _ if nobody => (refused(self.refused_for_now), Some(Stage::Rcpt)),
+            _ => (refused(code < 500), Some(stage)),
+        };
+    }
+
+    /// The refusal that beats an abort: all recipients, or the data.
+    fn refusal(&self) -> Option<(Outcome, Stage)> {
+        if self.accepted == 0 && self.refused > 0 {
+            return Some((refused(self.refused_for_now), Stage::Rcpt));
+        }
+        let by_data = self.data_refused.map(|code| (refused(code < 500), Stage::Data));
+        by_data.or_else(|| self.chunk_refused.map(|code| (refused(code < 500), Stage::Bdat)))
+    }
+
+    /// How far it came.
+    fn stage(&self) -> Stage {
+        let bdat = matches!(self.tx.data_mode, Some(DataMode::Bdat | DataMode::Burl | DataMode::Mixed));
+        match self.eod {
+            Some(_) => Stage::EodUnanswered,
+            None if bdat => Stage::Bdat,
+            None if self.data_sent => Stage::Data,
+            None if self.tx.recipients_total > 0 => Stage::Rcpt,
+            None => Stage::Mail,
+        }
+    }
+
+    /// Whether it asked after one recipient and sent nothing: a callout.
+    pub(super) fn is_probe(&self) -> bool {
+        self.tx.recipients_total == 1 && !self.data_sent
+    }
+}
+
+pub(super) fn refused(for_now: bool) -> Outcome {
+    if for_now { Outcome::RejectedTemporary } else { Outcome::RejectedPermanent }
+}

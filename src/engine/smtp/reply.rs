@@ -1,0 +1,243 @@
+//! A server's lines: put together to replies (RFC 5321 section 4.2), and what their texts tell.
+
+use memchr::{memchr, memmem};
+
+use crate::engine::event::{Enhanced, Reply, Status};
+use crate::engine::frame::Line;
+use crate::engine::ledger::Stamp;
+use crate::engine::pending::Arrival;
+use crate::time::Timestamp;
+
+/// Puts lines together.
+#[derive(Debug, Default)]
+pub(super) struct Assembler {
+    /// The reply so far; complete after [`Self::line`] said so.
+    pub(super) reply: Reply,
+    first: Option<Timestamp>,
+    octets: u64,
+    lines: u32,
+}
+
+impl Assembler {
+    /// Takes a line; `cap` bounds the text kept. When the reply was complete with it: when it came.
+    pub(super) fn line(&mut self, line: &Line<'_>, stamp: Stamp, end: u64, cap: usize) -> Option<Arrival> {
+        if self.first.is_none() {
+            self.reply.clear();
+            self.lines = 0;
+            self.octets = 0;
+        }
+        let first = *self.first.get_or_insert(line.began);
+        self.octets += line.wire;
+        let (code, more, text) = match split(line.octets) {
+            Split::Reply { code, more, text } => (Some(code), more, text),
+            // Sendmail's chatter in verbose mode completes nothing.
+            Split::Chatter if self.lines == 0 => {
+                self.first = None;
+                return None;
+            }
+            Split::Chatter => return None,
+            // A line that is none goes with the reply that follows it, as Postfix has it.
+            Split::Garbage => (None, true, line.octets),
+        };
+        let mut text = text;
+        if let Some(code) = code {
+            self.reply.status = Some(Status::Code(code));
+            let (enhanced, rest) = enhanced(code, text);
+            self.reply.enhanced = enhanced.or(self.reply.enhanced.filter(|e| u16::from(e.class) == code / 100));
+            text = rest;
+        }
+        self.keep(text, cap);
+        self.lines = self.lines.saturating_add(1);
+        if more {
+            return None;
+        }
+        self.first = None;
+        Some(Arrival { first, last: stamp, octets: self.octets, end })
+    }
+
+    /// Forgets what has begun.
+    pub(super) fn reset(&mut self) {
+        self.first = None;
+    }
+
+    fn keep(&mut self, text: &[u8], cap: usize) {
+        let kept = self.reply.text.as_bytes().len();
+        if self.lines > 0 && kept < cap {
+            self.reply.text.push(b"\n");
+        }
+        let room = cap.saturating_sub(self.reply.text.as_bytes().len()).min(text.len());
+        self.reply.text.push(text.get(..room).unwrap_or_default());
+    }
+}
+
+enum Split<'a> {
+    Reply { code: u16, more: bool, text: &'a [u8] },
+    Chatter,
+    Garbage,
+}
+
+fn split(line: &[u8]) -> Split<'_> {
+    let [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] = line else { return Split::Garbage };
+    let digit = |o: &u8| u16::from(o - b'0');
+    let code = digit(a) * 100 + digit(b) * 10 + digit(c);
+    match (code, rest) {
+        (0..=99, _) => Split::Chatter,
+        (200..=599, [b'-', text @ ..]) => Split::Reply { code, more: true, text },
+        (200..=599, [] | [b' ', ..]) => {
+            Split::Reply { code, more: false, text: rest.strip_prefix(b" ").unwrap_or(rest) }
+        }
+        (200..=599, [o, ..]) if !o.is_ascii_alphanumeric() => Split::Reply { code, more: false, text: rest },
+        _ => Split::Garbage,
+    }
+}
+
+/// The enhanced status code at the head of `text`, and what follows it. Its class must be that of `code` (RFC 2034).
+fn enhanced(code: u16, text: &[u8]) -> (Option<Enhanced>, &[u8]) {
+    let parse = || {
+        let (&class, rest) = text.split_first()?;
+        if u16::from(class.wrapping_sub(b'0')) != code / 100 {
+            return None;
+        }
+        let (subject, rest) = digits(rest.strip_prefix(b".")?)?;
+        let (detail, rest) = digits(rest.strip_prefix(b".")?)?;
+        if rest.first().is_some_and(|o| !o.is_ascii_whitespace()) {
+            return None;
+        }
+        Some((Enhanced { class: class - b'0', subject, detail }, rest.trim_ascii_start()))
+    };
+    match parse() {
+        Some((enhanced, rest)) => (Some(enhanced), rest),
+        None => (None, text),
+    }
+}
+
+fn digits(text: &[u8]) -> Option<(u16, &[u8])> {
+    let len = text.iter().take(3).take_while(|o| o.is_ascii_digit()).count();
+    let (number, rest) = text.split_at_checked(len)?;
+    let number = std::str::from_utf8(number).ok()?.parse().ok()?;
+    (!rest.first().is_some_and(u8::is_ascii_digit)).then_some((number, rest))
+}
+
+/// Whether a 421 says that the server's patience was over.
+pub(super) fn is_timeout(reply: &Reply) -> bool {
+    let by_code = matches!(reply.enhanced, Some(Enhanced { class: 4, subject: 4, detail: 2 }));
+    by_code
+        || find_word(reply.text.as_bytes(), b"timeout").is_some()
+        || find_word(reply.text.as_bytes(), b"timed out").is_some()
+}
+
+/// Position of `word`, given in lower case, in `text` in any case.
+fn find_word(text: &[u8], word: &[u8]) -> Option<usize> {
+    text.windows(word.len()).position(|w| w.eq_ignore_ascii_case(word))
+}
+
+/// Queue id in the text of a final reply, as the field's servers write it.
+pub(super) fn queue_id(text: &[u8]) -> Option<&[u8]> {
+    after(text, b"queued as ")
+        .or_else(|| after(text, b"InternalId="))
+        .or_else(|| after(text, b"SESSIONID=<"))
+        .or_else(|| word_start(text, b"id="))
+        .or_else(|| saved(text))
+        .or_else(|| before(text, b" Message accepted"))
+        .or_else(|| queued_in_brackets(text))
+        .or_else(|| gsmtp(text))
+        .or_else(|| qmail(text))
+}
+
+fn token(text: &[u8]) -> Option<&[u8]> {
+    let end = text.iter().position(|o| !(o.is_ascii_alphanumeric() || b"-_.:/@=+".contains(o))).unwrap_or(text.len());
+    let token = text.get(..end)?;
+    let token = token.strip_suffix(b".").unwrap_or(token);
+    (!token.is_empty()).then_some(token)
+}
+
+fn after<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
+    let at = memmem::find(text, mark)?;
+    token(text.get(at + mark.len()..)?)
+}
+
+/// `id=X` at the start of a word.
+fn word_start<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
+    let at = memmem::find(text, mark)?;
+    let alone = at == 0 || text.get(at - 1).is_some_and(|o| !o.is_ascii_alphanumeric());
+    alone.then(|| token(text.get(at + mark.len()..)?)).flatten()
+}
+
+/// `<user> X Saved` (Dovecot).
+fn saved(text: &[u8]) -> Option<&[u8]> {
+    let id = before(text, b" Saved")?;
+    text.first().filter(|o| **o == b'<').map(|_| id)
+}
+
+/// The word before `mark`.
+fn before<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
+    let head = text.get(..memmem::find(text, mark)?)?;
+    let start = head.iter().rposition(|o| *o == b' ').map_or(0, |at| at + 1);
+    token(head.get(start..)?)
+}
+
+/// `Message Queued (X)`.
+fn queued_in_brackets(text: &[u8]) -> Option<&[u8]> {
+    let at = find_word(text, b"queued (")?;
+    token(text.get(at + b"queued (".len()..)?)
+}
+
+/// `OK  1700000000 a1b2c3 - gsmtp`.
+fn gsmtp(text: &[u8]) -> Option<&[u8]> {
+    before(text, b" - gsmtp")
+}
+
+/// `ok 1700000000 qp 4711`.
+fn qmail(text: &[u8]) -> Option<&[u8]> {
+    let at = memmem::find(text, b" qp ")?;
+    let id = token(text.get(at + 4..)?)?;
+    id.iter().all(u8::is_ascii_digit).then_some(id)
+}
+
+/// The lines of a reply's text.
+pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        match memchr(b'\n', text) {
+            Some(at) => {
+                rest = text.get(at + 1..);
+                text.get(..at)
+            }
+            None => rest.take(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queue_ids_of_the_field() {
+        for (text, id) in [
+            ("Ok: queued as 4F1A2", "4F1A2"),
+            ("OK id=1abc-0001-XY", "1abc-0001-XY"),
+            ("A1 Message accepted for delivery", "A1"),
+            ("<a@b.c> [InternalId=12884, Hostname=x] Queued mail", "12884"),
+            ("ok 1700000000 qp 4711", "4711"),
+            ("<b@y.org> Q1x Saved", "Q1x"),
+            ("Ok SESSIONID=<AbC@x>", "AbC@x"),
+            ("OK  1700000000 a1-2b - gsmtp", "a1-2b"),
+            ("Message Queued (ab12)", "ab12"),
+        ] {
+            assert_eq!(queue_id(text.as_bytes()), Some(id.as_bytes()), "{text}");
+        }
+        assert_eq!(queue_id(b"Ok"), None);
+        assert_eq!(queue_id(b"valid=1"), None);
+    }
+
+    #[test]
+    fn enhanced_codes_must_fit() {
+        assert_eq!(enhanced(550, b"5.1.1 no").0, Some(Enhanced { class: 5, subject: 1, detail: 1 }));
+        assert_eq!(enhanced(250, b"5.1.1 no"), (None, &b"5.1.1 no"[..]));
+        assert_eq!(enhanced(250, b"2.0.0"), (Some(Enhanced { class: 2, subject: 0, detail: 0 }), &b""[..]));
+        assert_eq!(enhanced(250, b"2.0.1234 x").0, None);
+        assert_eq!(enhanced(250, b"2.1.5x").0, None);
+    }
+}

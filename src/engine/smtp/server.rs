@@ -1,0 +1,440 @@
+//! The server's side: each reply answers the oldest that waits, and makes the envelope.
+
+use memchr::memmem;
+
+use super::command::begins_with_command;
+use super::delivery::{self, Delivery};
+use super::reply;
+use super::{Kind, Lost, Smtp, Want, copy};
+use crate::engine::event::{AuthOutcome, Command, Outcome, Reply, Stage, Status, TlsMode};
+use crate::engine::frame::{Line, Mode};
+use crate::engine::ledger::Scope;
+use crate::engine::pending::Arrival;
+use crate::engine::{Dir, Verb};
+
+impl Smtp {
+    pub(super) fn server(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+        let helo = self.pending.front().is_some_and(|w| matches!(w.command.verb, Verb::Ehlo | Verb::Lhlo));
+        let cap = if helo { scope.limits.capabilities } else { scope.limits.reply_text };
+        let Some(arrival) = self.replies.line(line, scope.stamp, scope.offset, cap) else { return };
+        let Some(lost) = self.lost else { return self.reply(arrival, scope) };
+        self.lost = None;
+        self.deferred = Some((arrival, lost));
+        let held = scope.held;
+        let ends = held.starts_with(b".\r\n") || memmem::find(held, b"\r\n.\r\n").is_some();
+        let body = match lost {
+            Lost::Body => ends,
+            Lost::Command => ends && !begins_with_command(held),
+        };
+        if body && self.moving.is_none() {
+            self.headless(scope);
+        }
+        scope.switch(Dir::ToServer, if body { Mode::Dot } else { Mode::Line });
+    }
+
+    pub(super) fn code(&self) -> u16 {
+        self.replies.reply.status.and_then(Status::code).unwrap_or(0)
+    }
+
+    pub(super) fn reply(&mut self, arrival: Arrival, scope: &mut Scope<'_>) {
+        let code = self.code();
+        if self.unmatched {
+            self.rematch(code, arrival, scope);
+        }
+        if code == 421 {
+            scope.ledger.shutdown = !scope.ledger.quit_answered;
+            scope.ledger.shutdown_timeout |= reply::is_timeout(&self.replies.reply);
+        }
+        if self.is_early(code) {
+            let number = self.moving;
+            self.answered_early = true;
+            self.finals(number, arrival, scope);
+            return;
+        }
+        let Some(waiting) = self.pending.front() else {
+            self.pending.note(arrival);
+            return self.shut(code, scope);
+        };
+        match waiting.kind.want {
+            Want::Greeting => self.greeting(code, arrival, scope),
+            Want::Eod { .. } => self.final_reply(code, arrival, scope),
+            Want::Xexch50(octets) if code == 354 => {
+                if let Some(waiting) = self.pending.front_mut() {
+                    waiting.kind.want = Want::Command;
+                }
+                self.pending.note(arrival);
+                scope.switch(Dir::ToServer, Mode::Octets(octets));
+            }
+            Want::Command
+                if self.exchange.is_some()
+                    && matches!(waiting.command.verb, Verb::Auth | Verb::XExps)
+                    && code == 334 =>
+            {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.challenge(self.replies.reply.text.as_bytes(), &mut scope.ledger.secrets);
+                }
+                self.pending.note(arrival);
+                self.sasl_turn = true;
+                scope.switch(Dir::ToServer, Mode::Line);
+            }
+            Want::Chunk { last: true } if self.is_per_recipient(waiting.kind.tx) && code != 421 => {
+                self.final_reply(code, arrival, scope)
+            }
+            want => self.answer(want, code, arrival, scope),
+        }
+    }
+
+    /// A reply while the message is still moving, to nothing but the message.
+    pub(super) fn is_early(&self, code: u16) -> bool {
+        let moving = self.moving.and_then(|number| self.deliveries.iter().find(|d| d.tx.number == number));
+        let in_data = moving.is_some_and(|d| d.go.is_some() && d.eod.is_none());
+        in_data && self.pending.is_empty() && !self.answered_early && code >= 200
+    }
+
+    pub(super) fn is_per_recipient(&self, number: Option<u32>) -> bool {
+        let delivery = number.and_then(|number| self.deliveries.iter().find(|d| d.tx.number == number));
+        self.is_lmtp && delivery.is_some_and(|d| d.accepted > 0)
+    }
+
+    pub(super) fn greeting(&mut self, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+        self.pending.pop();
+        self.pending.note(arrival);
+        if scope.ledger.greeted {
+            return;
+        }
+        scope.count_reply(self.replies.reply.status);
+        std::mem::swap(&mut scope.ledger.greeting.reply, &mut self.replies.reply);
+        scope.ledger.greeting.delay = scope.context.peers.established.and_then(|at| arrival.first.since(at));
+        scope.ledger.refused = code >= 400;
+        scope.greeting();
+    }
+
+    /// The reply of the oldest command.
+    pub(super) fn answer(&mut self, want: Want, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+        let Some(waiting) = self.pending.pop() else { return };
+        let (mut command, kind) = (waiting.command, waiting.kind);
+        self.pending.answer(&mut command, arrival);
+        std::mem::swap(&mut command.reply, &mut self.replies.reply);
+        let yes = code < 400;
+        match (want, command.verb) {
+            (Want::Rcpt(index), _) => {
+                let delivery = kind.tx.and_then(|number| self.delivery(number));
+                if let Some(delivery) = delivery {
+                    delivery.recipient_reply(index, code, &command.reply, command.latency);
+                }
+            }
+            (Want::Chunk { last }, _) => self.chunk_reply(last, code, &command.reply, kind, arrival, scope),
+            (_, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) => self.mail_reply(code, &command.reply, kind),
+            (_, Verb::Data) => self.data_reply(code, &command, kind, arrival, scope),
+            (_, Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.helo_reply(yes, &command, scope),
+            (_, Verb::Rset) if yes => self.abort(),
+            (_, Verb::Quit) => {
+                scope.ledger.quit_answered = code != 421;
+                self.abort();
+            }
+            (_, Verb::Auth | Verb::XExps) => self.auth_reply(code, &command.reply, arrival, scope),
+            (_, Verb::StartTls | Verb::XAnonymousTls) => {
+                scope.ledger.tls.accepted = Some(code == 220);
+                if code == 220 {
+                    self.abort();
+                    self.encrypt(scope);
+                } else {
+                    scope.switch(Dir::ToServer, Mode::Line);
+                }
+            }
+            (_, Verb::Xclient) => {
+                if code == 220 {
+                    self.abort();
+                }
+                scope.switch(Dir::ToServer, Mode::Line);
+            }
+            (_, Verb::Turn | Verb::Atrn) => {
+                scope.switch(Dir::ToServer, Mode::Line);
+                if code == 250 {
+                    self.abort();
+                    self.pending.push(Command::default(), Kind { want: Want::Greeting, tx: None, end: 0 });
+                    scope.turn = true;
+                }
+            }
+            (Want::Doubtful(size), _) => {
+                // What was sent behind it are commands if they look so, or if the client waited for the refusal.
+                let counts = yes || !(scope.held.is_empty() || begins_with_command(scope.held));
+                scope.switch(Dir::ToServer, if counts { Mode::Octets(size) } else { Mode::Line });
+            }
+            (_, Verb::Xexch50) => scope.switch(Dir::ToServer, Mode::Line),
+            _ => {}
+        }
+        scope.command(command);
+        if !matches!(want, Want::Chunk { last: true }) {
+            self.shut(code, scope);
+        }
+    }
+
+    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind) {
+        let Some(number) = kind.tx else { return };
+        // `kind.tx` is the delivery that this MAIL opened.
+        let Some(delivery) = self.delivery(number) else { return };
+        delivery.mail = Some(code);
+        if code < 400 {
+            if let Some(older) = self.current.replace(number).filter(|older| *older != number) {
+                self.end(older, Outcome::Aborted);
+            }
+            return;
+        }
+        delivery.tx.outcome = delivery::refused(code < 500);
+        delivery.tx.stage = Some(Stage::Mail);
+        copy(reply, &mut delivery.tx.last);
+        if self.sending == Some(number) {
+            self.sending = self.current;
+        }
+        self.emit(number);
+    }
+
+    pub(super) fn data_reply(
+        &mut self,
+        code: u16,
+        command: &Command,
+        kind: Kind,
+        arrival: Arrival,
+        scope: &mut Scope<'_>,
+    ) {
+        let number = kind.tx.filter(|n| self.deliveries.iter().any(|d| d.tx.number == *n)).or(self.current);
+        if code == 354 {
+            self.moving = number;
+            if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
+                delivery.data_refused = None;
+                delivery.tx.timing.data_go = command.latency;
+                delivery.go = Some(arrival.last.at);
+            }
+            return self.go(scope);
+        }
+        scope.switch(Dir::ToServer, Mode::Line);
+        let Some(delivery) = number.and_then(|number| self.delivery(number)) else { return };
+        delivery.data_refused = Some(code);
+        if delivery.accepted > 0 {
+            copy(&command.reply, &mut delivery.tx.last);
+        }
+    }
+
+    /// The message follows as dot-stuffed text.
+    pub(super) fn go(&mut self, scope: &mut Scope<'_>) {
+        self.moving = self.moving.or(self.sending);
+        let limits = scope.limits;
+        let at = scope.stamp.at;
+        if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
+            delivery.data(Verb::Data, limits);
+            delivery.go.get_or_insert(at);
+        }
+        scope.switch(Dir::ToServer, Mode::Dot);
+    }
+
+    pub(super) fn chunk_reply(
+        &mut self,
+        last: bool,
+        code: u16,
+        reply: &Reply,
+        kind: Kind,
+        arrival: Arrival,
+        scope: &mut Scope<'_>,
+    ) {
+        let Some(delivery) = kind.tx.and_then(|number| self.delivery(number)) else { return };
+        if code >= 400 {
+            delivery.chunk_refused.get_or_insert(code);
+            copy(reply, &mut delivery.tx.last);
+        }
+        if last {
+            copy(reply, &mut delivery.tx.last);
+            let number = delivery.tx.number;
+            self.complete(number, code, arrival, scope);
+        }
+    }
+
+    pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, scope: &mut Scope<'_>) {
+        if !yes {
+            // Refused: the envelope stays as it was.
+            self.sending = self.sending.or(self.current);
+            return;
+        }
+        self.abort();
+        if command.args.is_present() {
+            scope.ledger.helo.copy_from(&command.args);
+        }
+        if scope.ledger.tls_mode() != TlsMode::None {
+            return;
+        }
+        let capabilities = &mut scope.ledger.capabilities;
+        capabilities.clear();
+        let mut starttls = false;
+        for line in reply::lines(command.reply.text.as_bytes()).skip(1) {
+            if command.verb == Verb::Helo
+                || line.is_empty()
+                || capabilities.octets() + line.len() > scope.limits.capabilities
+            {
+                break;
+            }
+            starttls |= line.eq_ignore_ascii_case(b"STARTTLS");
+            let keyword = line.iter().position(|o| matches!(o, b' ' | b'=')).unwrap_or(line.len());
+            capabilities.push_entry(line, keyword);
+        }
+        if command.verb != Verb::Helo {
+            scope.ledger.tls.offered = Some(starttls);
+        }
+    }
+
+    pub(super) fn auth_reply(&mut self, code: u16, reply: &Reply, arrival: Arrival, scope: &mut Scope<'_>) {
+        scope.switch(Dir::ToServer, Mode::Line);
+        let Some(exchange) = self.exchange.take() else { return };
+        let outcome = match code {
+            ..=399 => AuthOutcome::Success,
+            _ if self.cancelled => AuthOutcome::Cancelled,
+            400..=499 => AuthOutcome::Temporary,
+            500 | 502 | 504 => AuthOutcome::RejectedMechanism,
+            530 | 538 => AuthOutcome::NeedsTls,
+            _ => AuthOutcome::Failed,
+        };
+        self.armed = (outcome != AuthOutcome::Success).then_some(arrival.end);
+        let mut told = Reply::default();
+        copy(reply, &mut told);
+        let auth = exchange.finish(outcome, told, Some(arrival.last.at), scope.ledger.tls_mode());
+        scope.auth(auth);
+    }
+
+    /// The reply to a message that was sent to its end, or one of several such replies.
+    pub(super) fn final_reply(&mut self, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+        let Some(waiting) = self.pending.front_mut() else { return };
+        let number = waiting.kind.tx;
+        let at = arrival.last.at;
+        let per_recipient = match &mut waiting.kind.want {
+            Want::Eod { prdr } if code == 353 && !*prdr => {
+                *prdr = true;
+                return self.pending.note(arrival);
+            }
+            Want::Eod { prdr } => *prdr,
+            _ => false,
+        };
+        let lmtp = self.is_lmtp;
+        let delivery = number.and_then(|number| self.deliveries.iter_mut().find(|d| d.tx.number == number));
+        if let Some(delivery) = delivery
+            && delivery.accepted > 0
+            && (lmtp || per_recipient)
+            && code != 421
+        {
+            let before: u32 = delivery.finals.iter().sum();
+            if before < delivery.accepted {
+                let last = delivery.recipient_final(code, &self.replies.reply, at);
+                if !last || !lmtp {
+                    return self.pending.note(arrival);
+                }
+            }
+        }
+        if self.pending.front().is_some_and(|w| matches!(w.kind.want, Want::Chunk { .. })) {
+            return self.answer(Want::Chunk { last: true }, code, arrival, scope);
+        }
+        self.pending.pop();
+        self.finals(number, arrival, scope);
+    }
+
+    /// The reply that ends delivery `number`.
+    pub(super) fn finals(&mut self, number: Option<u32>, arrival: Arrival, scope: &mut Scope<'_>) {
+        let code = self.code();
+        self.pending.note(arrival);
+        scope.count_reply(self.replies.reply.status);
+        let Some(number) = number else { return self.shut(code, scope) };
+        let early = self.answered_early;
+        let reply = std::mem::take(&mut self.replies.reply);
+        if let Some(delivery) = self.delivery(number) {
+            copy(&reply, &mut delivery.tx.last);
+        }
+        self.replies.reply = reply;
+        if early && let Some(delivery) = self.delivery(number) {
+            delivery.tx.message.finish(false);
+        }
+        self.complete(number, code, arrival, scope);
+    }
+
+    pub(super) fn complete(&mut self, number: u32, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+        let early = self.answered_early;
+        if let Some(delivery) = self.delivery(number) {
+            delivery.answered(code);
+            if early {
+                delivery.tx.stage = Some(Stage::DataEarly);
+            }
+            delivery.tx.timing.reply = delivery.eod.and_then(|eod| arrival.last.at.since(eod));
+            if code < 400 {
+                let tx = &mut *delivery.tx;
+                if let Some(id) = reply::queue_id(tx.last.text.as_bytes()) {
+                    tx.queue_id.set(id);
+                }
+            }
+        }
+        if self.current == Some(number) {
+            self.current = None;
+        }
+        if self.sending == Some(number) {
+            self.sending = None;
+        }
+        self.emit(number);
+        self.shut(code, scope);
+    }
+
+    /// 421: what is open is over (RFC 5321 section 3.8).
+    pub(super) fn shut(&mut self, code: u16, scope: &mut Scope<'_>) {
+        if code != 421 {
+            return;
+        }
+        let outcome = if scope.ledger.shutdown_timeout { Outcome::TimedOut } else { Outcome::ServerClosed };
+        let open: Vec<u32> = self.deliveries.iter().filter(|d| d.mail.is_some()).map(|d| d.tx.number).collect();
+        for number in open {
+            let Some(delivery) = self.delivery(number) else { continue };
+            delivery.ended(outcome);
+            delivery.tx.outcome = outcome;
+            if delivery.eod.is_none() && delivery.tx.has_message {
+                delivery.tx.message.finish(false);
+            }
+            self.emit(number);
+        }
+        self.current = None;
+        self.sending = None;
+    }
+
+    /// RSET, EHLO, STARTTLS, XCLIENT or QUIT was answered: the delivery in progress is over.
+    pub(super) fn abort(&mut self) {
+        if let Some(number) = self.current.take() {
+            self.end(number, Outcome::Aborted);
+        }
+    }
+
+    pub(super) fn end(&mut self, number: u32, outcome: Outcome) {
+        if let Some(delivery) = self.delivery(number) {
+            delivery.ended(outcome);
+            delivery.tx.probe = delivery.is_probe();
+            if delivery.eod.is_none() && delivery.tx.has_message {
+                delivery.tx.message.finish(false);
+            }
+        }
+        if self.sending == Some(number) {
+            self.sending = None;
+        }
+        self.emit(number);
+    }
+
+    pub(super) fn emit(&mut self, number: u32) {
+        let at = self.deliveries.iter().position(|d| d.tx.number == number);
+        if let Some(delivery) = at.and_then(|at| self.deliveries.remove(at)) {
+            self.over.push(delivery);
+        }
+    }
+
+    pub(super) fn encrypt(&mut self, scope: &mut Scope<'_>) {
+        scope.ledger.tls.requested = Some(true);
+        scope.ledger.tls.accepted = Some(true);
+        scope.ledger.tls.mode = Some(TlsMode::StartTls);
+        scope.ledger.opaque = true;
+        scope.switch(Dir::ToServer, Mode::Opaque);
+        scope.switch(Dir::ToClient, Mode::Opaque);
+    }
+
+    pub(super) fn delivery(&mut self, number: u32) -> Option<&mut Delivery> {
+        self.deliveries.iter_mut().find(|d| d.tx.number == number)
+    }
+}
