@@ -146,7 +146,7 @@ fn steps(script: &str) -> Vec<Step> {
             "c" | "s" => steps.push(Step::Octets(dir(head), unescape(rest))),
             "X" => {
                 let (side, hex) = rest.split_once(' ').unwrap();
-                let octet = |i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
+                let octet = |i| u8::from_str_radix(hex.get(i..i + 2).unwrap(), 16).unwrap();
                 steps.push(Step::Octets(dir(side), (0..hex.len()).step_by(2).map(octet).collect()));
             }
             "G" => {
@@ -401,9 +401,9 @@ fn a_replacement() {
         S + message
         c abc\r\n
         S * OK [APPENDUID 5 8] replaced
-        S c OK [APPENDUID 5 8] done",
+        S c OK done",
         r"append accepted UID REPLACE in Drafts size:3 whole uid:8 validity:5 \\Draft
-        c UID REPLACE (Drafts) in Drafts -> Ok [APPENDUID 5 8] done literals:2
+        c UID REPLACE (Drafts) in Drafts -> Ok done literals:2
         end ok in INBOX OK:1",
     );
 }
