@@ -403,8 +403,8 @@ fn a_replacement() {
         S * OK [APPENDUID 5 8] replaced
         S c OK done",
         r"append accepted UID REPLACE in Drafts size:3 whole uid:8 validity:5 \\Draft
-        c UID REPLACE (Drafts) in Drafts -> Ok done literals:2
-        end ok in INBOX OK:1",
+        c UID REPLACE (Drafts) in Drafts -> Ok done OK:1 literals:2
+        end ok in INBOX",
     );
 }
 
