@@ -757,3 +757,76 @@ fn a_connection_that_breaks() {
         end server_gone",
     );
 }
+
+/// Pieces of conversation, whole and broken.
+const PIECES: [&str; 44] = [
+    "C a LOGIN {3}",
+    "c ann {6+}\\r\\ns3cret\\r\\n",
+    "C a AUTHENTICATE PLAIN",
+    "C AGFubgBzM2NyZXQ=",
+    "C *",
+    "C b SELECT INBOX",
+    "C c APPEND Sent (\\\\Seen) {5}",
+    "c hello\\r\\n",
+    "c hello {3+}\\r\\nabc\\r\\n",
+    "C c APPEND x CATENATE (TEXT {5+}",
+    "c hello URL {1+}\\r\\nx)\\r\\n",
+    "C d IDLE",
+    "C DONE",
+    "C e UID FETCH 1:* (BODY[])",
+    "C e FETCH 1 (RFC822 \\x00\\xff",
+    "C f NOOP",
+    "C f LOGOUT",
+    "C g COMPRESS DEFLATE",
+    "C h UNAUTHENTICATE",
+    "C i STARTTLS",
+    "C \\\"\\\"(((",
+    "C",
+    "S * OK [CAPABILITY IMAP4rev1 STARTTLS] hi",
+    "S +",
+    "S + go {5}",
+    "S a OK in",
+    "S a NO [AUTHENTICATIONFAILED] no",
+    "S b OK",
+    "S b BAD",
+    "S c OK [APPENDUID 1 5:9]",
+    "S c NO",
+    "S d OK",
+    "S e OK",
+    "S f OK",
+    "S g NO",
+    "S h OK",
+    "S i NO",
+    "S * 1 FETCH (BODY[] {5}",
+    "S * 2 FETCH (UID 3 BODY[TEXT] \"a\\\\\"b\" BODY[] {2}",
+    "s hello)\\r\\n",
+    "S * 5 EXISTS",
+    "S * BYE idle",
+    "G s 3",
+    "G c 4",
+];
+
+proptest::proptest! {
+    #[test]
+    fn any_order_of_anything_is_cut_alike(picks in proptest::collection::vec(0..PIECES.len(), 0..40)) {
+        let script: Vec<_> = picks.iter().map(|i| PIECES[*i]).collect();
+        let steps = steps(&script.join("\n"));
+        let [whole, single] = [None, Some(1)].map(|size| play(&steps, size, true));
+        proptest::prop_assert_eq!(whole.lines, single.lines);
+        for secret in ["s3cret", "AGFubgBzM2"] {
+            proptest::prop_assert!(!single.everything.contains(secret));
+        }
+    }
+
+    #[test]
+    fn any_octets_are_survived(pieces in proptest::collection::vec((proptest::bool::ANY, "[ -~\r\n\"{}()\\[\\]*+\u{e9}\u{0}]{0,40}"), 0..40)) {
+        let steps: Vec<_> = pieces
+            .iter()
+            .map(|(client, text)| {
+                Step::Octets(if *client { Dir::ToServer } else { Dir::ToClient }, text.clone().into_bytes())
+            })
+            .collect();
+        let [whole, single] = [None, Some(1)].map(|size| play(&steps, size, true));
+        proptest::prop_assert_eq!(whole.lines, single.lines);
+    }
+}
