@@ -588,6 +588,7 @@ impl Session {
             match layers[role] {
                 Some(Layer::Deflate) => {
                     self.lanes[dir].layer = Some(Box::new(Inflate::new()));
+                    self.lanes[dir].closing = false;
                     changed = true;
                 }
                 Some(Layer::Plain) => {
