@@ -68,6 +68,10 @@ impl Pop3 {
         }
         let Some(body) = &mut self.body else {
             self.server_gap = Some(scope.offset);
+            if self.exchange.is_some() {
+                self.expects = Expects::Either;
+                scope.switch(Dir::ToServer, Mode::Line);
+            }
             return;
         };
         if let Content::Message(transaction) = &mut body.content {
@@ -110,6 +114,11 @@ impl Pop3 {
     }
 
     fn challenge(&mut self, text: &[u8], line: &Line<'_>, scope: &mut Scope<'_>) {
+        let exchange = self.pending.iter().position(|w| matches!(w.kind.ask, Ask::Auth));
+        if let Some(before) = exchange {
+            // Answers to what came before it are lost: only an exchange has challenges.
+            self.drop_answered(before, scope);
+        }
         let secrets = &mut scope.ledger.secrets;
         let front = self.pending.front_mut().filter(|w| matches!(w.kind.ask, Ask::Auth));
         let (Some(waiting), Some(exchange)) = (front, &mut self.exchange) else {
@@ -502,13 +511,18 @@ impl Pop3 {
             Some(at) if sized => at,
             _ => 0,
         };
-        for _ in 0..answered {
+        self.drop_answered(answered, scope);
+        if before < outstanding || self.pending.len() <= 1 {
+            self.server_gap = None;
+        }
+    }
+
+    /// The answers to the `count` oldest commands are lost.
+    fn drop_answered(&mut self, count: usize, scope: &mut Scope<'_>) {
+        for _ in 0..count {
             if let Some(waiting) = self.pending.pop() {
                 self.unmatched(waiting, Outcome::Unknown, scope);
             }
-        }
-        if before < outstanding || self.pending.len() <= 1 {
-            self.server_gap = None;
         }
     }
 }

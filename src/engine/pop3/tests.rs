@@ -679,6 +679,42 @@ fn a_gap_that_swallows_commands() {
 }
 
 #[test]
+fn a_gap_inside_an_exchange() {
+    // The challenge is lost.
+    check(
+        true,
+        &[S("+OK\r\n"), C("AUTH PLAIN\r\n"), LostS(4), C("AGFubgBzM2NyZXQ=\r\n"), S("+OK in\r\n"), QUIT[0], QUIT[1]],
+        &["greeting +OK", "auth sasl PLAIN \"ann\" success", "AUTH: +OK in", "QUIT: +OK", "end ok"],
+    );
+    // The final reply is lost.
+    check(
+        true,
+        &[
+            S("+OK\r\n"),
+            C("AUTH PLAIN\r\n"),
+            S("+ \r\n"),
+            C("*\r\n"),
+            LostS(20),
+            C("AUTH PLAIN\r\n"),
+            S("+ \r\n"),
+            C("AGFubgBzM2NyZXQ=\r\n"),
+            S("+OK in\r\n"),
+            QUIT[0],
+            QUIT[1],
+        ],
+        &[
+            "greeting +OK",
+            "auth sasl PLAIN absent incomplete",
+            "AUTH: unanswered !server_gap",
+            "auth sasl PLAIN \"ann\" success",
+            "AUTH: +OK in",
+            "QUIT: +OK",
+            "end ok",
+        ],
+    );
+}
+
+#[test]
 fn only_the_client_was_captured() {
     let log = run(
         false,
