@@ -797,7 +797,7 @@ fn lane_is_fresh(lane: &Lane) -> bool {
 
 /// Whether a TLS record begins where a line should: no text begins with such an octet.
 fn is_tls_in_clear(dir: Dir, octets: &[u8]) -> bool {
-    matches!(octets, [0x16] | [0x16, 3, ..]) && dir == Dir::ToServer
+    matches!(octets, [0x16, ..]) && dir == Dir::ToServer
 }
 
 fn gap_of(dir: Dir) -> Missing {
