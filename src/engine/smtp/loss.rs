@@ -86,7 +86,8 @@ impl Smtp {
         if lost == Lost::Body && self.pending.is_empty() {
             // The server speaks: the end of the message went with the gap.
             if let Some(number) = self.moving.take() {
-                return self.finals(Some(number), arrival, scope);
+                self.finals(Some(number), arrival, scope);
+                return self.flush(scope);
             }
         }
         if code == 354 {
@@ -106,6 +107,7 @@ impl Smtp {
             self.drop_oldest(scope);
         }
         self.reply(arrival, scope);
+        self.flush(scope);
     }
 
     /// A delivery whose beginning was not seen.
@@ -142,6 +144,8 @@ impl Smtp {
             Want::Greeting | Want::Eod { .. } => {}
             _ => {
                 let mut command = waiting.command;
+                let blind = scope.ledger.incomplete.has(Missing::ServerUnseen);
+                command.pipelined &= !blind;
                 let missing = [Missing::ServerGap, Missing::ServerUnseen];
                 for what in missing.into_iter().filter(|m| scope.ledger.incomplete.has(*m)) {
                     command.incomplete.add(what);

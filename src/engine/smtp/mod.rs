@@ -61,6 +61,8 @@ pub(crate) struct Smtp {
     replies: Assembler,
     /// Those that are open, oldest first: more than one only with pipelining.
     deliveries: VecDeque<Delivery>,
+    /// Those that are over: emitted when the frame that ended them is handled, after its command.
+    over: Vec<Delivery>,
     /// As the client sees it: the delivery that its next commands belong to.
     sending: Option<u32>,
     /// As the server sees it: the one whose MAIL it accepted.
@@ -103,6 +105,7 @@ impl Smtp {
             pending,
             replies: Assembler::default(),
             deliveries: VecDeque::new(),
+            over: Vec::new(),
             sending: None,
             current: None,
             moving: None,
@@ -155,6 +158,13 @@ impl Smtp {
             }
             (Dir::ToClient, _) | (Dir::ToServer, Frame::Opaque(_)) => {}
         }
+        self.flush(scope);
+    }
+
+    fn flush(&mut self, scope: &mut Scope<'_>) {
+        for delivery in self.over.drain(..) {
+            scope.transaction(delivery.tx);
+        }
     }
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
@@ -193,6 +203,7 @@ impl Smtp {
             }
             if blind {
                 delivery.tx.incomplete.add(Missing::ServerUnseen);
+                delivery.tx.pipelined = false;
             }
             if delivery.eod.is_none() && delivery.tx.has_message {
                 delivery.tx.message.finish(false);

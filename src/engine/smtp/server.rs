@@ -124,21 +124,19 @@ impl Smtp {
                 }
             }
             (Want::Chunk { last }, _) => self.chunk_reply(last, code, &command.reply, kind, arrival, scope),
-            (_, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) => {
-                self.mail_reply(code, &command.reply, kind, scope)
-            }
+            (_, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) => self.mail_reply(code, &command.reply, kind),
             (_, Verb::Data) => self.data_reply(code, &command, kind, arrival, scope),
             (_, Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.helo_reply(yes, &command, scope),
-            (_, Verb::Rset) if yes => self.abort(scope),
+            (_, Verb::Rset) if yes => self.abort(),
             (_, Verb::Quit) => {
                 scope.ledger.quit_answered = code != 421;
-                self.abort(scope);
+                self.abort();
             }
             (_, Verb::Auth | Verb::XExps) => self.auth_reply(code, &command.reply, arrival, scope),
             (_, Verb::StartTls | Verb::XAnonymousTls) => {
                 scope.ledger.tls.accepted = Some(code == 220);
                 if code == 220 {
-                    self.abort(scope);
+                    self.abort();
                     self.encrypt(scope);
                 } else {
                     scope.switch(Dir::ToServer, Mode::Line);
@@ -146,14 +144,14 @@ impl Smtp {
             }
             (_, Verb::Xclient) => {
                 if code == 220 {
-                    self.abort(scope);
+                    self.abort();
                 }
                 scope.switch(Dir::ToServer, Mode::Line);
             }
             (_, Verb::Turn | Verb::Atrn) => {
                 scope.switch(Dir::ToServer, Mode::Line);
                 if code == 250 {
-                    self.abort(scope);
+                    self.abort();
                     self.pending.push(Command::default(), Kind { want: Want::Greeting, tx: None, end: 0 });
                     scope.turn = true;
                 }
@@ -172,14 +170,14 @@ impl Smtp {
         }
     }
 
-    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind, scope: &mut Scope<'_>) {
+    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind) {
         let Some(number) = kind.tx else { return };
         // `kind.tx` is the delivery that this MAIL opened.
         let Some(delivery) = self.delivery(number) else { return };
         delivery.mail = Some(code);
         if code < 400 {
             if let Some(older) = self.current.replace(number).filter(|older| *older != number) {
-                self.end(older, Outcome::Aborted, scope);
+                self.end(older, Outcome::Aborted);
             }
             return;
         }
@@ -189,7 +187,7 @@ impl Smtp {
         if self.sending == Some(number) {
             self.sending = self.current;
         }
-        self.emit(number, scope);
+        self.emit(number);
     }
 
     pub(super) fn data_reply(
@@ -257,7 +255,7 @@ impl Smtp {
             self.sending = self.sending.or(self.current);
             return;
         }
-        self.abort(scope);
+        self.abort();
         if command.args.is_present() {
             scope.ledger.helo.copy_from(&command.args);
         }
@@ -375,7 +373,7 @@ impl Smtp {
         if self.sending == Some(number) {
             self.sending = None;
         }
-        self.emit(number, scope);
+        self.emit(number);
         self.shut(code, scope);
     }
 
@@ -393,20 +391,20 @@ impl Smtp {
             if delivery.eod.is_none() && delivery.tx.has_message {
                 delivery.tx.message.finish(false);
             }
-            self.emit(number, scope);
+            self.emit(number);
         }
         self.current = None;
         self.sending = None;
     }
 
     /// RSET, EHLO, STARTTLS, XCLIENT or QUIT was answered: the delivery in progress is over.
-    pub(super) fn abort(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn abort(&mut self) {
         if let Some(number) = self.current.take() {
-            self.end(number, Outcome::Aborted, scope);
+            self.end(number, Outcome::Aborted);
         }
     }
 
-    pub(super) fn end(&mut self, number: u32, outcome: Outcome, scope: &mut Scope<'_>) {
+    pub(super) fn end(&mut self, number: u32, outcome: Outcome) {
         if let Some(delivery) = self.delivery(number) {
             delivery.ended(outcome);
             delivery.tx.probe = delivery.is_probe();
@@ -417,13 +415,13 @@ impl Smtp {
         if self.sending == Some(number) {
             self.sending = None;
         }
-        self.emit(number, scope);
+        self.emit(number);
     }
 
-    pub(super) fn emit(&mut self, number: u32, scope: &mut Scope<'_>) {
+    pub(super) fn emit(&mut self, number: u32) {
         let at = self.deliveries.iter().position(|d| d.tx.number == number);
         if let Some(delivery) = at.and_then(|at| self.deliveries.remove(at)) {
-            scope.transaction(delivery.tx);
+            self.over.push(delivery);
         }
     }
 
