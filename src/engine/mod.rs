@@ -31,9 +31,9 @@ pub use text::{List, Span, Text};
 pub use verb::{Untagged, Verb};
 
 use crate::time::Timestamp;
+use anomaly::Id;
 use detect::{Evidence, Verdict};
 use event::{Close, Handshake, How, Missing, Other, Phase, Protocol, SessionOutcome, Severity, TlsMode};
-use anomaly::Id;
 use frame::{Both, Ending, Frame, Framer, Line, Mode};
 use held::{Held, Piece};
 use layer::Inflate;
