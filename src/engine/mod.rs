@@ -58,6 +58,8 @@ struct Lane {
     framer: Framer,
     layer: Option<Box<Inflate>>,
     held: Held,
+    /// Inside a line that came before TLS, or behind the agreement to it.
+    injected: bool,
     /// Octets seen.
     seen: u64,
     /// Octets lost.
@@ -793,14 +795,17 @@ impl Session {
     /// Octets of a direction that is opaque: how many were used. 0 with the mode changed: they are text after all.
     fn opaque(&mut self, dir: Dir, stamp: Stamp, octets: &[u8]) -> usize {
         let agreed = self.ledger.tls.accepted == Some(true) && self.ledger.tls.mode == Some(TlsMode::StartTls);
-        if agreed && !self.tls.begun() && !octets.first().is_some_and(|o| tls::begins(*o)) {
-            if dir == Dir::ToServer && stamp.peer >= self.agreed {
+        let inside = self.lanes[dir].injected;
+        if agreed && !self.tls.begun() && (inside || !octets.first().is_some_and(|o| tls::begins(*o))) {
+            if !inside && dir == Dir::ToServer && stamp.peer >= self.agreed {
                 // The client goes on in clear although the server agreed to TLS.
                 self.plain_again();
                 return 0;
             }
             // Injected before the agreement, or behind it: not a word of it counts.
-            let line = memchr::memchr(b'\n', octets).map_or(octets.len(), |i| i + 1);
+            let end = memchr::memchr(b'\n', octets);
+            self.lanes[dir].injected = end.is_none();
+            let line = end.map_or(octets.len(), |i| i + 1);
             self.lanes[dir].framer.advance_by(line as u64);
             return line;
         }
