@@ -470,7 +470,12 @@ impl Session {
             self.ledger.incomplete.add(Missing::HoldOverflow);
             self.unanswered(true, out);
         } else if self.is_blind() {
-            self.unanswered(false, out);
+            // What follows one decision may wait for the next.
+            let mut before = usize::MAX;
+            while self.lanes[dir].held.waits() && self.lanes[dir].held.len() < before {
+                before = self.lanes[dir].held.len();
+                self.unanswered(false, out);
+            }
         }
     }
 
