@@ -486,12 +486,13 @@ impl Session {
             };
             let step = layer.step(octets, self.limits.inflate_line);
             octets = octets.get(step.used..).unwrap_or_default();
+            // What came out before the damage is good.
+            self.plain(dir, stamp, step.octets, out);
             if step.broken {
                 self.ledger.incomplete.add(Missing::Unparseable);
                 self.lanes[dir].framer.set_mode(Mode::Opaque);
                 return;
             }
-            self.plain(dir, stamp, step.octets, out);
             if !layer.is_closed() {
                 self.lanes[dir].layer = Some(layer);
             }
