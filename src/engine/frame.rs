@@ -186,7 +186,7 @@ impl Framer {
 
     /// Whether a line has begun and not ended.
     pub fn inside_line(&self) -> bool {
-        self.line_octets > 0 && !self.spent
+        self.skip_line || (self.line_octets > 0 && !self.spent)
     }
 
     /// Whether [`Self::next`] has a frame to give without further input.
