@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use super::anomaly::Id;
 use super::event::{
-    Anomaly, AnomalyState, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Greeting, Idle,
+    Anomaly, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Greeting, Idle,
     Incomplete, Kind, Maildrop, Missing, Outcome, Severity, Sink, Status, Summary, Timing, Tls, TlsMode, Transaction,
 };
 use super::frame::{Both, Mode};
@@ -64,7 +64,7 @@ pub(crate) struct Ledger {
     pub(crate) opaque: bool,
     /// Roles were swapped by TURN or ATRN.
     pub(crate) reversed: bool,
-    seen: Vec<(Id, &'static str, u32)>,
+    anomalies: Vec<Anomaly>,
     commands: Vec<Command>,
     transactions: Vec<Box<Transaction>>,
     numbers: (u32, u32),
@@ -271,36 +271,33 @@ impl Scope<'_> {
         self.ledger.recycle(transaction);
     }
 
-    /// Something that should not happen was seen: the first of its kind is told.
-    pub(crate) fn anomaly(
-        &mut self,
-        id: Id,
-        severity: Severity,
-        variant: &'static str,
-        state: Option<AnomalyState>,
-        dir: Dir,
-        offset: u64,
-    ) {
-        self.ledger.counts.anomalies = self.ledger.counts.anomalies.saturating_add(1);
-        if let Some((_, _, count)) = self.ledger.seen.iter_mut().find(|(i, v, _)| (*i, *v) == (id, variant)) {
-            *count = count.saturating_add(1);
+    /// Something that should not happen was seen: the first of its kind is kept, further ones are counted.
+    pub(crate) fn anomaly(&mut self, id: Id, severity: Severity, dir: Dir, offset: u64, count: u32) {
+        self.ledger.counts.anomalies = self.ledger.counts.anomalies.saturating_add(count);
+        if let Some(seen) = self.ledger.anomalies.iter_mut().find(|seen| (seen.id, seen.dir) == (id, dir)) {
+            seen.count = seen.count.saturating_add(count);
             return;
         }
-        self.ledger.seen.push((id, variant, 1));
-        let anomaly = Anomaly {
+        self.ledger.anomalies.push(Anomaly {
             id,
             severity,
-            state,
-            variant,
+            state: None,
+            variant: "",
             dir,
             at: self.stamp.at,
             offset,
             evidence: Text::default(),
             transaction: None,
             tag: Text::default(),
-            count: 1,
-        };
-        self.emit(&Event::Anomaly(&anomaly));
+            count,
+        });
+    }
+
+    /// The session is over: its anomalies are told, each with its count.
+    pub(crate) fn anomalies(&mut self) {
+        for anomaly in std::mem::take(&mut self.ledger.anomalies) {
+            self.emit(&Event::Anomaly(&anomaly));
+        }
     }
 }
 

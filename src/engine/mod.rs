@@ -32,8 +32,9 @@ pub use verb::{Untagged, Verb};
 
 use crate::time::Timestamp;
 use detect::{Evidence, Verdict};
-use event::{Close, Handshake, How, Missing, Other, Phase, Protocol, SessionOutcome, TlsMode};
-use frame::{Both, Frame, Framer, Mode};
+use event::{Close, Handshake, How, Missing, Other, Phase, Protocol, SessionOutcome, Severity, TlsMode};
+use anomaly::Id;
+use frame::{Both, Ending, Frame, Framer, Line, Mode};
 use held::{Held, Piece};
 use layer::Inflate;
 use ledger::{Layer, Ledger, Scope, Stamp};
@@ -145,6 +146,17 @@ impl Session {
         self.lanes[dir].packets += 1;
     }
 
+    /// Segments of `dir` overlapped `count` times with different octets, first at stream offset `offset`; the octets that
+    /// came first were taken.
+    pub fn overlap(&mut self, at: Timestamp, dir: Dir, offset: u64, count: u32, out: &mut dyn Sink) {
+        let dir = self.oriented(dir);
+        if count == 0 || matches!(self.machine, Machine::Ignored(_)) {
+            return;
+        }
+        let stamp = Stamp { at, piece: self.pieces, peer: 0 };
+        self.with_machine(stamp, out, |_, scope| scope.anomaly(Id::TcpOverlap, Severity::Medium, dir, offset, count));
+    }
+
     /// Whoever sends next in the other direction had received the octets of `dir` up to `offset`: what lies beyond
     /// cannot be the cause of what it sends. ACK numbers in captures, octets written on in the proxy.
     pub fn acked(&mut self, dir: Dir, offset: u64) {
@@ -212,11 +224,14 @@ impl Session {
             self.ledger.incomplete.add(missing);
         }
         let closed = self.closed.map(|(_, how)| how);
-        self.with_machine(stamp, out, |machine, scope| match machine {
-            Machine::Smtp(smtp) => smtp.finish(closed, why, scope),
-            Machine::Pop3(pop3) => pop3.finish(closed, why, scope),
-            Machine::Imap(imap) => imap.finish(closed, why, scope),
-            Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
+        self.with_machine(stamp, out, |machine, scope| {
+            match machine {
+                Machine::Smtp(smtp) => smtp.finish(closed, why, scope),
+                Machine::Pop3(pop3) => pop3.finish(closed, why, scope),
+                Machine::Imap(imap) => imap.finish(closed, why, scope),
+                Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
+            }
+            scope.anomalies();
         });
         self.end(at, why, phase, out);
     }
@@ -529,6 +544,11 @@ impl Session {
                 out: &mut *out,
             };
             let role = if scope.ledger.reversed { dir.reverse() } else { dir };
+            if role == Dir::ToServer
+                && let Frame::Line(line) = &frame
+            {
+                suspect(line, dir, &mut scope);
+            }
             match &mut self.machine {
                 Machine::Smtp(smtp) => smtp.frame(role, &frame, &mut scope),
                 Machine::Pop3(pop3) => pop3.frame(role, &frame, &mut scope),
@@ -678,6 +698,11 @@ impl Session {
             return;
         }
         let (frame, beyond) = self.lanes[dir].framer.gap(lost);
+        if matches!(self.machine, Machine::Pop3(_)) {
+            // Its lines tell by their heads whether they are whole.
+            self.lanes[dir].framer.set_skip_line(false);
+        }
+        let end = self.lanes[dir].framer.offset();
         let reversed = self.ledger.reversed;
         let role = if reversed { dir.reverse() } else { dir };
         let (modes, layers) = self.with_machine(stamp, out, |machine, scope| match machine {
@@ -694,6 +719,7 @@ impl Session {
                     pop3.frame(role, &frame, scope);
                 }
                 if beyond > 0 {
+                    scope.offset = end;
                     pop3.gap(role, beyond, scope);
                 }
             }
@@ -800,6 +826,21 @@ fn lane_is_fresh(lane: &Lane) -> bool {
 /// Whether a TLS record begins where a line should: no text begins with such an octet.
 fn is_tls_in_clear(dir: Dir, octets: &[u8]) -> bool {
     matches!(octets, [0x16] | [0x16, 3, ..]) && dir == Dir::ToServer
+}
+
+/// What a client's line shows against the rules of lines (RFC 5321 section 2.3.8).
+fn suspect(line: &Line<'_>, dir: Dir, scope: &mut Scope<'_>) {
+    // The longest line that an extension explains: a SASL response (RFC 4954 section 4).
+    const LONGEST: u64 = 12_288;
+    if line.ending == Ending::Lf {
+        scope.anomaly(Id::LineBareLf, Severity::Low, dir, line.start, 1);
+    }
+    if line.wire > LONGEST || line.truncated {
+        scope.anomaly(Id::LineOverlong, Severity::Low, dir, line.start, 1);
+    }
+    if memchr::memchr(0, line.octets).is_some() {
+        scope.anomaly(Id::LineNul, Severity::Info, dir, line.start, 1);
+    }
 }
 
 fn gap_of(dir: Dir) -> Missing {

@@ -18,6 +18,7 @@ pub(crate) struct Exchange {
     steps: u32,
     /// Data of the client so far, the initial response included.
     data: u32,
+    challenged: bool,
     cancelled: bool,
     began: Timestamp,
     sent: Timestamp,
@@ -39,6 +40,7 @@ impl Exchange {
             initial_response: Some(initial.is_some()),
             steps: 0,
             data: 0,
+            challenged: false,
             cancelled: false,
             began,
             sent,
@@ -68,6 +70,7 @@ impl Exchange {
             initial_response: None,
             steps: 0,
             data: 0,
+            challenged: false,
             cancelled: false,
             began,
             sent,
@@ -89,6 +92,7 @@ impl Exchange {
 
     /// A challenge of the server, without `334` or `+`. It helps to guess a password off line, so it is secret too.
     pub(crate) fn challenge(&mut self, text: &[u8], secrets: &mut Secrets) {
+        self.challenged = true;
         // These mechanisms have prompts, which are ordinary words.
         if !matches!(self.mechanism, Some(Mechanism::Plain | Mechanism::Login)) && base64(text).is_some() {
             secrets.learn(text);
@@ -98,6 +102,11 @@ impl Exchange {
     /// Whether the client gave up with `*`.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled
+    }
+
+    /// Whether the server went along with the mechanism so far as to ask for something.
+    pub(crate) fn is_challenged(&self) -> bool {
+        self.challenged
     }
 
     /// The SASL mechanism; `None` for a method without.

@@ -247,6 +247,10 @@ impl Connection {
         let Some(mut session) = self.head.session.take() else {
             return false;
         };
+        for (side, dir) in [(self.head.client, Dir::ToServer), (self.head.client.other(), Dir::ToClient)] {
+            let (count, first) = side.pick(&self.streams).conflicts();
+            session.overlap(at, dir, first.unwrap_or_default(), count, out);
+        }
         session.finish(at, why, out);
         true
     }

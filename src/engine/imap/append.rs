@@ -1,0 +1,287 @@
+//! APPEND and REPLACE: groups of flags, date and message, as they pass (RFC 9051, 3502, 4469, 3516, 6855, 8508).
+
+use super::command;
+use super::lex::{Token, Tokens};
+use crate::engine::event::{Kind, Missing, Outcome, Reply, Status, Transaction};
+use crate::engine::ledger::Scope;
+use crate::engine::text::Text;
+use crate::engine::verb::Verb;
+use crate::time::Timestamp;
+
+/// Messages of one command that wait for its reply; those beyond are told without it.
+const WAITING: usize = 64;
+
+/// What the octets of a literal are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// An argument.
+    Argument,
+    /// A message.
+    Message,
+    /// Nothing that is looked at.
+    Nothing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before the number of the message to replace.
+    Number,
+    Mailbox,
+    /// Between messages: flags, date, data.
+    Group,
+    Flags,
+    Catenate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    None,
+    Catenate,
+    Text,
+    Url,
+}
+
+/// One command.
+#[derive(Debug)]
+pub(super) struct Append {
+    verb: Verb,
+    began: Timestamp,
+    place: Place,
+    word: Word,
+    pub(super) mailbox: Text,
+    /// The message that flags, date or data are coming in of.
+    current: Option<Box<Transaction>>,
+    waiting: Vec<Box<Transaction>>,
+    /// When the literal header came, and the `+` that answered it.
+    header: Option<Timestamp>,
+    go: Option<Timestamp>,
+    /// When the first octet of the current message came.
+    first: Option<Timestamp>,
+}
+
+impl Append {
+    pub(super) fn new(verb: Verb, began: Timestamp) -> Self {
+        Self {
+            verb,
+            began,
+            place: if verb == Verb::Append { Place::Mailbox } else { Place::Number },
+            word: Word::None,
+            mailbox: Text::default(),
+            current: None,
+            waiting: Vec::new(),
+            header: None,
+            go: None,
+            first: None,
+        }
+    }
+
+    /// The text between two literals, or before the end of the line.
+    pub(super) fn text(&mut self, text: &[u8], scope: &mut Scope<'_>) {
+        for token in Tokens::new(text) {
+            match (self.place, token) {
+                (Place::Number, _) => self.place = Place::Mailbox,
+                (Place::Mailbox, token) => {
+                    command::name(&token, &mut self.mailbox);
+                    self.place = Place::Group;
+                }
+                (Place::Group, Token::Open) if self.word == Word::Catenate => self.place = Place::Catenate,
+                (Place::Group, Token::Open) => {
+                    let flags = self.word == Word::None;
+                    self.place = if flags { Place::Flags } else { Place::Group };
+                    self.word = Word::None;
+                }
+                (Place::Group, Token::Quoted(date)) => self.current(scope).internal_date.set(date),
+                (Place::Group, token @ Token::Atom(_)) => {
+                    self.word = if token.is(b"CATENATE") { Word::Catenate } else { Word::Text };
+                }
+                (Place::Flags, Token::Atom(flag)) => {
+                    let transaction = self.current(scope);
+                    if transaction.flags.octets() + flag.len() <= scope.limits.line {
+                        transaction.flags.push(flag);
+                    } else {
+                        transaction.incomplete.add(Missing::Truncated);
+                    }
+                }
+                (Place::Flags, Token::Close) => self.place = Place::Group,
+                (Place::Catenate, Token::Close) => {
+                    self.place = Place::Group;
+                    self.word = Word::None;
+                    self.end_message(true, scope);
+                }
+                (Place::Catenate, token @ Token::Atom(_)) => {
+                    self.word = if token.is(b"URL") { Word::Url } else { Word::Text };
+                }
+                (Place::Catenate, Token::Quoted(_) | Token::Literal(_) | Token::Dropped) if self.word == Word::Url => {
+                    // What the URL stands for is in the message, but not on the wire.
+                    self.begin_message(scope);
+                    self.current(scope).message.gap_unknown();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A literal of `octets` is announced: what it will be.
+    pub(super) fn literal(&mut self, octets: u64, scope: &mut Scope<'_>) -> Target {
+        match (self.place, self.word) {
+            (Place::Number | Place::Mailbox, _) | (Place::Catenate, Word::Url) => Target::Argument,
+            (Place::Flags, _) => Target::Nothing,
+            (Place::Group | Place::Catenate, _) => {
+                let whole = self.place == Place::Group;
+                self.header = Some(scope.stamp.at);
+                self.go = None;
+                let transaction = self.current(scope);
+                if whole {
+                    transaction.declared_size = Some(octets);
+                }
+                Target::Message
+            }
+        }
+    }
+
+    /// The server wants the literal.
+    pub(super) fn go_ahead(&mut self, at: Timestamp) {
+        self.go = Some(at);
+        let header = self.header;
+        if let Some(transaction) = &mut self.current {
+            transaction.timing.data_go = header.and_then(|header| at.since(header));
+        }
+    }
+
+    /// Octets of a message literal.
+    pub(super) fn octets(&mut self, octets: &[u8], last: bool, scope: &mut Scope<'_>) {
+        self.begin_message(scope);
+        let Some(transaction) = &mut self.current else { return };
+        if !octets.is_empty() {
+            scope.body(transaction, octets);
+        }
+        self.moved(last, scope);
+    }
+
+    /// Octets of a message literal that were not seen.
+    pub(super) fn lost(&mut self, octets: u64, last: bool, scope: &mut Scope<'_>) {
+        self.begin_message(scope);
+        let Some(transaction) = &mut self.current else { return };
+        transaction.message.gap(octets);
+        transaction.incomplete.add(Missing::ClientGap);
+        self.moved(last, scope);
+    }
+
+    fn moved(&mut self, last: bool, scope: &mut Scope<'_>) {
+        if let Some(transaction) = &mut self.current {
+            transaction.ended = scope.stamp.at;
+        }
+        if last && self.place == Place::Group {
+            self.end_message(true, scope);
+        }
+    }
+
+    /// The command is over, or the client's place in it was lost: an open message ends here.
+    pub(super) fn cut(&mut self, missing: Option<Missing>, scope: &mut Scope<'_>) {
+        if let Some(missing) = missing {
+            for transaction in self.waiting.iter_mut().chain(&mut self.current) {
+                transaction.incomplete.add(missing);
+            }
+        }
+        if self.current.is_some() {
+            self.end_message(false, scope);
+        }
+    }
+
+    /// The reply is in, or will not come: every message of the command is told.
+    pub(super) fn finish(mut self, outcome: Outcome, reply: &Reply, answered: bool, scope: &mut Scope<'_>) {
+        self.cut(None, scope);
+        let mut ids = reply.response_code.get().and_then(|code| Ids::of(code, b"APPENDUID "));
+        for mut transaction in self.waiting.drain(..) {
+            transaction.outcome = outcome;
+            if answered && transaction.has_message {
+                transaction.timing.reply = scope.stamp.at.since(transaction.ended);
+            }
+            if outcome == Outcome::Accepted
+                && let Some(ids) = &mut ids
+            {
+                transaction.uid_validity = Some(ids.validity);
+                transaction.uid = ids.next();
+            }
+            transaction.last.status = reply.status;
+            transaction.last.response_code.copy_from(&reply.response_code);
+            transaction.last.text.copy_from(&reply.text);
+            scope.transaction(transaction);
+        }
+    }
+
+    fn current(&mut self, scope: &mut Scope<'_>) -> &mut Transaction {
+        let Self { current, mailbox, verb, began, .. } = self;
+        current.get_or_insert_with(|| {
+            let mut transaction = scope.ledger.transaction(Kind::Append, *began);
+            transaction.verb = Some(*verb);
+            transaction.mailbox.copy_from(mailbox);
+            transaction
+        })
+    }
+
+    fn begin_message(&mut self, scope: &mut Scope<'_>) {
+        let go = self.go.take();
+        let at = scope.stamp.at;
+        let (hash, header) = (scope.limits.hash, scope.limits.header);
+        let transaction = self.current(scope);
+        if transaction.has_message {
+            return;
+        }
+        transaction.has_message = true;
+        transaction.message.begin(hash, header);
+        transaction.timing.data_idle = go.and_then(|go| at.since(go));
+        self.first = Some(at);
+    }
+
+    fn end_message(&mut self, complete: bool, scope: &mut Scope<'_>) {
+        let Some(mut transaction) = self.current.take() else { return };
+        if transaction.has_message {
+            transaction.message.finish(complete);
+            transaction.timing.transfer = self.first.take().and_then(|first| transaction.ended.since(first));
+        }
+        self.waiting.push(transaction);
+        if self.waiting.len() > WAITING {
+            let mut oldest = self.waiting.remove(0);
+            oldest.outcome = Outcome::Unknown;
+            oldest.incomplete.add(Missing::Truncated);
+            scope.transaction(oldest);
+        }
+    }
+}
+
+/// What a tagged reply with `status` says of an append.
+pub(super) fn outcome(status: Status) -> Outcome {
+    if status == Status::Ok { Outcome::Accepted } else { Outcome::Error }
+}
+
+/// UIDVALIDITY and UIDs of a response code (RFC 4315 section 3).
+struct Ids<'a> {
+    validity: u64,
+    set: std::slice::Split<'a, u8, fn(&u8) -> bool>,
+    range: (u64, u64),
+}
+
+impl<'a> Ids<'a> {
+    fn of(code: &'a [u8], name: &[u8]) -> Option<Self> {
+        let (head, rest) = code.split_at_checked(name.len())?;
+        if !head.eq_ignore_ascii_case(name) {
+            return None;
+        }
+        let (validity, set) = super::lex::word(rest);
+        let comma: fn(&u8) -> bool = |o| *o == b',';
+        Some(Self { validity: super::lex::number(validity)?, set: set.split(comma), range: (1, 0) })
+    }
+
+    fn next(&mut self) -> Option<u64> {
+        if self.range.0 > self.range.1 {
+            let mut ends = self.set.next()?.splitn(2, |o| *o == b':');
+            let first = super::lex::number(ends.next()?)?;
+            let last = ends.next().map_or(Some(first), super::lex::number)?;
+            self.range = (first.min(last), first.max(last));
+        }
+        let uid = self.range.0;
+        self.range.0 = uid.checked_add(1)?;
+        Some(uid)
+    }
+}

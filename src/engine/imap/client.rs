@@ -1,0 +1,481 @@
+//! The client's side: logical lines over literals, and what of them is an argument, a message or a secret.
+
+use super::append::{Append, Target};
+use super::command::{self, Asked};
+use super::lex::{self, Token, Tokens};
+use super::{Flight, Imap, Task, Wait};
+use crate::engine::Dir;
+use crate::engine::event::{AuthMethod, Missing, Outcome};
+use crate::engine::frame::{Line, Mode};
+use crate::engine::ledger::{Layer, Scope};
+use crate::engine::sasl::Exchange;
+use crate::engine::verb::Verb;
+
+/// What the client's next line is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Expect {
+    /// A command, or DONE.
+    #[default]
+    Command,
+    /// More of the command that is being read.
+    More,
+    /// More of a command that is completed already.
+    Discard,
+    /// A response of a SASL exchange.
+    Sasl,
+    /// The same, or a command: the server's answer was not seen.
+    SaslMaybe,
+}
+
+/// The client's side.
+#[derive(Debug)]
+pub(super) struct Client {
+    expect: Expect,
+    /// The logical line so far, without tag and verb, literals in it as `lex` has them.
+    line: Vec<u8>,
+    /// What the octets of the current literal are.
+    target: Target,
+    /// The last command in flight is not read to its end.
+    pub(super) reading: bool,
+    /// Nothing of the current literal came yet, and the go-ahead for it was not seen.
+    untouched: bool,
+    /// The mode waits for the server.
+    pub(super) awaiting: bool,
+    /// Authentication was refused: what is no command may still be a credential.
+    pub(super) armed: bool,
+    /// Octets were lost: only a certain command is taken for one.
+    lost: bool,
+    truncated: bool,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            expect: Expect::Command,
+            line: Vec::new(),
+            target: Target::Nothing,
+            reading: false,
+            untouched: false,
+            awaiting: false,
+            armed: false,
+            lost: false,
+            truncated: false,
+        }
+    }
+}
+
+impl Client {
+    /// Whether message data is moving.
+    pub(super) fn is_moving(&self) -> bool {
+        self.reading && self.target == Target::Message && self.expect == Expect::More && !self.awaiting
+    }
+
+    /// What the next octets are depends on the server's answer.
+    fn wait(&mut self, scope: &mut Scope<'_>) {
+        self.awaiting = true;
+        scope.switch(Dir::ToServer, Mode::Await);
+    }
+}
+
+impl Imap {
+    pub(super) fn client_line(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+        match self.client.expect {
+            Expect::Command => self.command_line(line, scope),
+            Expect::More => {
+                self.count_client(line.wire, scope);
+                self.text(line.octets, line.truncated, scope);
+            }
+            Expect::Discard => match lex::literal(line.octets) {
+                Some(header) if !header.sync => scope.switch(Dir::ToServer, Mode::Octets(header.octets)),
+                _ => self.client.expect = Expect::Command,
+            },
+            Expect::Sasl => self.sasl_line(line, scope),
+            Expect::SaslMaybe => {
+                if is_base64(line.octets) {
+                    self.sasl_line(line, scope);
+                } else {
+                    self.client.expect = Expect::Command;
+                    self.command_line(line, scope);
+                }
+            }
+        }
+    }
+
+    pub(super) fn client_octets(&mut self, octets: &[u8], last: bool, scope: &mut Scope<'_>) {
+        self.client.untouched = false;
+        self.count_client(octets.len() as u64, scope);
+        match self.client.target {
+            Target::Argument => self.client.line.extend_from_slice(octets),
+            Target::Message => {
+                if let Some(append) = self.append() {
+                    append.octets(octets, last, scope);
+                }
+            }
+            Target::Nothing => {}
+        }
+    }
+
+    pub(super) fn client_lost(&mut self, octets: u64, last: bool, scope: &mut Scope<'_>) {
+        self.client.untouched = false;
+        self.count_client(octets, scope);
+        if self.client.reading
+            && let Some(waiting) = self.pending.back_mut()
+        {
+            waiting.command.incomplete.add(Missing::ClientGap);
+        }
+        match self.client.target {
+            // A kept literal has so many octets as its head says.
+            Target::Argument => {
+                let filled = self.client.line.len().saturating_add(usize::try_from(octets).unwrap_or(usize::MAX));
+                self.client.line.resize(filled.min(scope.limits.line_imap * 2), b'?');
+            }
+            Target::Message => {
+                if let Some(append) = self.append() {
+                    append.lost(octets, last, scope);
+                }
+            }
+            Target::Nothing => {}
+        }
+    }
+
+    /// The client's place is lost up to the next command that is certainly one.
+    pub(super) fn client_gap(&mut self, scope: &mut Scope<'_>) {
+        self.client.lost = true;
+        if std::mem::take(&mut self.client.reading)
+            && let Some(waiting) = self.pending.back_mut()
+        {
+            waiting.command.incomplete.add(Missing::ClientGap);
+            waiting.command.sent = scope.stamp.at;
+            waiting.kind.wait = Wait::Nothing;
+            if let Task::Append(append) = &mut waiting.kind.task {
+                append.cut(Some(Missing::ClientGap), scope);
+            }
+        }
+        if self.client.expect != Expect::Sasl {
+            self.client.expect = Expect::Command;
+        }
+        self.client.target = Target::Nothing;
+    }
+
+    pub(super) fn client_unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+        if !self.client.awaiting {
+            return;
+        }
+        let Some(waiting) = self.pending.back_mut() else {
+            self.resume(Mode::Line, scope);
+            return;
+        };
+        match (waiting.kind.wait, waiting.command.verb) {
+            (Wait::Literal(octets), _) if self.client.reading => {
+                waiting.kind.wait = Wait::Nothing;
+                self.client.untouched = true;
+                self.resume(Mode::Octets(octets), scope);
+            }
+            (Wait::Challenge, _) => {
+                self.client.expect = Expect::SaslMaybe;
+                self.resume(Mode::Line, scope);
+            }
+            (_, Verb::Compress) if held.is_empty() && !surely => {}
+            (_, Verb::Compress) => {
+                if held.first().is_some_and(|o| !o.is_ascii_graphic() && !o.is_ascii_whitespace()) {
+                    for dir in [Dir::ToServer, Dir::ToClient] {
+                        scope.layers[dir] = Some(Layer::Deflate);
+                    }
+                }
+                self.resume(Mode::Line, scope);
+            }
+            _ => self.resume(Mode::Line, scope),
+        }
+    }
+
+    /// The client's octets go on as `mode`, if they waited.
+    pub(super) fn resume(&mut self, mode: Mode, scope: &mut Scope<'_>) {
+        if std::mem::take(&mut self.client.awaiting) {
+            scope.switch(Dir::ToServer, mode);
+        }
+    }
+
+    /// The go-ahead for a literal of `octets` came.
+    pub(super) fn literal_wanted(&mut self, octets: u64, scope: &mut Scope<'_>) {
+        self.client.untouched = false;
+        if let Some(append) = self.append() {
+            append.go_ahead(scope.stamp.at);
+        }
+        self.resume(Mode::Octets(octets), scope);
+    }
+
+    /// A challenge came.
+    pub(super) fn response_wanted(&mut self, scope: &mut Scope<'_>) {
+        self.client.expect = Expect::Sasl;
+        self.resume(Mode::Line, scope);
+    }
+
+    /// The exchange of the last command is over.
+    pub(super) fn exchange_over(&mut self, scope: &mut Scope<'_>) {
+        if matches!(self.client.expect, Expect::Sasl | Expect::SaslMaybe) {
+            self.client.expect = Expect::Command;
+        }
+        self.resume(Mode::Line, scope);
+    }
+
+    /// The command that is being read was completed before its end.
+    pub(super) fn reading_refused(&mut self, scope: &mut Scope<'_>) {
+        self.client.reading = false;
+        self.client.target = Target::Nothing;
+        self.client.expect = Expect::Discard;
+        if self.client.awaiting || std::mem::take(&mut self.client.untouched) {
+            // The literal was refused: the client goes on with a command.
+            self.client.awaiting = false;
+            self.client.expect = Expect::Command;
+            scope.switch(Dir::ToServer, Mode::Line);
+        }
+    }
+
+    fn append(&mut self) -> Option<&mut Append> {
+        let waiting = if self.client.reading { self.pending.back_mut() } else { None };
+        match &mut waiting?.kind.task {
+            Task::Append(append) => Some(append),
+            _ => None,
+        }
+    }
+
+    fn count_client(&mut self, octets: u64, scope: &Scope<'_>) {
+        if self.client.reading
+            && let Some(waiting) = self.pending.back_mut()
+        {
+            let [client, _] = &mut waiting.command.octets;
+            *client = client.saturating_add(octets);
+            waiting.command.sent = scope.stamp.at;
+        }
+    }
+
+    fn sasl_line(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+        let sure = self.client.expect == Expect::Sasl;
+        let found = self.pending.iter_mut().find(|w| matches!(w.kind.task, Task::Auth(..)));
+        let Some(waiting) = found else {
+            scope.ledger.secrets.learn(line.octets);
+            self.client.expect = Expect::Command;
+            return;
+        };
+        let [client, _] = &mut waiting.command.octets;
+        *client += line.wire;
+        waiting.command.sent = scope.stamp.at;
+        waiting.kind.wait = Wait::Challenge;
+        if let Task::Auth(exchange, cancelled) = &mut waiting.kind.task {
+            *cancelled = !exchange.response(line.octets, &mut scope.ledger.secrets);
+        }
+        if sure {
+            self.client.wait(scope);
+        }
+    }
+
+    fn command_line(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+        let octets = line.octets;
+        if octets.trim_ascii().eq_ignore_ascii_case(b"DONE") {
+            return self.done(line, scope);
+        }
+        let (tag, rest) = lex::word(octets);
+        let (verb, args) = command::verb(rest);
+        let is_tag = is_tag(tag);
+        if self.client.armed && (verb == Verb::Other || !is_tag) {
+            // What is no command here may be the rest of a failed login.
+            scope.ledger.secrets.learn(octets);
+        }
+        if verb != Verb::Other && is_tag {
+            self.client.armed = false;
+            self.client.lost = false;
+        } else if self.client.lost || octets.is_empty() {
+            return;
+        }
+        let mut command = scope.ledger.command(line.began, scope.stamp.at);
+        command.verb = if is_tag { verb } else { Verb::Other };
+        command.octets = [line.wire, 0];
+        command.pipelined = self.pending.is_pipelined(scope.stamp);
+        if !is_tag || rest.is_empty() {
+            // Nothing can answer it.
+            scope.command(command);
+            return;
+        }
+        command.tag.set(tag.get(..scope.limits.tag.min(tag.len())).unwrap_or_default());
+        let task = match verb {
+            Verb::Append | Verb::Replace | Verb::UidReplace => Task::Append(Box::new(Append::new(verb, line.began))),
+            Verb::Fetch | Verb::UidFetch => Task::Fetch(Asked::default(), 0),
+            Verb::Idle => Task::Idle(None, None),
+            _ => Task::Plain,
+        };
+        if self.pending.len() >= scope.limits.in_flight
+            && let Some(mut oldest) = self.pending.pop()
+        {
+            oldest.command.incomplete.add(Missing::Truncated);
+            self.abandon(oldest, Outcome::Unknown, scope);
+        }
+        let hidden = verb == Verb::Other;
+        self.pending.push(command, Flight { tag: tag.len(), hidden, wait: Wait::Nothing, task });
+        self.client.reading = true;
+        self.client.truncated = false;
+        self.client.line.clear();
+        self.text(args, line.truncated, scope);
+    }
+
+    /// Text of the command that is being read: up to a literal, or to its end.
+    fn text(&mut self, text: &[u8], truncated: bool, scope: &mut Scope<'_>) {
+        let Some(waiting) = self.pending.back_mut() else { return };
+        self.client.truncated |= truncated;
+        // RFC 4422: a SASL response is base64, whatever it ends with.
+        let header = if waiting.command.verb == Verb::Authenticate { None } else { lex::literal(text) };
+        let text = text.get(..header.map_or(text.len(), |h| h.start)).unwrap_or_default();
+        let line = &mut self.client.line;
+        let room = scope.limits.line_imap.saturating_sub(line.len());
+        self.client.truncated |= text.len() > room;
+        line.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
+        let Some(header) = header else { return self.command_read(scope) };
+        waiting.command.literals = waiting.command.literals.saturating_add(1);
+        let mut target = Target::Argument;
+        if let Task::Append(append) = &mut waiting.kind.task {
+            append.text(line, scope);
+            line.clear();
+            target = append.literal(header.octets, scope);
+        }
+        let kept = header.octets <= scope.limits.literal_argument as u64 && line.len() < scope.limits.line_imap;
+        if target == Target::Argument && !kept {
+            target = Target::Nothing;
+        }
+        match target {
+            Target::Argument => lex::keep_literal(line, header.octets),
+            Target::Nothing => lex::drop_literal(line),
+            Target::Message => {}
+        }
+        self.client.target = target;
+        self.client.expect = Expect::More;
+        if header.sync {
+            waiting.kind.wait = Wait::Literal(header.octets);
+            self.client.wait(scope);
+        } else {
+            scope.switch(Dir::ToServer, Mode::Octets(header.octets));
+        }
+    }
+
+    /// The last command is read to its end.
+    fn command_read(&mut self, scope: &mut Scope<'_>) {
+        self.client.expect = Expect::Command;
+        self.client.reading = false;
+        let Some(waiting) = self.pending.back_mut() else { return };
+        let command = &mut waiting.command;
+        command.sent = scope.stamp.at;
+        if self.client.truncated {
+            command.incomplete.add(Missing::Truncated);
+        }
+        let line = &self.client.line;
+        match command.verb {
+            Verb::Login => {
+                let exchange = login(line, command.began, scope);
+                waiting.kind.task = Task::Auth(Box::new(exchange), false);
+            }
+            Verb::Authenticate => {
+                let (mechanism, initial) = lex::word(line);
+                let initial = Some(initial.trim_ascii()).filter(|i| !i.is_empty());
+                let secrets = &mut scope.ledger.secrets;
+                let exchange = Exchange::sasl(mechanism, initial, command.began, command.sent, secrets);
+                waiting.kind.task = Task::Auth(Box::new(exchange), false);
+                waiting.kind.wait = Wait::Challenge;
+                self.client.wait(scope);
+            }
+            Verb::StartTls => {
+                scope.ledger.tls.requested = Some(true);
+                self.client.wait(scope);
+            }
+            Verb::Compress | Verb::Unauthenticate => {
+                command.args.set(line.get(..line.len().min(64)).unwrap_or_default());
+                self.client.wait(scope);
+            }
+            Verb::Idle => waiting.kind.wait = Wait::Idle,
+            Verb::Logout => scope.ledger.quit_sent = true,
+            Verb::Append | Verb::Replace | Verb::UidReplace => {
+                if let Task::Append(append) = &mut waiting.kind.task {
+                    append.text(line, scope);
+                    append.cut(None, scope);
+                    name_of_append(append, command);
+                }
+            }
+            verb => {
+                let cap = scope.limits.line;
+                if !command::arguments(verb, line, cap, &mut command.args, &mut command.mailbox) {
+                    command.incomplete.add(Missing::Truncated);
+                }
+                if let Task::Fetch(asked, _) = &mut waiting.kind.task {
+                    *asked = command::asked(line);
+                }
+            }
+        }
+    }
+
+    /// DONE ends the oldest IDLE that has not ended (RFC 2177); it may come before the server's `+` is seen.
+    fn done(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+        for waiting in self.pending.iter_mut() {
+            if let Task::Idle(_, until @ None) = &mut waiting.kind.task {
+                *until = Some(scope.stamp.at);
+                let [client, _] = &mut waiting.command.octets;
+                *client += line.wire;
+                return;
+            }
+        }
+    }
+
+    /// LOGIN that was refused before its end: what there is of it is secret.
+    pub(super) fn login_cut(&mut self, began: crate::time::Timestamp, scope: &mut Scope<'_>) -> Box<Exchange> {
+        let line = std::mem::take(&mut self.client.line);
+        let exchange = login(&line, began, scope);
+        self.client.line = line;
+        Box::new(exchange)
+    }
+}
+
+/// Mailbox and flags of an append as arguments.
+pub(super) fn name_of_append(append: &Append, command: &mut crate::engine::event::Command) {
+    if append.mailbox.is_present() {
+        command.mailbox.copy_from(&append.mailbox);
+        command.args.copy_from(&append.mailbox);
+    }
+}
+
+/// LOGIN's user and password, in any form; if they are not two strings, all is secret.
+fn login(line: &[u8], began: crate::time::Timestamp, scope: &mut Scope<'_>) -> Exchange {
+    let mut tokens = Tokens::new(line);
+    let (mut user, mut password) = (Vec::new(), Vec::new());
+    let first = tokens.next();
+    let has_user = first.is_some_and(|t| t.string(&mut user));
+    let rest = tokens.rest();
+    let has_password = tokens.next().is_some_and(|t| t.string(&mut password));
+    let secrets = &mut scope.ledger.secrets;
+    let whole = has_password && tokens.next().is_none();
+    if !whole {
+        secrets.learn(rest.trim_ascii());
+        let strings = Tokens::new(rest).filter(|t| !matches!(t, Token::Open | Token::Close)).take(8);
+        let mut string = Vec::new();
+        for token in strings {
+            if token.string(&mut string) {
+                secrets.learn(&string);
+            }
+        }
+        password.clear();
+        if !has_user {
+            user.clear();
+        }
+    }
+    let sent = scope.stamp.at;
+    Exchange::plain(AuthMethod::Login, &user, &password, began, sent, secrets)
+}
+
+/// Whether `tag` can be one: ASTRING-CHAR but `+` (RFC 9051 section 9).
+fn is_tag(tag: &[u8]) -> bool {
+    !tag.is_empty()
+        && tag
+            .iter()
+            .all(|o| o.is_ascii_graphic() && !matches!(o, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b'+'))
+}
+
+/// Whether a client's line can be a response of a SASL exchange.
+fn is_base64(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    line == b"*" || line.iter().all(|o| o.is_ascii_alphanumeric() || matches!(o, b'+' | b'/' | b'='))
+}

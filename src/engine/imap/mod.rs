@@ -1,0 +1,201 @@
+//! IMAP as spoken: commands in flight, answered in any order, with literals in both directions (RFC 3501, RFC 9051).
+//!
+//! The client's side is in `client`, the server's in `server`; `lex`, `command`, `response`, `fetch`, `append` and
+//! `mailbox` read what stands in a line. Untagged data is attributed to commands, but framing never depends on it.
+//! Nothing here keeps a message, a search string or a credential.
+
+mod append;
+mod client;
+mod command;
+mod fetch;
+mod lex;
+mod mailbox;
+mod response;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use super::event::{AuthOutcome, Command, How, Idle, Missing, Outcome, Phase, Reply, Status};
+use super::frame::Frame;
+use super::ledger::Scope;
+use super::pending::{Pending, Waiting};
+use super::sasl::Exchange;
+use super::text::Text;
+use super::verb::{Untagged, Verb};
+use super::{Dir, End};
+use crate::time::Timestamp;
+use append::Append;
+use client::Client;
+use server::Server;
+
+/// What a command waits for, before its completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    Nothing,
+    /// The go-ahead for a literal of so many octets.
+    Literal(u64),
+    /// A challenge.
+    Challenge,
+    /// The start of IDLE.
+    Idle,
+}
+
+/// What is remembered with a command.
+#[derive(Debug)]
+enum Task {
+    Plain,
+    /// LOGIN or AUTHENTICATE; the flag: the client cancelled.
+    Auth(Box<Exchange>, bool),
+    /// Since when the server idles, and until when.
+    Idle(Option<Timestamp>, Option<Timestamp>),
+    Append(Box<Append>),
+    /// What it asked for, and how many bodies came.
+    Fetch(command::Asked, u32),
+}
+
+/// A command in flight.
+#[derive(Debug)]
+struct Flight {
+    /// Length of the tag as sent.
+    tag: usize,
+    /// The tag is shown only if the server takes it for one.
+    hidden: bool,
+    wait: Wait,
+    task: Task,
+}
+
+/// An IMAP session.
+#[derive(Debug)]
+pub(crate) struct Imap {
+    certain: bool,
+    pending: Pending<Flight>,
+    client: Client,
+    server: Server,
+    selected: Text,
+    authenticated: bool,
+    login_disabled: bool,
+    bye: bool,
+}
+
+impl Imap {
+    /// `certain`: the connection's start was seen.
+    pub(crate) fn new(certain: bool) -> Self {
+        Self {
+            certain,
+            pending: Pending::default(),
+            client: Client::default(),
+            server: Server::default(),
+            selected: Text::default(),
+            authenticated: false,
+            login_disabled: false,
+            bye: false,
+        }
+    }
+
+    /// What the session is doing.
+    pub(crate) fn phase(&self) -> Phase {
+        if self.certain && !self.server.opened {
+            return Phase::Greeting;
+        }
+        if self.client.is_moving() || self.server.is_moving() {
+            return Phase::Data;
+        }
+        let logs_in = |w: &Waiting<Flight>| matches!(w.command.verb, Verb::Login | Verb::Authenticate);
+        if self.pending.iter().any(logs_in) { Phase::Auth } else { Phase::Idle }
+    }
+
+    /// The next frame of `dir`.
+    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, scope: &mut Scope<'_>) {
+        match (dir, frame) {
+            (Dir::ToServer, Frame::Line(line)) => self.client_line(line, scope),
+            (Dir::ToServer, Frame::Octets { octets, last }) => self.client_octets(octets, *last, scope),
+            (Dir::ToServer, Frame::Lost { octets, last }) => self.client_lost(*octets, *last, scope),
+            (Dir::ToClient, Frame::Line(line)) => self.server_line(line, scope),
+            (Dir::ToClient, Frame::Octets { octets, last }) => self.server_octets(octets, *last, scope),
+            (Dir::ToClient, Frame::Lost { octets, last }) => self.server_lost(*octets, *last, scope),
+            (_, Frame::Body(_) | Frame::BodyEnd { .. } | Frame::Opaque(_)) => {}
+        }
+    }
+
+    /// `lost` octets of `dir` are missing, beyond those that counted octets absorbed.
+    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, scope: &mut Scope<'_>) {
+        let _ = lost;
+        let missing = match dir {
+            Dir::ToServer => Missing::ClientGap,
+            Dir::ToClient => Missing::ServerGap,
+        };
+        match dir {
+            Dir::ToServer => self.client_gap(scope),
+            Dir::ToClient => {
+                self.server_gap(scope);
+                for waiting in self.pending.iter_mut() {
+                    waiting.command.incomplete.add(missing);
+                }
+            }
+        }
+    }
+
+    /// The client's octets `held` wait for an answer that will not come: decides their mode, if they tell enough.
+    /// `surely`: no more octets will come to help.
+    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+        self.client_unanswered(held, surely, scope);
+    }
+
+    /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
+    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, scope: &mut Scope<'_>) {
+        let cut = match (closed, why) {
+            _ if self.bye => Outcome::ServerClosed,
+            _ if scope.ledger.opaque => Outcome::Encrypted,
+            (Some(_), _) | (None, End::Closed) => Outcome::ConnectionLost,
+            (None, End::Timeout) => Outcome::TimedOut,
+            (None, End::Drain | End::Evicted | End::CaptureEnd) => Outcome::Unknown,
+        };
+        self.server_end(cut, scope);
+        while let Some(waiting) = self.pending.pop() {
+            self.abandon(waiting, cut, scope);
+        }
+    }
+
+    /// Emits a command that gets no completion.
+    fn abandon(&mut self, waiting: Waiting<Flight>, cut: Outcome, scope: &mut Scope<'_>) {
+        let Waiting { mut command, kind: flight } = waiting;
+        if self.bye {
+            command.reply.status = Some(Status::Bye);
+        }
+        if flight.hidden {
+            command.tag.clear();
+        }
+        match flight.task {
+            Task::Auth(exchange, _) => {
+                let outcome = AuthOutcome::Incomplete;
+                scope.auth(exchange.finish(outcome, Reply::default(), None, scope.ledger.tls_mode()));
+            }
+            Task::Append(append) => append.finish(cut, &command.reply, false, scope),
+            Task::Idle(since, until) => idle_over(since, until, scope),
+            Task::Plain | Task::Fetch(..) => {}
+        }
+        scope.command(command);
+    }
+}
+
+/// Adds one IDLE to the session's.
+fn idle_over(since: Option<Timestamp>, until: Option<Timestamp>, scope: &mut Scope<'_>) {
+    let Some(since) = since else { return };
+    let lasted = until.unwrap_or(scope.stamp.at).since(since).unwrap_or_default();
+    let idle = scope.ledger.idle.get_or_insert_with(Idle::default);
+    idle.count = idle.count.saturating_add(1);
+    idle.duration = idle.duration.saturating_add(lasted);
+}
+
+/// One more of `kind`.
+fn count(counts: &mut Vec<(Untagged, u32)>, kind: Untagged) {
+    match counts.iter_mut().find(|(k, _)| *k == kind) {
+        Some((_, n)) => *n = n.saturating_add(1),
+        None => counts.push((kind, 1)),
+    }
+}
+
+/// Whether the command in flight has the tag `tag`, `kept` octets of which are kept at most.
+fn has_tag(command: &Command, flight: &Flight, tag: &[u8], kept: usize) -> bool {
+    flight.tag == tag.len() && tag.get(..kept.min(tag.len())) == Some(command.tag.as_bytes())
+}

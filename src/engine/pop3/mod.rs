@@ -1,0 +1,489 @@
+//! POP3 (RFC 1939, 2449, 2595, 5034): what the client asks, what the server answers, which mail went where.
+//!
+//! Replies carry no tag, so the queue of commands is everything: the command at its head decides whether `+OK` is
+//! one line or the first of many. Where the commands do not tell, the line that follows does. The client side and the
+//! session's life are here, the server side is in `server`. Must never take a line of a message for a reply.
+
+mod body;
+mod grammar;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use super::event::{
+    AuthMethod, AuthOutcome, Command, How, Incomplete, Kind, Mechanism, Missing, Outcome, Phase, Reply,
+};
+use super::event::{TlsMode, Transaction};
+use super::frame::{Both, Frame, Line, Mode};
+use super::ledger::Scope;
+use super::pending::{Arrival, Pending, Waiting};
+use super::sasl::Exchange;
+use super::{Dir, End, Text, Verb};
+use crate::time::Timestamp;
+use body::{Body, Content};
+
+/// What is remembered with a command that waits.
+#[derive(Debug)]
+struct Entry {
+    ask: Ask,
+    /// Message number.
+    number: Option<u64>,
+    /// Octets of the server that the client had received when it sent the command.
+    peer: u64,
+    /// Commands before it were lost.
+    after_gap: bool,
+}
+
+/// What the answer to a command will mean.
+#[derive(Debug)]
+enum Ask {
+    /// One line, without further meaning.
+    Single,
+    User,
+    /// PASS or APOP.
+    Login(Box<Exchange>),
+    /// AUTH with a mechanism; the exchange is [`Pop3::exchange`].
+    Auth,
+    Stls,
+    Stat,
+    Dele,
+    Rset,
+    Quit,
+    /// RETR or TOP.
+    Message,
+    /// A list.
+    List,
+    /// One line or a list: the next line will tell.
+    Maybe,
+    /// XTND XMIT.
+    Xmit,
+}
+
+/// What the client's next line is.
+#[derive(Debug)]
+enum Expects {
+    Command,
+    /// A SASL response.
+    Response,
+    /// NTLM was answered `+OK`: a response if that was a challenge (MS-OXPOP3 section 3.2.5.1), else a command.
+    Ntlm(Arrival),
+    /// A SASL response of an exchange whose start was not seen.
+    Stray,
+}
+
+/// A `+OK` that may or may not be the first line of a list.
+#[derive(Debug)]
+struct Doubt {
+    entry: Option<Waiting<Entry>>,
+    status: Arrival,
+    loose: bool,
+}
+
+/// A message on its way by XTND XMIT.
+#[derive(Debug)]
+struct Xmit {
+    transaction: Box<Transaction>,
+    /// Time of its first octet.
+    began: Option<Timestamp>,
+    /// Time of its end.
+    sent: Option<Timestamp>,
+}
+
+/// State of a session.
+#[derive(Debug)]
+pub(crate) struct Pop3 {
+    certain: bool,
+    greeted: bool,
+    /// Lines of the client, and of either side, were seen.
+    client_seen: bool,
+    begun: bool,
+    pending: Pending<Entry>,
+    body: Option<Body>,
+    doubt: Option<Doubt>,
+    exchange: Option<Exchange>,
+    expects: Expects,
+    user: Text,
+    xmit: Option<Xmit>,
+    /// An attempt failed: what is no command now may be a secret that came too late.
+    armed: bool,
+    /// A security layer may begin with the next octet.
+    layered: bool,
+    /// The server announced RESP-CODES.
+    response_codes: bool,
+    /// Stream offset after the server's last gap, while it is not known which replies were in it.
+    server_gap: Option<u64>,
+    /// The next command is the first after a gap.
+    client_gap: bool,
+    /// The next line may lack its head.
+    broken: Both<bool>,
+}
+
+impl Pop3 {
+    /// `certain`: the connection's start was seen.
+    pub(crate) fn new(certain: bool) -> Self {
+        Self {
+            certain,
+            greeted: !certain,
+            client_seen: false,
+            begun: false,
+            pending: Pending::default(),
+            body: None,
+            doubt: None,
+            exchange: None,
+            expects: Expects::Command,
+            user: Text::default(),
+            xmit: None,
+            armed: false,
+            layered: false,
+            response_codes: false,
+            server_gap: None,
+            client_gap: false,
+            broken: Both::default(),
+        }
+    }
+
+    /// What the session is doing.
+    pub(crate) fn phase(&self) -> Phase {
+        let message = self.body.as_ref().is_some_and(|b| matches!(b.content, Content::Message(_)));
+        let login = |w: &Waiting<Entry>| matches!(w.kind.ask, Ask::User | Ask::Login(_) | Ask::Auth);
+        if !self.greeted {
+            Phase::Greeting
+        } else if message || self.xmit.is_some() {
+            Phase::Data
+        } else if self.exchange.is_some() || self.pending.front().is_some_and(login) {
+            Phase::Auth
+        } else {
+            Phase::Idle
+        }
+    }
+
+    /// The next frame of `dir`.
+    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, scope: &mut Scope<'_>) {
+        match (dir, frame) {
+            (Dir::ToServer, Frame::Line(line)) => self.client(line, scope),
+            (Dir::ToClient, Frame::Line(line)) => self.server(line, scope),
+            (Dir::ToClient, Frame::Body(octets)) => self.text(octets, scope),
+            (Dir::ToClient, Frame::BodyEnd { wire }) => self.body_end(*wire, scope),
+            (Dir::ToServer, Frame::Body(octets)) => {
+                if let Some(xmit) = &mut self.xmit {
+                    xmit.began.get_or_insert(scope.stamp.at);
+                    scope.body(&mut xmit.transaction, octets);
+                }
+            }
+            (Dir::ToServer, Frame::BodyEnd { wire }) => self.xmit_sent(*wire, scope),
+            (_, Frame::Octets { .. } | Frame::Lost { .. } | Frame::Opaque(_)) => {}
+        }
+        self.begun = true;
+    }
+
+    /// `lost` octets of `dir` are missing, up to `scope.offset`.
+    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, scope: &mut Scope<'_>) {
+        self.broken[dir] = true;
+        match dir {
+            Dir::ToServer => {
+                self.client_gap = true;
+                self.armed = true;
+                if let Some(xmit) = self.xmit.as_mut().filter(|x| x.sent.is_none()) {
+                    xmit.transaction.message.gap(lost);
+                    xmit.transaction.incomplete.add(Missing::ClientGap);
+                }
+            }
+            Dir::ToClient => self.server_lost(lost, scope),
+        }
+    }
+
+    /// The client's octets `held` wait for an answer that will not come: decides their mode, if they tell enough.
+    /// `surely`: no more octets will come to help.
+    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+        let end = held.iter().position(|o| *o == b'\n');
+        if end.is_none() && !surely && held.first() != Some(&0x16) {
+            return;
+        }
+        let line = held.get(..end.unwrap_or(held.len())).unwrap_or_default().trim_ascii();
+        let command = grammar::words(line).verb != Verb::Other;
+        let mut mode = Mode::Line;
+        match self.pending.back().map(|w| &w.kind.ask) {
+            Some(Ask::Stls) if held.first() == Some(&0x16) => {
+                scope.ledger.tls.mode = Some(TlsMode::StartTls);
+                scope.ledger.opaque = true;
+                scope.switch(Dir::ToClient, Mode::Opaque);
+                mode = Mode::Opaque;
+            }
+            Some(Ask::Auth) if !command && end.is_some() && is_response(line) => self.expects = Expects::Response,
+            Some(Ask::Auth) => self.give_up(scope),
+            Some(Ask::Xmit) if !command && !line.is_empty() => {
+                if let Some(Waiting { command, .. }) = self.pending.back() {
+                    self.xmit = Some(Xmit::begin(command, scope));
+                    mode = Mode::Dot;
+                }
+            }
+            _ => {}
+        }
+        scope.switch(Dir::ToServer, mode);
+    }
+
+    /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
+    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, scope: &mut Scope<'_>) {
+        self.settle(scope);
+        let outcome = match (closed, why) {
+            _ if self.server_gap.is_some() || scope.ledger.incomplete.has(Missing::ServerUnseen) => Outcome::Unknown,
+            (Some(_), _) => Outcome::ConnectionLost,
+            (None, End::Timeout) => Outcome::TimedOut,
+            _ => Outcome::Unknown,
+        };
+        if self.body.is_some() {
+            self.end(None, outcome, scope);
+        }
+        if let Some(Xmit { mut transaction, .. }) = self.xmit.take() {
+            transaction.message.finish(transaction.wire_size.is_some());
+            transaction.outcome = outcome;
+            scope.transaction(transaction);
+        }
+        while let Some(waiting) = self.pending.pop() {
+            self.unmatched(waiting, outcome, scope);
+        }
+        self.give_up(scope);
+    }
+
+    fn client(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+        self.client_seen = true;
+        let broken = std::mem::take(&mut self.broken.to_server);
+        if self.layer_begins(line, scope) {
+            return;
+        }
+        match std::mem::replace(&mut self.expects, Expects::Command) {
+            Expects::Response => return self.respond(line, scope),
+            Expects::Ntlm(_) if line.octets.starts_with(b"TlRMTVNT") || line.octets.trim_ascii() == b"*" => {
+                return self.respond(line, scope);
+            }
+            Expects::Ntlm(status) => self.authenticated(status, scope),
+            Expects::Stray => return scope.ledger.secrets.learn(line.octets),
+            Expects::Command => {}
+        }
+        let words = grammar::words(line.octets);
+        if words.verb != Verb::Other {
+            self.armed = false;
+        } else {
+            self.learn_unknown(line.octets, words.rest, scope);
+            if broken {
+                // The tail of a line whose head was lost.
+                return;
+            }
+        }
+        self.command(line, &words, scope);
+    }
+
+    /// What is no command may be a password in the wrong place.
+    fn learn_unknown(&self, line: &[u8], rest: &[u8], scope: &mut Scope<'_>) {
+        if self.armed || grammar::is_base64(line) {
+            scope.ledger.secrets.learn(line);
+        }
+        if !scope.ledger.identity.is_present() {
+            scope.ledger.secrets.remember(rest);
+        }
+    }
+
+    fn respond(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.response(line.octets, &mut scope.ledger.secrets);
+        } else {
+            scope.ledger.secrets.learn(line.octets);
+        }
+        if let Some(Waiting { command, .. }) = self.pending.front_mut() {
+            let [client, _] = &mut command.octets;
+            *client += line.wire;
+        }
+        scope.switch(Dir::ToServer, Mode::Await);
+    }
+
+    fn command(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, scope: &mut Scope<'_>) {
+        if self.pending.len() >= scope.limits.pending
+            && let Some(mut oldest) = self.pending.pop()
+        {
+            oldest.command.incomplete.add(Missing::Truncated);
+            self.unmatched(oldest, Outcome::Unknown, scope);
+        }
+        let mut command = scope.ledger.command(line.began, scope.stamp.at);
+        command.verb = words.verb;
+        command.pipelined = self.body.is_some() || self.pending.is_pipelined(scope.stamp);
+        command.octets = [line.wire, 0];
+        if line.truncated {
+            command.incomplete.add(Missing::Truncated);
+        }
+        if let Some(args) = grammar::safe_args(words) {
+            command.args.set(args);
+        }
+        let entry = Entry {
+            ask: self.ask(line, words, scope),
+            number: grammar::number(words.rest.trim_ascii_start()).map(|(n, _)| n),
+            peer: scope.stamp.peer,
+            after_gap: std::mem::take(&mut self.client_gap),
+        };
+        self.pending.push(command, entry);
+    }
+
+    /// What the answer to this command will mean; what the command itself means happens here.
+    fn ask(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, scope: &mut Scope<'_>) -> Ask {
+        let bare = words.rest.trim_ascii().is_empty();
+        match words.verb {
+            Verb::User => {
+                self.user.set(words.rest.trim_ascii());
+                Ask::User
+            }
+            Verb::Pass => {
+                scope.ledger.secrets.remember(words.rest.trim_ascii());
+                self.login(AuthMethod::UserPass, None, words.rest, line, scope)
+            }
+            Verb::Apop => {
+                // The digest has no spaces (RFC 1939 section 7).
+                let rest = words.rest.trim_ascii();
+                let (name, digest) = match rest.iter().rposition(|o| *o == b' ') {
+                    Some(at) => rest.split_at_checked(at).unwrap_or((&[], rest)),
+                    None => (&[][..], rest),
+                };
+                self.login(AuthMethod::Apop, Some(name.trim_ascii()), digest.trim_ascii(), line, scope)
+            }
+            Verb::Auth if bare => Ask::Maybe,
+            Verb::Auth => self.auth(line, words.rest.trim_ascii(), scope),
+            Verb::Stls => {
+                scope.ledger.tls.requested = Some(true);
+                scope.switch(Dir::ToServer, Mode::Await);
+                Ask::Stls
+            }
+            Verb::Quit => {
+                scope.ledger.quit_sent = true;
+                Ask::Quit
+            }
+            Verb::Stat => Ask::Stat,
+            Verb::Dele => Ask::Dele,
+            Verb::Rset => Ask::Rset,
+            Verb::Retr | Verb::Top => Ask::Message,
+            Verb::Capa => Ask::List,
+            // Servers differ in whether a space makes an argument.
+            Verb::List | Verb::Uidl if words.trailing_space => Ask::Maybe,
+            Verb::List | Verb::Uidl if bare => Ask::List,
+            Verb::Lang if bare => Ask::Maybe,
+            Verb::Xtnd if words.rest.trim_ascii().eq_ignore_ascii_case(b"XMIT") => {
+                scope.switch(Dir::ToServer, Mode::Await);
+                Ask::Xmit
+            }
+            Verb::Xtnd | Verb::Other => Ask::Maybe,
+            _ => Ask::Single,
+        }
+    }
+
+    /// USER and PASS, or APOP. No `name`: the one that USER gave.
+    fn login(
+        &self,
+        method: AuthMethod,
+        name: Option<&[u8]>,
+        secret: &[u8],
+        line: &Line<'_>,
+        scope: &mut Scope<'_>,
+    ) -> Ask {
+        let name = name.unwrap_or(self.user.as_bytes());
+        let (at, secrets) = (scope.stamp.at, &mut scope.ledger.secrets);
+        Ask::Login(Box::new(Exchange::plain(method, name, secret, line.began, at, secrets)))
+    }
+
+    fn auth(&mut self, line: &Line<'_>, args: &[u8], scope: &mut Scope<'_>) -> Ask {
+        self.give_up(scope);
+        let space = args.iter().position(|o| *o == b' ').unwrap_or(args.len());
+        let (mechanism, initial) = args.split_at_checked(space).unwrap_or((args, &[]));
+        let initial = Some(initial.trim_ascii()).filter(|i| !i.is_empty());
+        let at = scope.stamp.at;
+        self.exchange = Some(Exchange::sasl(mechanism, initial, line.began, at, &mut scope.ledger.secrets));
+        scope.switch(Dir::ToServer, Mode::Await);
+        Ask::Auth
+    }
+
+    /// The exchange that is open never came to its end.
+    fn give_up(&mut self, scope: &mut Scope<'_>) {
+        let Some(exchange) = self.exchange.take() else { return };
+        let tls = scope.ledger.tls_mode();
+        let mut auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, tls);
+        auth.incomplete = unseen(scope);
+        self.armed = true;
+        self.expects = Expects::Command;
+        scope.auth(auth);
+    }
+
+    /// Whether a SASL security layer begins with `line` (RFC 4422 section 3.7): its first octet is that of a length.
+    fn layer_begins(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) -> bool {
+        if !std::mem::take(&mut self.layered) || line.octets.first() != Some(&0) {
+            return false;
+        }
+        scope.ledger.opaque = true;
+        scope.switch(Dir::ToServer, Mode::Opaque);
+        scope.switch(Dir::ToClient, Mode::Opaque);
+        true
+    }
+
+    /// A command whose reply was not seen, or never came.
+    fn unmatched(&mut self, waiting: Waiting<Entry>, outcome: Outcome, scope: &mut Scope<'_>) {
+        let Waiting { mut command, kind } = waiting;
+        let missing = unseen(scope);
+        command.incomplete.merge(missing);
+        match kind.ask {
+            Ask::Login(exchange) => {
+                let tls = scope.ledger.tls_mode();
+                let mut auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, tls);
+                auth.incomplete = missing;
+                scope.auth(auth);
+            }
+            Ask::Auth => self.give_up(scope),
+            Ask::Message => {
+                let mut transaction = scope.ledger.transaction(Kind::Retrieval, command.began);
+                transaction.verb = Some(command.verb);
+                transaction.message_number = kind.number;
+                transaction.pipelined = command.pipelined;
+                transaction.outcome = outcome;
+                transaction.incomplete = missing;
+                scope.transaction(transaction);
+            }
+            _ => {}
+        }
+        scope.command(command);
+    }
+
+    fn xmit_sent(&mut self, wire: u64, scope: &Scope<'_>) {
+        if let Some(Xmit { transaction, began, sent }) = &mut self.xmit {
+            transaction.message.finish(true);
+            transaction.wire_size = Some(wire);
+            transaction.timing.transfer = scope.stamp.at.since(began.unwrap_or(scope.stamp.at));
+            *sent = Some(scope.stamp.at);
+        }
+    }
+}
+
+impl Xmit {
+    /// The message that follows `command`.
+    fn begin(command: &Command, scope: &mut Scope<'_>) -> Self {
+        let mut transaction = scope.ledger.transaction(Kind::Append, command.began);
+        transaction.verb = Some(command.verb);
+        transaction.has_message = true;
+        transaction.message.begin(scope.limits.hash, scope.limits.header);
+        Self { transaction, began: None, sent: None }
+    }
+}
+
+/// What may have hidden a reply.
+fn unseen(scope: &Scope<'_>) -> Incomplete {
+    let mut missing = Incomplete::NONE;
+    for what in [Missing::ServerGap, Missing::ServerUnseen] {
+        if scope.ledger.incomplete.has(what) {
+            missing.add(what);
+        }
+    }
+    missing
+}
+
+/// Whether `line` can be a SASL response: base64, empty, or one of the signs.
+fn is_response(line: &[u8]) -> bool {
+    matches!(line, b"*" | b"") || line.iter().all(|o| o.is_ascii_alphanumeric() || matches!(o, b'+' | b'/' | b'='))
+}
+
+/// Whether `+OK` in answer to this exchange may be a challenge.
+fn may_be_ntlm(exchange: &Exchange) -> bool {
+    exchange.mechanism() == Some(Mechanism::Ntlm) && exchange.data() == 0
+}
