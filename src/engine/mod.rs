@@ -57,7 +57,13 @@ pub enum Input<'a> {
 struct Lane {
     framer: Framer,
     layer: Option<Box<Inflate>>,
+    /// The layer is at work: it is not in `layer` then.
+    inflating: bool,
+    /// The layer at work was asked to end.
+    closes: bool,
     held: Held,
+    /// What is held has come through the layer already.
+    held_inflated: bool,
     /// Octets seen.
     seen: u64,
     /// Octets lost.
@@ -463,6 +469,7 @@ impl Session {
         if self.lanes[dir].layer.is_some() && used > 0 && self.lanes[dir].framer.mode() != Mode::Await {
             return self.inflate(dir, stamp, rest, out);
         }
+        self.lanes[dir].held_inflated = self.lanes[dir].inflating;
         self.lanes[dir].held.push(dir, stamp, &Input::Data(rest));
         if self.lanes[dir].held.len() > self.limits.hold {
             self.ledger.incomplete.add(Missing::HoldOverflow);
@@ -484,9 +491,15 @@ impl Session {
                 self.lanes[dir].framer.set_mode(Mode::Opaque);
                 return;
             }
+            self.lanes[dir].inflating = true;
             self.plain(dir, stamp, step.octets, out);
+            let lane = &mut self.lanes[dir];
+            lane.inflating = false;
+            if std::mem::take(&mut lane.closes) {
+                layer.close();
+            }
             if !layer.is_closed() {
-                self.lanes[dir].layer = Some(layer);
+                lane.layer = Some(layer);
             }
         }
     }
@@ -586,10 +599,12 @@ impl Session {
                     changed = true;
                 }
                 Some(Layer::Plain) => {
-                    if let Some(layer) = &mut self.lanes[dir].layer {
+                    let lane = &mut self.lanes[dir];
+                    lane.closes = lane.inflating;
+                    if let Some(layer) = &mut lane.layer {
                         layer.close();
                         if layer.is_closed() {
-                            self.lanes[dir].layer = None;
+                            lane.layer = None;
                         }
                     }
                 }
@@ -606,7 +621,7 @@ impl Session {
             match piece {
                 Piece::Octets { from, to } => {
                     let octets = buffer.get(from..to).unwrap_or_default();
-                    if self.lanes[dir].layer.is_some() {
+                    if self.lanes[dir].layer.is_some() && !self.lanes[dir].held_inflated {
                         // A layer began where the wait began: what waited goes through it.
                         self.lanes[dir].held.used(0, buffer);
                         let held = std::mem::take(&mut self.lanes[dir].held);
