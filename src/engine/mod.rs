@@ -57,13 +57,7 @@ pub enum Input<'a> {
 struct Lane {
     framer: Framer,
     layer: Option<Box<Inflate>>,
-    /// The layer is at work: it is not in `layer` then.
-    inflating: bool,
-    /// The layer at work was asked to end.
-    closes: bool,
     held: Held,
-    /// What is held has come through the layer already.
-    held_inflated: bool,
     /// Octets seen.
     seen: u64,
     /// Octets lost.
@@ -469,7 +463,6 @@ impl Session {
         if self.lanes[dir].layer.is_some() && used > 0 && self.lanes[dir].framer.mode() != Mode::Await {
             return self.inflate(dir, stamp, rest, out);
         }
-        self.lanes[dir].held_inflated = self.lanes[dir].inflating;
         self.lanes[dir].held.push(dir, stamp, &Input::Data(rest));
         if self.lanes[dir].held.len() > self.limits.hold {
             self.ledger.incomplete.add(Missing::HoldOverflow);
@@ -491,15 +484,9 @@ impl Session {
                 self.lanes[dir].framer.set_mode(Mode::Opaque);
                 return;
             }
-            self.lanes[dir].inflating = true;
             self.plain(dir, stamp, step.octets, out);
-            let lane = &mut self.lanes[dir];
-            lane.inflating = false;
-            if std::mem::take(&mut lane.closes) {
-                layer.close();
-            }
             if !layer.is_closed() {
-                lane.layer = Some(layer);
+                self.lanes[dir].layer = Some(layer);
             }
         }
     }
@@ -599,12 +586,10 @@ impl Session {
                     changed = true;
                 }
                 Some(Layer::Plain) => {
-                    let lane = &mut self.lanes[dir];
-                    lane.closes = lane.inflating;
-                    if let Some(layer) = &mut lane.layer {
+                    if let Some(layer) = &mut self.lanes[dir].layer {
                         layer.close();
                         if layer.is_closed() {
-                            lane.layer = None;
+                            self.lanes[dir].layer = None;
                         }
                     }
                 }
@@ -621,7 +606,7 @@ impl Session {
             match piece {
                 Piece::Octets { from, to } => {
                     let octets = buffer.get(from..to).unwrap_or_default();
-                    if self.lanes[dir].layer.is_some() && !self.lanes[dir].held_inflated {
+                    if self.lanes[dir].layer.is_some() {
                         // A layer began where the wait began: what waited goes through it.
                         self.lanes[dir].held.used(0, buffer);
                         let held = std::mem::take(&mut self.lanes[dir].held);
