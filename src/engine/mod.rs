@@ -31,9 +31,9 @@ pub use text::{List, Span, Text};
 pub use verb::{Untagged, Verb};
 
 use crate::time::Timestamp;
+use anomaly::Id;
 use detect::{Evidence, Verdict};
 use event::{Close, Handshake, How, Missing, Other, Phase, Protocol, SessionOutcome, Severity, TlsMode};
-use anomaly::Id;
 use frame::{Both, Ending, Frame, Framer, Line, Mode};
 use held::{Held, Piece};
 use layer::Inflate;
@@ -57,6 +57,8 @@ pub enum Input<'a> {
 struct Lane {
     framer: Framer,
     layer: Option<Box<Inflate>>,
+    /// The layer that is being stepped through is to end.
+    closing: bool,
     held: Held,
     /// Octets seen.
     seen: u64,
@@ -485,6 +487,9 @@ impl Session {
                 return;
             }
             self.plain(dir, stamp, step.octets, out);
+            if std::mem::take(&mut self.lanes[dir].closing) {
+                layer.close();
+            }
             if !layer.is_closed() {
                 self.lanes[dir].layer = Some(layer);
             }
@@ -583,9 +588,11 @@ impl Session {
             match layers[role] {
                 Some(Layer::Deflate) => {
                     self.lanes[dir].layer = Some(Box::new(Inflate::new()));
+                    self.lanes[dir].closing = false;
                     changed = true;
                 }
                 Some(Layer::Plain) => {
+                    self.lanes[dir].closing = self.lanes[dir].layer.is_none();
                     if let Some(layer) = &mut self.lanes[dir].layer {
                         layer.close();
                         if layer.is_closed() {
