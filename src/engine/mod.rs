@@ -57,7 +57,7 @@ pub enum Input<'a> {
 struct Lane {
     framer: Framer,
     layer: Option<Box<Inflate>>,
-    /// The layer that is being stepped through is to end.
+    /// The layer ends with its next flush.
     closing: bool,
     held: Held,
     /// Octets seen.
@@ -491,11 +491,11 @@ impl Session {
                 return;
             }
             self.plain(dir, stamp, step.octets, out);
-            if std::mem::take(&mut self.lanes[dir].closing) {
-                layer.close();
-            }
-            if !layer.is_closed() {
-                self.lanes[dir].layer = Some(layer);
+            let lane = &mut self.lanes[dir];
+            if lane.closing && layer.is_flushed() {
+                lane.closing = false;
+            } else {
+                lane.layer = Some(layer);
             }
         }
     }
@@ -596,12 +596,10 @@ impl Session {
                     changed = true;
                 }
                 Some(Layer::Plain) => {
-                    self.lanes[dir].closing = self.lanes[dir].layer.is_none();
-                    if let Some(layer) = &mut self.lanes[dir].layer {
-                        layer.close();
-                        if layer.is_closed() {
-                            self.lanes[dir].layer = None;
-                        }
+                    let lane = &mut self.lanes[dir];
+                    lane.closing = true;
+                    if lane.layer.as_ref().is_some_and(|layer| layer.is_flushed()) {
+                        (lane.layer, lane.closing) = (None, false);
                     }
                 }
                 None => {}
