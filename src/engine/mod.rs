@@ -70,6 +70,8 @@ struct Lane {
     packets: u64,
     /// Octets that the other side had received when it last spoke, where that is known.
     acked: Option<u64>,
+    /// What is held has come through the layer already.
+    held_inflated: bool,
 }
 
 impl Lane {
@@ -453,6 +455,7 @@ impl Session {
         if self.lanes[dir].layer.is_some() {
             self.inflate(dir, stamp, octets, out);
         } else {
+            self.lanes[dir].held_inflated = false;
             self.plain(dir, stamp, octets, out);
         }
     }
@@ -488,6 +491,7 @@ impl Session {
             };
             let step = layer.step(octets, self.limits.inflate_line);
             octets = octets.get(step.used..).unwrap_or_default();
+            self.lanes[dir].held_inflated = true;
             // What came out before the damage is good.
             self.plain(dir, stamp, step.octets, out);
             if step.broken {
@@ -619,7 +623,7 @@ impl Session {
             match piece {
                 Piece::Octets { from, to } => {
                     let octets = buffer.get(from..to).unwrap_or_default();
-                    if self.lanes[dir].layer.is_some() {
+                    if self.lanes[dir].layer.is_some() && !self.lanes[dir].held_inflated {
                         // A layer began where the wait began: what waited goes through it.
                         self.lanes[dir].held.used(0, buffer);
                         let held = std::mem::take(&mut self.lanes[dir].held);
