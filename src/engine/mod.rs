@@ -70,8 +70,8 @@ struct Lane {
     packets: u64,
     /// Octets that the other side had received when it last spoke, where that is known.
     acked: Option<u64>,
-    /// What is held has come through the layer already.
-    held_inflated: bool,
+    /// What is read, or held, has come through the layer.
+    inflated: bool,
 }
 
 impl Lane {
@@ -455,7 +455,7 @@ impl Session {
         if self.lanes[dir].layer.is_some() {
             self.inflate(dir, stamp, octets, out);
         } else {
-            self.lanes[dir].held_inflated = false;
+            self.lanes[dir].inflated = false;
             self.plain(dir, stamp, octets, out);
         }
     }
@@ -491,7 +491,7 @@ impl Session {
             };
             let step = layer.step(octets, self.limits.inflate_line);
             octets = octets.get(step.used..).unwrap_or_default();
-            self.lanes[dir].held_inflated = true;
+            self.lanes[dir].inflated = true;
             // What came out before the damage is good.
             self.plain(dir, stamp, step.octets, out);
             if step.broken {
@@ -511,7 +511,8 @@ impl Session {
     /// Cuts frames off `input` and hands them to the machine; how many octets were used.
     fn pump(&mut self, dir: Dir, stamp: Stamp, input: &[u8], out: &mut dyn Sink) -> usize {
         let mut used = 0;
-        let layered = self.lanes[dir].layer.is_some();
+        let layered = self.lanes[dir].inflated;
+        let reached = self.lanes[dir].position();
         loop {
             let rest = input.get(used..).unwrap_or_default();
             let lane = &mut self.lanes[dir];
@@ -545,6 +546,8 @@ impl Session {
             used += taken;
             let Some(frame) = frame else { continue };
             let offset = match &frame {
+                // Inside a layer, octets are not those that TCP acknowledges: those of the piece are.
+                Frame::Line(_) if layered => reached,
                 Frame::Line(line) => line.end(),
                 _ => 0,
             };
@@ -623,7 +626,7 @@ impl Session {
             match piece {
                 Piece::Octets { from, to } => {
                     let octets = buffer.get(from..to).unwrap_or_default();
-                    if self.lanes[dir].layer.is_some() && !self.lanes[dir].held_inflated {
+                    if self.lanes[dir].layer.is_some() && !self.lanes[dir].inflated {
                         // A layer began where the wait began: what waited goes through it.
                         self.lanes[dir].held.used(0, buffer);
                         let held = std::mem::take(&mut self.lanes[dir].held);
