@@ -62,7 +62,9 @@ impl Exchange {
     ) -> Self {
         secrets.learn_password(secret);
         let mut text = Text::default();
-        text.set(identity);
+        if !identity.is_empty() {
+            text.set(identity);
+        }
         Self {
             method,
             mechanism: None,
@@ -363,9 +365,12 @@ mod tests {
         first
     }
 
+    /// Mechanism, what the client sends, who that is.
+    type Case = (&'static str, &'static [&'static [u8]], Option<&'static str>);
+
     #[test]
     fn every_mechanism_tells_its_user() {
-        let cases: &[(&str, &[&[u8]], Option<&str>)] = &[
+        let cases: &[Case] = &[
             ("PLAIN", &[b"\0ann\0hunter2"], Some("ann")),
             ("plain", &[b"root\0ann\0hunter2"], Some("ann")),
             ("PLAIN", &[b"ann hunter2"], None),

@@ -122,7 +122,7 @@ fn response_code(text: &[u8], trusted: bool) -> Option<(&[u8], &[u8])> {
     let (code, rest) = inside.split_at_checked(end)?;
     let word = code.split(|o| *o == b' ').next().unwrap_or_default();
     let known = KNOWN.iter().any(|k| k.eq_ignore_ascii_case(word));
-    let grammatical = !word.is_empty() && word.iter().all(|o| o.is_ascii_graphic());
+    let grammatical = !word.is_empty() && word.iter().all(u8::is_ascii_graphic);
     (known || (trusted && grammatical)).then_some((code, rest.get(1..).unwrap_or_default()))
 }
 
@@ -169,6 +169,14 @@ pub(super) fn two_numbers(text: &[u8]) -> Option<(u64, u64)> {
     let (first, rest) = number(text)?;
     let (second, rest) = number(rest.strip_prefix(b" ")?.trim_ascii_start())?;
     rest.first().is_none_or(u8::is_ascii_whitespace).then_some((first, second))
+}
+
+/// Whether `line` can stand in the answer to LIST or UIDL: a message number and one word (RFC 1939 sections 5 and 7).
+pub(super) fn is_listing(line: &[u8]) -> bool {
+    const LONGEST_ID: usize = 70;
+    let Some((_, rest)) = number(line).filter(|_| !line.starts_with(b"0")) else { return false };
+    let word = rest.strip_prefix(b" ").unwrap_or_default();
+    (1..=LONGEST_ID).contains(&word.len()) && word.iter().all(u8::is_ascii_graphic)
 }
 
 /// The size in `+OK 120 octets`.
@@ -255,6 +263,8 @@ mod tests {
         assert_eq!(two_numbers(b"99999999999999999999999 1"), None);
         assert_eq!(octets(b"120 octets follow"), Some(120));
         assert_eq!(octets(b"2 messages"), None);
+        assert!(is_listing(b"1 120") && is_listing(b"12 000000026b0627f3"));
+        assert!(!is_listing(b"1 two words") && !is_listing(b"0123 abc") && !is_listing(b"7") && !is_listing(b"7 "));
     }
 
     #[test]

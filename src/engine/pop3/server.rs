@@ -468,7 +468,7 @@ impl Pop3 {
         if !self.is_unsure() || (line.octets == b"." && !body_lost) {
             return;
         }
-        let listed = grammar::number(line.octets).is_some_and(|(_, rest)| rest.starts_with(b" "));
+        let listed = grammar::is_listing(line.octets);
         let status = Arrival { octets: 0, end: line.start, ..arrival(line, scope) };
         let (entry, content) = match front {
             Some(Ask::Message) if body_lost => (self.pending.pop(), unknown_message(line, true, scope)),
