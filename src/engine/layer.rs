@@ -1,6 +1,6 @@
 //! COMPRESS=DEFLATE (RFC 4978): raw DEFLATE between TCP and the protocol, inflated piece by piece, bounded.
 
-use flate2::{Decompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress};
 use memchr::{memchr, memmem};
 
 /// What a sender's flush ends with: the tail of an empty stored block (RFC 1951 section 3.2.4).
@@ -18,8 +18,6 @@ pub(crate) struct Inflate {
     tail: [u8; 4],
     /// Inflated octets since the last line end.
     without_line: usize,
-    /// The layer ends at the next flush.
-    closing: bool,
 }
 
 /// What one step of inflating brought.
@@ -34,7 +32,7 @@ pub(crate) struct Inflated<'a> {
 
 impl Inflate {
     pub(crate) fn new() -> Self {
-        Self { stream: Decompress::new(false), output: vec![0; STEP], tail: [1; 4], without_line: 0, closing: false }
+        Self { stream: Decompress::new(false), output: vec![0; STEP], tail: [1; 4], without_line: 0 }
     }
 
     /// Inflates the head of `input`, at most up to a flush, so that what follows the layer's end is left alone.
@@ -55,18 +53,13 @@ impl Inflate {
         let octets = self.output.get(..out).unwrap_or_default();
         self.without_line = if memchr(b'\n', octets).is_some() { 0 } else { self.without_line.saturating_add(out) };
         let stuck = used == 0 && out == 0 && !piece.is_empty();
-        let broken = stuck || self.without_line > cap || !matches!(status, Ok(Status::Ok | Status::BufError));
+        let broken = stuck || self.without_line > cap || status.is_err();
         Inflated { used, octets, broken }
     }
 
-    /// The layer ends with the flush that the sender has sent last, or will send next.
-    pub(crate) fn close(&mut self) {
-        self.closing = true;
-    }
-
-    /// Whether the layer has ended.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closing && self.tail == FLUSH
+    /// Whether the last octets taken in were a flush: where the layer may end.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.tail == FLUSH
     }
 }
 
@@ -117,8 +110,18 @@ mod tests {
         let input = b"\x4a\x56\xf0\xf3\xf7\x0f\xe0\xe5\x02\x00\x00\x00\xff\xffplain";
         let step = layer.step(input, 99);
         assert_eq!((step.used, step.octets), (14, &b"c NOOP\r\n"[..]));
-        layer.close();
-        assert!(layer.is_closed());
+        assert!(layer.is_flushed());
+    }
+
+    #[test]
+    fn a_stream_that_is_finished_is_whole() {
+        let mut packed = Vec::with_capacity(64);
+        let mut stream = flate2::Compress::new(flate2::Compression::best(), false);
+        stream.compress_vec(b"* BYE\r\n", &mut packed, flate2::FlushCompress::Finish).unwrap();
+        let mut layer = Inflate::new();
+        let step = layer.step(&packed, 99);
+        assert_eq!((step.used, step.octets, step.broken), (packed.len(), &b"* BYE\r\n"[..], false));
+        assert!(layer.step(b"more", 99).broken);
     }
 
     #[test]

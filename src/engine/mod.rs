@@ -57,6 +57,8 @@ pub enum Input<'a> {
 struct Lane {
     framer: Framer,
     layer: Option<Box<Inflate>>,
+    /// The layer ends with its next flush.
+    closing: bool,
     held: Held,
     /// Inside a line that came before TLS, or behind the agreement to it.
     injected: bool,
@@ -174,7 +176,7 @@ impl Session {
         let dir = self.oriented(dir);
         self.pieces += 1;
         let other = &self.lanes[dir.reverse()];
-        let stamp = Stamp { at, piece: self.pieces, peer: other.acked.unwrap_or(other.position()) };
+        let stamp = Stamp { at, piece: self.pieces, peer: other.acked.unwrap_or_else(|| other.position()) };
         match input {
             Input::Data([]) => return,
             Input::Data(octets) => {
@@ -254,7 +256,7 @@ impl Session {
         };
         if self.ledger.tls.mode.is_some_and(|m| m != TlsMode::None) {
             let failed = if self.tls.begun() { Handshake::Failed } else { Handshake::Unseen };
-            self.ledger.tls.handshake.get_or_insert(self.tls.handshake().unwrap_or(failed));
+            self.ledger.tls.handshake.get_or_insert_with(|| self.tls.handshake().unwrap_or(failed));
         }
         let close = Close { by: self.closed.map(|(dir, _)| dir), how, phase };
         let outcome = self.outcome(close);
@@ -493,8 +495,11 @@ impl Session {
                 self.lanes[dir].framer.set_mode(Mode::Opaque);
                 return;
             }
-            if !layer.is_closed() {
-                self.lanes[dir].layer = Some(layer);
+            let lane = &mut self.lanes[dir];
+            if lane.closing && layer.is_flushed() {
+                lane.closing = false;
+            } else {
+                lane.layer = Some(layer);
             }
         }
     }
@@ -591,14 +596,14 @@ impl Session {
             match layers[role] {
                 Some(Layer::Deflate) => {
                     self.lanes[dir].layer = Some(Box::new(Inflate::new()));
+                    self.lanes[dir].closing = false;
                     changed = true;
                 }
                 Some(Layer::Plain) => {
-                    if let Some(layer) = &mut self.lanes[dir].layer {
-                        layer.close();
-                        if layer.is_closed() {
-                            self.lanes[dir].layer = None;
-                        }
+                    let lane = &mut self.lanes[dir];
+                    lane.closing = true;
+                    if lane.layer.as_ref().is_some_and(|layer| layer.is_flushed()) {
+                        (lane.layer, lane.closing) = (None, false);
                     }
                 }
                 None => {}
