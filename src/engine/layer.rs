@@ -1,6 +1,6 @@
 //! COMPRESS=DEFLATE (RFC 4978): raw DEFLATE between TCP and the protocol, inflated piece by piece, bounded.
 
-use flate2::{Decompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress};
 use memchr::{memchr, memmem};
 
 /// What a sender's flush ends with: the tail of an empty stored block (RFC 1951 section 3.2.4).
@@ -53,7 +53,7 @@ impl Inflate {
         let octets = self.output.get(..out).unwrap_or_default();
         self.without_line = if memchr(b'\n', octets).is_some() { 0 } else { self.without_line.saturating_add(out) };
         let stuck = used == 0 && out == 0 && !piece.is_empty();
-        let broken = stuck || self.without_line > cap || !matches!(status, Ok(Status::Ok | Status::BufError));
+        let broken = stuck || self.without_line > cap || status.is_err();
         Inflated { used, octets, broken }
     }
 
@@ -111,6 +111,17 @@ mod tests {
         let step = layer.step(input, 99);
         assert_eq!((step.used, step.octets), (14, &b"c NOOP\r\n"[..]));
         assert!(layer.is_flushed());
+    }
+
+    #[test]
+    fn a_stream_that_is_finished_is_whole() {
+        let mut packed = Vec::with_capacity(64);
+        let mut stream = flate2::Compress::new(flate2::Compression::best(), false);
+        stream.compress_vec(b"* BYE\r\n", &mut packed, flate2::FlushCompress::Finish).unwrap();
+        let mut layer = Inflate::new();
+        let step = layer.step(&packed, 99);
+        assert_eq!((step.used, step.octets, step.broken), (packed.len(), &b"* BYE\r\n"[..], false));
+        assert!(layer.step(b"more", 99).broken);
     }
 
     #[test]

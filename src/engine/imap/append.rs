@@ -51,7 +51,10 @@ pub(super) struct Append {
     pub(super) mailbox: Text,
     /// The message that flags, date or data are coming in of.
     current: Option<Box<Transaction>>,
+    #[expect(clippy::vec_box, reason = "the pool of the ledger hands out boxes")]
     waiting: Vec<Box<Transaction>>,
+    /// Response code of an untagged OK: REPLACE tells its UID there (RFC 8508 section 3.3).
+    code: Text,
     /// When the literal header came, and the `+` that answered it.
     header: Option<Timestamp>,
     go: Option<Timestamp>,
@@ -69,6 +72,7 @@ impl Append {
             mailbox: Text::default(),
             current: None,
             waiting: Vec::new(),
+            code: Text::default(),
             header: None,
             go: None,
             first: None,
@@ -176,6 +180,13 @@ impl Append {
         }
     }
 
+    /// An untagged OK had the response code `code`.
+    pub(super) fn told(&mut self, code: &[u8], cap: usize) {
+        if Ids::of(code).is_some() {
+            self.code.set(code.get(..cap.min(code.len())).unwrap_or_default());
+        }
+    }
+
     /// The command is over, or the client's place in it was lost: an open message ends here.
     pub(super) fn cut(&mut self, missing: Option<Missing>, scope: &mut Scope<'_>) {
         if let Some(missing) = missing {
@@ -191,7 +202,9 @@ impl Append {
     /// The reply is in, or will not come: every message of the command is told.
     pub(super) fn finish(mut self, outcome: Outcome, reply: &Reply, answered: bool, scope: &mut Scope<'_>) {
         self.cut(None, scope);
-        let mut ids = reply.response_code.get().and_then(|code| Ids::of(code, b"APPENDUID "));
+        let ids = |text: &Text| text.get().is_some_and(|code| Ids::of(code).is_some());
+        let code = if ids(&reply.response_code) { &reply.response_code } else { &self.code };
+        let mut ids = Ids::of(code.as_bytes());
         for mut transaction in self.waiting.drain(..) {
             transaction.outcome = outcome;
             if answered && transaction.has_message {
@@ -263,9 +276,9 @@ struct Ids<'a> {
 }
 
 impl<'a> Ids<'a> {
-    fn of(code: &'a [u8], name: &[u8]) -> Option<Self> {
-        let (head, rest) = code.split_at_checked(name.len())?;
-        if !head.eq_ignore_ascii_case(name) {
+    fn of(code: &'a [u8]) -> Option<Self> {
+        let (name, rest) = super::lex::word(code);
+        if !name.eq_ignore_ascii_case(b"APPENDUID") {
             return None;
         }
         let (validity, set) = super::lex::word(rest);

@@ -61,6 +61,7 @@ pub(super) struct Fetch {
     first: Option<Timestamp>,
     got: u64,
     head: Option<u64>,
+    #[expect(clippy::vec_box, reason = "the pool of the ledger hands out boxes")]
     waiting: Vec<Box<Transaction>>,
 }
 

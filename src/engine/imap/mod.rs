@@ -170,7 +170,10 @@ impl Imap {
                 let outcome = AuthOutcome::Incomplete;
                 scope.auth(exchange.finish(outcome, Reply::default(), None, scope.ledger.tls_mode()));
             }
-            Task::Append(append) => append.finish(cut, &command.reply, false, scope),
+            Task::Append(append) => {
+                client::name_of_append(&append, &mut command);
+                append.finish(cut, &command.reply, false, scope);
+            }
             Task::Idle(since, until) => idle_over(since, until, scope),
             Task::Plain | Task::Fetch(..) => {}
         }

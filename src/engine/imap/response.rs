@@ -86,12 +86,16 @@ pub(super) fn asks(verb: Verb, kind: Untagged) -> bool {
         Untagged::Vanished => {
             matches!(verb, V::Select | V::Examine | V::UidFetch | V::Expunge | V::UidExpunge | V::Move | V::UidMove)
         }
-        Untagged::Flags | Untagged::Exists | Untagged::Recent | Untagged::Ok => matches!(verb, V::Select | V::Examine),
+        Untagged::Flags | Untagged::Exists | Untagged::Recent => matches!(verb, V::Select | V::Examine),
+        // COPYUID and APPENDUID come so (RFC 6851 section 4.3, RFC 8508 section 3.3).
+        Untagged::Ok => {
+            matches!(verb, V::Select | V::Examine | V::Move | V::UidMove | V::Replace | V::UidReplace)
+        }
         Untagged::List => matches!(verb, V::List | V::Rlist),
         Untagged::Lsub => matches!(verb, V::Lsub | V::Rlsub),
         Untagged::Xlist => verb == V::Xlist,
         Untagged::Status => matches!(verb, V::StatusCmd | V::List),
-        Untagged::Capability => verb == V::Capability,
+        Untagged::Capability => matches!(verb, V::Capability | V::Login | V::Authenticate),
         Untagged::Enabled => verb == V::Enable,
         Untagged::Namespace => verb == V::Namespace,
         Untagged::Id => verb == V::Id,

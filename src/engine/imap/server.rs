@@ -239,6 +239,7 @@ impl Imap {
             Untagged::Capability => self.capabilities(text, scope),
             Untagged::Ok | Untagged::No | Untagged::Bad | Untagged::Preauth => {
                 self.capabilities_of(text, scope);
+                self.told(text, scope);
                 self.attribute(kind, scope);
                 return self.rest_of_status(text, scope);
             }
@@ -255,6 +256,15 @@ impl Imap {
             _ => {}
         }
         self.piece(Open::Data(kind), text, scope);
+    }
+
+    fn told(&mut self, text: &[u8], scope: &Scope<'_>) {
+        let (Some(code), _) = lex::response_code(text) else { return };
+        for waiting in self.pending.iter_mut() {
+            if let Task::Append(append) = &mut waiting.kind.task {
+                return append.told(code, scope.limits.reply_text);
+            }
+        }
     }
 
     fn said_bye(&mut self, text: &[u8], scope: &mut Scope<'_>) {
