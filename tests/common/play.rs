@@ -69,7 +69,7 @@ fn timed(dialogue: &Dialogue, cut: Cut) -> Vec<Timed> {
     for step in &dialogue.steps {
         match (step, steps.last_mut()) {
             (Step::Data(side, more), Some(Step::Data(before, octets))) if cut == Cut::Merged && side == before => {
-                octets.extend(more)
+                octets.extend(more);
             }
             _ => steps.push(step.clone()),
         }
