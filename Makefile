@@ -38,7 +38,7 @@ packages-build:
 	  [ -e "$${package#*:}" ] || missing+=" $${package%%:*}"
 	done
 	if ! command -v cargo > /dev/null; then
-	  echo 'mailtap needs Rust 1.95 or newer: https://rustup.rs' >&2
+	  echo 'mailtap needs cargo of Rust 1.95 or newer on the PATH' >&2
 	  exit 1
 	fi
 	[ -n "$$missing" ] || exit 0

@@ -4,6 +4,8 @@
 //! Needs root and the packages of `samples/servers install`. Without them each test says so and passes, unless
 //! `MAILTAP_REQUIRE_SERVERS` is set: then that is a failure.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

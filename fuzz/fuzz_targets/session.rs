@@ -34,7 +34,10 @@ struct Said {
 impl Sink for Said {
     fn event(&mut self, _: &Context, _: Timestamp, event: &Event<'_>) {
         match event {
-            Event::Command(command) => self.commands.push(format!("{command:?}")),
+            // Whether replies came in one piece is a fact of the cut.
+            Event::Command(command) => {
+                self.commands.push(format!("{command:?}").replace("coalesced: true", "coalesced: false"));
+            }
             Event::Auth(auth) => self.auths.push(format!("{auth:?}")),
             Event::Transaction(transaction) => self.transactions.push(format!("{transaction:?}")),
             Event::Anomaly(anomaly) => self.anomalies.push(format!("{anomaly:?}")),

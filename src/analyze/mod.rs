@@ -116,17 +116,18 @@ fn summary(
     for tap in taps {
         report.merge(tap.report);
     }
+    let terminal = if on_stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
     report.set_capture(Captured {
         files,
         packets: totals.packets,
         octets: totals.octets,
         first: totals.first,
         last: totals.last,
-        elapsed: Some(began.elapsed()),
+        // The one thing that no two runs agree on: for eyes only.
+        elapsed: terminal.then(|| began.elapsed()),
         warnings,
     });
     let mut text = Vec::new();
-    let terminal = if on_stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
     let style = Style { colour: terminal && std::env::var_os("NO_COLOR").is_none(), width: 80 };
     report.print(&mut text, style).map_err(|reason| Error::Write { to: "memory", reason })?;
     let text = String::from_utf8_lossy(&text);

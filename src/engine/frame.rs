@@ -93,13 +93,13 @@ pub enum Frame<'a> {
 
 /// Where dot-stuffed text stands (RFC 5321 section 4.5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dot {
+enum Place {
     /// After CRLF, or at the very start.
     LineStart,
     /// After a dot at the start of a line.
-    Dot,
+    Stuffed,
     /// After that dot and a CR.
-    DotCr,
+    StuffedCr,
     /// After a CR elsewhere.
     Cr,
     /// Anywhere else.
@@ -132,7 +132,7 @@ pub struct Framer {
     spent: bool,
     /// Octets up to the next LF belong to a line whose start was lost.
     skip_line: bool,
-    dot: Dot,
+    dot: Place,
     dot_wire: u64,
     loose: Option<LooseEnd>,
     loose_count: u32,
@@ -156,7 +156,7 @@ impl Framer {
             line_cr: 0,
             spent: false,
             skip_line: false,
-            dot: Dot::LineStart,
+            dot: Place::LineStart,
             dot_wire: 0,
             loose: None,
             loose_count: 0,
@@ -177,7 +177,7 @@ impl Framer {
     pub fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
         if mode == Mode::Dot {
-            self.dot = Dot::LineStart;
+            self.dot = Place::LineStart;
             self.dot_wire = 0;
             self.loose = None;
             self.loose_count = 0;
@@ -186,7 +186,7 @@ impl Framer {
 
     /// Whether a line has begun and not ended.
     pub fn inside_line(&self) -> bool {
-        self.line_octets > 0 && !self.spent
+        self.skip_line || (self.line_octets > 0 && !self.spent)
     }
 
     /// Whether [`Self::next`] has a frame to give without further input.
@@ -226,7 +226,7 @@ impl Framer {
                 (Some(Frame::Lost { octets, last }), lost - octets)
             }
             Mode::Dot => {
-                self.dot = Dot::Text;
+                self.dot = Place::Text;
                 self.dot_wire += lost;
                 (None, lost)
             }
@@ -338,29 +338,29 @@ impl Framer {
     fn dot_text<'a>(&'a mut self, input: &'a [u8]) -> (usize, Option<Frame<'a>>) {
         let Some((&first, rest)) = input.split_first() else { return (0, None) };
         match (self.dot, first) {
-            (Dot::LineStart, b'.') => {
-                self.advance(1, Dot::Dot);
+            (Place::LineStart, b'.') => {
+                self.advance(1, Place::Stuffed);
                 (1, None)
             }
-            (Dot::Dot, b'\r') => {
+            (Place::Stuffed, b'\r') => {
                 if rest.first() == Some(&b'\n') {
-                    self.advance(2, Dot::Text);
+                    self.advance(2, Place::Text);
                     return (2, Some(self.end_of_data()));
                 }
-                self.advance(1, Dot::DotCr);
+                self.advance(1, Place::StuffedCr);
                 (1, None)
             }
-            (Dot::DotCr, b'\n') => {
-                self.advance(1, Dot::Text);
+            (Place::StuffedCr, b'\n') => {
+                self.advance(1, Place::Text);
                 (1, Some(self.end_of_data()))
             }
             // The dot was stuffing, the CR was text.
-            (Dot::DotCr, _) => {
-                self.dot = Dot::Cr;
+            (Place::StuffedCr, _) => {
+                self.dot = Place::Cr;
                 (0, Some(Frame::Body(b"\r")))
             }
-            (Dot::Cr, b'\n') => {
-                self.advance(1, Dot::LineStart);
+            (Place::Cr, b'\n') => {
+                self.advance(1, Place::LineStart);
                 (1, Some(Frame::Body(input.get(..1).unwrap_or_default())))
             }
             (_, _) => self.dot_run(input),
@@ -374,16 +374,16 @@ impl Framer {
             let dot = from + at + 1;
             if dot >= 2 && input.get(dot - 2) == Some(&b'\r') {
                 let text = input.get(..dot).unwrap_or_default();
-                self.advance(dot + 1, Dot::Dot);
+                self.advance(dot + 1, Place::Stuffed);
                 return (dot + 1, Some(Frame::Body(text)));
             }
             self.note_loose(input, dot);
             from = dot;
         }
         let after = match input {
-            [.., b'\r', b'\n'] => Dot::LineStart,
-            [.., b'\r'] => Dot::Cr,
-            _ => Dot::Text,
+            [.., b'\r', b'\n'] => Place::LineStart,
+            [.., b'\r'] => Place::Cr,
+            _ => Place::Text,
         };
         self.advance(input.len(), after);
         (input.len(), Some(Frame::Body(input)))
@@ -398,7 +398,7 @@ impl Framer {
         }
     }
 
-    fn advance(&mut self, used: usize, dot: Dot) {
+    fn advance(&mut self, used: usize, dot: Place) {
         self.offset += used as u64;
         self.dot_wire += used as u64;
         self.dot = dot;

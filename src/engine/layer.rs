@@ -18,8 +18,6 @@ pub(crate) struct Inflate {
     tail: [u8; 4],
     /// Inflated octets since the last line end.
     without_line: usize,
-    /// The layer ends at the next flush.
-    closing: bool,
 }
 
 /// What one step of inflating brought.
@@ -34,7 +32,7 @@ pub(crate) struct Inflated<'a> {
 
 impl Inflate {
     pub(crate) fn new() -> Self {
-        Self { stream: Decompress::new(false), output: vec![0; STEP], tail: [1; 4], without_line: 0, closing: false }
+        Self { stream: Decompress::new(false), output: vec![0; STEP], tail: [1; 4], without_line: 0 }
     }
 
     /// Inflates the head of `input`, at most up to a flush, so that what follows the layer's end is left alone.
@@ -59,14 +57,9 @@ impl Inflate {
         Inflated { used, octets, broken }
     }
 
-    /// The layer ends with the flush that the sender has sent last, or will send next.
-    pub(crate) fn close(&mut self) {
-        self.closing = true;
-    }
-
-    /// Whether the layer has ended.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closing && self.tail == FLUSH
+    /// Whether the last octets taken in were a flush: where the layer may end.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.tail == FLUSH
     }
 }
 
@@ -117,8 +110,7 @@ mod tests {
         let input = b"\x4a\x56\xf0\xf3\xf7\x0f\xe0\xe5\x02\x00\x00\x00\xff\xffplain";
         let step = layer.step(input, 99);
         assert_eq!((step.used, step.octets), (14, &b"c NOOP\r\n"[..]));
-        layer.close();
-        assert!(layer.is_closed());
+        assert!(layer.is_flushed());
     }
 
     #[test]

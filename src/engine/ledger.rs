@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 
 use super::anomaly::Id;
 use super::event::{
-    Anomaly, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Greeting, Idle,
-    Incomplete, Kind, Maildrop, Missing, Outcome, Severity, Sink, Status, Summary, Timing, Tls, TlsMode, Transaction,
+    Anomaly, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Greeting, Idle, Incomplete, Kind,
+    Maildrop, Missing, Outcome, Severity, Sink, Status, Summary, Timing, Tls, TlsMode, Transaction,
 };
 use super::frame::{Both, Mode};
 use super::secret::Secrets;

@@ -57,9 +57,11 @@ pub enum Input<'a> {
 struct Lane {
     framer: Framer,
     layer: Option<Box<Inflate>>,
-    /// The layer that is being stepped through is to end.
+    /// The layer ends with its next flush.
     closing: bool,
     held: Held,
+    /// Inside a line that came before TLS, or behind the agreement to it.
+    injected: bool,
     /// Octets seen.
     seen: u64,
     /// Octets lost.
@@ -68,6 +70,8 @@ struct Lane {
     packets: u64,
     /// Octets that the other side had received when it last spoke, where that is known.
     acked: Option<u64>,
+    /// What is held has come through the layer already.
+    held_inflated: bool,
 }
 
 impl Lane {
@@ -174,7 +178,7 @@ impl Session {
         let dir = self.oriented(dir);
         self.pieces += 1;
         let other = &self.lanes[dir.reverse()];
-        let stamp = Stamp { at, piece: self.pieces, peer: other.acked.unwrap_or(other.position()) };
+        let stamp = Stamp { at, piece: self.pieces, peer: other.acked.unwrap_or_else(|| other.position()) };
         match input {
             Input::Data([]) => return,
             Input::Data(octets) => {
@@ -254,7 +258,7 @@ impl Session {
         };
         if self.ledger.tls.mode.is_some_and(|m| m != TlsMode::None) {
             let failed = if self.tls.begun() { Handshake::Failed } else { Handshake::Unseen };
-            self.ledger.tls.handshake.get_or_insert(self.tls.handshake().unwrap_or(failed));
+            self.ledger.tls.handshake.get_or_insert_with(|| self.tls.handshake().unwrap_or(failed));
         }
         let close = Close { by: self.closed.map(|(dir, _)| dir), how, phase };
         let outcome = self.outcome(close);
@@ -451,6 +455,7 @@ impl Session {
         if self.lanes[dir].layer.is_some() {
             self.inflate(dir, stamp, octets, out);
         } else {
+            self.lanes[dir].held_inflated = false;
             self.plain(dir, stamp, octets, out);
         }
     }
@@ -470,13 +475,11 @@ impl Session {
             self.ledger.incomplete.add(Missing::HoldOverflow);
             self.unanswered(true, out);
         } else if self.is_blind() {
-            // As often as it helps: how often would else depend on how the octets were cut.
-            loop {
-                let before = self.lanes[dir].held.len();
+            // What follows one decision may wait for the next.
+            let mut before = usize::MAX;
+            while self.lanes[dir].held.waits() && self.lanes[dir].held.len() < before {
+                before = self.lanes[dir].held.len();
                 self.unanswered(false, out);
-                if !(1..before).contains(&self.lanes[dir].held.len()) {
-                    break;
-                }
             }
         }
     }
@@ -488,17 +491,19 @@ impl Session {
             };
             let step = layer.step(octets, self.limits.inflate_line);
             octets = octets.get(step.used..).unwrap_or_default();
+            self.lanes[dir].held_inflated = true;
+            // What came out before the damage is good.
+            self.plain(dir, stamp, step.octets, out);
             if step.broken {
                 self.ledger.incomplete.add(Missing::Unparseable);
                 self.lanes[dir].framer.set_mode(Mode::Opaque);
                 return;
             }
-            self.plain(dir, stamp, step.octets, out);
-            if std::mem::take(&mut self.lanes[dir].closing) {
-                layer.close();
-            }
-            if !layer.is_closed() {
-                self.lanes[dir].layer = Some(layer);
+            let lane = &mut self.lanes[dir];
+            if lane.closing && layer.is_flushed() {
+                lane.closing = false;
+            } else {
+                lane.layer = Some(layer);
             }
         }
     }
@@ -599,12 +604,10 @@ impl Session {
                     changed = true;
                 }
                 Some(Layer::Plain) => {
-                    self.lanes[dir].closing = self.lanes[dir].layer.is_none();
-                    if let Some(layer) = &mut self.lanes[dir].layer {
-                        layer.close();
-                        if layer.is_closed() {
-                            self.lanes[dir].layer = None;
-                        }
+                    let lane = &mut self.lanes[dir];
+                    lane.closing = true;
+                    if lane.layer.as_ref().is_some_and(|layer| layer.is_flushed()) {
+                        (lane.layer, lane.closing) = (None, false);
                     }
                 }
                 None => {}
@@ -620,7 +623,7 @@ impl Session {
             match piece {
                 Piece::Octets { from, to } => {
                     let octets = buffer.get(from..to).unwrap_or_default();
-                    if self.lanes[dir].layer.is_some() {
+                    if self.lanes[dir].layer.is_some() && !self.lanes[dir].held_inflated {
                         // A layer began where the wait began: what waited goes through it.
                         self.lanes[dir].held.used(0, buffer);
                         let held = std::mem::take(&mut self.lanes[dir].held);
@@ -807,14 +810,17 @@ impl Session {
     /// Octets of a direction that is opaque: how many were used. 0 with the mode changed: they are text after all.
     fn opaque(&mut self, dir: Dir, stamp: Stamp, octets: &[u8]) -> usize {
         let agreed = self.ledger.tls.accepted == Some(true) && self.ledger.tls.mode == Some(TlsMode::StartTls);
-        if agreed && !self.tls.begun() && !octets.first().is_some_and(|o| tls::begins(*o)) {
-            if dir == Dir::ToServer && stamp.peer >= self.agreed {
+        let inside = self.lanes[dir].injected;
+        if agreed && !self.tls.begun() && (inside || !octets.first().is_some_and(|o| tls::begins(*o))) {
+            if !inside && dir == Dir::ToServer && stamp.peer >= self.agreed {
                 // The client goes on in clear although the server agreed to TLS.
                 self.plain_again();
                 return 0;
             }
             // Injected before the agreement, or behind it: not a word of it counts.
-            let line = memchr::memchr(b'\n', octets).map_or(octets.len(), |i| i + 1);
+            let end = memchr::memchr(b'\n', octets);
+            self.lanes[dir].injected = end.is_none();
+            let line = end.map_or(octets.len(), |i| i + 1);
             self.lanes[dir].framer.advance_by(line as u64);
             return line;
         }
@@ -839,7 +845,7 @@ fn lane_is_fresh(lane: &Lane) -> bool {
 
 /// Whether a TLS record begins where a line should: no text begins with such an octet.
 fn is_tls_in_clear(dir: Dir, octets: &[u8]) -> bool {
-    matches!(octets, [0x16] | [0x16, 3, ..]) && dir == Dir::ToServer
+    matches!(octets, [0x16, ..]) && dir == Dir::ToServer
 }
 
 /// What a client's line shows against the rules of lines (RFC 5321 section 2.3.8).

@@ -106,9 +106,4 @@ impl<K> Pending<K> {
     pub(crate) fn note(&mut self, arrival: Arrival) {
         self.last = Some(arrival);
     }
-
-    /// The last reply.
-    pub(crate) fn last(&self) -> Option<Arrival> {
-        self.last
-    }
 }

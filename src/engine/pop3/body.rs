@@ -36,6 +36,8 @@ pub(super) enum Cut {
     Dot,
     /// As lines: octets of it were lost up to this offset, its end perhaps among them.
     Torn(u64),
+    /// As lines: a list, in which no line can be a status line, so that a terminator left out is noticed.
+    Listed,
     /// As lines: this server ends its lines with LF alone.
     Loose,
 }

@@ -174,8 +174,9 @@ pub(super) fn two_numbers(text: &[u8]) -> Option<(u64, u64)> {
 /// The size in `+OK 120 octets`.
 pub(super) fn octets(text: &[u8]) -> Option<u64> {
     let (size, rest) = number(text.trim_ascii_start().strip_prefix(b"(").unwrap_or(text))?;
-    let unit = rest.trim_ascii_start().to_ascii_lowercase();
-    (unit.starts_with(b"octet") || unit.starts_with(b"byte")).then_some(size)
+    let rest = rest.trim_ascii_start();
+    let is = |unit: &[u8]| rest.get(..unit.len()).is_some_and(|head| head.eq_ignore_ascii_case(unit));
+    (is(b"octet") || is(b"byte")).then_some(size)
 }
 
 /// Replaces the APOP timestamp `<…@…>` of a greeting: with it, an APOP digest can be guessed off line (RFC 1939 section 7).

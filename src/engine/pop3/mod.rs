@@ -20,7 +20,7 @@ use super::pending::{Arrival, Pending, Waiting};
 use super::sasl::Exchange;
 use super::{Dir, End, Text, Verb};
 use crate::time::Timestamp;
-use body::{Body, Content};
+use body::{Body, Content, Cut};
 
 /// What is remembered with a command that waits.
 #[derive(Debug)]
@@ -67,6 +67,8 @@ enum Expects {
     Response,
     /// NTLM was answered `+OK`: a response if that was a challenge (MS-OXPOP3 section 3.2.5.1), else a command.
     Ntlm(Arrival),
+    /// What the server said in the exchange was lost: a response if it looks like one, else a command.
+    Either,
     /// A SASL response of an exchange whose start was not seen.
     Stray,
 }
@@ -226,7 +228,9 @@ impl Pop3 {
     pub(crate) fn finish(&mut self, closed: Option<How>, why: End, scope: &mut Scope<'_>) {
         self.settle(scope);
         let outcome = match (closed, why) {
-            _ if self.server_gap.is_some() || scope.ledger.incomplete.has(Missing::ServerUnseen) => Outcome::Unknown,
+            _ if self.server_gap.is_some() || self.is_torn() || scope.ledger.incomplete.has(Missing::ServerUnseen) => {
+                Outcome::Unknown
+            }
             (Some(_), _) => Outcome::ConnectionLost,
             (None, End::Timeout) => Outcome::TimedOut,
             _ => Outcome::Unknown,
@@ -245,6 +249,11 @@ impl Pop3 {
         self.give_up(scope);
     }
 
+    /// Whether octets of the body that is going on were lost.
+    fn is_torn(&self) -> bool {
+        self.body.as_ref().is_some_and(|b| matches!(b.cut, Cut::Torn(_)))
+    }
+
     fn client(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
         self.client_seen = true;
         let broken = std::mem::take(&mut self.broken.to_server);
@@ -256,6 +265,10 @@ impl Pop3 {
             Expects::Ntlm(_) if line.octets.starts_with(b"TlRMTVNT") || line.octets.trim_ascii() == b"*" => {
                 return self.respond(line, scope);
             }
+            Expects::Either if grammar::words(line.octets).verb == Verb::Other && is_response(line.octets) => {
+                return self.respond(line, scope);
+            }
+            Expects::Either => self.give_up(scope),
             Expects::Ntlm(status) => self.authenticated(status, scope),
             Expects::Stray => return scope.ledger.secrets.learn(line.octets),
             Expects::Command => {}
@@ -400,6 +413,10 @@ impl Pop3 {
     /// The exchange that is open never came to its end.
     fn give_up(&mut self, scope: &mut Scope<'_>) {
         let Some(exchange) = self.exchange.take() else { return };
+        // Its command may still wait, but no longer for the end of an exchange.
+        for waiting in self.pending.iter_mut().filter(|w| matches!(w.kind.ask, Ask::Auth)) {
+            waiting.kind.ask = Ask::Single;
+        }
         let tls = scope.ledger.tls_mode();
         let mut auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, tls);
         auth.incomplete = unseen(scope);

@@ -22,6 +22,9 @@ impl Pop3 {
             return;
         }
         let head = grammar::head(line.octets);
+        if !self.greeted && self.is_answer_without_greeting(head, scope) {
+            self.greeted = true;
+        }
         if !self.greeted || (!self.begun && head.is_some_and(looks_like_greeting)) {
             return self.greet(head, line, scope);
         }
@@ -65,6 +68,10 @@ impl Pop3 {
         }
         let Some(body) = &mut self.body else {
             self.server_gap = Some(scope.offset);
+            if self.exchange.is_some() {
+                self.expects = Expects::Either;
+                scope.switch(Dir::ToServer, Mode::Line);
+            }
             return;
         };
         if let Content::Message(transaction) = &mut body.content {
@@ -99,7 +106,19 @@ impl Pop3 {
         scope.greeting();
     }
 
+    /// A server that says nothing until it is spoken to: only its list of capabilities is told from a greeting.
+    fn is_answer_without_greeting(&self, head: Option<Head<'_>>, scope: &Scope<'_>) -> bool {
+        let asked = self.pending.front().is_some_and(|w| w.command.verb == Verb::Capa);
+        let named = |text: &[u8]| text.get(..5).is_some_and(|t| t.eq_ignore_ascii_case(b"capab"));
+        asked && scope.stamp.peer > 0 && matches!(head, Some(Head::Ok(text)) if named(text))
+    }
+
     fn challenge(&mut self, text: &[u8], line: &Line<'_>, scope: &mut Scope<'_>) {
+        let exchange = self.pending.iter().position(|w| matches!(w.kind.ask, Ask::Auth));
+        if let Some(before) = exchange {
+            // Answers to what came before it are lost: only an exchange has challenges.
+            self.drop_answered(before, scope);
+        }
         let secrets = &mut scope.ledger.secrets;
         let front = self.pending.front_mut().filter(|w| matches!(w.kind.ask, Ask::Auth));
         let (Some(waiting), Some(exchange)) = (front, &mut self.exchange) else {
@@ -270,7 +289,11 @@ impl Pop3 {
             transaction.timing.first_byte = status.first.since(waiting.command.sent);
         }
         // Who ends its status lines with LF alone will not end its text with CRLF `.` CRLF.
-        let cut = if ending == Ending::Lf { Cut::Loose } else { Cut::Dot };
+        let cut = match content {
+            _ if ending == Ending::Lf => Cut::Loose,
+            Content::Message(_) => Cut::Dot,
+            Content::Capabilities(_) | Content::Sizes(_) | Content::Other => Cut::Listed,
+        };
         if cut == Cut::Dot {
             scope.switch(Dir::ToClient, Mode::Dot);
         }
@@ -290,16 +313,21 @@ impl Pop3 {
     /// A line of a body that is cut as lines. Returns true if it is a reply after all, and the body is over.
     fn body_line(&mut self, line: &Line<'_>, broken: bool, scope: &mut Scope<'_>) -> bool {
         let Some(body) = &mut self.body else { return true };
-        let torn = matches!(body.cut, Cut::Torn(_));
         let status = matches!(grammar::head(line.octets), Some(Head::Ok(_) | Head::Err(_)));
-        if torn && status && self.pending.front().is_some_and(|w| w.kind.peer >= body.start) {
+        let (start, cut) = (body.start, body.cut);
+        let waits = |after| self.pending.front().is_some_and(|w| w.kind.peer >= after);
+        if status && matches!(cut, Cut::Torn(_)) && waits(start) {
             // The end was among what is lost, and a command waits for exactly this.
             self.end(None, Outcome::Unknown, scope);
             return true;
         }
-        let wire = line.end().saturating_sub(body.start);
-        if line.octets == b"." && !broken && (body.cut == Cut::Loose || body.ended_by_crlf) {
-            self.end(Some(wire), Outcome::Complete, scope);
+        if status && cut == Cut::Listed && waits(0) {
+            self.end(Some(line.start.saturating_sub(start)), Outcome::Complete, scope);
+            return true;
+        }
+        let listed = matches!(cut, Cut::Loose | Cut::Listed);
+        if line.octets == b"." && !broken && (listed || body.ended_by_crlf) {
+            self.end(Some(line.end().saturating_sub(start)), Outcome::Complete, scope);
             return false;
         }
         body.ended_by_crlf = line.ending != Ending::Lf;
@@ -483,13 +511,18 @@ impl Pop3 {
             Some(at) if sized => at,
             _ => 0,
         };
-        for _ in 0..answered {
+        self.drop_answered(answered, scope);
+        if before < outstanding || self.pending.len() <= 1 {
+            self.server_gap = None;
+        }
+    }
+
+    /// The answers to the `count` oldest commands are lost.
+    fn drop_answered(&mut self, count: usize, scope: &mut Scope<'_>) {
+        for _ in 0..count {
             if let Some(waiting) = self.pending.pop() {
                 self.unmatched(waiting, Outcome::Unknown, scope);
             }
-        }
-        if before < outstanding || self.pending.len() <= 1 {
-            self.server_gap = None;
         }
     }
 }

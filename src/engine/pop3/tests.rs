@@ -147,8 +147,19 @@ fn run(certain: bool, steps: &[Step], cutting: Cutting) -> Log {
 }
 
 /// Secrets of all dialogues, plain and as base64; none may be told.
-const SECRETS: &[&str] =
-    &["s3cret", "hunter2", "czNjcmV0", "aHVudGVy", "c4c9334b", "BzM2NyZX", "1896.697", "TlRMTVNT", "Y2hhbGxlbmdl"];
+const SECRETS: &[&str] = &[
+    "s3cret",
+    "hunter2",
+    "czNjcmV0",
+    "aHVudGVy",
+    "c4c9334b",
+    "BzM2NyZX",
+    "1896.697",
+    "TlRMTVNT",
+    "Y2hhbGxlbmdl",
+    "dG9rM24",
+    "tok3n",
+];
 
 #[track_caller]
 fn check(certain: bool, steps: &[Step], expected: &[&str]) {
@@ -274,6 +285,48 @@ fn lists_of_mechanisms_and_capabilities() {
     );
     let log = run(true, &[S("+OK\r\n"), C("CAPA\r\n"), S("+OK\r\nSASL PLAIN\r\nstls\r\n.\r\n")], Cutting::Octets);
     assert!(log.everything.contains("offered: Some(true)"), "{}", log.everything);
+}
+
+#[test]
+fn a_list_whose_terminator_was_left_out() {
+    check_in(
+        &[
+            C("LIST\r\n"),
+            S("GARBAGE\r\n+OK 2 messages\r\n1 120\r\n2 200\r\n"),
+            C("RETR 1\r\n"),
+            S("+OK\r\nhi\r\n.\r\n"),
+            QUIT[0],
+            QUIT[1],
+        ],
+        &[
+            "LIST: +OK 2 messages",
+            "RETR 1: +OK",
+            "RETR 1 complete wire 7 'hi\\r\\n'",
+            "QUIT: +OK",
+            "end ok size 2/320 retrieved 1/4 deleted 0",
+        ],
+    );
+}
+
+#[test]
+fn a_server_that_does_not_greet() {
+    check(
+        true,
+        &[
+            C("CAPA\r\n"),
+            S("+OK Capability list follows\r\nUSER\r\n.\r\n"),
+            C("AUTH XOAUTH2\r\n"),
+            S("+ \r\n"),
+            C("dXNlcj1hbm4BYXV0aD1CZWFyZXIgdG9rM24BAQ==\r\n"),
+            S("+OK Welcome.\r\n"),
+        ],
+        &[
+            "CAPA: +OK Capability list follows",
+            "auth sasl XOAUTH2 \"ann\" success",
+            "AUTH: +OK Welcome.",
+            "end server_gone",
+        ],
+    );
 }
 
 #[test]
@@ -622,6 +675,42 @@ fn a_gap_that_swallows_commands() {
     check_in(
         &[LostC(8), S("+OK\r\n"), C("DELE 1\r\n"), S("+OK gone\r\n"), QUIT[0], QUIT[1]],
         &["DELE 1: +OK gone", "QUIT: +OK", "end ok retrieved 0/0 deleted 1 committed"],
+    );
+}
+
+#[test]
+fn a_gap_inside_an_exchange() {
+    // The challenge is lost.
+    check(
+        true,
+        &[S("+OK\r\n"), C("AUTH PLAIN\r\n"), LostS(4), C("AGFubgBzM2NyZXQ=\r\n"), S("+OK in\r\n"), QUIT[0], QUIT[1]],
+        &["greeting +OK", "auth sasl PLAIN \"ann\" success", "AUTH: +OK in", "QUIT: +OK", "end ok"],
+    );
+    // The final reply is lost.
+    check(
+        true,
+        &[
+            S("+OK\r\n"),
+            C("AUTH PLAIN\r\n"),
+            S("+ \r\n"),
+            C("*\r\n"),
+            LostS(20),
+            C("AUTH PLAIN\r\n"),
+            S("+ \r\n"),
+            C("AGFubgBzM2NyZXQ=\r\n"),
+            S("+OK in\r\n"),
+            QUIT[0],
+            QUIT[1],
+        ],
+        &[
+            "greeting +OK",
+            "auth sasl PLAIN absent incomplete",
+            "AUTH: unanswered !server_gap",
+            "auth sasl PLAIN \"ann\" success",
+            "AUTH: +OK in",
+            "QUIT: +OK",
+            "end ok",
+        ],
     );
 }
 

@@ -236,7 +236,7 @@ impl Smtp {
                 .and_then(|(_, v)| v)
                 .and_then(|v| std::str::from_utf8(v).ok())
         };
-        let address = value(b"ADDR").map(|a| a.strip_prefix("IPV6:").or(a.strip_prefix("IPv6:")).unwrap_or(a));
+        let address = value(b"ADDR").map(|a| a.strip_prefix("IPV6:").or_else(|| a.strip_prefix("IPv6:")).unwrap_or(a));
         if let Some(ip) = address.and_then(|a| a.parse().ok()) {
             let port = value(b"PORT").and_then(|p| p.parse().ok()).unwrap_or(0);
             scope.ledger.proxied_client = Some(std::net::SocketAddr::new(ip, port));

@@ -52,17 +52,12 @@ impl Smtp {
             return;
         }
         let verb = self.pending.back().map(|w| w.command.verb);
+        let whole = surely || memchr::memchr(b'\n', held).is_some();
         match verb {
-            Some(Verb::Data) => {
-                let known = memchr::memchr(b'\n', held).is_some();
-                if known || surely {
-                    if begins_with_command(held) {
-                        scope.switch(Dir::ToServer, Mode::Line);
-                    } else {
-                        self.go(scope);
-                    }
-                }
-            }
+            // What a line is, is told when it is whole.
+            Some(Verb::Data | Verb::Auth | Verb::XExps | Verb::Bdat) if !whole => {}
+            Some(Verb::Data) if begins_with_command(held) => scope.switch(Dir::ToServer, Mode::Line),
+            Some(Verb::Data) => self.go(scope),
             Some(Verb::Auth | Verb::XExps) if self.exchange.is_some() => {
                 let line = held.split(|o| *o == b'\n').next().unwrap_or_default();
                 self.sasl_turn = command::is_base64(line);

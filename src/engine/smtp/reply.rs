@@ -43,7 +43,7 @@ impl Assembler {
         if let Some(code) = code {
             self.reply.status = Some(Status::Code(code));
             let (enhanced, rest) = enhanced(code, text);
-            self.reply.enhanced = enhanced.or(self.reply.enhanced.filter(|e| u16::from(e.class) == code / 100));
+            self.reply.enhanced = enhanced.or_else(|| self.reply.enhanced.filter(|e| u16::from(e.class) == code / 100));
             text = rest;
         }
         self.keep(text, cap);

@@ -78,7 +78,7 @@ impl Smtp {
                 scope.switch(Dir::ToServer, Mode::Line);
             }
             Want::Chunk { last: true } if self.is_per_recipient(waiting.kind.tx) && code != 421 => {
-                self.final_reply(code, arrival, scope)
+                self.final_reply(code, arrival, scope);
             }
             want => self.answer(want, code, arrival, scope),
         }
