@@ -92,7 +92,9 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         Some(Stopped::Thread(reason)) => return Err(Error::Thread(reason)),
         Some(Stopped::Fault) => return Err(error::fault()),
     }
-    if !quiet {
+    // Of inputs that gave nothing, the errors say all there is to say.
+    let nothing = outcome.totals.packets == 0 && read == Read::Partly;
+    if !quiet && !nothing {
         summary(outcome, counted, began, warnings, on_stdout)?;
     }
     Ok(read)
