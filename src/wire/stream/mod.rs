@@ -4,8 +4,10 @@
 //! its own segment, bounded, until the hole before it is filled or declared lost. A hole is lost at once when the
 //! other side acknowledged past it; otherwise when the octets kept behind it become too many or too old, or at the
 //! end. The first octets of an overlap win. Different octets in the same place are counted as long as the earlier
-//! ones are still kept, or were delivered from one of the last few short segments; long ones are not remembered.
+//! ones are still kept; of those delivered, digests are compared: of the last few short segments, and once there was
+//! bulk, of blocks of 64 octets, the last 16 KiB, as far as whole ones come again.
 
+mod blocks;
 mod recent;
 
 use std::collections::BTreeMap;
@@ -280,6 +282,7 @@ impl Stream {
         self.next = self.next.max(self.top);
         self.kept = BTreeMap::new();
         self.far = None;
+        self.recent = Recent::default();
         self.cost = 0;
     }
 

@@ -1,10 +1,13 @@
-//! What is remembered of octets that were delivered: enough to see a command sent again with other octets.
+//! What is remembered of octets that were delivered: enough to see them sent again with other octets.
 
-/// Digests of the last few short pieces delivered: commands and replies, not bulk.
-#[derive(Clone, Copy, Debug, Default)]
+use super::blocks::Blocks;
+
+/// Digests of the last few short pieces delivered, commands and replies; once there was bulk, of its last blocks too.
+#[derive(Debug, Default)]
 pub(super) struct Recent {
     marks: [Mark; 4],
     turn: u8,
+    blocks: Option<Box<Blocks>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,13 +18,16 @@ struct Mark {
 }
 
 impl Recent {
-    /// Longer pieces are bulk, where a digest would cost more than it tells.
+    /// Octets of the longest piece that is seldom cut anew when it is sent again; longer ones are bulk.
     const LONGEST: usize = 512;
 
     #[inline]
     pub(super) fn note(&mut self, offset: u64, data: &[u8]) {
+        if let Some(blocks) = &mut self.blocks {
+            blocks.note(offset, data);
+        }
         if data.len() > Self::LONGEST {
-            return;
+            return self.bulk(offset, data);
         }
         self.turn = self.turn.wrapping_add(1);
         if let Some(mark) = self.marks.get_mut(usize::from(self.turn % 4)) {
@@ -29,8 +35,9 @@ impl Recent {
         }
     }
 
-    /// Offset of the first piece remembered that lies within `data` and differs.
-    pub(super) fn differs(&self, offset: i64, data: &[u8]) -> Option<u64> {
+    /// Offset of the first piece or block remembered that lies within `data`, all of it delivered before, and differs.
+    pub(super) fn differs(&mut self, offset: i64, data: &[u8]) -> Option<u64> {
+        let block = self.blocks.as_mut().and_then(|blocks| blocks.differs(offset, data));
         self.marks
             .iter()
             .filter(|mark| mark.length > 0)
@@ -41,7 +48,15 @@ impl Recent {
                 again.is_some_and(|again| digest(again) != mark.digest)
             })
             .map(|mark| mark.offset)
+            .chain(block)
             .min()
+    }
+
+    #[inline]
+    fn bulk(&mut self, offset: u64, data: &[u8]) {
+        if self.blocks.is_none() {
+            self.blocks.insert(Box::new(Blocks::new(offset))).note(offset, data);
+        }
     }
 }
 

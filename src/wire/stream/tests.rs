@@ -141,6 +141,24 @@ fn the_first_octets_win_and_a_difference_is_flagged() {
 }
 
 #[test]
+fn bulk_sent_again_with_other_octets_is_flagged_after_delivery() {
+    let mut rig = Rig::open();
+    let mut bulk = octets(5000);
+    rig.data(1000, &bulk);
+    rig.data(1000, &bulk[..1448]);
+    rig.data(2000, &bulk[1000..2448]);
+    assert_eq!(rig.stream.conflicts(), (0, None));
+    bulk[1500] ^= 1;
+    rig.data(2000, &bulk[1000..2448]);
+    assert_eq!(rig.stream.conflicts(), (1, Some(1472)));
+    rig.data(5990, b"other at the end");
+    assert_eq!(rig.stream.conflicts(), (2, Some(1472)), "the block under way, as far as it was delivered");
+    rig.stream.quiet();
+    rig.data(2000, &bulk[1000..2448]);
+    assert_eq!(rig.stream.conflicts(), (2, Some(1472)));
+}
+
+#[test]
 fn a_short_segment_sent_again_with_other_octets_is_flagged_after_delivery() {
     let mut rig = Rig::open();
     rig.data(1000, b"NOOP\r\n");
@@ -473,6 +491,44 @@ proptest! {
         prop_assert_eq!(&rig.got, &[Data(whole), Got::Fin]);
         prop_assert_eq!(rig.ledger.counters.conflicts, 0);
         prop_assert_eq!(rig.stream.buffered(), 0);
+    }
+
+    #[test]
+    fn bulk_sent_again_conflicts_only_where_octets_changed(
+        isn: u32,
+        before in 0..100_usize,
+        pieces in prop::collection::vec(1..3000_usize, 1..12),
+        again in prop::collection::vec((0..12_000_usize, 2..3000_usize), 0..12),
+        changed in any::<prop::sample::Index>(),
+        cut in 1..200_usize,
+    ) {
+        let pieces = [vec![before + 1, 600], pieces].concat();
+        let whole = octets(pieces.iter().sum());
+        let place = |offset: usize| isn.wrapping_add(1).wrapping_add(offset as u32);
+        let mut rig = Rig::new();
+        rig.take(Segment { seq: isn, syn: true, ..blank() });
+        let mut sent = 0;
+        for piece in pieces {
+            rig.data(place(sent), &whole[sent..sent + piece]);
+            sent += piece;
+            for (from, len) in &again {
+                let from = from % sent;
+                rig.data(place(from), &whole[from..(from + len).min(sent)]);
+            }
+        }
+        prop_assert_eq!(rig.stream.conflicts(), (0, None));
+        // The first block whose octets are all known, and any octet in the window behind it.
+        let first = (before + 1).next_multiple_of(64).max(sent.saturating_sub(16 << 10).next_multiple_of(64));
+        let changed = first + changed.index(sent - first);
+        let mut other = whole.clone();
+        other[changed] ^= 1;
+        for (n, piece) in other[first..].chunks(cut + 1).enumerate() {
+            rig.data(place(first + n * (cut + 1)), piece);
+        }
+        let (conflicts, offset) = rig.stream.conflicts();
+        prop_assert!(conflicts > 0 || (sent - first) % (cut + 1) == 1 && changed >= sent / 64 * 64);
+        prop_assert!(offset.is_none_or(|offset| offset <= changed as u64), "{:?} {}", offset, changed);
+        prop_assert_eq!(&rig.got, &[Data(whole)]);
     }
 
     #[test]
