@@ -4,10 +4,15 @@
 //! [`Mode::Octets`], all else is [`Mode::Line`]. The framer knows no command; who does, sets its mode. It borrows
 //! from its input wherever it can, keeps its place across calls, and cuts the same frames however the input is cut.
 
+use std::sync::LazyLock;
+
 use memchr::{memchr, memmem};
 
 use super::Dir;
 use crate::time::Timestamp;
+
+/// A dot at the start of a line; built once, for it is searched in every segment of every message.
+static DOT_LINE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\n."));
 
 /// What the next octets of a direction are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -370,7 +375,7 @@ impl Framer {
     /// Text from inside a line up to the next dot at the start of a line.
     fn dot_run<'a>(&mut self, input: &'a [u8]) -> (usize, Option<Frame<'a>>) {
         let mut from = 0;
-        while let Some(at) = input.get(from..).and_then(|rest| memmem::find(rest, b"\n.")) {
+        while let Some(at) = input.get(from..).and_then(|rest| DOT_LINE.find(rest)) {
             let dot = from + at + 1;
             if dot >= 2 && input.get(dot - 2) == Some(&b'\r') {
                 let text = input.get(..dot).unwrap_or_default();
