@@ -1,6 +1,7 @@
 //! A session must not care how the sender cut its octets, in whatever order, loss and closing they come, and no octets
 //! may make it panic. Conversations are made up here from pieces that look like mail.
 
+#![allow(clippy::indexing_slicing)]
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
