@@ -345,52 +345,68 @@ fn blank() -> Transaction {
     }
 }
 
-/// Empties a transaction; its buffers keep their room.
+/// Empties a transaction in place; its buffers keep their room. Names every field, so that none is forgotten.
 fn reset(transaction: &mut Transaction) {
-    let old = std::mem::replace(transaction, blank());
     let Transaction {
+        kind: _,
+        number: _,
+        began: _,
+        ended: _,
+        outcome,
+        stage,
+        tls: _,
         identity,
-        message,
+        has_message,
+        // Begins anew with the next message.
+        message: _,
+        wire_size,
+        declared_size,
+        timing,
+        incomplete,
         arena,
+        reverse_path,
         source_route,
         params,
+        mail_params,
         recipients,
+        recipients_total,
+        data_mode,
+        chunks,
         last,
         queue_id,
+        pipelined,
+        probe,
+        smuggled,
+        parent,
+        reversed,
+        verb,
         mailbox,
+        uid,
+        uid_validity,
+        message_number,
         section,
+        origin,
         flags,
         internal_date,
-        ..
-    } = old;
-    *transaction = Transaction {
-        identity,
-        message,
-        arena,
-        source_route,
-        params,
-        recipients,
-        last,
-        queue_id,
-        mailbox,
-        section,
-        flags,
-        internal_date,
-        ..blank()
-    };
-    transaction.arena.clear();
-    transaction.source_route.clear();
-    transaction.params.clear();
-    transaction.recipients.clear();
-    transaction.last.clear();
-    transaction.flags.clear();
-    for text in [
-        &mut transaction.identity,
-        &mut transaction.queue_id,
-        &mut transaction.mailbox,
-        &mut transaction.section,
-        &mut transaction.internal_date,
-    ] {
+    } = transaction;
+    *outcome = Outcome::Unknown;
+    *stage = None;
+    *timing = Timing::default();
+    *incomplete = Incomplete::NONE;
+    (*reverse_path, *data_mode, *verb) = (None, None, None);
+    (*wire_size, *declared_size, *parent) = (None, None, None);
+    (*uid, *uid_validity, *message_number, *origin) = (None, None, None, None);
+    (*mail_params, *recipients_total, *chunks) = (0, 0, 0);
+    for flag in [has_message, pipelined, probe, smuggled, reversed] {
+        *flag = false;
+    }
+    for text in [identity, queue_id, mailbox, section, internal_date] {
         text.clear();
     }
+    arena.clear();
+    source_route.clear();
+    params.clear();
+    recipients.clear();
+    last.clear();
+    flags.clear();
 }
