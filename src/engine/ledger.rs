@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::anomaly::Id;
 use super::event::{
     Anomaly, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Greeting, Idle, Incomplete, Kind,
-    Maildrop, Missing, Outcome, Severity, Sink, Status, Summary, Timing, Tls, TlsMode, Transaction,
+    Maildrop, Mechanism, Missing, Outcome, Severity, Sink, Status, Summary, Timing, Tls, TlsMode, Transaction,
 };
 use super::frame::{Both, Mode};
 use super::secret::Secrets;
@@ -62,6 +62,8 @@ pub(crate) struct Ledger {
     pub(crate) refused: bool,
     /// Octets that cannot be read: since when, by what.
     pub(crate) opaque: bool,
+    /// An authentication succeeded that may have brought a security layer: the next octets tell.
+    pub(crate) may_wrap: bool,
     /// Roles were swapped by TURN or ATRN.
     pub(crate) reversed: bool,
     anomalies: Vec<Anomaly>,
@@ -251,6 +253,7 @@ impl Scope<'_> {
         }
         if success {
             ledger.identity.copy_from(&auth.identity);
+            ledger.may_wrap = auth.mechanism.is_some_and(may_wrap);
         }
         self.emit(&Event::Auth(&auth));
     }
@@ -299,6 +302,12 @@ impl Scope<'_> {
             self.emit(&Event::Anomaly(&anomaly));
         }
     }
+}
+
+/// Whether `mechanism` can bring a security layer (RFC 4422 section 3.7).
+fn may_wrap(mechanism: Mechanism) -> bool {
+    use Mechanism::{DigestMd5, GssSpnego, Gssapi, KerberosV4};
+    matches!(mechanism, DigestMd5 | GssSpnego | Gssapi | KerberosV4)
 }
 
 fn blank() -> Transaction {

@@ -520,6 +520,13 @@ impl Session {
             if mode == Mode::Await || (rest.is_empty() && !lane.framer.is_ready()) {
                 return used;
             }
+            if mode == Mode::Line && !lane.framer.inside_line() && std::mem::take(&mut self.ledger.may_wrap) {
+                // A SASL buffer begins with its length in four octets, below 16 MiB (RFC 4422 section 3.7); no text does.
+                if rest.first().is_some_and(|octet| *octet <= 1) {
+                    self.wrap();
+                    continue;
+                }
+            }
             if mode == Mode::Line && !lane.framer.inside_line() && !layered && is_tls_in_clear(dir, rest) {
                 if lane_is_fresh(&self.lanes[dir]) {
                     // It took the port for one where TLS is spoken from the start.
@@ -808,6 +815,14 @@ impl Session {
         };
         act(&mut self.machine, &mut scope);
         (scope.modes, scope.layers)
+    }
+
+    /// A SASL security layer: nothing can be read any more.
+    fn wrap(&mut self) {
+        self.ledger.opaque = true;
+        for dir in [Dir::ToServer, Dir::ToClient] {
+            self.lanes[dir].framer.set_mode(Mode::Opaque);
+        }
     }
 
     /// Octets of a direction that is opaque: how many were used. 0 with the mode changed: they are text after all.

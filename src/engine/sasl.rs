@@ -121,12 +121,6 @@ impl Exchange {
         self.data
     }
 
-    /// Whether success may be followed by a security layer (RFC 4422 section 3.7).
-    pub(crate) fn may_install_layer(&self) -> bool {
-        use Mechanism::{DigestMd5, GssSpnego, Gssapi, KerberosV4};
-        matches!(self.mechanism, Some(Gssapi | GssSpnego | DigestMd5 | KerberosV4))
-    }
-
     /// The attempt at its final reply, which came at `at`.
     pub(crate) fn finish(self, outcome: AuthOutcome, reply: Reply, at: Option<Timestamp>, tls: TlsMode) -> Auth {
         Auth {
@@ -486,14 +480,6 @@ mod tests {
         assert!(exchange.response(b"AGFubgBodW50ZXIy", &mut secrets));
         let auth = exchange.finish(AuthOutcome::Success, Reply::default(), Some(NOW), TlsMode::None);
         assert_eq!((auth.identity.as_bytes(), auth.steps, auth.initial_response), (&b"ann"[..], 2, Some(true)));
-    }
-
-    #[test]
-    fn only_some_mechanisms_have_a_layer() {
-        let mut secrets = Secrets::default();
-        let mut layered = |m: &[u8]| Exchange::sasl(m, None, NOW, NOW, &mut secrets).may_install_layer();
-        assert!(layered(b"gssapi") && layered(b"DIGEST-MD5") && layered(b"KERBEROS_V4"));
-        assert!(!layered(b"PLAIN") && !layered(b"WHATEVER"));
     }
 
     proptest! {

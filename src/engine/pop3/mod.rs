@@ -108,8 +108,6 @@ pub(crate) struct Pop3 {
     xmit: Option<Xmit>,
     /// An attempt failed: what is no command now may be a secret that came too late.
     armed: bool,
-    /// A security layer may begin with the next octet.
-    layered: bool,
     /// The server announced RESP-CODES.
     response_codes: bool,
     /// Stream offset after the server's last gap, while it is not known which replies were in it.
@@ -136,7 +134,6 @@ impl Pop3 {
             user: Text::default(),
             xmit: None,
             armed: false,
-            layered: false,
             response_codes: false,
             server_gap: None,
             client_gap: false,
@@ -257,9 +254,6 @@ impl Pop3 {
     fn client(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
         self.client_seen = true;
         let broken = std::mem::take(&mut self.broken.to_server);
-        if self.layer_begins(line, scope) {
-            return;
-        }
         match std::mem::replace(&mut self.expects, Expects::Command) {
             Expects::Response => return self.respond(line, scope),
             Expects::Ntlm(_) if line.octets.starts_with(b"TlRMTVNT") || line.octets.trim_ascii() == b"*" => {
@@ -423,17 +417,6 @@ impl Pop3 {
         self.armed = true;
         self.expects = Expects::Command;
         scope.auth(auth);
-    }
-
-    /// Whether a SASL security layer begins with `line` (RFC 4422 section 3.7): its first octet is that of a length.
-    fn layer_begins(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) -> bool {
-        if !std::mem::take(&mut self.layered) || line.octets.first() != Some(&0) {
-            return false;
-        }
-        scope.ledger.opaque = true;
-        scope.switch(Dir::ToServer, Mode::Opaque);
-        scope.switch(Dir::ToClient, Mode::Opaque);
-        true
     }
 
     /// A command whose reply was not seen, or never came.

@@ -18,9 +18,6 @@ impl Pop3 {
         if self.body.is_some() && !self.body_line(line, broken, scope) {
             return;
         }
-        if self.layer_begins(line, scope) {
-            return;
-        }
         let head = grammar::head(line.octets);
         if !self.greeted && self.is_answer_without_greeting(head, scope) {
             self.greeted = true;
@@ -248,7 +245,6 @@ impl Pop3 {
         let refusal = grammar::refusal(reply, exchange.is_cancelled(), fresh);
         let outcome = if ok { AuthOutcome::Success } else { refusal };
         self.armed = !ok;
-        self.layered = ok && exchange.may_install_layer();
         let mut last = Reply::default();
         copy(reply, &mut last);
         let tls = scope.ledger.tls_mode();
