@@ -34,7 +34,7 @@ fuzz_target!(|input: &[u8]| {
         let mut position = next.unwrap_or(u64::from(offset));
         let mut check = |delivery: Delivery<'_>| position += delivered(position, &delivery.input);
         if flags & 3 == 3 {
-            stream.acknowledged(time, base.wrapping_add(1 + offset), &mut ledger, &mut check);
+            stream.acknowledged(time, base.wrapping_add(1 + offset), flags & 4 != 0, &mut ledger, &mut check);
         } else {
             let payload: Vec<u8> = (offset..offset + u32::from(length)).map(octet).collect();
             let segment = Segment {
