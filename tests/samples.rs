@@ -1,6 +1,6 @@
 //! Each sample says what it said when it was looked at last: `samples/NAME.jsonl`, written by `samples/record expect`.
 
-#![allow(clippy::expect_used)]
+#![allow(clippy::expect_used, unreachable_pub, dead_code)]
 
 #[path = "common/samples.rs"]
 mod samples;
