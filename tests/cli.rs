@@ -131,7 +131,10 @@ mod odd_input {
             assert_eq!(got, status, "{err}");
             assert_eq!(err.lines().count(), 1, "{err}");
             assert!(err.starts_with(&format!("mailtap: {level}: {file}: {start}")), "{err}");
-            assert!(!out.is_empty(), "the summary of what there is");
+            // What holds no packet at all needs no summary beside its error; what was read before damage has one.
+            let nothing =
+                ["is empty", "holds nothing", "is not a", "ends at octet 20,"].iter().any(|w| start.starts_with(w));
+            assert!(!out.is_empty() || nothing, "the summary of what there is");
         }
     }
 

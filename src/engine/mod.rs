@@ -14,6 +14,7 @@ mod imap;
 mod layer;
 mod ledger;
 mod limits;
+mod machine;
 mod pending;
 mod pop3;
 mod sasl;
@@ -38,6 +39,7 @@ use frame::{Both, Ending, Frame, Framer, Line, Mode};
 use held::{Held, Piece};
 use layer::Inflate;
 use ledger::{Layer, Ledger, Scope, Stamp};
+use machine::Machine;
 
 /// What happened in one direction of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -78,20 +80,6 @@ impl Lane {
     fn position(&self) -> u64 {
         self.seen + self.lost
     }
-}
-
-/// Who knows what the frames mean.
-#[derive(Debug)]
-enum Machine {
-    /// Not decided yet: the inputs so far.
-    Undecided(Box<Held>),
-    Smtp(Box<smtp::Smtp>),
-    Pop3(Box<pop3::Pop3>),
-    Imap(Box<imap::Imap>),
-    /// Identified, or encrypted from the start: counted only.
-    Counted,
-    /// No mail.
-    Ignored(Option<Other>),
 }
 
 /// One mail connection.
@@ -231,12 +219,7 @@ impl Session {
         }
         let closed = self.closed.map(|(_, how)| how);
         self.with_machine(stamp, out, |machine, scope| {
-            match machine {
-                Machine::Smtp(smtp) => smtp.finish(closed, why, scope),
-                Machine::Pop3(pop3) => pop3.finish(closed, why, scope),
-                Machine::Imap(imap) => imap.finish(closed, why, scope),
-                Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
-            }
+            machine.finish(closed, why, scope);
             scope.anomalies();
         });
         self.end(at, why, phase, out);
@@ -298,14 +281,11 @@ impl Session {
     fn phase(&self) -> Phase {
         let sent = self.lanes.to_server.seen + self.lanes.to_client.seen;
         let ledger = &self.ledger;
-        match &self.machine {
-            _ if sent == 0 => Phase::Connect,
-            _ if ledger.opaque => Phase::Tls,
-            _ if ledger.quit_sent => Phase::Quit,
-            Machine::Smtp(smtp) => smtp.phase(),
-            Machine::Pop3(pop3) => pop3.phase(),
-            Machine::Imap(imap) => imap.phase(),
-            Machine::Undecided(_) | Machine::Ignored(_) | Machine::Counted => Phase::Greeting,
+        match () {
+            () if sent == 0 => Phase::Connect,
+            () if ledger.opaque => Phase::Tls,
+            () if ledger.quit_sent => Phase::Quit,
+            () => self.machine.phase(),
         }
     }
 
@@ -576,12 +556,7 @@ impl Session {
             {
                 suspect(line, dir, &mut scope);
             }
-            match &mut self.machine {
-                Machine::Smtp(smtp) => smtp.frame(role, &frame, &mut scope),
-                Machine::Pop3(pop3) => pop3.frame(role, &frame, &mut scope),
-                Machine::Imap(imap) => imap.frame(role, &frame, &mut scope),
-                Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
-            }
+            self.machine.frame(role, &frame, &mut scope);
             let (modes, layers, turn) = (scope.modes, scope.layers, scope.turn);
             let relayered = layers[role].is_some();
             if self.apply(modes, layers) {
@@ -697,13 +672,7 @@ impl Session {
         let held = std::mem::take(&mut self.lanes[dir].held);
         let stamp = held.stamp();
         let (modes, layers) = self.with_machine(stamp, out, |machine, scope| {
-            let octets = held.octets(dir);
-            match machine {
-                Machine::Smtp(smtp) => smtp.unanswered(octets, surely, scope),
-                Machine::Pop3(pop3) => pop3.unanswered(octets, surely, scope),
-                Machine::Imap(imap) => imap.unanswered(octets, surely, scope),
-                Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
-            }
+            machine.unanswered(held.octets(dir), surely, scope);
         });
         self.lanes[dir].held = held;
         self.apply(modes, layers);
@@ -732,33 +701,14 @@ impl Session {
         let end = self.lanes[dir].framer.offset();
         let reversed = self.ledger.reversed;
         let role = if reversed { dir.reverse() } else { dir };
-        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| match machine {
-            Machine::Smtp(smtp) => {
-                if let Some(frame) = frame {
-                    smtp.frame(role, &frame, scope);
-                }
-                if beyond > 0 {
-                    smtp.gap(role, beyond, scope);
-                }
+        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| {
+            if let Some(frame) = frame {
+                machine.frame(role, &frame, scope);
             }
-            Machine::Pop3(pop3) => {
-                if let Some(frame) = frame {
-                    pop3.frame(role, &frame, scope);
-                }
-                if beyond > 0 {
-                    scope.offset = end;
-                    pop3.gap(role, beyond, scope);
-                }
+            if beyond > 0 {
+                scope.offset = end;
+                machine.gap(role, beyond, scope);
             }
-            Machine::Imap(imap) => {
-                if let Some(frame) = frame {
-                    imap.frame(role, &frame, scope);
-                }
-                if beyond > 0 {
-                    imap.gap(role, beyond, scope);
-                }
-            }
-            Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
         });
         if self.apply(modes, layers) {
             self.drain(dir.reverse(), out);
@@ -784,13 +734,7 @@ impl Session {
             turn: false,
             out,
         };
-        let frame = Frame::Line(line);
-        match &mut self.machine {
-            Machine::Smtp(smtp) => smtp.frame(Dir::ToClient, &frame, &mut scope),
-            Machine::Pop3(pop3) => pop3.frame(Dir::ToClient, &frame, &mut scope),
-            Machine::Imap(imap) => imap.frame(Dir::ToClient, &frame, &mut scope),
-            Machine::Undecided(_) | Machine::Counted | Machine::Ignored(_) => {}
-        }
+        self.machine.frame(Dir::ToClient, &Frame::Line(line), &mut scope);
         let (modes, layers) = (scope.modes, scope.layers);
         self.apply(modes, layers);
     }
