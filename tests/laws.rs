@@ -1,6 +1,5 @@
 //! Laws that hold for whatever mail brings: a steady session allocates nothing, nothing makes the engine or the wire panic, and
 //! the number of threads does not matter.
-#![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -8,11 +7,11 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "parts of a test")]
 
+#[path = "common/allocations.rs"]
+mod allocations;
 #[path = "common/samples.rs"]
 mod samples;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,32 +20,6 @@ use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, S
 use mailtap::time::Timestamp;
 use mailtap::wire::{Decoder, DecoderLimits, FlowLimits, FlowTable, LinkType, Packet, Segment};
 use proptest::prelude::*;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-// SAFETY: every call goes to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, octets: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(octets, layout) }
-    }
-
-    unsafe fn realloc(&self, octets: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        unsafe { System.realloc(octets, layout, size) }
-    }
-}
 
 /// Counts transactions, and forgets everything else.
 #[derive(Default)]
@@ -109,11 +82,11 @@ impl Talk {
         for _ in 0..200 {
             self.turns(turns);
         }
-        let (before, done) = (ALLOCATIONS.with(Cell::get), self.sink.transactions);
+        let (before, done) = (allocations::so_far(), self.sink.transactions);
         for _ in 0..again {
             self.turns(turns);
         }
-        let after = ALLOCATIONS.with(Cell::get);
+        let after = allocations::so_far();
         assert_eq!(self.sink.transactions - done, again, "one transaction a round, so that something is measured");
         after - before
     }

@@ -1,51 +1,25 @@
 //! A message that is like the one before it costs no allocation.
-#![allow(unsafe_code, reason = "a global allocator is unsafe to implement")]
+#![allow(unreachable_pub, reason = "parts of a test")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "common/allocations.rs"]
+mod allocations;
 
 use mailtap::message::Message;
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-// SAFETY: every call goes to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, octets: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(octets, layout) }
-    }
-
-    unsafe fn realloc(&self, octets: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        unsafe { System.realloc(octets, layout, size) }
-    }
-}
-
-fn allocations(message: &mut Message, octets: &[u8]) -> u64 {
-    let before = ALLOCATIONS.with(Cell::get);
+fn taken_by(message: &mut Message, octets: &[u8]) -> u64 {
+    let before = allocations::so_far();
     message.begin(true, 256 << 10);
     for piece in octets.chunks(1448) {
         message.octets(piece);
     }
     message.finish(true);
-    ALLOCATIONS.with(Cell::get) - before
+    allocations::so_far() - before
 }
 
 fn after_warm_up(octets: &str) -> u64 {
     let mut message = Message::default();
-    assert!(allocations(&mut message, octets.as_bytes()) > 0, "nothing is counted");
-    allocations(&mut message, octets.as_bytes())
+    assert!(taken_by(&mut message, octets.as_bytes()) > 0, "nothing is counted");
+    taken_by(&mut message, octets.as_bytes())
 }
 
 #[test]

@@ -441,7 +441,7 @@ words! {
 }
 
 /// A complete reply.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reply {
     /// Code or status word.
     pub status: Option<Status>,
@@ -454,6 +454,14 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Makes it what `other` is; buffers keep their room.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.status = other.status;
+        self.enhanced = other.enhanced;
+        self.response_code.copy_from(&other.response_code);
+        self.text.copy_from(&other.text);
+    }
+
     /// Empties it for reuse.
     pub fn clear(&mut self) {
         self.status = None;

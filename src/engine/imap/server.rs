@@ -4,7 +4,7 @@ use super::fetch::{Fetch, Request};
 use super::response::{self, Response};
 use super::{Flight, Imap, Task, Wait, append, command, count, has_tag, idle_over, lex};
 use crate::engine::Dir;
-use crate::engine::event::{Idle, Kind, Missing, Outcome, Reply, Status, TlsMode};
+use crate::engine::event::{Idle, Kind, Missing, Outcome, Status, TlsMode};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::ledger::{Layer, Scope};
 use crate::engine::pending::{Arrival, Waiting};
@@ -355,7 +355,7 @@ impl Imap {
                 self.authenticated |= ok;
                 self.client.armed = !ok;
                 let tls = scope.ledger.tls_mode();
-                scope.auth(exchange.finish(outcome, copy(reply), Some(scope.stamp.at), tls));
+                scope.auth(exchange.finish(outcome, reply.clone(), Some(scope.stamp.at), tls));
                 self.exchange_over(scope);
             }
             Task::Idle(since, until) => {
@@ -446,11 +446,4 @@ impl Imap {
 fn arrival(line: &Line<'_>, scope: &Scope<'_>) -> Arrival {
     let first: Timestamp = line.began;
     Arrival { first, last: scope.stamp, octets: line.wire, end: scope.offset }
-}
-
-fn copy(reply: &Reply) -> Reply {
-    let mut copy = Reply { status: reply.status, enhanced: reply.enhanced, ..Reply::default() };
-    copy.response_code.copy_from(&reply.response_code);
-    copy.text.copy_from(&reply.text);
-    copy
 }

@@ -207,7 +207,7 @@ impl Pop3 {
                 transaction.pipelined = command.pipelined;
                 transaction.outcome = Outcome::Error;
                 transaction.timing.first_byte = status.first.since(command.sent);
-                copy(&command.reply, &mut transaction.last);
+                transaction.last.copy_from(&command.reply);
                 scope.transaction(transaction);
             }
             Ask::Xmit if ok => {
@@ -218,7 +218,7 @@ impl Pop3 {
                 let mut xmit = Xmit::begin(&command, scope);
                 xmit.transaction.has_message = false;
                 xmit.transaction.outcome = Outcome::Error;
-                copy(&command.reply, &mut xmit.transaction.last);
+                xmit.transaction.last.copy_from(&command.reply);
                 scope.transaction(xmit.transaction);
                 scope.switch(Dir::ToServer, Mode::Line);
             }
@@ -245,10 +245,8 @@ impl Pop3 {
         let refusal = grammar::refusal(reply, exchange.is_cancelled(), fresh);
         let outcome = if ok { AuthOutcome::Success } else { refusal };
         self.armed = !ok;
-        let mut last = Reply::default();
-        copy(reply, &mut last);
         let tls = scope.ledger.tls_mode();
-        scope.auth(exchange.finish(outcome, last, Some(scope.stamp.at), tls));
+        scope.auth(exchange.finish(outcome, reply.clone(), Some(scope.stamp.at), tls));
     }
 
     /// The `+OK` to AUTH NTLM was no challenge: the client goes on with a command.
@@ -557,7 +555,7 @@ fn content(waiting: Option<&Waiting<Entry>>, head: Head<'_>, scope: &mut Scope<'
             if let (Verb::Retr, Head::Ok(text)) = (command.verb, head) {
                 transaction.declared_size = grammar::octets(text);
             }
-            copy(&command.reply, &mut transaction.last);
+            transaction.last.copy_from(&command.reply);
             Content::Message(transaction)
         }
         _ => Content::Other,
@@ -589,11 +587,4 @@ fn stls_answered(ok: bool, scope: &mut Scope<'_>) {
 
 fn maildrop<'a>(scope: &'a mut Scope<'_>) -> &'a mut Maildrop {
     scope.ledger.maildrop.get_or_insert_default()
-}
-
-fn copy(from: &Reply, to: &mut Reply) {
-    to.status = from.status;
-    to.enhanced = from.enhanced;
-    to.response_code.copy_from(&from.response_code);
-    to.text.copy_from(&from.text);
 }

@@ -212,10 +212,3 @@ impl Smtp {
         }
     }
 }
-
-fn copy(from: &Reply, to: &mut Reply) {
-    to.status = from.status;
-    to.enhanced = from.enhanced;
-    to.response_code.copy_from(&from.response_code);
-    to.text.copy_from(&from.text);
-}

@@ -5,7 +5,7 @@ use memchr::memmem;
 use super::command::begins_with_command;
 use super::delivery::{self, Delivery};
 use super::reply;
-use super::{Kind, Lost, Smtp, Want, copy};
+use super::{Kind, Lost, Smtp, Want};
 use crate::engine::event::{AuthOutcome, Command, Outcome, Reply, Stage, Status, TlsMode};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::ledger::Scope;
@@ -183,7 +183,7 @@ impl Smtp {
         }
         delivery.tx.outcome = delivery::refused(code < 500);
         delivery.tx.stage = Some(Stage::Mail);
-        copy(reply, &mut delivery.tx.last);
+        delivery.tx.last.copy_from(reply);
         if self.sending == Some(number) {
             self.sending = self.current;
         }
@@ -212,7 +212,7 @@ impl Smtp {
         let Some(delivery) = number.and_then(|number| self.delivery(number)) else { return };
         delivery.data_refused = Some(code);
         if delivery.accepted > 0 {
-            copy(&command.reply, &mut delivery.tx.last);
+            delivery.tx.last.copy_from(&command.reply);
         }
     }
 
@@ -240,10 +240,10 @@ impl Smtp {
         let Some(delivery) = kind.tx.and_then(|number| self.delivery(number)) else { return };
         if code >= 400 {
             delivery.chunk_refused.get_or_insert(code);
-            copy(reply, &mut delivery.tx.last);
+            delivery.tx.last.copy_from(reply);
         }
         if last {
-            copy(reply, &mut delivery.tx.last);
+            delivery.tx.last.copy_from(reply);
             let number = delivery.tx.number;
             self.complete(number, code, arrival, scope);
         }
@@ -293,9 +293,7 @@ impl Smtp {
             _ => AuthOutcome::Failed,
         };
         self.armed = (outcome != AuthOutcome::Success).then_some(arrival.end);
-        let mut told = Reply::default();
-        copy(reply, &mut told);
-        let auth = exchange.finish(outcome, told, Some(arrival.last.at), scope.ledger.tls_mode());
+        let auth = exchange.finish(outcome, reply.clone(), Some(arrival.last.at), scope.ledger.tls_mode());
         scope.auth(auth);
     }
 
@@ -343,7 +341,7 @@ impl Smtp {
         let early = self.answered_early;
         let reply = std::mem::take(&mut self.replies.reply);
         if let Some(delivery) = self.delivery(number) {
-            copy(&reply, &mut delivery.tx.last);
+            delivery.tx.last.copy_from(&reply);
         }
         self.replies.reply = reply;
         if early && let Some(delivery) = self.delivery(number) {
