@@ -21,5 +21,7 @@ pub mod error;
 pub mod input;
 pub mod message;
 pub mod output;
+pub mod proxy;
+pub mod sniff;
 pub mod time;
 pub mod wire;

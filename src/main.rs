@@ -11,9 +11,10 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use mailtap::analyze::{self, Read};
-use mailtap::cli::{Analyze, Cli, Mode};
+use mailtap::cli::{Analyze, Cli, Mode, Proxy, Sniff};
 use mailtap::config;
 use mailtap::error::{self, Error, Level};
+use mailtap::{proxy, sniff};
 
 fn main() -> ExitCode {
     error::note_faults();
@@ -27,6 +28,8 @@ fn main() -> ExitCode {
     };
     let done = match cli.mode {
         Mode::Analyze(flags) => run(*flags),
+        Mode::Sniff(flags) => run_sniff(*flags),
+        Mode::Proxy(flags) => run_proxy(*flags),
         Mode::Schema => analyze::schema().map(|()| ExitCode::SUCCESS),
     };
     match done {
@@ -40,13 +43,28 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: Analyze) -> Result<ExitCode, Error> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let ready = config::analyze(flags, cores)?;
+    let ready = config::analyze(flags, cores())?;
     trace(ready.verbose);
     Ok(match analyze::run(ready)? {
         Read::Whole => ExitCode::SUCCESS,
         Read::Partly => ExitCode::FAILURE,
     })
+}
+
+fn run_sniff(flags: Sniff) -> Result<ExitCode, Error> {
+    let ready = config::sniff(flags, cores())?;
+    trace(ready.running.verbose);
+    sniff::run(ready).map(|()| ExitCode::SUCCESS)
+}
+
+fn run_proxy(flags: Proxy) -> Result<ExitCode, Error> {
+    let ready = config::proxy(flags, cores())?;
+    trace(ready.running.verbose);
+    proxy::run(ready).map(|()| ExitCode::SUCCESS)
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Lets the program speak of itself on standard error, as far as asked for.

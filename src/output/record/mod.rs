@@ -166,6 +166,11 @@ impl RecordWriter {
         self.out.clear();
     }
 
+    /// The records written, for the caller to take: what is taken out is written.
+    pub fn lines(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
     /// How many records of each type were ever written, in the order of [`RecordKind::ALL`].
     pub fn counts(&self) -> [u64; RecordKind::ALL.len()] {
         self.counts

@@ -1,14 +1,25 @@
 //! What the user may type. Nothing is decided here: [`config`](crate::config) makes it ready.
 
+mod analyze;
+mod proxy;
+mod records;
+mod running;
+mod sniff;
+
 use std::fmt;
-use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
+use clap::{Parser, Subcommand};
 
 use crate::engine::event::Protocol;
-use crate::output::{Detail, FailedIdentity, IdentityPolicy, RecordKind};
+
+pub use analyze::Analyze;
+pub use proxy::Proxy;
+pub use records::Records;
+pub use running::{Place, Running};
+pub use sniff::Sniff;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -32,105 +43,12 @@ pub struct Cli {
 pub enum Mode {
     /// Analyze captures: a summary for people, a log for programs
     Analyze(Box<Analyze>),
+    /// Watch network interfaces: live capture through libpcap
+    Sniff(Box<Sniff>),
+    /// Stand in front of a mail server and watch: an inline, transparent proxy
+    Proxy(Box<Proxy>),
     /// Print the log's JSON Schema
     Schema,
-}
-
-const ANALYZE_HELP: &str = "\
-Examples:
-  mailtap analyze mail.pcap                         a summary on the terminal
-  mailtap analyze mail.pcapng.gz --log mail.jsonl   the summary, and every record in a file
-  mailtap analyze day.pcap.0 day.pcap.1 day.pcap.2  rotated files as one capture
-  zcat mail.pcap.gz | mailtap analyze - --log - --quiet | jq 'select(.record == \"transaction\")'
-  mailtap analyze mail.pcap --records transaction,auth --detail envelope --log -
-
-Exit status:
-  0  done; a capture that is cut at its end is read up to the cut, with a warning
-  1  an input could not be read, or an output not written; a line on standard error says which, where and why
-  2  wrong usage";
-
-/// Flags and files of `mailtap analyze`.
-#[derive(Debug, Default, Args)]
-#[command(after_help = ANALYZE_HELP)]
-pub struct Analyze {
-    /// Captures: pcap or pcapng, also inside gzip or zstd; `-` is standard input
-    ///
-    /// Several files are one capture in the order given: connections go on from one file to the next.
-    /// Formats are told by content, names do not matter.
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub files: Vec<PathBuf>,
-
-    /// Append the records to PATH, one JSON object a line; `-` is standard output
-    ///
-    /// The summary then goes to standard output, or to standard error with `--log -`.
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
-    pub log: Option<PathBuf>,
-
-    /// Read flags from a TOML file; a flag on the command line wins
-    ///
-    /// The keys are the long flags without dashes in front: `log = "mail.jsonl"`, `threads = 4`.
-    #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
-
-    /// Record types to write: session, transaction, command, auth, anomaly [default: all]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = word(RecordKind::ALL, RecordKind::as_str), help_heading = "Records", hide_possible_values = true)]
-    pub records: Option<Vec<RecordKind>>,
-
-    /// How much of a message's header to write [default: headers]
-    ///
-    /// `envelope` leaves out subject, from, to, cc, reply_to and names of attachments.
-    #[arg(long, value_name = "WHAT", value_parser = word(Detail::ALL, Detail::as_str), help_heading = "Records")]
-    pub detail: Option<Detail>,
-
-    /// How to write who authenticated [default: full]
-    ///
-    /// `hmac` is HMAC-SHA-256 under --identity-key: equal identities stay equal, and nobody can read them.
-    #[arg(long, value_name = "HOW", value_parser = word(IdentityPolicy::ALL, IdentityPolicy::as_str), help_heading = "Records")]
-    pub identity: Option<IdentityPolicy>,
-
-    /// How to write the identity of a failed attempt, which may be a mistyped password [default: hmac]
-    ///
-    /// With `hmac` it is left out unless there is an --identity-key.
-    #[arg(long, value_name = "HOW", value_parser = word(FailedIdentity::ALL, FailedIdentity::as_str), help_heading = "Records")]
-    pub identity_failed: Option<FailedIdentity>,
-
-    /// Key of `hmac`, or @FILE to read it from a file
-    ///
-    /// Others on this machine can see a key on the command line: prefer a file.
-    #[arg(long, value_name = "KEY|@FILE", help_heading = "Records")]
-    pub identity_key: Option<Secret>,
-
-    /// Hash each message with SHA-256, or do not [default: message]
-    #[arg(long, value_name = "WHAT", value_parser = word(Hash::ALL, Hash::as_str), help_heading = "Records")]
-    pub hash: Option<Hash>,
-
-    /// What to expect on server ports, such as `2525=smtp,10143=imap`
-    ///
-    /// Only a first guess: what is spoken on a connection decides.
-    #[arg(long, value_name = "PORT=PROTOCOL,...", value_delimiter = ',', help_heading = "Analysis")]
-    pub port_map: Option<Vec<PortMapping>>,
-
-    /// Threads that analyze; more than 16 are of no use [default: one per core]
-    ///
-    /// The log is the same, octet for octet, for any number.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Analysis")]
-    pub threads: Option<u16>,
-
-    /// Connections followed at the same time; beyond it the least recently active are closed [default: 65536]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..), help_heading = "Analysis")]
-    pub max_flows: Option<u32>,
-
-    /// Octets of packets out of order that are held, all connections together [default: 64MiB]
-    #[arg(long, value_name = "SIZE", help_heading = "Analysis")]
-    pub max_buffer: Option<Size>,
-
-    /// No summary and no progress bar; warnings and errors still go to standard error
-    #[arg(short, long)]
-    pub quiet: bool,
-
-    /// Say more about the run itself on standard error; twice for still more. MAILTAP_LOG filters it
-    #[arg(short, long, action = ArgAction::Count)]
-    pub verbose: u8,
 }
 
 /// Whether messages are hashed.
@@ -223,6 +141,34 @@ impl std::str::FromStr for Size {
         };
         let octets = number.parse::<u64>().map_err(|_| WRONG)?.checked_mul(unit);
         octets.filter(|o| *o > 0).map(Self).ok_or_else(|| "expected more than nothing, and less than 16 EiB".into())
+    }
+}
+
+/// A time that may be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience(pub Option<Duration>);
+
+impl std::str::FromStr for Patience {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const WRONG: &str = "expected a number with a unit: ms, s, m, h, d; or `off`";
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at_checked(digits).ok_or(WRONG)?;
+        let unit: u64 = match unit.trim_start() {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(WRONG.into()),
+        };
+        let millis = number.parse::<u64>().map_err(|_| WRONG)?.checked_mul(unit);
+        let millis = millis.filter(|m| (1..=365 * 86_400_000).contains(m));
+        millis.map(|m| Self(Some(Duration::from_millis(m)))).ok_or_else(|| "expected from 1ms to 365d, or `off`".into())
     }
 }
 

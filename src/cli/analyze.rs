@@ -1,0 +1,64 @@
+//! `mailtap analyze`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, ValueHint};
+
+use super::{Records, Size};
+
+const HELP: &str = "\
+Examples:
+  mailtap analyze mail.pcap                         a summary on the terminal
+  mailtap analyze mail.pcapng.gz --log mail.jsonl   the summary, and every record in a file
+  mailtap analyze day.pcap.0 day.pcap.1 day.pcap.2  rotated files as one capture
+  zcat mail.pcap.gz | mailtap analyze - --log - --quiet | jq 'select(.record == \"transaction\")'
+  mailtap analyze mail.pcap --records transaction,auth --detail envelope --log -
+
+Exit status:
+  0  done; a capture that is cut at its end is read up to the cut, with a warning
+  1  an input could not be read, or an output not written; a line on standard error says which, where and why
+  2  wrong usage";
+
+/// Flags and files of `mailtap analyze`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = HELP)]
+pub struct Analyze {
+    /// Captures: pcap or pcapng, also inside gzip or zstd; `-` is standard input
+    ///
+    /// Several files are one capture in the order given: connections go on from one file to the next.
+    /// Formats are told by content, names do not matter.
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+
+    /// Read flags from a TOML file; a flag on the command line wins
+    ///
+    /// The keys are the long flags without dashes in front: `log = "mail.jsonl"`, `threads = 4`.
+    #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+
+    /// The log.
+    #[command(flatten)]
+    pub records: Records,
+
+    /// Threads that analyze; more than 16 are of no use [default: one per core]
+    ///
+    /// The log is the same, octet for octet, for any number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Analysis")]
+    pub threads: Option<u16>,
+
+    /// Connections followed at the same time; beyond it the least recently active are closed [default: 65536]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..), help_heading = "Analysis")]
+    pub max_flows: Option<u32>,
+
+    /// Octets of packets out of order that are held, all connections together [default: 64MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Analysis")]
+    pub max_buffer: Option<Size>,
+
+    /// No summary and no progress bar; warnings and errors still go to standard error
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Say more about the run itself on standard error; twice for still more. MAILTAP_LOG filters it
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}

@@ -1,0 +1,188 @@
+//! `mailtap analyze`, made ready.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::settings::Settings;
+use super::{Defaults, flows};
+use crate::cli;
+use crate::engine::Limits;
+use crate::error::Error;
+use crate::output::{Detail, InputKind, Policy, RecordSet};
+use crate::wire::FlowLimits;
+
+/// A run of `mailtap analyze`, ready.
+#[derive(Clone, Debug)]
+pub struct Analyze {
+    /// The captures, in order.
+    pub files: Vec<PathBuf>,
+    /// Where the log goes; `-` is standard output.
+    pub log: Option<PathBuf>,
+    /// What the log shows.
+    pub policy: Policy,
+    /// Caps of a session.
+    pub limits: Limits,
+    /// Caps of flow tracking, of one shard.
+    pub flows: FlowLimits,
+    /// Threads that analyze.
+    pub threads: usize,
+    /// No summary, no progress bar.
+    pub quiet: bool,
+    /// 0, 1, 2: how much to say about the run itself.
+    pub verbose: u8,
+}
+
+/// Makes `flags` ready; `cores`: the default for the threads.
+pub fn analyze(flags: cli::Analyze, cores: usize) -> Result<Analyze, Error> {
+    let settings = match &flags.config {
+        Some(path) => Settings::read(path)?,
+        None => Settings::default(),
+    };
+    let ready = ready(flags, settings, cores, &|path| std::fs::read(path))?;
+    unequal(&ready)?;
+    Ok(ready)
+}
+
+fn ready(
+    flags: cli::Analyze,
+    mut settings: Settings,
+    cores: usize,
+    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Analyze, Error> {
+    let cli::Analyze { files, records, threads, max_flows, max_buffer, quiet, verbose, config: _ } = flags;
+    if files.iter().filter(|f| f.as_os_str() == "-").count() > 1 {
+        return Err(Error::Usage("standard input can be read once only; name `-` one time".into()));
+    }
+    let defaults = Defaults { input: InputKind::File, records: RecordSet::ALL, detail: Detail::Headers };
+    let (log, mut policy, limits) = super::records(records, &mut settings, &defaults, read)?;
+    policy.sources = files.iter().map(|f| f.display().to_string()).collect();
+    Ok(Analyze {
+        log,
+        policy,
+        limits,
+        flows: flows(max_flows, max_buffer, &mut settings)?,
+        threads: threads.or(settings.threads).map_or(cores, usize::from).max(1),
+        quiet: quiet || settings.quiet,
+        verbose: verbose.max(settings.verbose),
+        files,
+    })
+}
+
+/// Refuses a log that would be appended to one of the captures.
+fn unequal(ready: &Analyze) -> Result<(), Error> {
+    let same = |log: &Path, file: &Path| matches!((log.canonicalize(), file.canonicalize()), (Ok(a), Ok(b)) if a == b && a.is_file());
+    match &ready.log {
+        Some(log) if log.as_os_str() != "-" && ready.files.iter().any(|f| same(log, f)) => Err(Error::Usage(format!(
+            "{}: is a capture to read and the log to write; choose another --log",
+            log.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::event::Protocol;
+    use clap::Parser as _;
+
+    fn made(args: &[&str], file: &str) -> Result<Analyze, Error> {
+        let args = ["mailtap", "analyze", "a.pcap"].iter().chain(args);
+        let cli::Mode::Analyze(flags) = cli::Cli::try_parse_from(args).unwrap().mode else { panic!("another mode") };
+        let settings = Settings::parse(file).map_err(|(line, reason)| Error::ConfigText {
+            path: "c.toml".into(),
+            line,
+            reason,
+        })?;
+        ready(*flags, settings, 3, &|path| match path.to_str() {
+            Some("key") => Ok(b"from a file\r\n".to_vec()),
+            Some("empty") => Ok(b"\n".to_vec()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        })
+    }
+
+    fn text(args: &[&str], file: &str) -> String {
+        let error = made(args, file).unwrap_err();
+        assert_eq!(error.exit_status(), 2);
+        error.to_string()
+    }
+
+    #[test]
+    fn the_defaults() {
+        let ready = made(&[], "").unwrap();
+        assert_eq!((ready.threads, ready.quiet, ready.log, ready.limits.hash), (3, false, None, true));
+        assert_eq!((ready.policy.records, ready.policy.detail), (RecordSet::ALL, Detail::Headers));
+        assert_eq!((ready.policy.identity, ready.policy.identity_failed), (IdentityPolicy::Full, FailedIdentity::Hmac));
+        assert_eq!((ready.policy.key, ready.policy.sources), (None, vec!["a.pcap".to_owned()]));
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let file = "log = 'file.jsonl'\nthreads = 7\nrecords = ['auth', 'session']\ndetail = 'envelope'\nhash = 'none'\nquiet = true\n\
+                    identity = 'none'\nport-map = '2525=smtp, 1143=imap'\nmax-buffer = '1MiB'\nmax-flows = 1600\nverbose = 1\n";
+        let ready = made(&[], file).unwrap();
+        assert_eq!(
+            (ready.threads, ready.quiet, ready.log, ready.limits.hash),
+            (7, true, Some("file.jsonl".into()), false)
+        );
+        assert_eq!(ready.policy.records, RecordSet::NONE.with(RecordKind::Auth).with(RecordKind::Session));
+        assert_eq!((ready.policy.detail, ready.policy.identity), (Detail::Envelope, IdentityPolicy::None));
+        assert_eq!(ready.limits.ports, [(2525, Protocol::Smtp), (1143, Protocol::Imap)]);
+        let args =
+            "--log=- --threads=2 --records=command --detail=headers --hash=message --identity=full --port-map=1=pop3";
+        let ready = made(&args.split(' ').collect::<Vec<_>>(), file).unwrap();
+        assert_eq!((ready.threads, ready.log, ready.limits.hash), (2, Some("-".into()), true));
+        assert_eq!(ready.policy.records, RecordSet::NONE.with(RecordKind::Command));
+        assert_eq!((ready.policy.detail, ready.policy.identity), (Detail::Headers, IdentityPolicy::Full));
+        assert_eq!(ready.limits.ports, [(1, Protocol::Pop3)]);
+    }
+
+    #[test]
+    fn a_wrong_file_names_the_line() {
+        let unknown = text(&[], "threads = 2\nthread = 3\n");
+        assert!(
+            unknown.starts_with("c.toml, line 2: unknown field `thread`, expected one of `log`, `records`"),
+            "{unknown}"
+        );
+        assert!(text(&[], "\n\nthreads = 'two'").starts_with("c.toml, line 3: invalid type: string"));
+        assert!(text(&[], "records = 3").starts_with("c.toml, line 1: expected a list of words"));
+        assert!(text(&[], "detail = 'all'").contains("`all` is no such word; it is one of envelope, headers"));
+        assert!(text(&[], "port-map = '25'").contains("expected PORT=PROTOCOL"));
+        assert!(!text(&[], "max-buffer = 0").contains('\n'));
+    }
+
+    #[test]
+    fn an_hmac_needs_a_key() {
+        assert!(text(&["--identity=hmac"], "").starts_with("--identity hmac needs a key; make one with"));
+        assert!(text(&["--identity-failed=hmac"], "").starts_with("--identity-failed hmac needs a key; "));
+        assert!(made(&["--identity-failed=full"], "").is_ok());
+        for (given, key) in [("literal", "literal"), ("@key", "from a file")] {
+            let ready = made(&["--identity=hmac", "--identity-key", given], "").unwrap();
+            assert_eq!(ready.policy.key.as_deref(), Some(key.as_bytes()));
+        }
+        assert!(text(&["--identity-key=@none"], "").starts_with("none: the identity key cannot be read: "));
+        assert!(text(&["--identity-key=@empty"], "").starts_with("the identity key is empty; "));
+    }
+
+    #[test]
+    fn no_error_shows_a_key() {
+        for file in [
+            "identity-key = hunter2",
+            "identity-key = ['hunter2']",
+            "identity-key = 'hunter2",
+            "identity-key = 'hunter2' x",
+            "identity-key = {hunter2 = 1}",
+            "identity-key = 'hunter2'\nidentity-key = 'hunter2'",
+        ] {
+            let text = text(&[], file);
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        let ready = made(&["--identity-key=hunter2"], "").unwrap();
+        assert!(!format!("{ready:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn standard_input_is_read_once() {
+        assert!(text(&["-", "-"], "").starts_with("standard input can be read once only"));
+    }
+}

@@ -1,0 +1,44 @@
+//! Everything that the events of a running input go into, one for each thread.
+//!
+//! An input holds one and hands it its events as a [`Sink`]; when nothing is going on it calls [`Outlet::flush`].
+//! It must never wait for anything.
+
+use std::sync::Arc;
+
+use super::feed::{BATCH, Feed};
+use super::{Policy, RecordWriter};
+use crate::engine::event::{Context, Event, Sink};
+use crate::time::Timestamp;
+
+/// Records and what else events become.
+#[derive(Debug)]
+pub struct Outlet {
+    records: RecordWriter,
+    feed: Option<Feed>,
+}
+
+impl Outlet {
+    /// One that writes into `feed`, if there is a log.
+    pub fn new(policy: Arc<Policy>, feed: Option<Feed>) -> Self {
+        Self { records: RecordWriter::new(policy), feed }
+    }
+
+    /// Hands over what has gathered. Never waits.
+    pub fn flush(&mut self) {
+        match &self.feed {
+            Some(feed) => feed.send(self.records.lines()),
+            None => self.records.clear(),
+        }
+    }
+}
+
+impl Sink for Outlet {
+    fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        if self.feed.is_some() {
+            self.records.event(context, at, event);
+            if self.records.bytes().len() >= BATCH {
+                self.flush();
+            }
+        }
+    }
+}
