@@ -84,6 +84,7 @@ fn unequal(ready: &Analyze) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::engine::event::Protocol;
+    use crate::output::{FailedIdentity, IdentityPolicy, RecordKind};
     use clap::Parser as _;
 
     fn made(args: &[&str], file: &str) -> Result<Analyze, Error> {
