@@ -55,7 +55,7 @@ async fn join(
     began: Timestamp,
 ) -> Option<Joined> {
     let peer = canonical(peer);
-    let ticket = match door.admission.admit(began, peer.ip()) {
+    let ticket = match door.admission.admit(began, peer.ip()).await {
         Ok(ticket) => ticket,
         Err(_reason) => {
             refuse(door, client).await;
