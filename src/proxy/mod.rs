@@ -37,7 +37,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
         sockets.extend(passed);
         predecessor
     });
-    let entrances = doors::open(&ready, sockets)?;
+    let entrances = doors::open(&ready, sockets, &[])?;
     let (feed, keeper) = Feed::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let outlets = (0..ready.threads).map(|_| Outlet::new(Arc::clone(&policy), Some(feed.clone()))).collect();
@@ -99,7 +99,7 @@ impl Control {
             let mut sockets = Sockets::default();
             sockets.extend(self.sockets().map_err(Error::Thread)?);
             self.drain = ready.running.drain;
-            doors::open(&ready, sockets)
+            doors::open(&ready, sockets, &self.entrances)
         });
         match open {
             Ok(entrances) => {

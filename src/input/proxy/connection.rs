@@ -63,7 +63,6 @@ async fn join(
         }
     };
     let local = client.local_addr().map(canonical).ok()?;
-    let _ = upstream::tune(client);
     let mut source = peer;
     let mut header = Vec::new();
     let mut early = None;

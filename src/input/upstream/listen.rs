@@ -32,7 +32,6 @@ pub fn listen(listener: &Listener, address: SocketAddr) -> Result<TcpListener, L
         let name = listener.name.clone();
         move |reason| ListenError { name, place: Some(address), step, reason }
     };
-    check(listener)?;
     let mut address = address;
     let mut made = socket(&address);
     let has_no_ipv6 =
@@ -52,19 +51,27 @@ pub fn listen(listener: &Listener, address: SocketAddr) -> Result<TcpListener, L
     }
     socket.bind(&address.into()).map_err(failed(Step::Bind))?;
     socket.listen(BACKLOG).map_err(failed(Step::Bind))?;
-    tune(&socket).map_err(failed(Step::Socket))?;
     Ok(socket.into())
 }
 
-/// Whether this process may do what `listener` asks of its connections to servers: told at the start, not at each of them.
-pub fn check(listener: &Listener) -> Result<(), ListenError> {
-    let failed = |step: Step| {
+/// Prepares the listening `socket`, opened here or passed by somebody, for `listener`; finds out whether this process
+/// may do what its connections to servers need. Gives the address it listens at.
+pub fn prepare(listener: &Listener, socket: &TcpListener) -> Result<SocketAddr, ListenError> {
+    let failed = |place: Option<SocketAddr>, step: Step| {
         let name = listener.name.clone();
-        move |reason| ListenError { name, place: None, step, reason }
+        move |reason| ListenError { name, place, step, reason }
     };
+    let address = socket.local_addr().map_err(failed(None, Step::Socket))?;
+    let tuned = socket.set_nonblocking(true).and_then(|()| tune(socket));
+    tuned.map_err(failed(Some(address), Step::Socket))?;
+    if listener.target == Target::Original(Transparent::Tproxy) {
+        let set = transparent(&SockRef::from(socket), address.is_ipv6());
+        set.map_err(failed(Some(address), Step::Transparent))?;
+    }
+    let failed = |step| failed(None, step);
     let mark = listener.mark.filter(|mark| *mark != 0);
     if !listener.spoof_source && mark.is_none() {
-        return Ok(());
+        return Ok(address);
     }
     let probe = socket(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).map_err(failed(Step::Socket))?;
     if listener.spoof_source {
@@ -73,7 +80,7 @@ pub fn check(listener: &Listener) -> Result<(), ListenError> {
     if let Some(mark) = mark {
         probe.set_mark(mark).map_err(failed(Step::Mark))?;
     }
-    Ok(())
+    Ok(address)
 }
 
 /// Sets what connections need on `socket`, or on the listener whose connections inherit it: small writes leave at once,
@@ -182,6 +189,7 @@ mod tests {
     #[test]
     fn connections_inherit_what_the_listener_has() {
         let socket = listen(&listener(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        prepare(&listener(), &socket).unwrap();
         socket.set_nonblocking(false).unwrap();
         let _client = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
         let (accepted, _) = socket.accept().unwrap();

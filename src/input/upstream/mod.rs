@@ -15,4 +15,4 @@ pub use destination::{NoWay, destination};
 pub use dial::{Failure, dial};
 pub use ends::{End, Ends};
 pub use header::{Header, LONGEST_HEADER, header, health_header, parse};
-pub use listen::{ListenError, check, listen, tune};
+pub use listen::{ListenError, listen, prepare, tune};
