@@ -79,6 +79,8 @@ pub enum Error {
     },
     /// A thread cannot be started.
     Thread(io::Error),
+    /// Privileges cannot be given up, or the process not be confined.
+    Privileges(String),
     /// A fault in this program.
     Fault(String),
 }
@@ -97,6 +99,7 @@ impl Error {
             | Self::Upstream { .. }
             | Self::Handover { .. }
             | Self::Thread(_)
+            | Self::Privileges(_)
             | Self::Fault(_) => 1,
         }
     }
@@ -114,7 +117,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(what) => f.write_str(what),
+            Self::Usage(what) | Self::Privileges(what) => f.write_str(what),
             Self::ConfigFile { path, reason } => {
                 write!(f, "{}: the configuration cannot be read: {}; check --config", path.display(), plain(reason))
             }
