@@ -59,7 +59,8 @@ fn records(
     let failed = either(identity_failed, settings.identity_failed.take(), |w| {
         word("identity-failed", &w, FailedIdentity::ALL, FailedIdentity::as_str)
     })?;
-    let key = identity_key.or_else(|| settings.identity_key.take()).map(|k| key(&k, "identity key", read)).transpose()?;
+    let key =
+        identity_key.or_else(|| settings.identity_key.take()).map(|k| key(&k, "identity key", read)).transpose()?;
     if key.is_none() {
         needs_key(identity, failed)?;
     }

@@ -42,7 +42,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
         sockets.extend(passed);
         predecessor
     });
-    let entrances = doors::open(&ready, sockets)?;
+    let entrances = doors::open(&ready, sockets, &[])?;
     let successors = ready.handover.as_deref().map(|path| handover::listen(path).map_err(|reason| at(path, reason)));
     let successors = successors.transpose()?;
     confine(&ready)?;
@@ -127,7 +127,7 @@ impl Control {
             let mut sockets = Sockets::default();
             sockets.extend(self.sockets().map_err(Error::Thread)?);
             self.drain = ready.running.drain;
-            doors::open(&ready, sockets)
+            doors::open(&ready, sockets, &self.entrances)
         });
         match open {
             Ok(entrances) => {

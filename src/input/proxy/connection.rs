@@ -55,7 +55,7 @@ async fn join(
     began: Timestamp,
 ) -> Option<Joined> {
     let peer = canonical(peer);
-    let ticket = match door.admission.admit(began, peer.ip()) {
+    let ticket = match door.admission.admit(began, peer.ip()).await {
         Ok(ticket) => ticket,
         Err(_reason) => {
             refuse(door, client).await;
@@ -63,7 +63,6 @@ async fn join(
         }
     };
     let local = client.local_addr().map(canonical).ok()?;
-    let _ = upstream::tune(client);
     let mut source = peer;
     let mut header = Vec::new();
     let mut early = None;
@@ -138,7 +137,8 @@ async fn dial(door: &Door, targets: &[SocketAddr], source: SocketAddr) -> Result
     let listener = &door.listener;
     let mut failed = Failure::Other;
     for target in targets {
-        let from = listener.spoof_source.then_some(source).filter(|from| from.is_ipv4() == target.is_ipv4());
+        let from = listener.spoof_source.then(|| SocketAddr::new(source.ip(), 0));
+        let from = from.filter(|from| from.is_ipv4() == target.is_ipv4());
         match upstream::dial(*target, from, listener.mark, listener.times.connect).await {
             Ok(server) => return Ok(server),
             Err(failure) => failed = failure,
