@@ -82,7 +82,14 @@ fn begin(target: SocketAddr, from: Option<SocketAddr>, mark: Option<u32>) -> io:
             // The client's own connection to this host has that port already.
             socket.set_reuse_address(true)?;
         }
-        socket.bind(&from.into())?;
+        let bound = socket.bind(&from.into());
+        if bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) && from.port() == 0 {
+            // Each port has served this client within the last minute: one may serve again, for another server.
+            socket.set_reuse_address(true)?;
+            socket.bind(&from.into())?;
+        } else {
+            bound?;
+        }
     }
     tune(&socket)?;
     match socket.connect(&target.into()) {

@@ -54,18 +54,18 @@ pub fn listen(listener: &Listener, address: SocketAddr) -> Result<TcpListener, L
     Ok(socket.into())
 }
 
-/// Prepares the listening `socket`, opened here or passed by somebody, for `listener`; finds out whether this process
+/// Prepares the socket `listening`, opened here or passed by somebody, for `listener`; finds out whether this process
 /// may do what its connections to servers need. Gives the address it listens at.
-pub fn prepare(listener: &Listener, socket: &TcpListener) -> Result<SocketAddr, ListenError> {
+pub fn prepare(listener: &Listener, listening: &TcpListener) -> Result<SocketAddr, ListenError> {
     let failed = |place: Option<SocketAddr>, step: Step| {
         let name = listener.name.clone();
         move |reason| ListenError { name, place, step, reason }
     };
-    let address = socket.local_addr().map_err(failed(None, Step::Socket))?;
-    let tuned = socket.set_nonblocking(true).and_then(|()| tune(socket));
+    let address = listening.local_addr().map_err(failed(None, Step::Socket))?;
+    let tuned = listening.set_nonblocking(true).and_then(|()| tune(listening));
     tuned.map_err(failed(Some(address), Step::Socket))?;
     if listener.target == Target::Original(Transparent::Tproxy) {
-        let set = transparent(&SockRef::from(socket), address.is_ipv6());
+        let set = transparent(&SockRef::from(listening), address.is_ipv6());
         set.map_err(failed(Some(address), Step::Transparent))?;
     }
     let failed = |step| failed(None, step);
