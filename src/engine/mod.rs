@@ -171,6 +171,7 @@ impl Session {
             Input::Data([]) => return,
             Input::Data(octets) => {
                 self.lanes[dir].seen += octets.len() as u64;
+                self.fail_if_asked();
                 if matches!(self.machine, Machine::Undecided(_)) {
                     return self.listen(dir, stamp, octets, out);
                 }
@@ -190,6 +191,16 @@ impl Session {
             self.decide(false, out);
         } else {
             self.take(dir, stamp, input, out);
+        }
+    }
+
+    /// Law 4 is proven by an engine that fails.
+    #[allow(clippy::panic)]
+    fn fail_if_asked(&self) {
+        if self.limits.fault_at.is_some_and(|at| self.lanes.to_server.seen + self.lanes.to_client.seen >= at)
+            && !matches!(self.machine, Machine::Counted)
+        {
+            panic!("asked for");
         }
     }
 

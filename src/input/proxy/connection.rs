@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::door::Door;
-use super::pump::{Ending, Pump};
+use super::pump::Pump;
 use super::watch::Watch;
 use super::worker::{Open, Shared};
 use crate::config::proxy::{Refuse, Target, Times, Transparent};
