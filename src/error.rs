@@ -56,13 +56,6 @@ pub enum Error {
     },
     /// A listener cannot be opened.
     Listen(ListenError),
-    /// A socket that was passed cannot be used.
-    Socket {
-        /// Name of its listener.
-        name: String,
-        /// Why.
-        reason: io::Error,
-    },
     /// The name of a server cannot be looked up.
     Upstream {
         /// The name.
@@ -95,7 +88,6 @@ impl Error {
             | Self::LogWrite(_)
             | Self::Write { .. }
             | Self::Listen(_)
-            | Self::Socket { .. }
             | Self::Upstream { .. }
             | Self::Handover { .. }
             | Self::Thread(_)
@@ -151,13 +143,6 @@ impl fmt::Display for Error {
                 write!(f, "{to} cannot be written: {}; make room, or send it elsewhere", plain(reason))
             }
             Self::Listen(error) => error.fmt(f),
-            Self::Socket { name, reason } => {
-                write!(
-                    f,
-                    "listener {name}: the socket that was passed cannot be used: {}; check the service",
-                    plain(reason)
-                )
-            }
             Self::Upstream { host, reason } => {
                 write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
             }
