@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use crate::input::capture::Trouble;
-use crate::output::LogError;
+use crate::output::{LogError, ServeError};
 
 /// Why a run cannot go on, or was not all it should have been.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
+    /// Metrics and page cannot be served.
+    Serve(ServeError),
     /// A thread cannot be started.
     Thread(io::Error),
     /// A fault in this program.
@@ -68,6 +70,7 @@ impl Error {
             | Self::LogOpen(_)
             | Self::LogWrite(_)
             | Self::Write { .. }
+            | Self::Serve(_)
             | Self::Thread(_)
             | Self::Fault(_) => 1,
         }
@@ -119,6 +122,7 @@ impl fmt::Display for Error {
             Self::Write { to, reason } => {
                 write!(f, "{to} cannot be written: {}; make room, or send it elsewhere", plain(reason))
             }
+            Self::Serve(error) => error.fmt(f),
             Self::Thread(reason) => write!(f, "a thread cannot be started: {}; try fewer --threads", plain(reason)),
             Self::Fault(place) => write!(
                 f,
