@@ -191,7 +191,7 @@ impl fmt::Debug for Server {
 }
 
 fn access(config: &MetricsServer, address: SocketAddr) -> Access {
-    Access::new(config.token.as_ref().map(|token| token.reveal()), address)
+    Access::new(config.token.as_ref().map(crate::cli::Secret::reveal), address)
 }
 
 fn serve(
