@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use crate::input::capture::Trouble;
 use crate::input::upstream::ListenError;
-use crate::output::LogError;
+use crate::output::{LogError, ServeError};
 
 /// Why a run cannot go on, or was not all it should have been.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
+    /// Metrics and page cannot be served.
+    Serve(ServeError),
     /// A listener cannot be opened.
     Listen(ListenError),
     /// The name of a server cannot be looked up.
@@ -87,6 +89,7 @@ impl Error {
             | Self::LogOpen(_)
             | Self::LogWrite(_)
             | Self::Write { .. }
+            | Self::Serve(_)
             | Self::Listen(_)
             | Self::Upstream { .. }
             | Self::Handover { .. }
@@ -142,6 +145,7 @@ impl fmt::Display for Error {
             Self::Write { to, reason } => {
                 write!(f, "{to} cannot be written: {}; make room, or send it elsewhere", plain(reason))
             }
+            Self::Serve(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
             Self::Upstream { host, reason } => {
                 write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))

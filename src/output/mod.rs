@@ -9,11 +9,13 @@ pub mod feed;
 mod identity;
 pub mod log;
 mod outlet;
+pub mod page;
 pub mod record;
 pub mod report;
 #[cfg(test)]
 mod samples;
 pub mod schema;
+pub mod serve;
 
 pub use feed::{Feed, Keeper};
 pub use identity::{FailedIdentity, IdentityPolicy};
@@ -22,3 +24,4 @@ pub use outlet::Outlet;
 pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};
 pub use report::{Capture, Report, Style};
 pub use schema::schema;
+pub use serve::ServeError;
