@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::connection::MAIL_PORTS;
 use self::connection::{Connection, Fate, Reuse};
 use self::key::{Key, Side};
 use self::slots::{List, Slots};
