@@ -9,7 +9,7 @@ use std::panic;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::input::capture::Trouble;
+use crate::input::capture::{Trouble, live};
 use crate::output::LogError;
 
 /// Why a run cannot go on, or was not all it should have been.
@@ -42,6 +42,15 @@ pub enum Error {
     },
     /// A capture could not be read, or not to its end.
     Capture(Trouble),
+    /// An interface cannot be captured from.
+    Interface(live::Trouble),
+    /// The capture file cannot be written.
+    Packets {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
     /// The log cannot be opened.
     LogOpen(LogError),
     /// The log cannot be written to its end.
@@ -66,7 +75,10 @@ impl Error {
     pub const fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::ConfigFile { .. } | Self::ConfigText { .. } | Self::KeyFile { .. } => 2,
+            Self::Interface(trouble) if trouble.is_usage() => 2,
             Self::Capture(_)
+            | Self::Interface(_)
+            | Self::Packets { .. }
             | Self::LogOpen(_)
             | Self::LogWrite(_)
             | Self::Write { .. }
@@ -109,6 +121,13 @@ impl fmt::Display for Error {
                 )
             }
             Self::Capture(trouble) => trouble.fmt(f),
+            Self::Interface(trouble) => trouble.fmt(f),
+            Self::Packets { path, reason } => write!(
+                f,
+                "{}: the packets cannot be written: {}; check the directory and its permissions, or choose another --write",
+                path.display(),
+                plain(reason)
+            ),
             Self::LogOpen(error) => write!(
                 f,
                 "{}; nothing was read: check the directory and its permissions, or choose another --log",
@@ -136,6 +155,7 @@ impl std::error::Error for Error {}
 /// Says `text` on standard error, in one line: names of files may hold anything. Nobody may be listening.
 pub fn tell(level: Level, text: &dyn fmt::Display) {
     let level = match level {
+        Level::Note => "note",
         Level::Warning => "warning",
         Level::Error => "error",
     };
@@ -154,6 +174,8 @@ pub fn tell(level: Level, text: &dyn fmt::Display) {
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
+    /// Nothing is wrong.
+    Note,
     /// The result is as good as it can be.
     Warning,
     /// Something is missing in it.

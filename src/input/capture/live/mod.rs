@@ -76,6 +76,13 @@ pub enum What {
     Other(String),
 }
 
+impl Trouble {
+    /// Whether what was asked for makes no sense, on any interface of that kind.
+    pub const fn is_usage(&self) -> bool {
+        matches!(self.what, What::Filter { .. })
+    }
+}
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.interface;
