@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use crate::input::capture::{Trouble, live};
+use crate::input::upstream::ListenError;
 use crate::output::LogError;
 
 /// Why a run cannot go on, or was not all it should have been.
@@ -62,6 +63,29 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
+    /// A listener cannot be opened.
+    Listen(ListenError),
+    /// A socket that was passed cannot be used.
+    Socket {
+        /// Name of its listener.
+        name: String,
+        /// Why.
+        reason: io::Error,
+    },
+    /// The name of a server cannot be looked up.
+    Upstream {
+        /// The name.
+        host: String,
+        /// Why.
+        reason: io::Error,
+    },
+    /// The socket of the handover cannot be used.
+    Handover {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
     /// A thread cannot be started.
     Thread(io::Error),
     /// Privileges cannot be given up, or the process not be confined.
@@ -82,6 +106,10 @@ impl Error {
             | Self::LogOpen(_)
             | Self::LogWrite(_)
             | Self::Write { .. }
+            | Self::Listen(_)
+            | Self::Socket { .. }
+            | Self::Upstream { .. }
+            | Self::Handover { .. }
             | Self::Thread(_)
             | Self::Privileges(_)
             | Self::Fault(_) => 1,
@@ -141,6 +169,23 @@ impl fmt::Display for Error {
             Self::Write { to, reason } => {
                 write!(f, "{to} cannot be written: {}; make room, or send it elsewhere", plain(reason))
             }
+            Self::Listen(error) => error.fmt(f),
+            Self::Socket { name, reason } => {
+                write!(
+                    f,
+                    "listener {name}: the socket that was passed cannot be used: {}; check the service",
+                    plain(reason)
+                )
+            }
+            Self::Upstream { host, reason } => {
+                write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
+            }
+            Self::Handover { path, reason } => write!(
+                f,
+                "{}: the handover does not work: {}; check the directory, its permissions, and who is at it",
+                path.display(),
+                plain(reason)
+            ),
             Self::Thread(reason) => write!(f, "a thread cannot be started: {}; try fewer --threads", plain(reason)),
             Self::Fault(place) => write!(
                 f,

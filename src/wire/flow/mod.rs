@@ -7,6 +7,8 @@ mod connection;
 mod key;
 mod slots;
 
+pub use key::connection_id;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::AddAssign;
 use std::sync::Arc;
