@@ -21,7 +21,7 @@ pub use feed::{Feed, Keeper};
 pub use identity::{FailedIdentity, IdentityPolicy};
 pub use log::{Log, LogError};
 pub use outlet::Outlet;
-pub use packets::{Archive, Shelf};
+pub use packets::{Archive, Files, Shelf};
 pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};
 pub use report::{Capture, Report, Style};
 pub use schema::schema;

@@ -92,6 +92,7 @@ pub struct Shelf {
 /// The thread that writes.
 #[derive(Debug)]
 pub struct Archive {
+    path: PathBuf,
     queue: Sender<Message>,
     spent: Receiver<Vec<u8>>,
     counters: Arc<PacketCounters>,
@@ -99,18 +100,22 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Begins a file, and the thread that writes it. `complain` is told of the first failure of a row.
-    pub fn start(plan: Plan, complain: fn(&Path, &io::Error)) -> io::Result<Self> {
-        let mut files = Files::new(plan);
-        files.begin()?;
+    /// Starts the thread that writes `files`. `complain` is told of the first failure of a row.
+    pub fn start(files: Files, complain: fn(&Path, &io::Error)) -> io::Result<Self> {
         let (queue, messages) = bounded(QUEUE);
         let (empty, spent) = bounded(QUEUE);
         let counters = Arc::new(PacketCounters::default());
         let counted = Arc::clone(&counters);
+        let path = files.plan.path.clone();
         let thread = thread::Builder::new()
             .name("packets".into())
             .spawn(move || keep(files, &messages, &empty, &counted, complain))?;
-        Ok(Self { queue, spent, counters, thread })
+        Ok(Self { path, queue, spent, counters, thread })
+    }
+
+    /// The file that is written now.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// An entrance for one more thread.
@@ -214,7 +219,8 @@ fn keep(
 }
 
 /// The file that is written, and those put away.
-struct Files {
+#[derive(Debug)]
+pub struct Files {
     plan: Plan,
     /// What each begins with.
     head: Vec<u8>,
@@ -226,6 +232,13 @@ struct Files {
 }
 
 impl Files {
+    /// Begins a file; one that is there already is put away.
+    pub fn open(plan: Plan) -> io::Result<Self> {
+        let mut files = Self::new(plan);
+        files.begin()?;
+        Ok(files)
+    }
+
     fn new(plan: Plan) -> Self {
         Self { head: head(&plan.sources), plan, file: None, written: 0, began: Instant::now(), tried: None }
     }
@@ -309,7 +322,7 @@ fn numbered(path: &Path, number: u64) -> PathBuf {
 
 /// The numbers N of all PATH.N.
 fn numbers(path: &Path) -> io::Result<Vec<u64>> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let Some(name) = path.file_name() else {
         return Ok(Vec::new());
     };
@@ -428,7 +441,7 @@ mod tests {
     fn packets_come_back_as_they_were() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mail.pcapng");
-        let archive = Archive::start(plan(path.clone()), |_, e| panic!("{e}")).unwrap();
+        let archive = Archive::start(Files::open(plan(path.clone())).unwrap(), |_, e| panic!("{e}")).unwrap();
         let mut shelf = archive.shelf();
         let at = Timestamp::from_nanos(1_700_000_000_123_456_789);
         for (source, data, len) in [(0, "1", 1), (1, "22", 2), (0, "333", 1500), (1, "", 0)] {
@@ -484,11 +497,11 @@ mod tests {
     #[test]
     fn only_a_file_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Archive::start(plan(dir.path().to_owned()), |_, _| {}).unwrap_err();
+        let error = Files::open(plan(dir.path().to_owned())).unwrap_err();
         assert!(error.to_string().contains("is no file"), "{error}");
         let path = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path().join("elsewhere"), &path).unwrap();
-        assert!(Archive::start(plan(path), |_, _| {}).is_err());
+        assert!(Files::open(plan(path)).is_err());
         assert!(!dir.path().join("elsewhere").exists());
     }
 

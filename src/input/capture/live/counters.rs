@@ -36,8 +36,6 @@ pub struct Counters {
     pub dropped_interface: Count,
     /// Segments given up since the threads that analyze were behind.
     pub dropped_queue: Count,
-    /// Packets missing in the capture files since their disk was behind or full.
-    pub dropped_write: Count,
     /// Packets that lead to no TCP segment since a header of them cannot be.
     pub undecoded: Count,
     /// Times that the interface went away.

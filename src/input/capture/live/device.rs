@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pcap::{Active, Capture, Error, Linktype, Precision};
 
 use super::filter;
-use super::{Counters, Moment, Options, Stop, Trouble, What};
+use super::{Counters, Moment, Options, Switch, Trouble, What};
 use crate::error::{self, Level};
 use crate::time::Timestamp;
 use crate::wire::{LinkType, Packet};
@@ -31,7 +31,9 @@ const LAST: Duration = Duration::from_millis(500);
 pub struct Device {
     name: String,
     source: u32,
-    options: Arc<Options>,
+    options: Options,
+    /// Filters that were set since.
+    filters: u64,
     link: LinkType,
     handle: Option<Capture<Active>>,
     counters: Arc<Counters>,
@@ -42,12 +44,13 @@ pub struct Device {
 
 impl Device {
     /// Opens the interface `name`. Its packets will say that they are from `source`.
-    pub fn open(name: &str, source: u32, options: &Arc<Options>) -> Result<Self, Trouble> {
+    pub fn open(name: &str, source: u32, options: &Options) -> Result<Self, Trouble> {
         let (handle, link) = open(name, options)?;
         Ok(Self {
             name: name.to_owned(),
             source,
-            options: Arc::clone(options),
+            options: options.clone(),
+            filters: 0,
             link,
             handle: Some(handle),
             counters: Arc::default(),
@@ -76,19 +79,22 @@ impl Device {
         self.name != ANY
     }
 
-    /// Hands packets over until `stop`.
-    pub fn watch(mut self, stop: &Stop, take: &mut dyn FnMut(Moment<'_>)) {
-        while !stop.is_stopped() {
+    /// Hands packets over until `switch` stops it.
+    pub fn watch(mut self, switch: &Switch, take: &mut dyn FnMut(Moment<'_>)) {
+        while !switch.is_stopped() {
             match self.round(take) {
                 Ok(0) => {
                     take(Moment::Pause);
-                    stop.or_readable(self.handle.as_ref().map(Capture::as_fd), LOOK);
+                    switch.or_readable(self.handle.as_ref().map(Capture::as_fd), LOOK);
                 }
                 Ok(_) => {}
-                Err(reason) => self.come_back(&reason, stop, take),
+                Err(reason) => self.come_back(&reason, switch, take),
             }
             if self.read.elapsed() >= STATISTICS {
                 self.read_statistics();
+            }
+            if let Some(filter) = switch.new_filter(&mut self.filters) {
+                self.set_filter(filter);
             }
         }
         self.last_packets(take);
@@ -127,7 +133,7 @@ impl Device {
     }
 
     /// The interface is gone: tries until it is back.
-    fn come_back(&mut self, reason: &Error, stop: &Stop, take: &mut dyn FnMut(Moment<'_>)) {
+    fn come_back(&mut self, reason: &Error, switch: &Switch, take: &mut dyn FnMut(Moment<'_>)) {
         take(Moment::Pause);
         self.read_statistics();
         self.handle = None;
@@ -137,8 +143,8 @@ impl Device {
         error::tell(Level::Warning, &format!("{name}: {}; waiting for the interface", words(reason)));
         let [mut wait, longest] = RETRY;
         loop {
-            stop.or_readable(None, wait);
-            if stop.is_stopped() {
+            switch.or_readable(None, wait);
+            if switch.is_stopped() {
                 return;
             }
             match open(name, &self.options) {
@@ -153,6 +159,19 @@ impl Device {
                 Err(trouble) => tracing::debug!(%name, %trouble, "still away"),
             }
             wait = (wait * 2).min(longest);
+        }
+    }
+
+    /// Takes another filter; one that cannot be used changes nothing.
+    fn set_filter(&mut self, filter: Option<String>) {
+        let options = Options { filter, ..self.options.clone() };
+        let set = self.handle.as_mut().map_or(Ok(()), |handle| set_filter(handle, self.link, &options));
+        match set {
+            Ok(()) => self.options = options,
+            Err(what) => {
+                let trouble = Trouble { interface: self.name.clone(), what };
+                error::tell(Level::Error, &format!("{trouble}; the filter stays as it was"));
+            }
         }
     }
 

@@ -11,7 +11,8 @@ mod filter;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
@@ -135,18 +136,20 @@ pub fn interfaces() -> Result<Vec<Interface>, String> {
         .collect())
 }
 
-/// Stops capture threads, at once and for good.
+/// What capture threads obey: it stops them, at once and for good, and gives them another filter.
 #[derive(Debug)]
-pub struct Stop {
+pub struct Switch {
     stopped: AtomicBool,
     bell: OwnedFd,
+    filter: Mutex<Option<String>>,
+    filters: AtomicU64,
 }
 
-impl Stop {
+impl Switch {
     /// Not stopped yet.
     pub fn new() -> std::io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { stopped: AtomicBool::new(false), bell })
+        Ok(Self { stopped: AtomicBool::new(false), bell, filter: Mutex::default(), filters: AtomicU64::new(0) })
     }
 
     /// Stops all that wait for it.
@@ -159,6 +162,19 @@ impl Stop {
     /// Whether it is time.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+
+    /// From soon on `filter` decides what is taken, where it can be used; `None`: the mail ports.
+    pub fn set_filter(&self, filter: Option<String>) {
+        *self.filter.lock().unwrap_or_else(PoisonError::into_inner) = filter;
+        self.filters.fetch_add(1, Ordering::Release);
+    }
+
+    /// The filter, if it is not the one that was there at `seen`, which becomes now.
+    fn new_filter(&self, seen: &mut u64) -> Option<Option<String>> {
+        let now = self.filters.load(Ordering::Acquire);
+        let before = std::mem::replace(seen, now);
+        (now != before).then(|| self.filter.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Waits, at most `patience`, until it is time or `device` has something.

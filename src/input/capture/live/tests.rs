@@ -48,13 +48,25 @@ fn every_link_type_can_be_filtered() {
 
 #[test]
 fn a_stopped_switch_does_not_wait() {
-    let stop = Stop::new().unwrap();
-    assert!(!stop.is_stopped());
-    stop.stop();
-    assert!(stop.is_stopped());
+    let switch = Switch::new().unwrap();
+    assert!(!switch.is_stopped());
+    switch.stop();
+    assert!(switch.is_stopped());
     let before = std::time::Instant::now();
-    stop.or_readable(None, Duration::from_secs(60));
+    switch.or_readable(None, Duration::from_secs(60));
     assert!(before.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn a_new_filter_is_seen_once() {
+    let switch = Switch::new().unwrap();
+    let mut seen = 0;
+    assert_eq!(switch.new_filter(&mut seen), None);
+    switch.set_filter(Some("tcp".into()));
+    assert_eq!(switch.new_filter(&mut seen), Some(Some("tcp".into())));
+    assert_eq!(switch.new_filter(&mut seen), None);
+    switch.set_filter(None);
+    assert_eq!(switch.new_filter(&mut seen), Some(None));
 }
 
 #[test]
