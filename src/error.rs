@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use crate::input::capture::Trouble;
+use crate::input::upstream::ListenError;
 use crate::output::LogError;
 
 /// Why a run cannot go on, or was not all it should have been.
@@ -53,8 +54,33 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
+    /// A listener cannot be opened.
+    Listen(ListenError),
+    /// A socket that was passed cannot be used.
+    Socket {
+        /// Name of its listener.
+        name: String,
+        /// Why.
+        reason: io::Error,
+    },
+    /// The name of a server cannot be looked up.
+    Upstream {
+        /// The name.
+        host: String,
+        /// Why.
+        reason: io::Error,
+    },
+    /// The socket of the handover cannot be used.
+    Handover {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
     /// A thread cannot be started.
     Thread(io::Error),
+    /// Privileges cannot be given up, or the process not be confined.
+    Privileges(String),
     /// A fault in this program.
     Fault(String),
 }
@@ -68,7 +94,12 @@ impl Error {
             | Self::LogOpen(_)
             | Self::LogWrite(_)
             | Self::Write { .. }
+            | Self::Listen(_)
+            | Self::Socket { .. }
+            | Self::Upstream { .. }
+            | Self::Handover { .. }
             | Self::Thread(_)
+            | Self::Privileges(_)
             | Self::Fault(_) => 1,
         }
     }
@@ -86,7 +117,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(what) => f.write_str(what),
+            Self::Usage(what) | Self::Privileges(what) => f.write_str(what),
             Self::ConfigFile { path, reason } => {
                 write!(f, "{}: the configuration cannot be read: {}; check --config", path.display(), plain(reason))
             }
@@ -119,6 +150,23 @@ impl fmt::Display for Error {
             Self::Write { to, reason } => {
                 write!(f, "{to} cannot be written: {}; make room, or send it elsewhere", plain(reason))
             }
+            Self::Listen(error) => error.fmt(f),
+            Self::Socket { name, reason } => {
+                write!(
+                    f,
+                    "listener {name}: the socket that was passed cannot be used: {}; check the service",
+                    plain(reason)
+                )
+            }
+            Self::Upstream { host, reason } => {
+                write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
+            }
+            Self::Handover { path, reason } => write!(
+                f,
+                "{}: the handover does not work: {}; check the directory, its permissions, and who is at it",
+                path.display(),
+                plain(reason)
+            ),
             Self::Thread(reason) => write!(f, "a thread cannot be started: {}; try fewer --threads", plain(reason)),
             Self::Fault(place) => write!(
                 f,
@@ -133,6 +181,7 @@ impl std::error::Error for Error {}
 /// Says `text` on standard error, in one line: names of files may hold anything. Nobody may be listening.
 pub fn tell(level: Level, text: &dyn fmt::Display) {
     let level = match level {
+        Level::Note => "note",
         Level::Warning => "warning",
         Level::Error => "error",
     };
@@ -151,6 +200,8 @@ pub fn tell(level: Level, text: &dyn fmt::Display) {
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
+    /// Nothing is wrong.
+    Note,
     /// The result is as good as it can be.
     Warning,
     /// Something is missing in it.

@@ -60,7 +60,11 @@ fn run_sniff(flags: Sniff) -> Result<ExitCode, Error> {
 fn run_proxy(flags: Proxy) -> Result<ExitCode, Error> {
     let ready = config::proxy(flags, cores())?;
     trace(ready.running.verbose);
-    proxy::run(ready).map(|()| ExitCode::SUCCESS)
+    let again = || match Cli::try_parse() {
+        Ok(Cli { mode: Mode::Proxy(flags) }) => config::proxy(*flags, cores()),
+        _ => Err(Error::Usage("the command line is another one now".into())),
+    };
+    proxy::run(ready, &again).map(|()| ExitCode::SUCCESS)
 }
 
 fn cores() -> usize {

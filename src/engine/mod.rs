@@ -193,6 +193,37 @@ impl Session {
         }
     }
 
+    /// What the session is doing.
+    pub fn phase(&self) -> Phase {
+        let sent = self.lanes.to_server.seen + self.lanes.to_client.seen;
+        let ledger = &self.ledger;
+        match () {
+            () if sent == 0 => Phase::Connect,
+            () if ledger.opaque => Phase::Tls,
+            () if ledger.quit_sent => Phase::Quit,
+            () => self.machine.phase(),
+        }
+    }
+
+    /// Whether nothing can be read any more: octets are counted only.
+    pub fn is_opaque(&self) -> bool {
+        self.ledger.opaque || matches!(self.machine, Machine::Ignored(_))
+    }
+
+    /// Reads no more of it: something went wrong in here, and what is known is in doubt. Octets are counted still.
+    pub fn give_up(&mut self) {
+        self.machine = Machine::Counted;
+        self.ledger.incomplete.add(Missing::Unparseable);
+        for dir in Dir::BOTH {
+            self.lanes[dir].held = Held::default();
+            self.lanes[dir].layer = None;
+            self.lanes[dir].framer.set_mode(Mode::Opaque);
+        }
+    }
+
+    /// Gives back room that a session which stands still does not need.
+    pub fn rest(&mut self) {}
+
     /// When [`Self::handle_timeout`] wants to be called, if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         None
@@ -275,17 +306,6 @@ impl Session {
             How::Drain | How::Evicted | How::CaptureEnd => SessionOutcome::CaptureEnd,
             How::Fin if by_client => SessionOutcome::ClientGone,
             How::Fin => SessionOutcome::ServerGone,
-        }
-    }
-
-    fn phase(&self) -> Phase {
-        let sent = self.lanes.to_server.seen + self.lanes.to_client.seen;
-        let ledger = &self.ledger;
-        match () {
-            () if sent == 0 => Phase::Connect,
-            () if ledger.opaque => Phase::Tls,
-            () if ledger.quit_sent => Phase::Quit,
-            () => self.machine.phase(),
         }
     }
 

@@ -7,6 +7,8 @@ mod connection;
 mod key;
 mod slots;
 
+pub use key::connection_id;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
