@@ -189,8 +189,6 @@ pub(crate) fn reset(stream: TcpStream) {
 
 /// Whether the other side has reset.
 pub(crate) fn is_reset(stream: &mut TcpStream) -> bool {
-    match stream.read(&mut [0; 1]) {
-        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
-        Ok(_) => false,
-    }
+    let read = stream.read_exact(&mut [0; 1]);
+    read.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
 }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::listen::{socket, transparent, tune};
+use super::listen::{socket_of, transparent, tune};
 use crate::engine::event::words;
 
 words! {
@@ -72,7 +72,7 @@ pub async fn dial(
 
 /// A connection under way.
 fn begin(target: SocketAddr, from: Option<SocketAddr>, mark: Option<u32>) -> io::Result<TcpStream> {
-    let socket = socket(&target)?;
+    let socket = socket_of(&target)?;
     if let Some(mark) = mark.filter(|mark| *mark != 0) {
         socket.set_mark(mark)?;
     }

@@ -33,12 +33,12 @@ pub fn listen(listener: &Listener, address: SocketAddr) -> Result<TcpListener, L
         move |reason| ListenError { name, place: Some(address), step, reason }
     };
     let mut address = address;
-    let mut made = socket(&address);
+    let mut made = socket_of(&address);
     let has_no_ipv6 =
         made.as_ref().is_err_and(|e| e.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()));
     if has_no_ipv6 && address.is_ipv6() && address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::UNSPECIFIED.into());
-        made = socket(&address);
+        made = socket_of(&address);
     }
     let socket = made.map_err(failed(Step::Socket))?;
     let prepared = socket.set_reuse_address(true).and_then(|()| match address {
@@ -73,7 +73,7 @@ pub fn prepare(listener: &Listener, listening: &TcpListener) -> Result<SocketAdd
     if !listener.spoof_source && mark.is_none() {
         return Ok(address);
     }
-    let probe = socket(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).map_err(failed(Step::Socket))?;
+    let probe = socket_of(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).map_err(failed(Step::Socket))?;
     if listener.spoof_source {
         transparent(&probe, false).map_err(failed(Step::Spoof))?;
     }
@@ -94,7 +94,7 @@ pub fn tune(socket: &impl AsFd) -> io::Result<()> {
 }
 
 /// A non-blocking TCP socket of the family of `address`.
-pub(super) fn socket(address: &SocketAddr) -> io::Result<Socket> {
+pub(super) fn socket_of(address: &SocketAddr) -> io::Result<Socket> {
     Socket::new(Domain::for_address(*address), Type::STREAM.nonblocking(), Some(Protocol::TCP))
 }
 
