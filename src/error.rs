@@ -58,13 +58,6 @@ pub enum Error {
     Serve(ServeError),
     /// A listener cannot be opened.
     Listen(ListenError),
-    /// A socket that was passed cannot be used.
-    Socket {
-        /// Name of its listener.
-        name: String,
-        /// Why.
-        reason: io::Error,
-    },
     /// The name of a server cannot be looked up.
     Upstream {
         /// The name.
@@ -98,7 +91,6 @@ impl Error {
             | Self::Write { .. }
             | Self::Serve(_)
             | Self::Listen(_)
-            | Self::Socket { .. }
             | Self::Upstream { .. }
             | Self::Handover { .. }
             | Self::Thread(_)
@@ -155,13 +147,6 @@ impl fmt::Display for Error {
             }
             Self::Serve(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
-            Self::Socket { name, reason } => {
-                write!(
-                    f,
-                    "listener {name}: the socket that was passed cannot be used: {}; check the service",
-                    plain(reason)
-                )
-            }
             Self::Upstream { host, reason } => {
                 write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
             }

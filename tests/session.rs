@@ -35,6 +35,8 @@ fn shown(steps: &[Step]) -> String {
 struct Said {
     events: Vec<String>,
     body: Vec<u8>,
+    starts: u64,
+    octets: [u64; 2],
 }
 
 impl Said {
@@ -48,7 +50,11 @@ impl Said {
 
 impl Sink for Said {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        assert!(matches!(event, Event::Start) || self.starts == 1, "a session starts once, before all else");
         match event {
+            Event::Start => self.starts += 1,
+            // How many there are is a fact of the cut, their sum is not.
+            Event::Octets { dir, count, .. } => self.octets[dir.index()] += count,
             Event::Body { octets, .. } => self.body.extend_from_slice(octets),
             Event::Command(command) => {
                 // Whether replies came in one piece is a fact of the cut.
@@ -57,6 +63,9 @@ impl Sink for Said {
                 self.events.push(format!("{:?} {at:?} {command}", context.protocol));
             }
             _ => {
+                if let Event::End(summary) = event {
+                    assert_eq!(self.octets, summary.bytes, "every octet is told");
+                }
                 self.flush();
                 self.events.push(format!("{:?} {at:?} {event:?}", context.protocol));
             }
@@ -103,7 +112,7 @@ fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize]) -> Vec<String> 
     session.finish(at, End::CaptureEnd, &mut said);
     said.flush();
     let ends = said.events.iter().filter(|event| event.contains("End(")).count();
-    assert!(ends <= 1, "a session ends once");
+    assert_eq!(ends as u64, said.starts, "a session that starts ends once");
     said.events
 }
 

@@ -41,6 +41,9 @@ pub struct Limits {
     pub hash: bool,
     /// An exchange that stands still this long is over for a live session (RFC 5321 section 4.5.3.2 and RFC 9051 section 5.4 demand less).
     pub idle: Duration,
+    /// For tests of what surrounds the engine: it panics once a session has seen so many octets.
+    #[doc(hidden)]
+    pub fault_at: Option<u64>,
     /// What the operator says of ports, before the well-known ones: a prior, never proof.
     pub ports: Vec<(u16, Protocol)>,
 }
@@ -78,6 +81,7 @@ impl Default for Limits {
             detect: 4 << 10,
             hash: true,
             idle: Duration::from_secs(2 * 3600),
+            fault_at: None,
             ports: Vec::new(),
         }
     }

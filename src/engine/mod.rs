@@ -98,6 +98,8 @@ pub struct Session {
     flipped: bool,
     server_first: Option<bool>,
     closed: Option<(Dir, How)>,
+    /// The protocol as told at the start.
+    started: Protocol,
     ended: bool,
 }
 
@@ -120,6 +122,7 @@ impl Session {
             flipped: false,
             server_first: None,
             closed: None,
+            started: Protocol::Unknown,
             ended: false,
         }
     }
@@ -171,9 +174,11 @@ impl Session {
             Input::Data([]) => return,
             Input::Data(octets) => {
                 self.lanes[dir].seen += octets.len() as u64;
+                self.fail_if_asked();
                 if matches!(self.machine, Machine::Undecided(_)) {
                     return self.listen(dir, stamp, octets, out);
                 }
+                self.heard(at, dir, octets.len() as u64, out);
             }
             Input::Gap(lost) => {
                 self.lanes[dir].lost += lost;
@@ -187,9 +192,19 @@ impl Session {
         }
         if let Machine::Undecided(held) = &mut self.machine {
             held.push(dir, stamp, &input);
-            self.decide(false, out);
+            self.decide(at, false, out);
         } else {
             self.take(dir, stamp, input, out);
+        }
+    }
+
+    /// Law 4 is proven by an engine that fails.
+    #[allow(clippy::panic)]
+    fn fail_if_asked(&self) {
+        if self.limits.fault_at.is_some_and(|at| self.lanes.to_server.seen + self.lanes.to_client.seen >= at)
+            && !matches!(self.machine, Machine::Counted)
+        {
+            panic!("asked for");
         }
     }
 
@@ -239,7 +254,7 @@ impl Session {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        self.decide(true, out);
+        self.decide(at, true, out);
         for dir in [Dir::ToServer, Dir::ToClient] {
             self.release(dir, out);
         }
@@ -284,6 +299,7 @@ impl Session {
             summary.packets = Some([client.packets, server.packets]);
         }
         summary.other = other;
+        summary.started = self.started;
         out.event(&self.context, at, &Event::End(&summary));
     }
 
@@ -340,7 +356,7 @@ impl Session {
             self.server_first.get_or_insert(dir == Dir::ToClient);
             held.push(dir, stamp, &Input::Data(now));
             octets = later;
-            self.decide(false, out);
+            self.decide(stamp.at, false, out);
         }
         if !octets.is_empty() {
             let dir = if self.flipped == flipped { dir } else { dir.reverse() };
@@ -349,7 +365,7 @@ impl Session {
     }
 
     /// Tries to tell the protocol; when it is told, the inputs so far are taken again. `last`: no more will come.
-    fn decide(&mut self, last: bool, out: &mut dyn Sink) {
+    fn decide(&mut self, at: Timestamp, last: bool, out: &mut dyn Sink) {
         let Machine::Undecided(held) = &mut self.machine else { return };
         if self.context.peers.roles_certain && self.ledger.proxied_client.is_none() {
             match detect::preamble(held.octets(Dir::ToServer)) {
@@ -381,11 +397,30 @@ impl Session {
         }
         let Machine::Undecided(held) = std::mem::replace(&mut self.machine, Machine::Counted) else { return };
         self.adopt(verdict);
+        self.start(at, out);
         let flipped = self.flipped;
         held.replay(|dir, stamp, input| {
             let dir = if flipped { dir.reverse() } else { dir };
             self.take(dir, stamp, input, out);
         });
+    }
+
+    /// The protocol is told, and with it what was heard so far.
+    fn start(&mut self, at: Timestamp, out: &mut dyn Sink) {
+        if self.is_ignored() {
+            return;
+        }
+        self.started = self.context.protocol;
+        out.event(&self.context, at, &Event::Start);
+        for dir in [Dir::ToServer, Dir::ToClient] {
+            self.heard(at, dir, self.lanes[dir].seen, out);
+        }
+    }
+
+    fn heard(&self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        if count > 0 && !self.is_ignored() {
+            out.event(&self.context, at, &Event::Octets { dir, count, tls: self.ledger.tls_mode() });
+        }
     }
 
     fn adopt(&mut self, verdict: Verdict) {

@@ -49,6 +49,6 @@ impl Door {
             Target::Host { port: 0, .. } => Some(local.port()),
             _ => None,
         };
-        self.targets.iter().map(move |target| SocketAddr::new(target.ip(), port.unwrap_or(target.port())))
+        self.targets.iter().map(move |target| SocketAddr::new(target.ip(), port.unwrap_or_else(|| target.port())))
     }
 }

@@ -7,6 +7,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -125,10 +126,15 @@ impl Pump {
         }
     }
 
-    /// Whether it can be closed without cutting mail in transfer, as far as can be known.
+    /// Whether it can be closed without cutting anything short, as far as can be known: between commands, and
+    /// nothing is on its way.
     fn is_quiet(&self) -> bool {
+        const STILL: Duration = Duration::from_millis(500);
+        if self.seat.still(self.shared.clock.now()) < STILL {
+            return false;
+        }
         let waits = Dir::BOTH.iter().any(|dir| self.flows[*dir].backlog.is_some());
-        !waits && matches!(self.watch.phase(), Phase::Connect | Phase::Greeting | Phase::Idle | Phase::Quit)
+        !waits && self.watch.phase() == Phase::Idle
     }
 
     /// Moves one direction: `Ready(None)` if it is over, an ending if all is.
