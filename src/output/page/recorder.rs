@@ -18,8 +18,8 @@ use super::row::{self, Session};
 use super::step::Step;
 use super::text::shown;
 use crate::engine::event::{
-    Anomaly, Auth, AuthOutcome, Command, Context, Event, Greeting, Kind, Outcome, Protocol, Reply, Sink, Stage,
-    Summary, TlsMode, Transaction,
+    Anomaly, Command, Context, Dir, Event, Greeting, Kind, Outcome, Protocol, Reply, Sink, Stage, Summary, TlsMode,
+    Transaction,
 };
 use crate::time::Timestamp;
 
@@ -58,6 +58,8 @@ pub(super) struct Batch {
 struct Followed {
     session: Session,
     is_changed: bool,
+    /// Octets that its client has been credited with.
+    credited: u64,
 }
 
 /// One for each thread. Events go in, and come out on the page.
@@ -83,14 +85,22 @@ impl Recorder {
         }
         let state = Arc::clone(&self.state);
         let Some(mut inner) = state.try_lock() else { return };
-        for id in self.changed.drain(..) {
-            if let Some(followed) = self.followed.get_mut(&id) {
-                followed.is_changed = false;
-                self.batch.changed.push(followed.session.clone());
-            }
-        }
+        self.gather();
         inner.take(state.second(), self.number, &mut self.batch);
         self.events = 0;
+    }
+
+    /// Puts the sessions that have changed into the batch.
+    fn gather(&mut self) {
+        let mut changed = std::mem::take(&mut self.changed);
+        for id in changed.drain(..) {
+            let Some(followed) = self.followed.get_mut(&id) else { continue };
+            followed.is_changed = false;
+            let (client, more) = (followed.session.client.ip(), followed.credit());
+            self.batch.changed.push(followed.session.clone());
+            self.client(client, [0, more, 0]);
+        }
+        self.changed = changed;
     }
 
     /// The row of a session, if there is room for it; marks it as changed.
@@ -99,56 +109,52 @@ impl Recorder {
             if self.followed.len() >= FOLLOWED {
                 return None;
             }
-            self.start(context);
             let session = Session::new(context, at);
-            self.followed.insert(context.id, Followed { session, is_changed: false });
+            self.followed.insert(context.id, Followed { session, is_changed: false, credited: 0 });
         }
         let followed = self.followed.get_mut(&context.id)?;
         if !std::mem::replace(&mut followed.is_changed, true) {
             self.changed.push(context.id);
         }
         followed.session.heard = followed.session.heard.max(at);
-        if followed.session.protocol != context.protocol {
-            let (before, now) = (followed.session.protocol.index(), context.protocol.index());
-            let open = &mut self.batch.open;
-            if let Some(count) = open.get_mut(before) {
-                *count = count.saturating_sub(1);
-            }
-            if let Some(count) = open.get_mut(now) {
-                *count += 1;
-            }
-        }
         followed.session.protocol = context.protocol;
         followed.session.client = context.peers.client;
         followed.session.server = context.peers.server;
         Some(&mut followed.session)
     }
 
-    fn start(&mut self, context: &Context) {
-        self.batch.tick.sessions += 1;
-        if let Some(open) = self.batch.open.get_mut(context.protocol.index()) {
-            *open += 1;
-        }
-        self.client(context, [1, 0, 0]);
-    }
-
-    fn client(&mut self, context: &Context, more: [u64; 3]) {
-        let client = context.peers.client.ip().to_canonical();
+    fn client(&mut self, client: IpAddr, more: [u64; 3]) {
+        let client = client.to_canonical();
         if self.batch.clients.len() >= CLIENTS && !self.batch.clients.contains_key(&client) {
             self.batch.skipped += 1;
             return;
         }
         let counts = self.batch.clients.entry(client).or_default();
         for (count, more) in counts.iter_mut().zip(more) {
-            *count += more;
+            *count = count.saturating_add(more);
         }
     }
 
-    fn octets(&mut self, context: &Context, octets: [u64; 2]) {
-        for (count, more) in self.batch.tick.octets.iter_mut().zip(octets) {
-            *count += more;
+    fn start(&mut self, context: &Context, at: Timestamp) {
+        self.batch.tick.sessions += 1;
+        if let Some(open) = self.batch.open.get_mut(context.protocol.index()) {
+            *open += 1;
         }
-        self.client(context, [0, octets[0].saturating_add(octets[1]), 0]);
+        self.client(context.peers.client.ip(), [1, 0, 0]);
+        let _ = self.session(context, at);
+    }
+
+    fn octets(&mut self, context: &Context, at: Timestamp, dir: Dir, count: u64, tls: TlsMode) {
+        let of = |octets: &mut [u64; 2]| {
+            if let Some(octets) = octets.get_mut(dir.index()) {
+                *octets += count;
+            }
+        };
+        of(&mut self.batch.tick.octets);
+        if let Some(session) = self.session(context, at) {
+            of(&mut session.octets);
+            session.tls = tls;
+        }
     }
 
     fn greeting(&mut self, context: &Context, at: Timestamp, greeting: &Greeting) {
@@ -181,16 +187,8 @@ impl Recorder {
         let Some(status) = reply.status.filter(|status| !status.is_positive()) else { return 0 };
         self.batch.tick.refused += 1;
         refusals::count(&mut self.batch.refusals, (context.protocol, step, Some(status), reply.enhanced), 1);
-        self.client(context, [0, 0, 1]);
+        self.client(context.peers.client.ip(), [0, 0, 1]);
         1
-    }
-
-    fn auth(&mut self, context: &Context, at: Timestamp, auth: &Auth) {
-        if let Some(session) = self.session(context, at)
-            && auth.outcome == AuthOutcome::Success
-        {
-            session.tls = auth.tls;
-        }
     }
 
     fn transaction(&mut self, context: &Context, at: Timestamp, transaction: &Transaction) {
@@ -207,7 +205,6 @@ impl Recorder {
         if let Some(session) = self.session(context, at) {
             session.messages += u32::from(is_whole);
             session.refused += refused;
-            session.tls = transaction.tls;
             if is_delivery && transaction.stage.is_none() {
                 session.last = Some((Step::EndOfData, transaction.last.status));
             }
@@ -257,31 +254,51 @@ impl Recorder {
         self.batch.skipped += push(&mut self.batch.anomalies, row);
     }
 
-    fn end(&mut self, context: &Context, at: Timestamp, summary: &Summary) {
-        self.octets(context, summary.bytes);
-        let _ = self.session(context, at);
-        let Some(Followed { mut session, .. }) = self.followed.remove(&context.id) else { return };
-        if let Some(open) = self.batch.open.get_mut(session.protocol.index()) {
+    fn end(&mut self, context: &Context, summary: &Summary) {
+        // One that was never heard of began with nothing: counts stay right whatever an input leaves out.
+        if let Some(open) = self.batch.open.get_mut(summary.started.index()) {
             *open = open.saturating_sub(1);
         }
-        session.octets = summary.bytes;
+        let followed = self.followed.remove(&context.id);
+        let mut followed = followed.unwrap_or_else(|| Followed {
+            session: Session::new(context, summary.ended),
+            is_changed: false,
+            credited: 0,
+        });
+        followed.session.octets = summary.bytes;
+        self.client(context.peers.client.ip(), [0, followed.credit(), 0]);
+        let Followed { mut session, .. } = followed;
+        session.protocol = context.protocol;
         session.tls = summary.tls.mode.unwrap_or(TlsMode::None);
+        session.commands = summary.counts.commands;
+        session.anomalies = summary.counts.anomalies;
         session.heard = summary.ended;
         session.end = Some((summary.outcome, summary.close.phase));
         self.batch.skipped += push(&mut self.batch.ended, session);
     }
 }
 
+impl Followed {
+    /// Octets since this was last asked.
+    fn credit(&mut self) -> u64 {
+        let total = self.session.octets.iter().fold(0, |sum: u64, octets| sum.saturating_add(*octets));
+        let more = total.saturating_sub(self.credited);
+        self.credited = total;
+        more
+    }
+}
+
 impl Sink for Recorder {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
         match event {
-            Event::Body { .. } => return,
+            Event::Body { .. } | Event::Auth(_) => return,
+            Event::Start => self.start(context, at),
+            Event::Octets { dir, count, tls } => self.octets(context, at, *dir, *count, *tls),
             Event::Greeting(greeting) => self.greeting(context, at, greeting),
             Event::Command(command) => self.command(context, at, command),
-            Event::Auth(auth) => self.auth(context, at, auth),
             Event::Transaction(transaction) => self.transaction(context, at, transaction),
             Event::Anomaly(anomaly) => self.anomaly(context, at, anomaly),
-            Event::End(summary) => self.end(context, at, summary),
+            Event::End(summary) => self.end(context, summary),
         }
         self.events += 1;
         if self.events % OFTEN == 0 {
