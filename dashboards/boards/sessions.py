@@ -31,7 +31,7 @@ def log_table(title, text, about, columns, units, height=10, width=24, limit=500
         {"id": "convertFieldType", "options": {"fields": {}, "conversions": [
             {"targetField": heading, "destinationType": "number"} for heading in numbers]}},
     ]
-    defaults = {"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": True, "filterable": True}}
+    defaults = {"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": True, "filterable": True, "minWidth": 60}}
     options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
                "sortBy": [{"displayName": "Time", "desc": True}]}
     return Panel("table", title, query(text, "", lines=limit), about, "none", width, height, steps(BLUE), options, defaults, overrides,
