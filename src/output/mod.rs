@@ -8,6 +8,7 @@
 pub mod feed;
 mod identity;
 pub mod log;
+pub mod metrics;
 mod outlet;
 pub mod record;
 pub mod report;
@@ -18,6 +19,7 @@ pub mod schema;
 pub use feed::{Feed, Keeper};
 pub use identity::{FailedIdentity, IdentityPolicy};
 pub use log::{Log, LogError};
+pub use metrics::Metrics;
 pub use outlet::Outlet;
 pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};
 pub use report::{Capture, Report, Style};

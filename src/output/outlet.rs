@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::feed::{BATCH, Feed};
+use super::metrics::Recorder;
 use super::{Policy, RecordWriter};
 use crate::engine::event::{Context, Event, Sink};
 use crate::time::Timestamp;
@@ -15,12 +16,19 @@ use crate::time::Timestamp;
 pub struct Outlet {
     records: RecordWriter,
     feed: Option<Feed>,
+    metrics: Option<Recorder>,
 }
 
 impl Outlet {
     /// One that writes into `feed`, if there is a log.
     pub fn new(policy: Arc<Policy>, feed: Option<Feed>) -> Self {
-        Self { records: RecordWriter::new(policy), feed }
+        Self { records: RecordWriter::new(policy), feed, metrics: None }
+    }
+
+    /// The same, counting too.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Option<Recorder>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Hands over what has gathered. Never waits.
@@ -34,6 +42,9 @@ impl Outlet {
 
 impl Sink for Outlet {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.event(context, at, event);
+        }
         if self.feed.is_some() {
             self.records.event(context, at, event);
             if self.records.bytes().len() >= BATCH {
