@@ -48,6 +48,9 @@ pub enum Dir {
 }
 
 impl Dir {
+    /// Both, the client's octets first.
+    pub const BOTH: [Self; 2] = [Self::ToServer, Self::ToClient];
+
     /// The other way.
     pub const fn reverse(self) -> Self {
         match self {

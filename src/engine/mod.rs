@@ -174,6 +174,7 @@ impl Session {
             Input::Data([]) => return,
             Input::Data(octets) => {
                 self.lanes[dir].seen += octets.len() as u64;
+                self.fail_if_asked();
                 if matches!(self.machine, Machine::Undecided(_)) {
                     return self.listen(dir, stamp, octets, out);
                 }
@@ -197,15 +198,36 @@ impl Session {
         }
     }
 
-    /// When [`Self::handle_timeout`] wants to be called, if nothing happens before.
-    pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+    /// What the session is doing.
+    pub fn phase(&self) -> Phase {
+        let sent = self.lanes.to_server.seen + self.lanes.to_client.seen;
+        let ledger = &self.ledger;
+        match () {
+            () if sent == 0 => Phase::Connect,
+            () if ledger.opaque => Phase::Tls,
+            () if ledger.quit_sent => Phase::Quit,
+            () => self.machine.phase(),
+        }
     }
 
-    /// Time has passed.
-    pub fn handle_timeout(&mut self, at: Timestamp, out: &mut dyn Sink) {
-        let _ = (at, out);
+    /// Whether nothing can be read any more: octets are counted only.
+    pub fn is_opaque(&self) -> bool {
+        self.ledger.opaque || matches!(self.machine, Machine::Ignored(_) | Machine::Counted)
     }
+
+    /// Reads no more of it: something went wrong in here, and what is known is in doubt. Octets are counted still.
+    pub fn give_up(&mut self) {
+        self.machine = Machine::Counted;
+        self.ledger.incomplete.add(Missing::Unparseable);
+        for dir in Dir::BOTH {
+            self.lanes[dir].held = Held::default();
+            self.lanes[dir].layer = None;
+            self.lanes[dir].framer.set_mode(Mode::Opaque);
+        }
+    }
+
+    /// Gives back room that a session which stands still does not need.
+    pub fn rest(&mut self) {}
 
     /// No more will come. Emits what is still open, then [`Event::End`].
     pub fn finish(&mut self, at: Timestamp, why: End, out: &mut dyn Sink) {
@@ -283,17 +305,6 @@ impl Session {
         }
     }
 
-    fn phase(&self) -> Phase {
-        let sent = self.lanes.to_server.seen + self.lanes.to_client.seen;
-        let ledger = &self.ledger;
-        match () {
-            () if sent == 0 => Phase::Connect,
-            () if ledger.opaque => Phase::Tls,
-            () if ledger.quit_sent => Phase::Quit,
-            () => self.machine.phase(),
-        }
-    }
-
     fn unseen(&self) -> Option<Missing> {
         match (self.lanes.to_server.seen, self.lanes.to_client.seen) {
             (1.., 0) => Some(Missing::ServerUnseen),
@@ -302,6 +313,16 @@ impl Session {
             }
             _ => None,
         }
+    }
+
+    /// The fault that tests ask for.
+    fn fail_if_asked(&self) {
+        let Some(limit) = self.limits.fault_at else { return };
+        let given_up = matches!(self.machine, Machine::Counted);
+        assert!(
+            given_up || self.lanes.to_server.seen + self.lanes.to_client.seen < limit,
+            "the fault that a test asked for"
+        );
     }
 
     fn oriented(&self, dir: Dir) -> Dir {
