@@ -2,7 +2,8 @@
 // subjects are written by strangers. The content security policy holds the page to that (Trusted Types).
 
 const SVG = "http://www.w3.org/2000/svg";
-const PAGE = 50; // rows a list shows before it is asked for more
+const PAGE = 12; // rows a list shows before it is asked for more
+const MORE = 50; // and then
 const SILENCE = 6000; // ms without news: the connection is lost
 const HIDDEN = 60000; // ms after which a page that nobody sees gives its seat to another
 
@@ -351,36 +352,47 @@ function drawSessions() {
   $("e-sessions").hidden = all.length > 0;
   const rest = all.length - list.length;
   $("more").hidden = rest <= 0;
-  put($("more"), `Show ${count(Math.min(rest, 2 * PAGE))} more of ${count(rest)}`);
+  put($("more"), moreWords(rest));
   put($("unlisted"), world.unlisted > 0 ? `${count(world.unlisted)} more open sessions are counted, not listed.` : "");
 }
 
 // ---------------------------------------------------------------- the other lists
 
+const moreWords = (rest) => (rest > MORE ? `Show ${MORE} more of ${count(rest)}` : `Show ${count(rest)} more`);
+
 // Rows of a list that only grows at its end: made once, the latest first, the last taken off.
 function grow(id, list, make) {
   const table = body(id);
-  const seen = grow.seen.get(id) ?? new Set();
-  if (list.length === 0 || seen.world !== world.hello) {
-    table.replaceChildren();
-    seen.clear();
+  const made = grow.made.get(id) ?? new Map();
+  grow.made.set(id, made);
+  const room = grow.room.get(id) ?? PAGE;
+  const shown = list.slice(-room).reverse();
+  const kept = new Set(shown);
+  for (const [one, row] of made) {
+    if (kept.has(one)) continue;
+    row.remove();
+    made.delete(one);
   }
-  const calm = seen.size === 0;
-  seen.world = world.hello;
-  for (const one of list) {
-    if (seen.has(one)) continue;
-    seen.add(one);
-    const made = make(one);
-    if (!calm) made.classList.add("fresh");
-    table.prepend(made);
+  const calm = made.size === 0;
+  let next = table.firstElementChild;
+  for (const one of shown) {
+    let row = made.get(one);
+    if (!row) {
+      row = make(one);
+      if (!calm && next === table.firstElementChild) row.classList.add("fresh");
+      made.set(one, row);
+    }
+    if (row === next) next = next.nextElementSibling;
+    else table.insertBefore(row, next);
   }
-  while (table.rows.length > PAGE) table.lastElementChild.remove();
-  const kept = new Set(list);
-  for (const one of seen) if (!kept.has(one)) seen.delete(one);
-  grow.seen.set(id, seen);
-  $(`e${id.slice(1)}`).hidden = list.length > 0;
+  const name = id.slice(2);
+  $(`e-${name}`).hidden = list.length > 0;
+  const rest = list.length - shown.length;
+  $(`more-${name}`).hidden = rest <= 0;
+  put($(`more-${name}`), moreWords(rest));
 }
-grow.seen = new Map();
+grow.made = new Map();
+grow.room = new Map();
 
 function messageRow(message) {
   const said = (label, text, kind) => cell(label, text === null ? "" : text === "" ? "<>" : text, `said text ${kind}${text === null ? " zero" : ""}`);
@@ -550,9 +562,15 @@ function listen() {
   $("filter").addEventListener("reset", () => setTimeout(refilter));
   $("by").addEventListener("change", () => drawDigest(true));
   $("more").addEventListener("click", () => {
-    shownRows += 2 * PAGE;
+    shownRows += MORE;
     drawSessions();
   });
+  for (const name of ["messages", "anomalies"]) {
+    $(`more-${name}`).addEventListener("click", () => {
+      grow.room.set(`t-${name}`, (grow.room.get(`t-${name}`) ?? PAGE) + MORE);
+      drawRest();
+    });
+  }
   $("pause").addEventListener("click", () => {
     heldBack = !heldBack;
     $("pause").setAttribute("aria-pressed", String(heldBack));
