@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use crate::input::capture::{Trouble, live};
 use crate::input::upstream::ListenError;
-use crate::output::LogError;
+use crate::output::{LogError, ServeError};
 
 /// Why a run cannot go on, or was not all it should have been.
 #[derive(Debug)]
@@ -63,15 +63,10 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
+    /// Metrics and page cannot be served.
+    Serve(ServeError),
     /// A listener cannot be opened.
     Listen(ListenError),
-    /// A socket that was passed cannot be used.
-    Socket {
-        /// Name of its listener.
-        name: String,
-        /// Why.
-        reason: io::Error,
-    },
     /// The name of a server cannot be looked up.
     Upstream {
         /// The name.
@@ -106,8 +101,8 @@ impl Error {
             | Self::LogOpen(_)
             | Self::LogWrite(_)
             | Self::Write { .. }
+            | Self::Serve(_)
             | Self::Listen(_)
-            | Self::Socket { .. }
             | Self::Upstream { .. }
             | Self::Handover { .. }
             | Self::Thread(_)
@@ -169,14 +164,8 @@ impl fmt::Display for Error {
             Self::Write { to, reason } => {
                 write!(f, "{to} cannot be written: {}; make room, or send it elsewhere", plain(reason))
             }
+            Self::Serve(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
-            Self::Socket { name, reason } => {
-                write!(
-                    f,
-                    "listener {name}: the socket that was passed cannot be used: {}; check the service",
-                    plain(reason)
-                )
-            }
             Self::Upstream { host, reason } => {
                 write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
             }

@@ -10,12 +10,14 @@ pub mod feed;
 mod identity;
 pub mod log;
 mod outlet;
+pub mod page;
 pub mod packets;
 pub mod record;
 pub mod report;
 #[cfg(test)]
 mod samples;
 pub mod schema;
+pub mod serve;
 
 pub use feed::{Feed, Keeper};
 pub use identity::{FailedIdentity, IdentityPolicy};
@@ -25,3 +27,4 @@ pub use packets::{Archive, Files, Shelf};
 pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};
 pub use report::{Capture, Report, Style};
 pub use schema::schema;
+pub use serve::ServeError;
