@@ -9,8 +9,9 @@ use std::panic;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::input::capture::Trouble;
-use crate::output::LogError;
+use crate::input::capture::{Trouble, live};
+use crate::input::upstream::ListenError;
+use crate::output::{LogError, ServeError};
 
 /// Why a run cannot go on, or was not all it should have been.
 #[derive(Debug)]
@@ -42,6 +43,15 @@ pub enum Error {
     },
     /// A capture could not be read, or not to its end.
     Capture(Trouble),
+    /// An interface cannot be captured from.
+    Interface(live::Trouble),
+    /// The capture file cannot be written.
+    Packets {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
     /// The log cannot be opened.
     LogOpen(LogError),
     /// The log cannot be written to its end.
@@ -53,8 +63,28 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
+    /// Metrics and page cannot be served.
+    Serve(ServeError),
+    /// A listener cannot be opened.
+    Listen(ListenError),
+    /// The name of a server cannot be looked up.
+    Upstream {
+        /// The name.
+        host: String,
+        /// Why.
+        reason: io::Error,
+    },
+    /// The socket of the handover cannot be used.
+    Handover {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
     /// A thread cannot be started.
     Thread(io::Error),
+    /// Privileges cannot be given up, or the process not be confined.
+    Privileges(String),
     /// A fault in this program.
     Fault(String),
 }
@@ -64,11 +94,19 @@ impl Error {
     pub const fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::ConfigFile { .. } | Self::ConfigText { .. } | Self::KeyFile { .. } => 2,
+            Self::Interface(trouble) if trouble.is_usage() => 2,
             Self::Capture(_)
+            | Self::Interface(_)
+            | Self::Packets { .. }
             | Self::LogOpen(_)
             | Self::LogWrite(_)
             | Self::Write { .. }
+            | Self::Serve(_)
+            | Self::Listen(_)
+            | Self::Upstream { .. }
+            | Self::Handover { .. }
             | Self::Thread(_)
+            | Self::Privileges(_)
             | Self::Fault(_) => 1,
         }
     }
@@ -86,7 +124,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(what) => f.write_str(what),
+            Self::Usage(what) | Self::Privileges(what) => f.write_str(what),
             Self::ConfigFile { path, reason } => {
                 write!(f, "{}: the configuration cannot be read: {}; check --config", path.display(), plain(reason))
             }
@@ -106,6 +144,13 @@ impl fmt::Display for Error {
                 )
             }
             Self::Capture(trouble) => trouble.fmt(f),
+            Self::Interface(trouble) => trouble.fmt(f),
+            Self::Packets { path, reason } => write!(
+                f,
+                "{}: the packets cannot be written: {}; check the directory and its permissions, or choose another --write",
+                path.display(),
+                plain(reason)
+            ),
             Self::LogOpen(error) => write!(
                 f,
                 "{}; nothing was read: check the directory and its permissions, or choose another --log",
@@ -119,6 +164,17 @@ impl fmt::Display for Error {
             Self::Write { to, reason } => {
                 write!(f, "{to} cannot be written: {}; make room, or send it elsewhere", plain(reason))
             }
+            Self::Serve(error) => error.fmt(f),
+            Self::Listen(error) => error.fmt(f),
+            Self::Upstream { host, reason } => {
+                write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
+            }
+            Self::Handover { path, reason } => write!(
+                f,
+                "{}: the handover does not work: {}; check the directory, its permissions, and who is at it",
+                path.display(),
+                plain(reason)
+            ),
             Self::Thread(reason) => write!(f, "a thread cannot be started: {}; try fewer --threads", plain(reason)),
             Self::Fault(place) => write!(
                 f,
@@ -133,6 +189,7 @@ impl std::error::Error for Error {}
 /// Says `text` on standard error, in one line: names of files may hold anything. Nobody may be listening.
 pub fn tell(level: Level, text: &dyn fmt::Display) {
     let level = match level {
+        Level::Note => "note",
         Level::Warning => "warning",
         Level::Error => "error",
     };
@@ -151,6 +208,8 @@ pub fn tell(level: Level, text: &dyn fmt::Display) {
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
+    /// Nothing is wrong.
+    Note,
     /// The result is as good as it can be.
     Warning,
     /// Something is missing in it.

@@ -21,6 +21,7 @@ pub mod error;
 pub mod input;
 pub mod message;
 pub mod output;
+pub mod process;
 pub mod proxy;
 pub mod sniff;
 pub mod time;

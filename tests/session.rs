@@ -19,7 +19,7 @@ enum Step {
     Reset(Dir),
     /// The other side had taken all but so many octets of this direction.
     Acked(Dir, u64),
-    Timeout,
+    Rest,
 }
 
 fn shown(steps: &[Step]) -> String {
@@ -35,6 +35,8 @@ fn shown(steps: &[Step]) -> String {
 struct Said {
     events: Vec<String>,
     body: Vec<u8>,
+    starts: u64,
+    octets: [u64; 2],
 }
 
 impl Said {
@@ -48,7 +50,11 @@ impl Said {
 
 impl Sink for Said {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        assert!(matches!(event, Event::Start) || self.starts == 1, "a session starts once, before all else");
         match event {
+            Event::Start => self.starts += 1,
+            // How many there are is a fact of the cut, their sum is not.
+            Event::Octets { dir, count, .. } => self.octets[dir.index()] += count,
             Event::Body { octets, .. } => self.body.extend_from_slice(octets),
             Event::Command(command) => {
                 // Whether replies came in one piece is a fact of the cut.
@@ -57,6 +63,9 @@ impl Sink for Said {
                 self.events.push(format!("{:?} {at:?} {command}", context.protocol));
             }
             _ => {
+                if let Event::End(summary) = event {
+                    assert_eq!(self.octets, summary.bytes, "every octet is told");
+                }
                 self.flush();
                 self.events.push(format!("{:?} {at:?} {event:?}", context.protocol));
             }
@@ -64,8 +73,8 @@ impl Sink for Said {
     }
 }
 
-/// Where data is cut: the lengths are used in turn.
-fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize]) -> Vec<String> {
+/// Where data is cut: the lengths are used in turn. `resting`: the session rests after every piece.
+fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize], resting: bool) -> Vec<String> {
     let mut said = Said::default();
     let at = Timestamp::from_nanos(1_700_000_000_000_000_000);
     let peers = Peers {
@@ -88,6 +97,9 @@ fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize]) -> Vec<String> 
                     let (piece, later) = rest.split_at(cuts.next().unwrap().clamp(1, rest.len()));
                     session.handle(at, *dir, Input::Data(piece), &mut said);
                     rest = later;
+                    if resting {
+                        session.rest();
+                    }
                 }
             }
             Step::Gap(dir, lost) => {
@@ -97,13 +109,13 @@ fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize]) -> Vec<String> 
             Step::Fin(dir) => session.handle(at, *dir, Input::Fin, &mut said),
             Step::Reset(dir) => session.handle(at, *dir, Input::Reset, &mut said),
             Step::Acked(dir, short) => session.acked(*dir, sent[dir.index()].saturating_sub(*short)),
-            Step::Timeout => session.handle_timeout(at, &mut said),
+            Step::Rest => session.rest(),
         }
     }
     session.finish(at, End::CaptureEnd, &mut said);
     said.flush();
     let ends = said.events.iter().filter(|event| event.contains("End(")).count();
-    assert!(ends <= 1, "a session ends once");
+    assert_eq!(ends as u64, said.starts, "a session that starts ends once");
     said.events
 }
 
@@ -187,24 +199,24 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (dir(), 0_u64..30).prop_map(|(dir, short)| Step::Acked(dir, short)),
         1 => dir().prop_map(Step::Fin),
         1 => dir().prop_map(Step::Reset),
-        1 => Just(Step::Timeout),
+        1 => Just(Step::Rest),
     ]
 }
 
 proptest! {
     #[test]
-    fn the_cut_of_the_octets_means_nothing(
+    fn neither_the_cut_of_the_octets_nor_a_rest_means_anything(
         port in proptest::sample::select(vec![25_u16, 24, 110, 143, 465, 4190, 9999]),
         certain in proptest::bool::weighted(0.8),
         steps in proptest::collection::vec(step(), 0..16),
         cuts in proptest::collection::vec(1_usize..9, 1..8),
     ) {
-        let whole = run(port, certain, &steps, &[usize::MAX]);
-        for cuts in [&[1][..], &cuts] {
-            let cut = run(port, certain, &steps, cuts);
+        let whole = run(port, certain, &steps, &[usize::MAX], false);
+        for (cuts, resting) in [(&[1][..], false), (&cuts, false), (&cuts, true)] {
+            let cut = run(port, certain, &steps, cuts, resting);
             let differ = (0..whole.len().max(cut.len())).find(|i| whole.get(*i) != cut.get(*i));
             let of = |events: &[String]| differ.and_then(|i| events.get(i).cloned());
-            prop_assert_eq!(of(&whole), of(&cut), "cut in {:?}, event {:?} of {}", cuts, differ, shown(&steps));
+            prop_assert_eq!(of(&whole), of(&cut), "cut in {:?}, resting {}, event {:?} of {}", cuts, resting, differ, shown(&steps));
         }
     }
 }

@@ -1,18 +1,19 @@
 //! `mailtap proxy`, made ready: listeners with all that belongs to each.
 
+mod listeners;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::settings::Settings;
-use super::{Defaults, Running, words};
-use crate::cli;
+use super::{Running, words};
 use crate::engine::Limits;
 use crate::engine::event::Protocol;
-use crate::error::Error;
-use crate::output::{Detail, InputKind, Policy, RecordKind, RecordSet};
+use crate::output::Policy;
+
+pub use listeners::proxy;
 
 /// A run of `mailtap proxy`, ready.
 #[derive(Clone, Debug)]
@@ -35,33 +36,12 @@ pub struct Proxy {
     pub running: Running,
 }
 
-/// Makes `flags` ready; `cores`: the default for the threads.
-pub fn proxy(flags: cli::Proxy, cores: usize) -> Result<Proxy, Error> {
-    let mut settings = Settings::of(flags.running.config.as_deref())?;
-    let read = |path: &std::path::Path| std::fs::read(path);
-    let records = RecordSet::ALL.without(RecordKind::Command);
-    let defaults = Defaults { input: InputKind::Proxy, records, detail: Detail::Envelope };
-    let (log, mut policy, limits) = super::records(flags.records, &mut settings, &defaults, &read)?;
-    let listeners: Vec<Listener> = Vec::new();
-    policy.sources = listeners.iter().map(|l| l.name.clone()).collect();
-    Ok(Proxy {
-        listeners,
-        on_fault: flags.on_fault.unwrap_or(OnFault::Bypass),
-        splice: flags.splice.unwrap_or(Splice::Auto),
-        handover: flags.handover,
-        threads: flags.threads.map_or(cores, usize::from).max(1),
-        policy,
-        limits,
-        running: super::running::running(flags.running, log, &mut settings, &read)?,
-    })
-}
-
 /// Where connections come in, and what becomes of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// Its name in records and metrics.
     pub name: String,
-    /// Addresses to listen on. Empty: sockets come from the service manager under this name.
+    /// Addresses to listen on. Empty: the sockets are those that the service manager passes under this name.
     pub listen: Vec<SocketAddr>,
     /// Where connections go.
     pub target: Target,
@@ -216,8 +196,10 @@ words! {
 
 words! {
     /// What becomes of connections over the limit.
+    #[derive(Default)]
     OnLimit {
         /// They wait in the kernel's queue.
+        #[default]
         Wait = "wait",
         /// They are turned away.
         Close = "close",
@@ -226,8 +208,10 @@ words! {
 
 words! {
     /// How a connection is turned away.
+    #[derive(Default)]
     Refuse {
         /// Without a word.
+        #[default]
         Close = "close",
         /// With `421`, `-ERR` or `* BYE`.
         Tell = "tell",
@@ -251,17 +235,5 @@ words! {
         Auto = "auto",
         /// Never.
         Off = "off",
-    }
-}
-
-impl Default for OnLimit {
-    fn default() -> Self {
-        Self::Wait
-    }
-}
-
-impl Default for Refuse {
-    fn default() -> Self {
-        Self::Close
     }
 }

@@ -48,6 +48,9 @@ pub enum Dir {
 }
 
 impl Dir {
+    /// Both, the client's octets first.
+    pub const BOTH: [Self; 2] = [Self::ToServer, Self::ToClient];
+
     /// The other way.
     pub const fn reverse(self) -> Self {
         match self {
@@ -977,6 +980,8 @@ pub struct Summary {
     pub gaps: [u64; 2],
     /// What the protocol is, if it is no mail.
     pub other: Option<Other>,
+    /// The protocol as it was believed to be at [`Event::Start`]: LHLO may have turned SMTP into LMTP since.
+    pub started: Protocol,
     /// Greeting.
     pub greeting: Greeting,
     /// Name given with EHLO, HELO or LHLO.
@@ -1013,6 +1018,19 @@ pub struct Summary {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
+    /// The session's protocol is told: the first event of every session, and there is one of each session that
+    /// [ends](Self::End). For what is no mail on a mail port the protocol is [`Protocol::Unknown`].
+    Start,
+    /// Octets of payload were seen: after each input, those that waited for the protocol to be told together. How an
+    /// input is cut shows in how many of these there are, not in their sum, which is that of [`Summary::bytes`].
+    Octets {
+        /// Which way they travelled.
+        dir: Dir,
+        /// How many.
+        count: u64,
+        /// Encryption when they came in.
+        tls: TlsMode,
+    },
     /// The server's first reply is complete.
     Greeting(&'a Greeting),
     /// A command is complete, or will never be.

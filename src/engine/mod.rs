@@ -98,6 +98,8 @@ pub struct Session {
     flipped: bool,
     server_first: Option<bool>,
     closed: Option<(Dir, How)>,
+    /// The protocol as told at the start.
+    started: Protocol,
     ended: bool,
 }
 
@@ -120,6 +122,7 @@ impl Session {
             flipped: false,
             server_first: None,
             closed: None,
+            started: Protocol::Unknown,
             ended: false,
         }
     }
@@ -171,9 +174,11 @@ impl Session {
             Input::Data([]) => return,
             Input::Data(octets) => {
                 self.lanes[dir].seen += octets.len() as u64;
+                self.fail_if_asked();
                 if matches!(self.machine, Machine::Undecided(_)) {
                     return self.listen(dir, stamp, octets, out);
                 }
+                self.heard(at, dir, octets.len() as u64, out);
             }
             Input::Gap(lost) => {
                 self.lanes[dir].lost += lost;
@@ -187,28 +192,49 @@ impl Session {
         }
         if let Machine::Undecided(held) = &mut self.machine {
             held.push(dir, stamp, &input);
-            self.decide(false, out);
+            self.decide(at, false, out);
         } else {
             self.take(dir, stamp, input, out);
         }
     }
 
-    /// When [`Self::handle_timeout`] wants to be called, if nothing happens before.
-    pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+    /// What the session is doing.
+    pub fn phase(&self) -> Phase {
+        let sent = self.lanes.to_server.seen + self.lanes.to_client.seen;
+        let ledger = &self.ledger;
+        match () {
+            () if sent == 0 => Phase::Connect,
+            () if ledger.opaque => Phase::Tls,
+            () if ledger.quit_sent => Phase::Quit,
+            () => self.machine.phase(),
+        }
     }
 
-    /// Time has passed.
-    pub fn handle_timeout(&mut self, at: Timestamp, out: &mut dyn Sink) {
-        let _ = (at, out);
+    /// Whether nothing can be read any more: octets are counted only.
+    pub fn is_opaque(&self) -> bool {
+        self.ledger.opaque || matches!(self.machine, Machine::Ignored(_) | Machine::Counted)
     }
+
+    /// Reads no more of it: something went wrong in here, and what is known is in doubt. Octets are counted still.
+    pub fn give_up(&mut self) {
+        self.machine = Machine::Counted;
+        self.ledger.incomplete.add(Missing::Unparseable);
+        for dir in Dir::BOTH {
+            self.lanes[dir].held = Held::default();
+            self.lanes[dir].layer = None;
+            self.lanes[dir].framer.set_mode(Mode::Opaque);
+        }
+    }
+
+    /// Gives back room that a session which stands still does not need.
+    pub fn rest(&mut self) {}
 
     /// No more will come. Emits what is still open, then [`Event::End`].
     pub fn finish(&mut self, at: Timestamp, why: End, out: &mut dyn Sink) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        self.decide(true, out);
+        self.decide(at, true, out);
         for dir in [Dir::ToServer, Dir::ToClient] {
             self.release(dir, out);
         }
@@ -253,6 +279,7 @@ impl Session {
             summary.packets = Some([client.packets, server.packets]);
         }
         summary.other = other;
+        summary.started = self.started;
         out.event(&self.context, at, &Event::End(&summary));
     }
 
@@ -278,17 +305,6 @@ impl Session {
         }
     }
 
-    fn phase(&self) -> Phase {
-        let sent = self.lanes.to_server.seen + self.lanes.to_client.seen;
-        let ledger = &self.ledger;
-        match () {
-            () if sent == 0 => Phase::Connect,
-            () if ledger.opaque => Phase::Tls,
-            () if ledger.quit_sent => Phase::Quit,
-            () => self.machine.phase(),
-        }
-    }
-
     fn unseen(&self) -> Option<Missing> {
         match (self.lanes.to_server.seen, self.lanes.to_client.seen) {
             (1.., 0) => Some(Missing::ServerUnseen),
@@ -297,6 +313,16 @@ impl Session {
             }
             _ => None,
         }
+    }
+
+    /// The fault that tests ask for.
+    fn fail_if_asked(&self) {
+        let Some(limit) = self.limits.fault_at else { return };
+        let given_up = matches!(self.machine, Machine::Counted);
+        assert!(
+            given_up || self.lanes.to_server.seen + self.lanes.to_client.seen < limit,
+            "the fault that a test asked for"
+        );
     }
 
     fn oriented(&self, dir: Dir) -> Dir {
@@ -320,7 +346,7 @@ impl Session {
             self.server_first.get_or_insert(dir == Dir::ToClient);
             held.push(dir, stamp, &Input::Data(now));
             octets = later;
-            self.decide(false, out);
+            self.decide(stamp.at, false, out);
         }
         if !octets.is_empty() {
             let dir = if self.flipped == flipped { dir } else { dir.reverse() };
@@ -329,7 +355,7 @@ impl Session {
     }
 
     /// Tries to tell the protocol; when it is told, the inputs so far are taken again. `last`: no more will come.
-    fn decide(&mut self, last: bool, out: &mut dyn Sink) {
+    fn decide(&mut self, at: Timestamp, last: bool, out: &mut dyn Sink) {
         let Machine::Undecided(held) = &mut self.machine else { return };
         if self.context.peers.roles_certain && self.ledger.proxied_client.is_none() {
             match detect::preamble(held.octets(Dir::ToServer)) {
@@ -361,11 +387,30 @@ impl Session {
         }
         let Machine::Undecided(held) = std::mem::replace(&mut self.machine, Machine::Counted) else { return };
         self.adopt(verdict);
+        self.start(at, out);
         let flipped = self.flipped;
         held.replay(|dir, stamp, input| {
             let dir = if flipped { dir.reverse() } else { dir };
             self.take(dir, stamp, input, out);
         });
+    }
+
+    /// The protocol is told, and with it what was heard so far.
+    fn start(&mut self, at: Timestamp, out: &mut dyn Sink) {
+        if self.is_ignored() {
+            return;
+        }
+        self.started = self.context.protocol;
+        out.event(&self.context, at, &Event::Start);
+        for dir in [Dir::ToServer, Dir::ToClient] {
+            self.heard(at, dir, self.lanes[dir].seen, out);
+        }
+    }
+
+    fn heard(&self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        if count > 0 && !self.is_ignored() {
+            out.event(&self.context, at, &Event::Octets { dir, count, tls: self.ledger.tls_mode() });
+        }
     }
 
     fn adopt(&mut self, verdict: Verdict) {

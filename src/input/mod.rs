@@ -4,4 +4,6 @@
 //! mail, and nothing here knows what becomes of events.
 
 pub mod capture;
+pub mod proxy;
 pub mod shard;
+pub mod upstream;

@@ -243,6 +243,7 @@ pub(super) fn summary(outcome: SessionOutcome) -> Summary {
         packets: Some([10, 12]),
         gaps: [0, 0],
         other: None,
+        started: Protocol::Smtp,
         greeting: Greeting::default(),
         helo: Text::default(),
         capabilities: List::default(),

@@ -91,6 +91,11 @@ impl Key {
     }
 }
 
+/// The id of the connection between `client` and `server` that began at `began`: the same whoever observes it.
+pub fn connection_id(client: SocketAddr, server: SocketAddr, began: Timestamp) -> u64 {
+    Key::of(client, server).0.id(began)
+}
+
 impl Segment<'_> {
     /// A number that is the same for all segments of a connection, both ways, and in every run.
     pub fn flow_hash(&self) -> u64 {

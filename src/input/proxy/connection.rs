@@ -1,0 +1,259 @@
+//! One connection from accept to end: let in, dialled on, forwarded, closed the way it was closed on the other side.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::door::Door;
+use super::pump::Pump;
+use super::watch::Watch;
+use super::worker::{Open, Shared};
+use crate::config::proxy::{Refuse, Target, Times, Transparent};
+use crate::engine::event::{Dir, End, Protocol};
+use crate::engine::{Input, Peers};
+use crate::input::upstream::{self, Failure, Header, NoWay, Role, Ticket};
+use crate::time::Timestamp;
+use crate::wire::connection_id;
+
+/// A connection with both its sides.
+struct Joined {
+    server: TcpStream,
+    watch: Watch,
+    /// What came behind a PROXY header, and when.
+    early: Option<(Vec<u8>, Timestamp)>,
+    /// What it holds as long as it lives.
+    held: Held,
+}
+
+/// Its place among those let in, and its two ends where it might be a loop.
+struct Held {
+    _ticket: Ticket,
+    _ends: [Option<upstream::End>; 2],
+}
+
+/// Serves `client`, which came from `peer`, to its end.
+pub(super) async fn serve(shared: Rc<Shared>, door: Arc<Door>, mut client: TcpStream, peer: SocketAddr, _open: Open) {
+    let began = shared.clock.now();
+    // On the heap, and gone before the long time of forwarding begins.
+    let joined = Box::pin(join(&shared, &door, &mut client, peer, began)).await;
+    let Some(Joined { server, watch, early, held: _held }) = joined else { return };
+    let mut pump = Pump::new(client, server, watch, door.listener.times, &shared);
+    if let Some((octets, at)) = early {
+        pump.begin_with(&octets, at);
+    }
+    let ending = poll_fn(|cx| pump.poll(cx)).await;
+    pump.close(ending, told(&door).then(|| line(protocol(&door))));
+}
+
+/// Lets the connection in and dials its server.
+async fn join(
+    shared: &Rc<Shared>,
+    door: &Arc<Door>,
+    client: &mut TcpStream,
+    peer: SocketAddr,
+    began: Timestamp,
+) -> Option<Joined> {
+    let peer = canonical(peer);
+    let local = client.local_addr().map(canonical).ok()?;
+    let mut source = peer;
+    let mut header = Vec::new();
+    let mut early = None;
+    if door.listener.header_from.iter().any(|net| net.contains(&peer.ip())) {
+        match timeout(Times::HEADER, read_header(client)).await {
+            Ok(Ok((octets, length, told))) => {
+                let mut octets = octets;
+                let behind = octets.split_off(length);
+                header = octets;
+                if !behind.is_empty() {
+                    early = Some((behind, shared.clock.now()));
+                }
+                source = told.unwrap_or(peer);
+            }
+            // It has no right to speak without one.
+            _ => {
+                abort(client);
+                return None;
+            }
+        }
+    }
+    let ticket = match door.admission.admit(began, source.ip()).await {
+        Ok(ticket) => ticket,
+        Err(_reason) => {
+            refuse(door, client).await;
+            return None;
+        }
+    };
+    let mut targets: Vec<SocketAddr> = door.targets(local).collect();
+    let mut server_address = local;
+    let mut near = None;
+    if let Target::Original(how) = door.listener.target {
+        match meant(shared, door, client, how, peer) {
+            Ok((address, end)) => {
+                targets.push(address);
+                server_address = address;
+                near = end;
+            }
+            Err(error) => {
+                tracing::warn!(listener = door.listener.name, %peer, %error, "no way on");
+                abort(client);
+                return None;
+            }
+        }
+    }
+    let peers = Peers {
+        client: peer,
+        server: server_address,
+        established: None,
+        roles_certain: true,
+        source: door.source,
+        ordinal: 0,
+    };
+    let id = connection_id(peer, server_address, began);
+    let dialled = dial(door, &targets, source).await;
+    let far = match (&dialled, &near) {
+        (Ok(server), Some(_)) => far_end(shared, server),
+        _ => Ok(None),
+    };
+    let dialled = dialled.and_then(|server| Ok((server, far?)));
+    let established = shared.clock.now();
+    let mut watch = Watch::new(began, id, Peers { established: Some(established), ..peers }, Arc::clone(&door.limits));
+    if !header.is_empty() {
+        let _ = watch.handle(began, Dir::ToServer, Input::Data(&header), &shared.outlet);
+    }
+    let failed = match dialled {
+        Ok((mut server, far)) => match greet(door, &mut server, source, server_address, id).await {
+            Ok(()) => {
+                let held = Held { _ticket: ticket, _ends: [near, far] };
+                return Some(Joined { server, watch, early, held });
+            }
+            Err(error) => Failure::from(&error),
+        },
+        Err(failure) => failure,
+    };
+    // What the client would have met with, had it dialled itself.
+    let why = if failed == Failure::Timeout { End::Timeout } else { End::Closed };
+    if why == End::Closed {
+        let _ = watch.handle(established, Dir::ToClient, Input::Reset, &shared.outlet);
+    }
+    watch.finish(established, why, &shared.outlet);
+    tracing::warn!(listener = door.listener.name, %peer, reason = failed.as_str(), "the server cannot be reached");
+    refuse(door, client).await;
+    None
+}
+
+/// Where `client` wanted to go, and that it is on its way there.
+fn meant(
+    shared: &Shared,
+    door: &Door,
+    client: &TcpStream,
+    how: Transparent,
+    peer: SocketAddr,
+) -> Result<(SocketAddr, Option<upstream::End>), NoWay> {
+    let address = upstream::destination(client, how, &door.addresses)?;
+    if door.listener.spoof_source {
+        return Ok((address, None));
+    }
+    let end = shared.ends.note(Role::Accepted, peer, address);
+    end.map(|end| (address, Some(end))).ok_or(NoWay::Loop(address))
+}
+
+/// Notes the connection to `server`; an error if that came back to this process.
+fn far_end(shared: &Shared, server: &TcpStream) -> Result<Option<upstream::End>, Failure> {
+    let [local, target] = [server.local_addr(), server.peer_addr()];
+    let (Ok(local), Ok(target)) = (local, target) else { return Err(Failure::Other) };
+    let end = shared.ends.note(Role::Dialled, local, target);
+    if end.is_none() {
+        tracing::warn!(%local, %target, "a loop: exempt connections with mailtap's --mark from nftables");
+    }
+    end.map(Some).ok_or(Failure::Other)
+}
+
+/// Dials the first of `targets` that takes the connection.
+async fn dial(door: &Door, targets: &[SocketAddr], source: SocketAddr) -> Result<TcpStream, Failure> {
+    let listener = &door.listener;
+    let mut failed = Failure::Other;
+    for target in targets {
+        let from = listener.spoof_source.then_some(source).filter(|from| from.is_ipv4() == target.is_ipv4());
+        // From the client's own port, connection tracking would take both connections for one, and find it invalid.
+        let from = from.map(|from| SocketAddr::new(from.ip(), 0));
+        match upstream::dial(*target, from, listener.mark, listener.times.connect).await {
+            Ok(server) => return Ok(server),
+            Err(failure) => failed = failure,
+        }
+    }
+    Err(failed)
+}
+
+/// Begins the connection to the server with a PROXY header, if one is wanted: in one write.
+async fn greet(door: &Door, server: &mut TcpStream, client: SocketAddr, to: SocketAddr, id: u64) -> io::Result<()> {
+    match door.listener.header_to {
+        Some(version) => server.write_all(&upstream::header(version, client, to, id)).await,
+        None => Ok(()),
+    }
+}
+
+/// Reads a PROXY header: all octets read, how many are its own, and the client it names.
+async fn read_header(client: &mut TcpStream) -> io::Result<(Vec<u8>, usize, Option<SocketAddr>)> {
+    let mut octets = Vec::with_capacity(1024);
+    loop {
+        if client.read_buf(&mut octets).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match upstream::parse(&octets) {
+            Header::NeedMore => {}
+            Header::Invalid => return Err(io::ErrorKind::InvalidData.into()),
+            Header::Complete { length, client, .. } => return Ok((octets, length, client)),
+        }
+    }
+}
+
+/// Turns the client away as configured.
+async fn refuse(door: &Door, client: &mut TcpStream) {
+    if !told(door) {
+        return abort(client);
+    }
+    // A client that does not take one line within a second has no use for it.
+    let line = line(protocol(door));
+    let _ = timeout(Duration::from_secs(1), client.write_all(line)).await;
+    let _ = client.shutdown().await;
+}
+
+fn told(door: &Door) -> bool {
+    door.listener.admission.refuse == Refuse::Tell
+}
+
+/// What is most likely spoken at a door.
+fn protocol(door: &Door) -> Protocol {
+    let ports = door.targets.iter().chain(&door.addresses).map(SocketAddr::port);
+    let told = door.listener.protocol.or_else(|| ports.filter_map(|port| door.limits.prior(port)).next());
+    told.unwrap_or(Protocol::Unknown)
+}
+
+/// The words of a server that is not there (RFC 5321 section 3.8, RFC 3206, RFC 5530 section 3).
+fn line(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Smtp | Protocol::Lmtp => b"421 4.3.2 Service not available, try again later\r\n",
+        Protocol::Pop3 => b"-ERR [SYS/TEMP] Service not available, try again later\r\n",
+        Protocol::Imap => b"* BYE [UNAVAILABLE] Service not available, try again later\r\n",
+        Protocol::ManageSieve => b"BYE (TRYLATER) \"Service not available\"\r\n",
+        Protocol::Unknown => b"",
+    }
+}
+
+/// Lets the close be a reset.
+pub(super) fn abort(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// IPv4 addresses that came in as IPv6 are IPv4 addresses.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

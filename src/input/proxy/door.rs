@@ -1,0 +1,54 @@
+//! A listener as the workers see it: its sockets, and all that a connection through it needs.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use crate::config::proxy::{Listener, Target};
+use crate::engine::Limits;
+use crate::input::upstream::Admission;
+
+/// A door and its sockets, which nobody holds but those who accept: a connection must not keep them open.
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    /// The door.
+    pub door: Arc<Door>,
+    /// The sockets, non-blocking.
+    pub sockets: Vec<Arc<TcpListener>>,
+}
+
+/// One listener, ready. A reload makes a new one; connections keep theirs.
+#[derive(Debug)]
+pub struct Door {
+    /// What the operator said.
+    pub listener: Listener,
+    /// Position in the list of listeners: the source of its sessions.
+    pub source: u32,
+    /// Where they listen.
+    pub addresses: Vec<SocketAddr>,
+    /// Where connections go, in the order to try; empty if each says itself.
+    pub targets: Vec<SocketAddr>,
+    /// Caps of a session.
+    pub limits: Arc<Limits>,
+    /// Who is let in.
+    pub admission: Arc<Admission>,
+}
+
+impl Door {
+    /// Where its connections go, for people.
+    pub fn way(&self) -> String {
+        match &self.listener.target {
+            Target::Host { host, port: 0 } => format!("the same port of {host}"),
+            Target::Host { host, port } => format!("port {port} of {host}"),
+            Target::Original(how) => format!("where they were meant to go ({})", how.as_str()),
+        }
+    }
+
+    /// Where a connection that came to `local` goes.
+    pub(super) fn targets(&self, local: SocketAddr) -> impl Iterator<Item = SocketAddr> {
+        let port = match self.listener.target {
+            Target::Host { port: 0, .. } => Some(local.port()),
+            _ => None,
+        };
+        self.targets.iter().map(move |target| SocketAddr::new(target.ip(), port.unwrap_or_else(|| target.port())))
+    }
+}

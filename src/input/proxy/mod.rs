@@ -1,0 +1,97 @@
+//! The inline proxy: connections come in at a door, go on to their server, and are observed on the way.
+//!
+//! Mail servers speak first, so the server is dialled when the client is accepted. One task per connection owns both
+//! sockets and the engine's session: no channel, no lock. Threads share nothing but the doors. Octets go on before
+//! they are looked at, and nothing the observer does can hold them up.
+
+mod clock;
+mod connection;
+mod door;
+mod pool;
+mod pump;
+mod seat;
+mod watch;
+mod worker;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::watch as channel;
+
+pub use door::{Door, Entrance};
+
+use crate::config::proxy::{OnFault, Splice};
+use crate::input::upstream::Ends;
+use crate::output::Outlet;
+
+/// What all threads do alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// What becomes of a session in which the observer fails.
+    pub on_fault: OnFault,
+    /// Whether the kernel may move what cannot be read.
+    pub splice: Splice,
+}
+
+/// What the threads are to do.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Accept at these doors.
+    Serve(Arc<Vec<Entrance>>),
+    /// Accept no more, and close connections as they come to rest.
+    Drain {
+        /// Time for all of it; `None` is for ever.
+        within: Option<Duration>,
+        /// Time over which connections at rest are closed.
+        spread: Duration,
+    },
+    /// Close everything now.
+    Stop,
+}
+
+impl PartialEq for Order {
+    fn eq(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+/// The threads that forward.
+#[derive(Debug)]
+pub struct Workers {
+    orders: channel::Sender<Order>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Workers {
+    /// Starts a thread for each outlet, which accepts at `entrances`.
+    pub fn start(setup: Setup, outlets: Vec<Outlet>, entrances: Vec<Entrance>) -> io::Result<Self> {
+        let (orders, _) = channel::channel(Order::Serve(Arc::new(entrances)));
+        let mut threads = Vec::with_capacity(outlets.len());
+        let ends = Ends::default();
+        for outlet in outlets {
+            let ends = ends.clone();
+            let orders = orders.subscribe();
+            let thread = thread::Builder::new().name("forward".into());
+            threads.push(thread.spawn(move || worker::run(&setup, outlet, ends, orders))?);
+        }
+        Ok(Self { orders, threads })
+    }
+
+    /// Tells all threads what to do from now on.
+    pub fn order(&self, order: Order) {
+        self.orders.send_replace(order);
+    }
+
+    /// Whether all threads have ended.
+    pub fn are_done(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits for them; the first error of one.
+    pub fn join(self) -> io::Result<()> {
+        let ended = self.threads.into_iter().map(|thread| thread.join().unwrap_or(Ok(())));
+        ended.fold(Ok(()), io::Result::and)
+    }
+}

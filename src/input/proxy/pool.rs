@@ -1,0 +1,28 @@
+//! Buffers that are lent while a socket is readable: an idle connection holds none.
+
+use std::cell::RefCell;
+
+/// Octets of a buffer: what a socket of the usual size holds. Smaller ones cost system calls, which are what forwarding costs.
+pub(super) const SIZE: usize = 64 << 10;
+
+/// Buffers kept for the next read; more are given back to the system.
+const KEPT: usize = 32;
+
+/// The buffers of one thread.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    free: RefCell<Vec<Box<[u8]>>>,
+}
+
+impl Pool {
+    pub(super) fn take(&self) -> Box<[u8]> {
+        self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; SIZE].into_boxed_slice())
+    }
+
+    pub(super) fn give(&self, buffer: Box<[u8]>) {
+        let mut free = self.free.borrow_mut();
+        if free.len() < KEPT {
+            free.push(buffer);
+        }
+    }
+}

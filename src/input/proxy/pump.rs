@@ -1,0 +1,315 @@
+//! Octets on their way: read from one side, written to the other, then observed.
+//!
+//! Both directions are independent. End of file is passed on as such while the other direction goes on, a reset as a
+//! reset. A side that does not drain is not read for: at most one buffer a direction waits. Nothing here may alter,
+//! reorder or hold back an octet for the observer's sake.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::connection::abort;
+use super::seat::{Call, Seat};
+use super::watch::{Fault, Watch};
+use super::worker::Shared;
+use crate::config::proxy::{OnFault, Times};
+use crate::engine::Input;
+use crate::engine::event::{Dir, End, Phase};
+use crate::engine::frame::Both;
+use crate::time::Timestamp;
+
+/// Reads of one direction before others have their turn.
+const TURNS: u32 = 8;
+
+/// How forwarding ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Both sides closed.
+    Closed,
+    /// The sender of this direction reset.
+    Reset(Dir),
+    /// Nothing came for too long.
+    TimedOut,
+    /// The proxy goes down.
+    Drained,
+    /// The same, with mail in transfer.
+    Stopped,
+    /// The observer failed, and that is to end the session.
+    Fault,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Flow {
+    backlog: Option<Backlog>,
+    state: State,
+    /// When its receiver stopped draining.
+    paused: Option<Timestamp>,
+}
+
+/// Octets read that could not be written yet.
+#[derive(Debug)]
+struct Backlog {
+    buffer: Box<[u8]>,
+    from: usize,
+    to: usize,
+    /// When they were read.
+    at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Open,
+    /// The sender closed; its receiver is to be told.
+    Ending,
+    /// The receiver was told.
+    Ended,
+    /// The receiver is gone.
+    Broken,
+}
+
+/// Both directions of a connection.
+pub(super) struct Pump {
+    client: TcpStream,
+    server: TcpStream,
+    flows: Both<Flow>,
+    pub(super) watch: Watch,
+    times: Times,
+    greeted: bool,
+    seat: Rc<Seat>,
+    shared: Rc<Shared>,
+}
+
+impl Pump {
+    pub(super) fn new(client: TcpStream, server: TcpStream, watch: Watch, times: Times, shared: &Rc<Shared>) -> Self {
+        let now = shared.clock.now();
+        let seat = shared.seat(now);
+        seat.moved(now, times.greeting);
+        if shared.draining.get() {
+            seat.ask(Call::Drain);
+        }
+        Self { client, server, flows: Both::default(), watch, times, greeted: false, seat, shared: Rc::clone(shared) }
+    }
+
+    /// Forwards as far as it goes.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        self.seat.wait(cx.waker());
+        for dir in Dir::BOTH {
+            // Pending or done: the other direction does not care.
+            if let Poll::Ready(Some(ending)) = self.flow(dir, cx) {
+                return Poll::Ready(ending);
+            }
+        }
+        match (self.flows.to_server.state, self.flows.to_client.state) {
+            (State::Ended, State::Ended) => return Poll::Ready(Ending::Closed),
+            // The receiver of a broken flow is gone, and has nothing more to say.
+            (State::Broken, State::Ended | State::Broken) => return Poll::Ready(Ending::Reset(Dir::ToClient)),
+            (State::Ended, State::Broken) => return Poll::Ready(Ending::Reset(Dir::ToServer)),
+            _ => {}
+        }
+        match self.seat.call() {
+            None => Poll::Pending,
+            Some(Call::TimedOut) => Poll::Ready(Ending::TimedOut),
+            Some(Call::Stop) => Poll::Ready(Ending::Stopped),
+            Some(Call::Drain) if self.is_quiet() => Poll::Ready(Ending::Drained),
+            Some(Call::Drain) => Poll::Pending,
+            Some(Call::Rest) => {
+                self.watch.rest();
+                self.seat.answered();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Whether it can be closed without cutting anything short, as far as can be known: between commands, and
+    /// nothing is on its way.
+    fn is_quiet(&self) -> bool {
+        const STILL: Duration = Duration::from_millis(500);
+        if self.seat.still(self.shared.clock.now()) < STILL {
+            return false;
+        }
+        let waits = Dir::BOTH.iter().any(|dir| self.flows[*dir].backlog.is_some());
+        !waits && self.watch.phase() == Phase::Idle
+    }
+
+    /// Moves one direction: `Ready(None)` if it is over, an ending if all is.
+    fn flow(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Option<Ending>> {
+        let shared = Rc::clone(&self.shared);
+        for _ in 0..TURNS {
+            if let Err(ending) = ready!(self.flush(dir, cx)) {
+                return Poll::Ready(ending);
+            }
+            match self.flows[dir].state {
+                State::Open => {}
+                State::Ending => {
+                    let (_, to) = self.ends(dir);
+                    let _ = ready!(Pin::new(to).poll_shutdown(cx));
+                    self.flows[dir].state = State::Ended;
+                    let now = shared.clock.now();
+                    self.seat.moved(now, self.times.half_close);
+                    return Poll::Ready(None);
+                }
+                State::Ended | State::Broken => return Poll::Ready(None),
+            }
+            let (from, to) = self.ends(dir);
+            let mut buffer = shared.pool.take();
+            let mut into = ReadBuf::new(&mut buffer);
+            let read = Pin::new(from).poll_read(cx, &mut into);
+            let octets = into.filled();
+            let Poll::Ready(read) = read else {
+                shared.pool.give(buffer);
+                return Poll::Pending;
+            };
+            let now = shared.clock.now();
+            if read.is_err() || octets.is_empty() {
+                shared.pool.give(buffer);
+                if let Some(ending) = self.end(dir, now, read.is_err()) {
+                    return Poll::Ready(Some(ending));
+                }
+                continue;
+            }
+            let length = octets.len();
+            let written = match Pin::new(to).poll_write(cx, octets) {
+                Poll::Ready(written) => written,
+                Poll::Pending => Ok(0),
+            };
+            let gone = *written.as_ref().unwrap_or(&length);
+            let octets = octets.get(..gone).unwrap_or_default();
+            if let Err(Fault) = self.observe(dir, now, octets) {
+                return Poll::Ready(Some(Ending::Fault));
+            }
+            if gone < length {
+                let flow = &mut self.flows[dir];
+                flow.backlog = Some(Backlog { buffer, from: gone, to: length, at: now });
+                flow.paused = Some(now);
+            } else {
+                shared.pool.give(buffer);
+            }
+            if written.is_err() {
+                self.flows[dir].state = State::Broken;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes what waits.
+    fn flush(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Result<(), Option<Ending>>> {
+        let shared = Rc::clone(&self.shared);
+        while let Some(mut backlog) = self.flows[dir].backlog.take() {
+            let (_, to) = self.ends(dir);
+            let octets = backlog.buffer.get(backlog.from..backlog.to).unwrap_or_default();
+            let Poll::Ready(written) = Pin::new(to).poll_write(cx, octets) else {
+                self.flows[dir].backlog = Some(backlog);
+                return Poll::Pending;
+            };
+            let gone = *written.as_ref().unwrap_or(&octets.len());
+            let octets = octets.get(..gone).unwrap_or_default();
+            if let Err(Fault) = self.observe(dir, backlog.at, octets) {
+                return Poll::Ready(Err(Some(Ending::Fault)));
+            }
+            backlog.from += gone;
+            if backlog.from < backlog.to {
+                self.flows[dir].backlog = Some(backlog);
+            } else {
+                shared.pool.give(backlog.buffer);
+                self.flows[dir].paused = None;
+            }
+            if written.is_err() {
+                self.flows[dir].state = State::Broken;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The sender of `dir` closed, or reset.
+    fn end(&mut self, dir: Dir, now: Timestamp, reset: bool) -> Option<Ending> {
+        if reset {
+            return Some(Ending::Reset(dir));
+        }
+        let fault = self.watch.handle(now, dir, Input::Fin, &self.shared.outlet).is_err();
+        self.flows[dir].state = State::Ending;
+        (fault && self.shared.on_fault == OnFault::Close).then_some(Ending::Fault)
+    }
+
+    /// Tells the observer what has gone on.
+    fn observe(&mut self, dir: Dir, at: Timestamp, octets: &[u8]) -> Result<(), Fault> {
+        if octets.is_empty() {
+            return Ok(());
+        }
+        let told = self.watch.handle(at, dir, Input::Data(octets), &self.shared.outlet);
+        self.greeted |= dir == Dir::ToClient;
+        let open = Dir::BOTH.iter().all(|dir| self.flows[*dir].state == State::Open);
+        let patience = match self.watch.protocol() {
+            _ if !open => self.times.half_close,
+            _ if !self.greeted => self.times.greeting,
+            protocol => self.times.idle(protocol, self.watch.is_opaque()),
+        };
+        self.seat.moved(at, patience);
+        match told {
+            Err(Fault) if self.shared.on_fault == OnFault::Close => Err(Fault),
+            _ => Ok(()),
+        }
+    }
+
+    /// The client has sent `octets` at `at` already.
+    pub(super) fn begin_with(&mut self, octets: &[u8], at: Timestamp) {
+        let mut buffer = self.shared.pool.take();
+        if let Some(start) = buffer.get_mut(..octets.len()) {
+            start.copy_from_slice(octets);
+            self.flows[Dir::ToServer].backlog = Some(Backlog { buffer, from: 0, to: octets.len(), at });
+        }
+    }
+
+    /// Closes both sides as `ending` says; `goodbye` is for a client that must go although it did nothing wrong.
+    pub(super) fn close(mut self, ending: Ending, goodbye: Option<&'static [u8]>) {
+        let now = self.shared.clock.now();
+        let why = match ending {
+            Ending::Closed | Ending::Fault => End::Closed,
+            Ending::Reset(dir) => {
+                abort(if dir == Dir::ToServer { &self.server } else { &self.client });
+                let _ = self.watch.handle(now, dir, Input::Reset, &self.shared.outlet);
+                End::Closed
+            }
+            Ending::TimedOut => End::Timeout,
+            Ending::Drained => {
+                if let Some(line) = goodbye.filter(|_| !self.watch.is_opaque()) {
+                    // What the socket does not take at once is not worth waiting for.
+                    let _ = self.client.try_write(line);
+                }
+                End::Drain
+            }
+            Ending::Stopped => End::Drain,
+        };
+        if matches!(ending, Ending::Stopped | Ending::Fault) {
+            // Neither side shall take a message that was cut for a whole one.
+            abort(&self.client);
+            abort(&self.server);
+        }
+        self.watch.finish(now, why, &self.shared.outlet);
+    }
+
+    /// Where octets of `dir` come from, and where they go.
+    fn ends(&mut self, dir: Dir) -> (&mut TcpStream, &mut TcpStream) {
+        match dir {
+            Dir::ToServer => (&mut self.client, &mut self.server),
+            Dir::ToClient => (&mut self.server, &mut self.client),
+        }
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.seat.leave();
+        for dir in Dir::BOTH {
+            if let Some(backlog) = self.flows[dir].backlog.take() {
+                self.shared.pool.give(backlog.buffer);
+            }
+        }
+    }
+}

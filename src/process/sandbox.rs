@@ -1,0 +1,176 @@
+//! What the process may still do to files and the network: Landlock, as far as the kernel has it.
+//!
+//! Everything may be read; written, made, renamed and deleted is only what lies in the folders that are named, nothing
+//! may be run, and no other process gets a signal. Sockets that are open stay so. A kernel without Landlock is no
+//! error: this is a second line, behind what the user may do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, RulesetStatus, Scope,
+};
+
+use crate::error::Error;
+
+/// The newest Landlock whose rules are known to be bearable here; older ones take what they know of it.
+const KNOWN: ABI = ABI::V6;
+
+/// What remains allowed.
+#[derive(Clone, Debug, Default)]
+pub struct Sandbox {
+    writable: Vec<PathBuf>,
+    isolated: bool,
+}
+
+/// How much of it the kernel enforces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confined {
+    /// All.
+    Fully,
+    /// What its version knows.
+    Partly,
+    /// Nothing: it has no Landlock.
+    Not,
+}
+
+impl Sandbox {
+    /// Nothing may be written.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Files in `folder`, at any depth, may be made, written, renamed and deleted.
+    #[must_use]
+    pub fn folder(mut self, folder: &Path) -> Self {
+        self.writable.push(folder.to_owned());
+        self
+    }
+
+    /// The file `path` may be made, written, and replaced: what lies beside it too, since Landlock knows no names. A
+    /// device or pipe may be written only, and `-` is nothing.
+    #[must_use]
+    pub fn file(self, path: &Path) -> Self {
+        if path.as_os_str() == "-" {
+            return self;
+        }
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if fs::metadata(&real).is_ok_and(|about| !about.is_file()) {
+            return self.folder(&real);
+        }
+        // A log that is a link is renamed where the link is, and written where it leads.
+        let here = self.folder(parent(path));
+        if real == path { here } else { here.folder(parent(&real)) }
+    }
+
+    /// No TCP connection may be made and no port be listened on any more.
+    #[must_use]
+    pub const fn isolated(mut self) -> Self {
+        self.isolated = true;
+        self
+    }
+
+    /// Confines this thread, and those it will start, for good.
+    pub fn enforce(&self) -> Result<Confined, Error> {
+        let status = self.rules().map_err(|reason| {
+            Error::Privileges(format!("the process cannot be confined with Landlock: {reason}; see --no-sandbox"))
+        })?;
+        let confined = match status {
+            RulesetStatus::FullyEnforced => Confined::Fully,
+            RulesetStatus::PartiallyEnforced => Confined::Partly,
+            RulesetStatus::NotEnforced => Confined::Not,
+        };
+        tracing::debug!(?confined, writable = ?self.writable, isolated = self.isolated, "landlock");
+        Ok(confined)
+    }
+
+    fn rules(&self) -> Result<RulesetStatus, String> {
+        let text = |e: landlock::RulesetError| e.to_string();
+        let mut rules = Ruleset::default().handle_access(AccessFs::from_write(KNOWN) | AccessFs::Execute);
+        if self.isolated {
+            rules = rules.and_then(|r| r.handle_access(AccessNet::from_all(KNOWN)));
+        }
+        let mut rules = rules.and_then(|r| r.scope(scopes())).and_then(Ruleset::create).map_err(text)?;
+        for path in &self.writable {
+            let opened = PathFd::new(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let rule = PathBeneath::new(opened, granted(path));
+            rules = rules.add_rule(rule).map_err(text)?;
+        }
+        rules.restrict_self().map(|status| status.ruleset).map_err(text)
+    }
+}
+
+/// An abstract socket is kept in reach if the service manager has one.
+fn scopes() -> BitFlags<Scope> {
+    let abstract_socket =
+        std::env::var_os("NOTIFY_SOCKET").is_some_and(|name| name.as_encoded_bytes().starts_with(b"@"));
+    if abstract_socket { Scope::Signal.into() } else { Scope::from_all(KNOWN) }
+}
+
+fn granted(path: &Path) -> BitFlags<AccessFs> {
+    let write = AccessFs::WriteFile | AccessFs::Truncate;
+    if path.is_dir() { write | AccessFs::MakeReg | AccessFs::RemoveFile } else { write }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => Path::new("/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::privileges::tests::in_child;
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_where_it_is() {
+        let of = |path: &str| Sandbox::new().file(Path::new(path)).writable;
+        assert_eq!(of("mailtap.jsonl"), [Path::new(".")]);
+        assert_eq!(of("/no/such/mailtap.jsonl"), [Path::new("/no/such")]);
+        assert_eq!(of("/dev/null"), [Path::new("/dev/null")]);
+        assert!(of("-").is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_told() {
+        let error = Sandbox::new().folder(Path::new("/no/such/folder")).enforce().unwrap_err();
+        assert!(error.to_string().contains("/no/such/folder"), "{error}");
+    }
+
+    #[test]
+    fn only_the_folders_named_are_written() {
+        in_child("process::sandbox::tests::confines");
+    }
+
+    #[test]
+    #[ignore = "changes its process; run by only_the_folders_named_are_written"]
+    fn confines() {
+        let (mine, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(other.path().join("file"), "x").unwrap();
+        let log = mine.path().join("log");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let confined = Sandbox::new().file(&log).isolated().enforce().unwrap();
+        fs::write(&log, "1").unwrap();
+        fs::rename(&log, mine.path().join("log.1")).unwrap();
+        fs::write(&log, "2").unwrap();
+        fs::remove_file(&log).unwrap();
+        assert_eq!(fs::read(other.path().join("file")).unwrap(), b"x");
+        if confined == Confined::Not {
+            eprintln!("this kernel has no Landlock");
+            return;
+        }
+        assert!(fs::write(other.path().join("file"), "y").is_err());
+        assert!(fs::write(other.path().join("new"), "y").is_err());
+        assert!(fs::remove_file(other.path().join("file")).is_err());
+        assert!(std::process::Command::new("/bin/true").status().is_err());
+        if confined == Confined::Fully {
+            assert!(std::net::TcpStream::connect(at).is_err());
+            assert!(std::net::TcpListener::bind("127.0.0.1:0").is_err());
+        }
+    }
+}
