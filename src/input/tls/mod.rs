@@ -5,11 +5,17 @@
 //! for something said under it (RFC 3207 section 4.2). Keys never show themselves.
 
 mod certificates;
+mod dialogue;
+mod prelude;
+mod relay;
+mod stream;
+mod terminate;
 mod terminator;
 mod trouble;
 mod upstream;
 
 pub use certificates::{Certificate, Certificates};
+pub use terminate::{Ending, Observer, Sides, Stop, terminate};
 pub use terminator::Terminator;
 pub use trouble::{TlsError, Wrong};
 pub use upstream::Upstream;

@@ -54,17 +54,26 @@ impl fmt::Display for TlsError {
                 write!(f, "cannot be read: {}; check the path and its permissions", plain(reason))
             }
             Wrong::NotPem => f.write_str("is damaged, or no PEM; convert it with openssl"),
-            Wrong::NoCertificate => {
-                f.write_str("holds no certificate; it must begin with the server's own, then those between it and the root")
-            }
+            Wrong::NoCertificate => f.write_str(
+                "holds no certificate; it must begin with the server's own, then those between it and the root",
+            ),
             Wrong::NoKey => f.write_str("holds no private key that can be read; it must be PEM without a passphrase"),
             Wrong::BadCertificate => f.write_str("holds a certificate that cannot be understood; make it anew"),
-            Wrong::BadKey => f.write_str("holds a key that cannot be used; use RSA of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519"),
+            Wrong::BadKey => f.write_str(
+                "holds a key that cannot be used; use RSA of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519",
+            ),
             Wrong::KeyDoesNotFit(chain) => {
-                write!(f, "is not the key of the certificate in {}; give keys in the order of their certificates", chain.display())
+                write!(
+                    f,
+                    "is not the key of the certificate in {}; give keys in the order of their certificates",
+                    chain.display()
+                )
             }
             Wrong::NoAuthorities(reason) => {
-                write!(f, "the system's authorities cannot be had: {reason}; install ca-certificates, or give --upstream-ca")
+                write!(
+                    f,
+                    "the system's authorities cannot be had: {reason}; install ca-certificates, or give --upstream-ca"
+                )
             }
             Wrong::BadName => f.write_str("can be no name in a certificate; give --upstream-name"),
             Wrong::Refused(reason) => write!(f, "TLS cannot be set up: {reason}; check the certificate"),
