@@ -142,6 +142,10 @@ fn sessions(log: &str) -> Vec<Vec<Value>> {
 fn strip(value: &mut Value) {
     match value {
         Value::Object(members) => {
+            // After QUIT both sides close at once: who was first depends on where one stands.
+            if members.get("phase").is_some_and(|phase| phase == "quit") {
+                members.remove("by");
+            }
             members.retain(|name, _| !ASIDE_MEMBERS.contains(&name.as_str()));
             members.values_mut().for_each(strip);
         }

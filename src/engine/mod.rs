@@ -198,16 +198,6 @@ impl Session {
         }
     }
 
-    /// Law 4 is proven by an engine that fails.
-    #[allow(clippy::panic)]
-    fn fail_if_asked(&self) {
-        if self.limits.fault_at.is_some_and(|at| self.lanes.to_server.seen + self.lanes.to_client.seen >= at)
-            && !matches!(self.machine, Machine::Counted)
-        {
-            panic!("asked for");
-        }
-    }
-
     /// What the session is doing.
     pub fn phase(&self) -> Phase {
         let sent = self.lanes.to_server.seen + self.lanes.to_client.seen;
@@ -222,7 +212,7 @@ impl Session {
 
     /// Whether nothing can be read any more: octets are counted only.
     pub fn is_opaque(&self) -> bool {
-        self.ledger.opaque || matches!(self.machine, Machine::Ignored(_))
+        self.ledger.opaque || matches!(self.machine, Machine::Ignored(_) | Machine::Counted)
     }
 
     /// Reads no more of it: something went wrong in here, and what is known is in doubt. Octets are counted still.
@@ -262,16 +252,6 @@ impl Session {
 
     /// Gives back room that a session which stands still does not need.
     pub fn rest(&mut self) {}
-
-    /// When [`Self::handle_timeout`] wants to be called, if nothing happens before.
-    pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
-    }
-
-    /// Time has passed.
-    pub fn handle_timeout(&mut self, at: Timestamp, out: &mut dyn Sink) {
-        let _ = (at, out);
-    }
 
     /// No more will come. Emits what is still open, then [`Event::End`].
     pub fn finish(&mut self, at: Timestamp, why: End, out: &mut dyn Sink) {
@@ -357,6 +337,16 @@ impl Session {
             }
             _ => None,
         }
+    }
+
+    /// The fault that tests ask for.
+    fn fail_if_asked(&self) {
+        let Some(limit) = self.limits.fault_at else { return };
+        let given_up = matches!(self.machine, Machine::Counted);
+        assert!(
+            given_up || self.lanes.to_server.seen + self.lanes.to_client.seen < limit,
+            "the fault that a test asked for"
+        );
     }
 
     fn oriented(&self, dir: Dir) -> Dir {

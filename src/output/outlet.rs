@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::feed::{BATCH, Feed};
+use super::page::Recorder;
 use super::{Policy, RecordWriter};
 use crate::engine::event::{Context, Event, Sink};
 use crate::time::Timestamp;
@@ -15,16 +16,27 @@ use crate::time::Timestamp;
 pub struct Outlet {
     records: RecordWriter,
     feed: Option<Feed>,
+    page: Option<Recorder>,
 }
 
 impl Outlet {
     /// One that writes into `feed`, if there is a log.
     pub fn new(policy: Arc<Policy>, feed: Option<Feed>) -> Self {
-        Self { records: RecordWriter::new(policy), feed }
+        Self { records: RecordWriter::new(policy), feed, page: None }
+    }
+
+    /// The page is told as well.
+    #[must_use]
+    pub fn with_page(mut self, page: Recorder) -> Self {
+        self.page = Some(page);
+        self
     }
 
     /// Hands over what has gathered. Never waits.
     pub fn flush(&mut self) {
+        if let Some(page) = &mut self.page {
+            page.publish();
+        }
         match &self.feed {
             Some(feed) => feed.send(self.records.lines()),
             None => self.records.clear(),
@@ -34,6 +46,9 @@ impl Outlet {
 
 impl Sink for Outlet {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        if let Some(page) = &mut self.page {
+            page.event(context, at, event);
+        }
         if self.feed.is_some() {
             self.records.event(context, at, event);
             if self.records.bytes().len() >= BATCH {

@@ -17,7 +17,7 @@ use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 use tokio::time;
 
-use crate::config::proxy::Target;
+use crate::config::proxy::{Listener, Target, Transparent};
 use crate::config::{Proxy, Running};
 use crate::error::{self, Error, Level};
 use crate::input::proxy::{Entrance, Order, Setup, Workers};
@@ -77,7 +77,9 @@ fn confine(ready: &Proxy) -> Result<(), Error> {
     if config.is_some() {
         keep.push(Capability::CAP_NET_BIND_SERVICE);
     }
-    if listeners.iter().any(|l| l.spoof_source || l.mark.is_some() || matches!(l.target, Target::Original(_))) {
+    let is_marked = |l: &Listener| l.mark.is_some_and(|mark| mark != 0);
+    let takes_others = |l: &Listener| l.target == Target::Original(Transparent::Tproxy);
+    if listeners.iter().any(|l| l.spoof_source || is_marked(l) || takes_others(l)) {
         keep.push(Capability::CAP_NET_RAW);
     }
     let user = user.as_deref().map(Account::find).transpose()?;

@@ -20,6 +20,7 @@ use super::pool::Pool;
 use super::seat::{Call, Seat};
 use super::{Order, Setup};
 use crate::config::proxy::OnFault;
+use crate::input::upstream::Ends;
 use crate::output::Outlet;
 use crate::time::Timestamp;
 
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     pub(super) outlet: RefCell<Outlet>,
     pub(super) on_fault: OnFault,
     pub(super) draining: Cell<bool>,
+    pub(super) ends: Ends,
     seats: RefCell<Vec<Rc<Seat>>>,
     open: Cell<usize>,
 }
@@ -78,7 +80,7 @@ impl Drop for Open {
 }
 
 /// Runs until an order to stop, then until its connections are closed.
-pub(super) fn run(setup: &Setup, outlet: Outlet, mut orders: watch::Receiver<Order>) -> io::Result<()> {
+pub(super) fn run(setup: &Setup, outlet: Outlet, ends: Ends, mut orders: watch::Receiver<Order>) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let shared = Rc::new(Shared {
         clock: Clock::new(),
@@ -86,6 +88,7 @@ pub(super) fn run(setup: &Setup, outlet: Outlet, mut orders: watch::Receiver<Ord
         outlet: RefCell::new(outlet),
         on_fault: setup.on_fault,
         draining: Cell::new(false),
+        ends,
         seats: RefCell::default(),
         open: Cell::new(0),
     });

@@ -24,7 +24,7 @@ impl fmt::Display for NoWay {
         match self {
             Self::Loop(address) => write!(
                 f,
-                "the connection was meant for {address}, which is this listener: clients must name the server, and nftables bring them here"
+                "a loop: the connection to {address} ends at mailtap again; clients must name the server, and nftables must exempt connections with mailtap's --mark"
             ),
             Self::Unknown(reason) => write!(
                 f,

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::listen::{socket, transparent, tune};
+use super::listen::{socket_of, transparent, tune};
 use crate::engine::event::words;
 
 words! {
@@ -72,7 +72,7 @@ pub async fn dial(
 
 /// A connection under way.
 fn begin(target: SocketAddr, from: Option<SocketAddr>, mark: Option<u32>) -> io::Result<TcpStream> {
-    let socket = socket(&target)?;
+    let socket = socket_of(&target)?;
     if let Some(mark) = mark.filter(|mark| *mark != 0) {
         socket.set_mark(mark)?;
     }
@@ -82,7 +82,14 @@ fn begin(target: SocketAddr, from: Option<SocketAddr>, mark: Option<u32>) -> io:
             // The client's own connection to this host has that port already.
             socket.set_reuse_address(true)?;
         }
-        socket.bind(&from.into())?;
+        let bound = socket.bind(&from.into());
+        if bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) && from.port() == 0 {
+            // Each port has served this client within the last minute: one may serve again, for another server.
+            socket.set_reuse_address(true)?;
+            socket.bind(&from.into())?;
+        } else {
+            bound?;
+        }
     }
     tune(&socket)?;
     match socket.connect(&target.into()) {

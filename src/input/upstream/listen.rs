@@ -33,12 +33,12 @@ pub fn listen(listener: &Listener, address: SocketAddr) -> Result<TcpListener, L
         move |reason| ListenError { name, place: Some(address), step, reason }
     };
     let mut address = address;
-    let mut made = socket(&address);
+    let mut made = socket_of(&address);
     let has_no_ipv6 =
         made.as_ref().is_err_and(|e| e.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()));
     if has_no_ipv6 && address.is_ipv6() && address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::UNSPECIFIED.into());
-        made = socket(&address);
+        made = socket_of(&address);
     }
     let socket = made.map_err(failed(Step::Socket))?;
     let prepared = socket.set_reuse_address(true).and_then(|()| match address {
@@ -54,18 +54,18 @@ pub fn listen(listener: &Listener, address: SocketAddr) -> Result<TcpListener, L
     Ok(socket.into())
 }
 
-/// Prepares the listening `socket`, opened here or passed by somebody, for `listener`; finds out whether this process
+/// Prepares the socket `listening`, opened here or passed by somebody, for `listener`; finds out whether this process
 /// may do what its connections to servers need. Gives the address it listens at.
-pub fn prepare(listener: &Listener, socket: &TcpListener) -> Result<SocketAddr, ListenError> {
+pub fn prepare(listener: &Listener, listening: &TcpListener) -> Result<SocketAddr, ListenError> {
     let failed = |place: Option<SocketAddr>, step: Step| {
         let name = listener.name.clone();
         move |reason| ListenError { name, place, step, reason }
     };
-    let address = socket.local_addr().map_err(failed(None, Step::Socket))?;
-    let tuned = socket.set_nonblocking(true).and_then(|()| tune(socket));
+    let address = listening.local_addr().map_err(failed(None, Step::Socket))?;
+    let tuned = listening.set_nonblocking(true).and_then(|()| tune(listening));
     tuned.map_err(failed(Some(address), Step::Socket))?;
     if listener.target == Target::Original(Transparent::Tproxy) {
-        let set = transparent(&SockRef::from(socket), address.is_ipv6());
+        let set = transparent(&SockRef::from(listening), address.is_ipv6());
         set.map_err(failed(Some(address), Step::Transparent))?;
     }
     let failed = |step| failed(None, step);
@@ -73,7 +73,7 @@ pub fn prepare(listener: &Listener, socket: &TcpListener) -> Result<SocketAddr, 
     if !listener.spoof_source && mark.is_none() {
         return Ok(address);
     }
-    let probe = self::socket(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).map_err(failed(Step::Socket))?;
+    let probe = socket_of(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).map_err(failed(Step::Socket))?;
     if listener.spoof_source {
         transparent(&probe, false).map_err(failed(Step::Spoof))?;
     }
@@ -94,7 +94,7 @@ pub fn tune(socket: &impl AsFd) -> io::Result<()> {
 }
 
 /// A non-blocking TCP socket of the family of `address`.
-pub(super) fn socket(address: &SocketAddr) -> io::Result<Socket> {
+pub(super) fn socket_of(address: &SocketAddr) -> io::Result<Socket> {
     Socket::new(Domain::for_address(*address), Type::STREAM.nonblocking(), Some(Protocol::TCP))
 }
 

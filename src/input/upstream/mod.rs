@@ -13,6 +13,6 @@ mod listen;
 pub use admission::{Admission, Reason, Ticket};
 pub use destination::{NoWay, destination};
 pub use dial::{Failure, dial};
-pub use ends::{End, Ends};
+pub use ends::{End, Ends, Role};
 pub use header::{Header, LONGEST_HEADER, header, health_header, parse};
 pub use listen::{ListenError, listen, prepare, tune};
