@@ -145,10 +145,16 @@ def graph(title, queries, about, unit="short", width=12, height=8, thresholds=No
         "lineInterpolation": "linear",
         "axisPlacement": "auto",
         "axisLabel": "",
+        "axisBorderShow": False,
+        "barAlignment": 0,
+        "barWidthFactor": 0.8,
         "scaleDistribution": {"type": "log", "log": 10} if log else {"type": "linear"},
         "stacking": {"mode": "normal" if stack else "none", "group": "A"},
         "thresholdsStyle": {"mode": "line" if limit else "off"},
     }
+    # Nothing but zeros is drawn on a scale of its own, not up to 100.
+    if unit in ("cps", "eps", "mps", "ops", "Bps", "s"):
+        custom["axisSoftMax"] = 0.01
     defaults = {"color": {"mode": "palette-classic"}, "custom": custom}
     if least is not None and not log and not mirror:
         defaults["min"] = least
@@ -202,7 +208,7 @@ def table(title, queries, about, columns, unit="short", width=12, height=8, thre
     With one query its value is `Value`; with several they are `Value #A`, `Value #B` …
     """
     chosen = instant(queries, "table")
-    defaults = {"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "filterable": True},
+    defaults = {"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "filterable": True, "minWidth": 60},
                 "color": {"mode": "thresholds"}, "decimals": decimals}
     overrides = [by_name(name, {"id": "custom.cellOptions", "value": {"type": "color-text"}}) for name in listed_names(paint)]
     transformations = [{"id": "merge", "options": {}}] if len(chosen) > 1 else []
@@ -214,7 +220,7 @@ def table(title, queries, about, columns, unit="short", width=12, height=8, thre
             "renameByName": {name: heading for name, heading in columns.items() if name != heading},
         },
     })
-    options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""}}
+    options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False}}
     if sort:
         options["sortBy"] = [{"displayName": sort, "desc": True}]
     return Panel("table", title, chosen, about, unit, width, height, thresholds, options, defaults, overrides,

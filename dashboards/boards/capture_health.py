@@ -33,14 +33,14 @@ BOARD = Board("mailtap-capture", "mailtap: Capture health", __doc__, [
     graph("Packets", query("sum by (listener) (rate(mailtap_capture_packets_total{@l}[@]))", "{{listener}}"),
           "Packets a second that reached mailtap. 0 on an interface that carries mail: the filter, a mirror port that was "
           "switched off, or VLAN tags the filter does not know.",
-          unit="pps", width=8, stack=True),
+          unit="cps", width=8, stack=True),
     graph("Octets captured", query("sum by (listener) (rate(mailtap_capture_bytes_total{@l}[@]))", "{{listener}}"),
           "Octets a second off the wire. Compare with the switch's own counter of that port: less here is loss before the host.",
           unit="Bps", width=8, stack=True),
-    graph("Drops", query("sum by (listener, reason) (rate(mailtap_capture_dropped_packets_total{@l}[@]))", "{{listener}} {{reason}}"),
+    graph("Drops", query("sum by (reason) (rate(mailtap_capture_dropped_packets_total{@l}[@]))", "{{reason}}"),
           "`kernel`: --buffer too small or too few cores. `interface`: the card, raise its ring with ethtool -G. `queue`: threads "
           "behind. `snaplen`: cut frames. `decode`: links mailtap cannot read (runbook: CaptureLoss).",
-          unit="pps", width=8, stack=True, bars=True),
+          unit="cps", width=8, stack=True, bars=True),
     Row("TCP"),
     graph("Octets never seen", query("sum by (listener, direction) (rate(mailtap_tcp_gap_bytes_total{@l}[@]))", "{{listener}} {{direction}}"),
           "Holes in streams. One direction only: asymmetric routing, mirror both directions. Both, with drops above: the host.",
@@ -49,12 +49,12 @@ BOARD = Board("mailtap-capture", "mailtap: Capture health", __doc__, [
                                              query("sum by (direction) (rate(mailtap_tcp_out_of_order_segments_total{@l}[@]))", "out of order {{direction}}")],
           "Health of the network itself. Retransmissions above a percent of packets: lossy path; mail slows down. Everything "
           "doubled: the mirror port shows each packet twice, or the filter sees a VLAN and its parent.",
-          unit="pps", width=8),
+          unit="cps", width=8),
     graph("Overlaps that differ", query("sum by (listener, direction) (rate(mailtap_tcp_overlaps_total{@l}[@]))", "{{listener}} {{direction}}"),
           "Segments sent twice with different octets; should be 0. An attempt to show mailtap and the server different mail, "
           "or a very broken stack: the anomaly tcp.overlap_conflict names the session.",
           unit="eps", width=8, stack=True, bars=True),
-    graph("Flows evicted", query("sum by (listener, reason) (rate(mailtap_tcp_flows_evicted_total{@l}[@]))", "{{listener}} {{reason}}"),
+    graph("Flows evicted", query("sum by (reason) (rate(mailtap_tcp_flows_evicted_total{@l}[@]))", "{{reason}}"),
           "`idle` is house-keeping. `memory`, `table_full`: more flows than the budget allows: raise it, or narrow the filter.",
           unit="eps", width=8, stack=True),
     graph("Held for reordering", query("sum by (listener) (mailtap_tcp_buffered_bytes{@l})", "{{listener}}"),
@@ -68,11 +68,11 @@ BOARD = Board("mailtap-capture", "mailtap: Capture health", __doc__, [
           "`coalesced`: several replies in one segment, usual with pipelining. `excluded`: IDLE and the like. `gap`, `one_sided`: "
           "loss. `negative`: clocks of several interfaces differ: use one clock.",
           unit="ops", width=8, stack=True),
-    graph("Grammar left", query("sum by (protocol, direction, reason) (rate(mailtap_parser_errors_total{@p}[@]))", "{{protocol}} {{direction}} {{reason}}"),
+    graph("Grammar left", query("sum by (direction, reason) (rate(mailtap_parser_errors_total{@p}[@]))", "{{direction}} {{reason}}"),
           "Lines outside the grammar. From clients: bad software, or not mail. From servers, steady: a dialect mailtap should "
           "learn; report it with a capture.",
           unit="eps", width=8, stack=True, bars=True),
-    graph("Unobserved sessions", query("sum by (protocol, reason) (rate(mailtap_sessions_bypassed_total{@lp}[@]))", "{{protocol}} {{reason}}"),
+    graph("Unobserved sessions", query("sum by (reason) (rate(mailtap_sessions_bypassed_total{@lp}[@]))", "{{reason}}"),
           "Sessions given up; should be 0 (runbook: MailtapBypass).",
           unit="cps", width=8, stack=True, bars=True),
     graph("Queue", query("mailtap_analysis_queue_depth{@i}", "{{instance}}"),

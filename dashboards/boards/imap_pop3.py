@@ -37,7 +37,7 @@ BOARD = Board("mailtap-mailboxes", "mailtap: IMAP and POP3", __doc__, [
          "Share of POP3 commands refused. Mostly failed logins and locked maildrops: two programs that poll one mailbox.",
          unit="percentunit", width=4, decimals=1, thresholds=steps(GREEN, (0.05, YELLOW), (0.2, RED))),
     Row("Authentication"),
-    graph("Attempts by outcome", query(f"sum by (protocol, outcome) (rate(mailtap_auth_attempts_total{{{BOX}}}[@]))", "{{protocol}} {{outcome}}"),
+    graph("Attempts by outcome", query(f"sum by (protocol, outcome) (rate(mailtap_auth_attempts_total{{{BOX}}}[@])) > 0", "{{protocol}} {{outcome}}"),
           "Logins a second. `failed` in numbers: guessing (runbook: AuthBruteForce). `temporary`: the server cannot reach its "
           "user database. `needs_tls`: clients to reconfigure.",
           unit="ops", width=8, stack=True, bars=True),
@@ -51,7 +51,7 @@ BOARD = Board("mailtap-mailboxes", "mailtap: IMAP and POP3", __doc__, [
           "is a slow directory.",
           unit="s", width=8),
     Row("IMAP"),
-    graph("Commands", query(f"sum by (command) (rate(mailtap_commands_total{{{IMAP}}}[@]))", "{{command}}"),
+    graph("Commands", query(f"sum by (command) (rate(mailtap_commands_total{{{IMAP}}}[@])) > 0", "{{command}}"),
           "Commands a second. NOOP or STATUS without end: clients that poll because IDLE or NOTIFY is not offered to them.",
           unit="ops", width=8, stack=True),
     p95("FETCH, SEARCH and APPEND, p95", IMAP, "FETCH|UID FETCH|SEARCH|UID SEARCH|APPEND|SORT|UID SORT|THREAD|UID THREAD",
@@ -80,7 +80,7 @@ BOARD = Board("mailtap-mailboxes", "mailtap: IMAP and POP3", __doc__, [
           "Message octets a second. Retrieval far above delivery: clients fetch the same mail again, often after a UIDVALIDITY "
           "change or by POP3 without DELE.",
           unit="Bps", width=8, stack=True),
-    graph("Messages by outcome", query(f"sum by (kind, outcome) (rate(mailtap_transactions_total{{{BOX}}}[@]))", "{{kind}} {{outcome}}"),
+    graph("Messages by outcome", query(f"sum by (kind, outcome) (rate(mailtap_transactions_total{{{BOX}}}[@])) > 0", "{{kind}} {{outcome}}"),
           "Messages a second. `append error` in numbers: full quotas. `connection_lost` during retrieval: the path to mobile clients.",
           unit="mps", width=8, stack=True, bars=True),
     graph("Transfer, p95", query(f"histogram_quantile(0.95, sum by (le, protocol, kind) (rate(mailtap_transfer_seconds_bucket{{{BOX}}}[@])))", "{{protocol}} {{kind}}"),

@@ -50,11 +50,11 @@ BOARD = Board("mailtap-overview", "mailtap: Overview", __doc__, [
           "Application octets a second, from clients upwards, from servers downwards. A flat top at the speed of a link is a "
           "bottleneck; look there before you look at servers.",
           unit="Bps", width=8, mirror="/from servers$/"),
-    graph("Messages by outcome", query('sum by (outcome) (rate(mailtap_transactions_total{@lp}[@]))', "{{outcome}}"),
+    graph("Messages by outcome", query("sum by (outcome) (rate(mailtap_transactions_total{@lp}[@])) > 0", "{{outcome}}"),
           "Deliveries, retrievals and appends by how they ended. Rejections rise: see replies by code on the SMTP dashboard. "
           "Lost connections rise: look at the network and at the server's limits.",
           unit="mps", width=12, stack=True, bars=True, links=[sessions_link(outcome="${__field.labels.outcome}")]),
-    graph("Sessions ended by outcome", query("sum by (outcome) (rate(mailtap_sessions_ended_total{@lp}[@]))", "{{outcome}}"),
+    graph("Sessions ended by outcome", query("sum by (outcome) (rate(mailtap_sessions_ended_total{@lp}[@])) > 0", "{{outcome}}"),
           "`ok` and `encrypted` are normal. `refused_at_connect`: the server greets with an error. `server_gone` and `timeout`: "
           "the server. `client_gone` and `reset`: clients or the path to them. Compare with the phase on the SMTP dashboard.",
           unit="cps", width=12, stack=True, bars=True, links=[sessions_link()]),
@@ -83,7 +83,7 @@ BOARD = Board("mailtap-overview", "mailtap: Overview", __doc__, [
           {"protocol": "Protocol", "anomaly": "Anomaly", "outcome": "Outcome", "Value": "Count"},
           width=8, paint="Count", sort="Count", thresholds=steps(BLUE, (100, ORANGE)),
           links=[sessions_link(protocol="${__data.fields.Protocol}")]),
-    graph("Unobserved sessions by reason", query("sum by (protocol, reason) (rate(mailtap_sessions_bypassed_total{@lp}[@]))", "{{protocol}} {{reason}}"),
+    graph("Unobserved sessions by reason", query("sum by (reason) (rate(mailtap_sessions_bypassed_total{@lp}[@]))", "{{reason}}"),
           "Sessions that went on without being understood; should stay at 0 (runbook: MailtapBypass). `panic` and `parse_error` "
           "are defects to report, `work_limit` and `overload` mean too little CPU, `unknown_protocol` a port that is not mail.",
           unit="cps", width=8),

@@ -38,7 +38,7 @@ BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
           "Time to open the connection to the mail server. Near 1 s and 3 s: lost SYNs, a full listen queue there: raise its "
           "backlog or its number of processes.",
           unit="s", width=8, log=True),
-    graph("Connect errors", query("sum by (listener, reason) (rate(mailtap_connect_errors_total{@lp}[@]))", "{{listener}} {{reason}}"),
+    graph("Connect errors", query("sum by (reason) (rate(mailtap_connect_errors_total{@lp}[@]))", "{{reason}}"),
           "Servers that could not be reached: clients are turned away meanwhile (runbook: UpstreamErrors). `refused`: the service is "
           "down. `timeout`, `unreachable`: the network, or a firewall.",
           unit="cps", width=8, stack=True, bars=True),
@@ -62,12 +62,12 @@ BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
           "took over; mail is unharmed, CPU rises.",
           unit="Bps", width=8),
     Row("Turned away and ended"),
-    graph("Rejected connections", query("sum by (listener, reason) (rate(mailtap_sessions_rejected_total{@l}[@]))", "{{listener}} {{reason}}"),
+    graph("Rejected connections", query("sum by (reason) (rate(mailtap_sessions_rejected_total{@l}[@]))", "{{reason}}"),
           "Not forwarded at all. `max_connections`: the listener is full. `per_source`, `rate`: one address asks too much; if it "
           "is a partner, raise its limit. `loop`: the proxy would reach itself: fix the redirect.",
           unit="cps", width=8, stack=True, bars=True),
-    graph("Terminated sessions", query("sum by (listener, reason, phase) (rate(mailtap_sessions_terminated_total{@lp}[@]))", "{{listener}} {{reason}} in {{phase}}"),
-          "Closed by mailtap. `timeout in idle` is house-keeping. `timeout in data`: a stalled path. `drain`: a restart. "
+    graph("Terminated sessions", query("sum by (reason) (rate(mailtap_sessions_terminated_total{@lp}[@]))", "{{reason}}"),
+          "Closed by mailtap. `timeout` in phase idle is house-keeping, in data a stalled path (the log has the phase). `drain`: a restart. "
           "`error`: the process log has the reason.",
           unit="cps", width=8, stack=True, bars=True),
     graph("Sessions and limit", [query("sum by (listener) (mailtap_sessions_active{@l})", "{{listener}}"),

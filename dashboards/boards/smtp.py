@@ -20,12 +20,12 @@ BOARD = Board("mailtap-smtp", "mailtap: SMTP", __doc__, [
         query(f'sum(increase(mailtap_transactions_total{{{MAIL}, kind="delivery", outcome=~"accepted|partial"}}{RANGE}))', "Accepted messages"),
     ], "Steps that succeeded over the range shown. What TLS hides is not counted after STARTTLS. A step that is much "
        "shorter than the one above is where mail stops: look at the replies to that command below.", width=12, height=9),
-    graph("Sessions ended by outcome and phase", query(f"sum by (outcome, phase) (rate(mailtap_sessions_ended_total{{{MAIL}}}[@]))", "{{outcome}} in {{phase}}"),
+    graph("Sessions ended by outcome and phase", query(f"sum by (outcome, phase) (rate(mailtap_sessions_ended_total{{{MAIL}}}[@])) > 0", "{{outcome}} in {{phase}}"),
           "Where sessions end. `client_gone in greeting`: clients that do not wait, often spam. `timeout in data`: a stalled "
           "path, often a wrong MTU. `server_shutdown`: restarts. `reset in tls`: certificates that clients refuse.",
           unit="cps", width=12, height=9, stack=True, bars=True, links=[sessions_link()]),
     Row("Replies"),
-    graph("Replies by code", query(f'sum by (code) (rate(mailtap_smtp_replies_total{{{MAIL}, command!="greeting"}}[@]))', "{{code}}"),
+    graph("Replies by code", query(f'sum by (code) (rate(mailtap_smtp_replies_total{{{MAIL}, command!="greeting"}}[@])) > 0', "{{code}}"),
           "What servers say. 421 and 45x: they are busy or greylist; 452: out of space; 550 and 554 in numbers: a spam wave or "
           "a broken recipient list (runbook: SmtpDeferSpike, SmtpRejectSpike).",
           unit="ops", width=12, stack=True, bars=True),
@@ -37,7 +37,7 @@ BOARD = Board("mailtap-smtp", "mailtap: SMTP", __doc__, [
           "RCPT replies. 4xx above a tenth: mail waits in the queues of others (runbook: SmtpDeferSpike). 5xx far above last "
           "week: addresses are being guessed, or a domain is no longer accepted here (runbook: SmtpRejectSpike).",
           unit="ops", width=7, stack=True, bars=True),
-    graph("Refusals at the greeting", query(f'sum by (code) (rate(mailtap_smtp_replies_total{{{MAIL}, command="greeting"}}[@]))', "{{code}}"),
+    graph("Refusals at the greeting", query(f'sum by (code) (rate(mailtap_smtp_replies_total{{{MAIL}, command="greeting"}}[@])) > 0', "{{code}}"),
           "First reply of the server: 220 is welcome. 421: too many connections or a restart. 554: the client's address is "
           "refused outright; if that is a partner, ask why before mail expires.",
           unit="cps", width=8, stack=True, bars=True),

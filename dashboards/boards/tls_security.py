@@ -38,7 +38,7 @@ BOARD = Board("mailtap-security", "mailtap: TLS and security", __doc__, [
          "weeks: renew, and see why the automatic renewal did not (runbook: CertificateExpiry).",
          unit="s", thresholds=steps(RED, (7 * 86400, ORANGE), (14 * 86400, YELLOW), (30 * 86400, GREEN)), decimals=0),
     Row("TLS"),
-    graph("Handshakes by version", query("sum by (protocol, version) (rate(mailtap_tls_handshakes_total{@lp}[@]))", "{{protocol}} {{version}}"),
+    graph("Handshakes by version", query("sum by (protocol, version) (rate(mailtap_tls_handshakes_total{@lp}[@])) > 0", "{{protocol}} {{version}}"),
           "TLSv1.2 and TLSv1.3 are good. Older: the log's session records name the clients; give them a date, then switch the "
           "old versions off (runbook: LegacyTls).",
           unit="cps", width=8, stack=True),
@@ -57,16 +57,16 @@ BOARD = Board("mailtap-security", "mailtap: TLS and security", __doc__, [
           "ClientHello to the first application data. A median above two round trips and 50 ms: the server is short of CPU, or "
           "of entropy.",
           unit="s", width=7),
-    table("Certificates", query("sort(min by (instance, listener, protocol) (mailtap_tls_certificate_not_after_timestamp_seconds{@lp} - time()))"),
+    table("Certificates", query("sort(min by (listener, protocol) (mailtap_tls_certificate_not_after_timestamp_seconds{@lp} - time()))"),
           "Time left of the certificate last seen on each listener. Red: renew now.",
-          {"listener": "Listener", "protocol": "Protocol", "instance": "Instance", "Value": "Expires in"}, unit="s", width=7,
+          {"listener": "Listener", "protocol": "Protocol", "Value": "Expires in"}, unit="s", width=7,
           paint="Expires in", thresholds=steps(RED, (7 * 86400, ORANGE), (14 * 86400, YELLOW), (30 * 86400, GREEN))),
     Row("Authentication"),
-    graph("Attempts by encryption", query("sum by (tls, outcome) (rate(mailtap_auth_attempts_total{@lp}[@]))", "{{tls}} {{outcome}}"),
+    graph("Attempts by encryption", query("sum by (tls, outcome) (rate(mailtap_auth_attempts_total{@lp}[@])) > 0", "{{tls}} {{outcome}}"),
           "Logins by state of the session. `none success` is a password anyone on the path has read (runbook: CleartextAuth). "
           "`none needs_tls` is the server doing its duty.",
           unit="ops", width=8, stack=True, bars=True),
-    graph("Failures by mechanism", query('sum by (protocol, mechanism) (rate(mailtap_auth_attempts_total{@lp, outcome="failed"}[@]))', "{{protocol}} {{mechanism}}"),
+    graph("Failures by mechanism", query('sum by (protocol, mechanism) (rate(mailtap_auth_attempts_total{@lp, outcome="failed"}[@])) > 0', "{{protocol}} {{mechanism}}"),
           "Refused logins. One mechanism only, steady, at night: a guessing programme; rate-limit its addresses at the server "
           "or with --max-rate (runbook: AuthBruteForce).",
           unit="ops", width=8, stack=True, bars=True, links=[sessions_link(protocol="${__field.labels.protocol}")]),
@@ -81,7 +81,7 @@ BOARD = Board("mailtap-security", "mailtap: TLS and security", __doc__, [
           {"listener": "Listener", "protocol": "Protocol", "anomaly": "Anomaly", "outcome": "Outcome", "Value": "Count"}, width=12,
           height=9, sort="Count", paint="Count", thresholds=steps(BLUE, (100, ORANGE)),
           links=[sessions_link(protocol="${__data.fields.Protocol}")]),
-    graph("Anomalies", query("sum by (anomaly) (rate(mailtap_anomalies_total{@lp}[@]))", "{{anomaly}}"),
+    graph("Anomalies", query("sum by (anomaly) (rate(mailtap_anomalies_total{@lp}[@])) > 0", "{{anomaly}}"),
           "When they came. A burst is one client; a level that stays is a population of bad software: decide whether the "
           "server should refuse it.",
           unit="eps", width=12, height=9, stack=True, bars=True),
@@ -89,7 +89,7 @@ BOARD = Board("mailtap-security", "mailtap: TLS and security", __doc__, [
           "Bare LF and CR, NUL, lines over the limit. Bare LF from clients is what smuggling is made of: servers should refuse "
           "or normalise it. From servers: a broken store.",
           unit="eps", width=12, stack=True),
-    graph("Enforcement", query("sum by (anomaly, reason) (rate(mailtap_enforcements_total{@l}[@]))", "{{reason}} {{anomaly}}"),
+    graph("Enforcement", query("sum by (reason) (rate(mailtap_enforcements_total{@lp}[@]))", "{{reason}}"),
           "What the proxy blocked or closed, where it is told to. More than the attempts above: the rule is too wide, look at "
           "the sessions it closed.",
           unit="eps", width=12, stack=True, bars=True),
