@@ -12,6 +12,7 @@ mod browser;
 #[allow(dead_code, unreachable_pub)]
 mod traffic;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,18 +27,23 @@ use traffic::{Talk, hello, message};
 
 struct Page {
     handle: Handle,
+    state: Arc<State>,
     recorder: Recorder,
 }
 
 impl Page {
     fn new(token: Option<&str>) -> Self {
-        let listen = "127.0.0.1:0".parse().unwrap();
+        Self::at("127.0.0.1:0".parse().unwrap(), token)
+    }
+
+    fn at(listen: SocketAddr, token: Option<&str>) -> Self {
         let config = MetricsServer { listen, token: token.map(|token| Secret::from(token.to_owned())), tls: None };
         let show = Show { addresses: true, subjects: true };
-        let page = Arc::new(State::new(InputKind::Proxy, vec!["mx".into(), "submission".into()], show));
-        let recorder = page.recorder();
+        let state = Arc::new(State::new(InputKind::Proxy, vec!["mx".into(), "submission".into()], show));
+        let recorder = state.recorder();
+        let page = Arc::clone(&state);
         let content = Content { metrics: Box::new(Vec::new), page, readiness: Readiness::new() };
-        Self { handle: Server::bind(&config).unwrap().start(content).unwrap(), recorder }
+        Self { handle: Server::bind(&config).unwrap().start(content).unwrap(), state, recorder }
     }
 
     fn url(&self) -> String {
@@ -46,6 +52,13 @@ impl Page {
 
     fn talk(&mut self, id: u64, client: &str, port: u16, ago: u64) -> Talk<'_> {
         Talk::new(&mut self.recorder, id, client, port, Duration::from_secs(ago))
+    }
+
+    /// Opens it in `browser` and waits until it is live.
+    fn show(&self, browser: &mut Browser) {
+        browser.look(1280, 900, "light");
+        browser.open(&self.url());
+        browser.wait("document.querySelector('#link').innerText === 'Live'");
     }
 
     fn stop(self) {
@@ -154,6 +167,118 @@ fn the_page_shows_what_is_going_on() {
         let over = browser.eval("document.documentElement.scrollWidth - document.documentElement.clientWidth");
         assert_eq!(over, 0, "wider than {width} pixels");
     }
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    page.stop();
+}
+
+#[test]
+fn what_strangers_write_is_shown_as_they_wrote_it() {
+    let Some(mut browser) = browser("what_strangers_write_is_shown_as_they_wrote_it") else { return };
+    let mut page = Page::new(None);
+    let mut talk = page.talk(1, "203.0.113.5:4000", 25, 10);
+    hello(&mut talk);
+    let from = "\"<script>alert(1)</script>\"@evil.example";
+    let to = "ann@example.org\u{202e}gro.elpmaxe\u{200b}";
+    let subject = "<img src=x onerror=alert(document.domain)> &amp; </td></table><svg onload=alert(2)>";
+    message(&mut talk, from, to, subject, 1000, ("250 2.0.0 <b>Ok</b>", 3.0));
+    talk.octets(b"<style>*{display:none}</style> \xff\xfe\n").s("500 5.5.1 What?", 1.0).reset();
+    page.recorder.publish();
+    page.show(&mut browser);
+    browser.wait("document.querySelectorAll('#t-messages tbody tr').length === 1");
+    let row = browser.text("#t-messages tbody");
+    assert!(row.contains(from) && row.contains(subject), "{row}");
+    assert!(row.contains("ann@example.org\\u{202e}gro.elpmaxe\\u{200b}"), "{row}");
+    let strange =
+        "document.querySelectorAll('main img, main script, main style, main td svg:not(.range svg), main b').length";
+    assert_eq!(browser.eval(strange), 0);
+    assert_eq!(browser.eval("document.querySelectorAll('#t-messages tbody td').length"), 9);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    // The policy is in force: markup cannot be made even by the page itself.
+    assert_eq!(
+        browser.eval("try { document.body.innerHTML = '<p>'; 'made' } catch (error) { error.name }"),
+        "TypeError"
+    );
+    page.stop();
+}
+
+#[test]
+fn sessions_are_filtered_by_keyboard_alone() {
+    let Some(mut browser) = browser("sessions_are_filtered_by_keyboard_alone") else { return };
+    let mut page = Page::new(None);
+    bustle(&mut page);
+    page.show(&mut browser);
+    let shown = "[...document.querySelectorAll('#t-sessions tbody tr')]";
+    browser.wait(&format!("{shown}.length === 12"));
+    browser.key("Tab");
+    assert_eq!(browser.text(":focus"), "Skip to the sessions");
+    browser.key("Enter");
+    browser.key("Tab");
+    assert_eq!(browser.eval("document.activeElement.id"), "f-protocol");
+    let outline = browser.eval("getComputedStyle(document.activeElement).outlineStyle");
+    assert_eq!(outline, "solid", "the focus can be seen");
+    browser.key("p");
+    browser.wait(&format!("{shown}.length === 10 && {shown}.every((row) => row.cells[1].innerText === 'POP3')"));
+    assert_eq!(browser.text("#sessions-n"), "10 of 60 match");
+    browser.key("Tab");
+    browser.key("Tab");
+    browser.write("203.0.113");
+    browser.wait(&format!(
+        "{shown}.length > 0 && {shown}.every((row) => row.cells[2].innerText.startsWith('203.0.113.'))"
+    ));
+    browser.write("x");
+    browser.wait(&format!("{shown}.length === 0"));
+    assert_eq!(browser.text("#e-sessions"), "No session matches the filter.");
+    browser.key("Tab");
+    assert_eq!(browser.text(":focus"), "Clear");
+    browser.key("Enter");
+    browser.wait(&format!("{shown}.length === 12"));
+    assert_eq!(browser.text("#sessions-n"), "");
+    page.stop();
+}
+
+#[test]
+fn what_happens_shows_up_by_itself() {
+    let Some(mut browser) = browser("what_happens_shows_up_by_itself") else { return };
+    let page = Page::new(None);
+    page.show(&mut browser);
+    assert!(browser.text("#e-sessions").starts_with("No session yet."));
+    assert_eq!(browser.text("#e-anomalies"), "Nothing out of the ordinary.");
+    let (mut ends, mut stays) = (page.state.recorder(), page.state.recorder());
+    hello(&mut Talk::new(&mut stays, 7, "203.0.113.5:4000", 25, Duration::from_secs(3)));
+    let mut talk = Talk::new(&mut ends, 8, "203.0.113.6:4000", 110, Duration::from_secs(2));
+    talk.s("+OK ready", 1.0);
+    stays.publish();
+    ends.publish();
+    browser.wait("document.querySelectorAll('#t-sessions tbody .tone-open').length === 2");
+    browser.wait("document.querySelectorAll('#tiles dd')[0].innerText === '2'");
+    // Whose thread ends has no open sessions any more.
+    drop(ends);
+    browser.wait("document.querySelectorAll('#tiles dd')[0].innerText === '1'");
+    browser.wait("document.querySelectorAll('#t-sessions tbody .tone-open').length === 1");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    page.stop();
+}
+
+#[test]
+fn a_lost_connection_is_said_and_found_again() {
+    let Some(mut browser) = browser("a_lost_connection_is_said_and_found_again") else { return };
+    let page = Page::new(None);
+    let address = page.handle.address();
+    page.show(&mut browser);
+    page.stop();
+    browser.wait("document.querySelector('#link').innerText.includes('Connection lost')");
+    browser.wait("document.querySelector('#link').innerText.includes('Retrying in')");
+    let again = Page::at(address, None);
+    browser.wait("document.querySelector('#link').innerText === 'Live'");
+    again.stop();
+}
+
+#[test]
+fn a_person_signs_in_with_the_token_as_password() {
+    let Some(mut browser) = browser("a_person_signs_in_with_the_token_as_password") else { return };
+    let page = Page::new(Some("t0ken"));
+    browser.open(&page.url().replace("http://", "http://me:t0ken@"));
+    browser.wait("document.querySelector('#link').innerText === 'Live'");
     assert_eq!(browser.complaints(), Vec::<String>::new());
     page.stop();
 }

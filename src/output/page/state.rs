@@ -19,7 +19,7 @@ use super::row::{Anomaly, Message, Session};
 use super::talkers::Talkers;
 use super::telling::{Digest, Hello, Telling};
 use super::{LISTED, RECENT};
-use crate::engine::event::Protocol;
+use crate::engine::event::{Phase, Protocol, SessionOutcome};
 use crate::output::InputKind;
 
 /// Seconds between two computations of what is told as a whole: quantiles, talkers, refusals.
@@ -155,15 +155,16 @@ impl Inner {
     }
 
     fn rows(&mut self, batch: &mut Batch) {
+        // First, for they make room.
+        for session in batch.ended.drain(..) {
+            self.open.remove(&session.id);
+            push(&mut self.ended, &mut self.change, session);
+        }
         for session in batch.changed.drain(..) {
             if self.open.len() < LISTED || self.open.contains_key(&session.id) {
                 self.change += 1;
                 self.open.insert(session.id, (self.change, session));
             }
-        }
-        for session in batch.ended.drain(..) {
-            self.open.remove(&session.id);
-            push(&mut self.ended, &mut self.change, session);
         }
         for message in batch.messages.drain(..) {
             push(&mut self.messages, &mut self.change, message);
@@ -173,10 +174,13 @@ impl Inner {
         }
     }
 
-    /// These sessions have no end that anybody saw.
+    /// These sessions have no end that anybody saw: who followed them is gone.
     pub(super) fn forget<'a>(&mut self, ids: impl Iterator<Item = &'a u64>) {
         for id in ids {
-            self.open.remove(id);
+            if let Some((_, mut session)) = self.open.remove(id) {
+                session.end = Some((SessionOutcome::CaptureEnd, Phase::Idle));
+                push(&mut self.ended, &mut self.change, session);
+            }
         }
     }
 
