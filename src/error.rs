@@ -9,7 +9,8 @@ use std::panic;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::input::capture::Trouble;
+use crate::input::capture::{Trouble, live};
+use crate::input::tls::TlsError;
 use crate::input::upstream::ListenError;
 use crate::output::{LogError, ServeError};
 
@@ -43,6 +44,15 @@ pub enum Error {
     },
     /// A capture could not be read, or not to its end.
     Capture(Trouble),
+    /// An interface cannot be captured from.
+    Interface(live::Trouble),
+    /// The capture file cannot be written.
+    Packets {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
     /// The log cannot be opened.
     LogOpen(LogError),
     /// The log cannot be written to its end.
@@ -72,6 +82,8 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
+    /// TLS cannot be set up.
+    Tls(TlsError),
     /// A thread cannot be started.
     Thread(io::Error),
     /// Privileges cannot be given up, or the process not be confined.
@@ -85,7 +97,10 @@ impl Error {
     pub const fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::ConfigFile { .. } | Self::ConfigText { .. } | Self::KeyFile { .. } => 2,
+            Self::Interface(trouble) if trouble.is_usage() => 2,
             Self::Capture(_)
+            | Self::Interface(_)
+            | Self::Packets { .. }
             | Self::LogOpen(_)
             | Self::LogWrite(_)
             | Self::Write { .. }
@@ -93,6 +108,7 @@ impl Error {
             | Self::Listen(_)
             | Self::Upstream { .. }
             | Self::Handover { .. }
+            | Self::Tls(_)
             | Self::Thread(_)
             | Self::Privileges(_)
             | Self::Fault(_) => 1,
@@ -132,6 +148,14 @@ impl fmt::Display for Error {
                 )
             }
             Self::Capture(trouble) => trouble.fmt(f),
+            Self::Tls(error) => error.fmt(f),
+            Self::Interface(trouble) => trouble.fmt(f),
+            Self::Packets { path, reason } => write!(
+                f,
+                "{}: the packets cannot be written: {}; check the directory and its permissions, or choose another --write",
+                path.display(),
+                plain(reason)
+            ),
             Self::LogOpen(error) => write!(
                 f,
                 "{}; nothing was read: check the directory and its permissions, or choose another --log",

@@ -251,7 +251,7 @@ enum Op {
     Ack(bool, u64),
     Fin(bool),
     Reset(bool),
-    Timeout,
+    Rest,
     Finish(u8),
 }
 
@@ -264,7 +264,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any::<bool>(), size).prop_map(|(side, to)| Op::Ack(side, to)),
         1 => any::<bool>().prop_map(Op::Fin),
         1 => any::<bool>().prop_map(Op::Reset),
-        1 => Just(Op::Timeout),
+        1 => Just(Op::Rest),
         1 => (0_u8..5).prop_map(Op::Finish),
     ]
 }
@@ -293,7 +293,7 @@ proptest! {
                 Op::Ack(side, to) => session.acked(dir(side), to),
                 Op::Fin(side) => session.handle(at, dir(side), Input::Fin, &mut sink),
                 Op::Reset(side) => session.handle(at, dir(side), Input::Reset, &mut sink),
-                Op::Timeout => session.handle_timeout(at, &mut sink),
+                Op::Rest => session.rest(),
                 Op::Finish(why) => {
                     let why = [End::Closed, End::Timeout, End::Drain, End::Evicted, End::CaptureEnd][why as usize];
                     session.finish(at, why, &mut sink);
@@ -341,6 +341,26 @@ proptest! {
         }
         prop_assert_eq!(decoder.counters().packets, 5);
     }
+}
+
+#[test]
+fn a_session_that_failed_is_counted_to_its_end() {
+    let at = Timestamp::from_parts(1_780_000_000, 0);
+    let (client, server) = (address("203.0.113.10:50000"), address("198.51.100.25:25"));
+    let peers = Peers { client, server, established: Some(at), roles_certain: true, source: 0, ordinal: 0 };
+    let mut session = Session::new(at, 1, peers, Arc::new(Limits { fault_at: Some(40), ..Limits::default() }));
+    let mut sink = Ignore::default();
+    session.handle(at, S, Input::Data(b"220 mx ESMTP\r\n"), &mut sink);
+    session.handle(at, C, Input::Data(b"EHLO a\r\n"), &mut sink);
+    let fed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        session.handle(at, S, Input::Data(b"250-mx\r\n250 CHUNKING\r\n"), &mut sink);
+    }));
+    assert!(fed.is_err(), "the fault comes when it is asked for");
+    session.give_up();
+    session.handle(at, C, Input::Data(b"QUIT\r\n"), &mut sink);
+    assert!(session.is_opaque());
+    session.finish(at, End::Closed, &mut sink);
+    assert_eq!((sink.ends, sink.transactions), (1, 0));
 }
 
 #[test]

@@ -19,7 +19,7 @@ enum Step {
     Reset(Dir),
     /// The other side had taken all but so many octets of this direction.
     Acked(Dir, u64),
-    Timeout,
+    Rest,
 }
 
 fn shown(steps: &[Step]) -> String {
@@ -73,8 +73,8 @@ impl Sink for Said {
     }
 }
 
-/// Where data is cut: the lengths are used in turn.
-fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize]) -> Vec<String> {
+/// Where data is cut: the lengths are used in turn. `resting`: the session rests after every piece.
+fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize], resting: bool) -> Vec<String> {
     let mut said = Said::default();
     let at = Timestamp::from_nanos(1_700_000_000_000_000_000);
     let peers = Peers {
@@ -97,6 +97,9 @@ fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize]) -> Vec<String> 
                     let (piece, later) = rest.split_at(cuts.next().unwrap().clamp(1, rest.len()));
                     session.handle(at, *dir, Input::Data(piece), &mut said);
                     rest = later;
+                    if resting {
+                        session.rest();
+                    }
                 }
             }
             Step::Gap(dir, lost) => {
@@ -106,7 +109,7 @@ fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize]) -> Vec<String> 
             Step::Fin(dir) => session.handle(at, *dir, Input::Fin, &mut said),
             Step::Reset(dir) => session.handle(at, *dir, Input::Reset, &mut said),
             Step::Acked(dir, short) => session.acked(*dir, sent[dir.index()].saturating_sub(*short)),
-            Step::Timeout => session.handle_timeout(at, &mut said),
+            Step::Rest => session.rest(),
         }
     }
     session.finish(at, End::CaptureEnd, &mut said);
@@ -196,24 +199,24 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (dir(), 0_u64..30).prop_map(|(dir, short)| Step::Acked(dir, short)),
         1 => dir().prop_map(Step::Fin),
         1 => dir().prop_map(Step::Reset),
-        1 => Just(Step::Timeout),
+        1 => Just(Step::Rest),
     ]
 }
 
 proptest! {
     #[test]
-    fn the_cut_of_the_octets_means_nothing(
+    fn neither_the_cut_of_the_octets_nor_a_rest_means_anything(
         port in proptest::sample::select(vec![25_u16, 24, 110, 143, 465, 4190, 9999]),
         certain in proptest::bool::weighted(0.8),
         steps in proptest::collection::vec(step(), 0..16),
         cuts in proptest::collection::vec(1_usize..9, 1..8),
     ) {
-        let whole = run(port, certain, &steps, &[usize::MAX]);
-        for cuts in [&[1][..], &cuts] {
-            let cut = run(port, certain, &steps, cuts);
+        let whole = run(port, certain, &steps, &[usize::MAX], false);
+        for (cuts, resting) in [(&[1][..], false), (&cuts, false), (&cuts, true)] {
+            let cut = run(port, certain, &steps, cuts, resting);
             let differ = (0..whole.len().max(cut.len())).find(|i| whole.get(*i) != cut.get(*i));
             let of = |events: &[String]| differ.and_then(|i| events.get(i).cloned());
-            prop_assert_eq!(of(&whole), of(&cut), "cut in {:?}, event {:?} of {}", cuts, differ, shown(&steps));
+            prop_assert_eq!(of(&whole), of(&cut), "cut in {:?}, resting {}, event {:?} of {}", cuts, resting, differ, shown(&steps));
         }
     }
 }

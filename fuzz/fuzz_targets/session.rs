@@ -71,11 +71,7 @@ fn run(input: &[u8], cut: usize) -> Said {
             What::Fin => session.handle(at(now), dir, Input::Fin, &mut said),
             What::Reset => session.handle(at(now), dir, Input::Reset, &mut said),
             What::Acked(back) => session.acked(dir, sent[dir.index()].saturating_sub(back)),
-            What::Timeout => {
-                if let Some(due) = session.poll_timeout() {
-                    session.handle_timeout(due, &mut said);
-                }
-            }
+            What::Rest => session.rest(),
         }
     }
     session.finish(at(now), End::CaptureEnd, &mut said);
@@ -112,7 +108,7 @@ enum What<'a> {
     Fin,
     Reset,
     Acked(u64),
-    Timeout,
+    Rest,
 }
 
 /// Cuts the fuzzer's input into operations. Data runs up to the next 0xff, so that dictionary words stay whole.
@@ -135,7 +131,7 @@ impl<'a> Iterator for Operations<'a> {
             }
             4 => number(rest, What::Gap),
             5 => number(rest, What::Acked),
-            6 => (What::Timeout, rest),
+            6 => (What::Rest, rest),
             _ if code & 0x10 == 0 => (What::Fin, rest),
             _ => (What::Reset, rest),
         };

@@ -1,7 +1,5 @@
 //! Every cap of the engine, with its reason. A hit is counted and marked on the record.
 
-use std::time::Duration;
-
 use super::event::Protocol;
 
 /// Caps on what a session may hold. All sizes are octets.
@@ -39,13 +37,11 @@ pub struct Limits {
     pub detect: usize,
     /// Hash messages with SHA-256.
     pub hash: bool,
-    /// An exchange that stands still this long is over for a live session (RFC 5321 section 4.5.3.2 and RFC 9051 section 5.4 demand less).
-    pub idle: Duration,
-    /// For tests of what surrounds the engine: it panics once a session has seen so many octets.
-    #[doc(hidden)]
-    pub fault_at: Option<u64>,
     /// What the operator says of ports, before the well-known ones: a prior, never proof.
     pub ports: Vec<(u16, Protocol)>,
+    /// Tests only: the session panics once it has seen so many octets, to prove that whoever feeds it survives that.
+    #[doc(hidden)]
+    pub fault_at: Option<u64>,
 }
 
 impl Limits {
@@ -80,9 +76,8 @@ impl Default for Limits {
             inflate_line: 64 << 20,
             detect: 4 << 10,
             hash: true,
-            idle: Duration::from_secs(2 * 3600),
-            fault_at: None,
             ports: Vec::new(),
+            fault_at: None,
         }
     }
 }

@@ -198,16 +198,6 @@ impl Session {
         }
     }
 
-    /// Law 4 is proven by an engine that fails.
-    #[allow(clippy::panic)]
-    fn fail_if_asked(&self) {
-        if self.limits.fault_at.is_some_and(|at| self.lanes.to_server.seen + self.lanes.to_client.seen >= at)
-            && !matches!(self.machine, Machine::Counted)
-        {
-            panic!("asked for");
-        }
-    }
-
     /// What the session is doing.
     pub fn phase(&self) -> Phase {
         let sent = self.lanes.to_server.seen + self.lanes.to_client.seen;
@@ -222,7 +212,7 @@ impl Session {
 
     /// Whether nothing can be read any more: octets are counted only.
     pub fn is_opaque(&self) -> bool {
-        self.ledger.opaque || matches!(self.machine, Machine::Ignored(_))
+        self.ledger.opaque || matches!(self.machine, Machine::Ignored(_) | Machine::Counted)
     }
 
     /// Reads no more of it: something went wrong in here, and what is known is in doubt. Octets are counted still.
@@ -236,18 +226,37 @@ impl Session {
         }
     }
 
+    /// From here on the octets are what TLS carries, both ways; what came in clear and was not read yet counts for
+    /// nothing (RFC 3207 section 4.2).
+    pub fn secured(&mut self, at: Timestamp, how: &event::Secured, out: &mut dyn Sink) {
+        let tls = &mut self.ledger.tls;
+        tls.mode = Some(how.mode);
+        tls.handshake = Some(how.handshake);
+        (tls.version, tls.cipher) = (how.version, how.cipher);
+        tls.sni.copy_from(&how.sni);
+        if how.handshake != Handshake::Ok {
+            if let (Machine::Undecided(_), Some(protocol)) = (&self.machine, self.prior()) {
+                self.machine = Machine::Counted;
+                self.adopt(Verdict::Tls(protocol));
+                self.start(at, out);
+            }
+            return;
+        }
+        tls.decrypted = true;
+        self.ledger.opaque = false;
+        if matches!(self.machine, Machine::Smtp(_) | Machine::Pop3(_) | Machine::Imap(_)) {
+            for dir in Dir::BOTH {
+                let lane = &mut self.lanes[dir];
+                lane.held = Held::default();
+                lane.injected = false;
+                lane.framer = Framer::new();
+                lane.framer.advance_by(lane.position());
+            }
+        }
+    }
+
     /// Gives back room that a session which stands still does not need.
     pub fn rest(&mut self) {}
-
-    /// When [`Self::handle_timeout`] wants to be called, if nothing happens before.
-    pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
-    }
-
-    /// Time has passed.
-    pub fn handle_timeout(&mut self, at: Timestamp, out: &mut dyn Sink) {
-        let _ = (at, out);
-    }
 
     /// No more will come. Emits what is still open, then [`Event::End`].
     pub fn finish(&mut self, at: Timestamp, why: End, out: &mut dyn Sink) {
@@ -333,6 +342,16 @@ impl Session {
             }
             _ => None,
         }
+    }
+
+    /// The fault that tests ask for.
+    fn fail_if_asked(&self) {
+        let Some(limit) = self.limits.fault_at else { return };
+        let given_up = matches!(self.machine, Machine::Counted);
+        assert!(
+            given_up || self.lanes.to_server.seen + self.lanes.to_client.seen < limit,
+            "the fault that a test asked for"
+        );
     }
 
     fn oriented(&self, dir: Dir) -> Dir {

@@ -10,7 +10,7 @@ use super::{
     TlsUpstream, Transparent,
 };
 use crate::cli::{self, Patience};
-use crate::config::settings::{Gate, List, Settings};
+use crate::config::settings::{For, Gate, List, Settings};
 use crate::config::{Defaults, either, parsed, records, running, word};
 use crate::engine::event::Protocol;
 use crate::error::Error;
@@ -37,7 +37,7 @@ const NAMES: [(u16, &str); 9] = [
 
 /// Makes `flags` ready; `cores`: the default for the threads.
 pub fn proxy(flags: cli::Proxy, cores: usize) -> Result<Proxy, Error> {
-    let settings = Settings::of(flags.running.config.as_deref())?;
+    let settings = Settings::of(flags.running.config.as_deref(), For::Proxy)?;
     ready(flags, settings, cores)
 }
 
@@ -296,7 +296,7 @@ mod tests {
     fn made(args: &str, file: &str) -> Result<Proxy, Error> {
         let args = ["mailtap", "proxy"].into_iter().chain(args.split_whitespace());
         let cli::Mode::Proxy(flags) = cli::Cli::try_parse_from(args).unwrap().mode else { panic!("another mode") };
-        let settings = Settings::parse(file).map_err(|(_, reason)| Error::Usage(reason))?;
+        let settings = Settings::parse(file, For::Proxy).map_err(|(_, reason)| Error::Usage(reason))?;
         ready(*flags, settings, 2)
     }
 

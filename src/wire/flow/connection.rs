@@ -11,14 +11,12 @@ use crate::wire::packet::Segment;
 use crate::wire::stream::{Delivery, End as StreamEnd, Ledger, Stream};
 
 /// The ports of SMTP, submission, POP3, IMAP and ManageSieve, the unofficial ones in use included.
-const MAIL_PORTS: [u16; 10] = [25, 587, 465, 2525, 24, 110, 995, 143, 993, 4190];
+pub const MAIL_PORTS: [u16; 10] = [25, 587, 465, 2525, 24, 110, 995, 143, 993, 4190];
 
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) key: Key,
     pub(super) last: Timestamp,
-    /// When its session wants to be woken, as registered.
-    pub(super) wake: Option<Timestamp>,
     /// A SYN that may be the port's next connection.
     pub(super) reuse: Option<Reuse>,
     /// Whether it stands in the queue of those that keep octets.
@@ -96,7 +94,6 @@ impl Connection {
         Self {
             key,
             last: segment.at,
-            wake: None,
             reuse: None,
             queued: false,
             closed: false,
@@ -113,18 +110,6 @@ impl Connection {
     /// Octets kept for both directions.
     pub(super) fn buffered(&self) -> usize {
         self.streams.iter().map(Stream::buffered).sum()
-    }
-
-    /// When its session wants to be woken.
-    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.head.session.as_ref()?.poll_timeout()
-    }
-
-    /// Time has passed, as its session wanted.
-    pub(super) fn handle_timeout(&mut self, at: Timestamp, out: &mut dyn Sink) {
-        if let Some(session) = &mut self.head.session {
-            session.handle_timeout(at, out);
-        }
     }
 
     /// Which timeout counts.

@@ -9,10 +9,12 @@ mod slots;
 
 pub use key::connection_id;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::connection::MAIL_PORTS;
 use self::connection::{Connection, Fate, Reuse};
 use self::key::{Key, Side};
 use self::slots::{List, Slots};
@@ -83,6 +85,24 @@ pub struct FlowCounters {
     pub streams: StreamCounters,
 }
 
+impl AddAssign for FlowCounters {
+    fn add_assign(&mut self, more: Self) {
+        let Self { segments, opened, closed, timed_out, evicted, capture_end, empty, reused, stray, forced, streams } =
+            more;
+        self.segments += segments;
+        self.opened += opened;
+        self.closed += closed;
+        self.timed_out += timed_out;
+        self.evicted += evicted;
+        self.capture_end += capture_end;
+        self.empty += empty;
+        self.reused += reused;
+        self.stray += stray;
+        self.forced += forced;
+        self.streams += streams;
+    }
+}
+
 /// All connections of a capture, or of a shard of it.
 #[derive(Debug)]
 pub struct FlowTable {
@@ -94,7 +114,6 @@ pub struct FlowTable {
     buffered: usize,
     /// Those that keep octets, by when they began to; ordinals tell whether a slot is still theirs.
     keepers: VecDeque<(u32, u64)>,
-    wakes: BTreeSet<(Timestamp, u64, u32)>,
 }
 
 impl FlowTable {
@@ -108,7 +127,6 @@ impl FlowTable {
             ledger: Ledger { limits: config.stream, counters: StreamCounters::default() },
             buffered: 0,
             keepers: VecDeque::new(),
-            wakes: BTreeSet::new(),
         }
     }
 
@@ -147,7 +165,6 @@ impl FlowTable {
 
     /// Time has come to `now`: ends connections that were idle for too long, in order of their first packets.
     pub fn tick(&mut self, now: Timestamp, out: &mut dyn Sink) {
-        self.wake(now, out);
         while let Some(slot) = self.slots.oldest(List::Lingering) {
             if self.idle_since(slot, now).is_none() {
                 break;
@@ -261,9 +278,6 @@ impl FlowTable {
         let Some(connection) = self.slots.connection_mut(slot) else {
             return;
         };
-        if let Some(due) = connection.wake.filter(|due| *due <= segment.at) {
-            connection.handle_timeout(due, out);
-        }
         let before = connection.buffered();
         connection.segment(side, segment, &self.limits, &mut self.ledger, out);
         let after = connection.buffered();
@@ -272,7 +286,6 @@ impl FlowTable {
         let keeps = after > 0 && !connection.queued;
         connection.queued |= keeps;
         let ordinal = connection.ordinal();
-        self.register(slot);
         if over {
             return self.end(slot, segment.at, End::Closed, out);
         }
@@ -280,36 +293,6 @@ impl FlowTable {
         if keeps {
             self.keepers.push_back((slot, ordinal));
             self.forget_keepers();
-        }
-    }
-
-    /// Notes when the session wants to be woken.
-    fn register(&mut self, slot: u32) {
-        let Some(connection) = self.slots.connection_mut(slot) else {
-            return;
-        };
-        let wake = connection.poll_timeout();
-        if wake == connection.wake {
-            return;
-        }
-        let ordinal = connection.ordinal();
-        let before = std::mem::replace(&mut connection.wake, wake);
-        if let Some(before) = before {
-            self.wakes.remove(&(before, ordinal, slot));
-        }
-        if let Some(wake) = wake {
-            self.wakes.insert((wake, ordinal, slot));
-        }
-    }
-
-    /// Wakes every session that wanted to be by now; one that wants again gets its turn at the next tick.
-    fn wake(&mut self, now: Timestamp, out: &mut dyn Sink) {
-        let due: Vec<_> = self.wakes.iter().copied().take_while(|(at, ..)| *at <= now).collect();
-        for (at, _, slot) in due {
-            if let Some(connection) = self.slots.connection_mut(slot) {
-                connection.handle_timeout(at, out);
-            }
-            self.register(slot);
         }
     }
 
@@ -330,7 +313,6 @@ impl FlowTable {
             connection.force(&self.limits, &mut self.ledger, out);
             self.buffered = self.buffered.saturating_sub(before) + connection.buffered();
             self.counters.forced += 1;
-            self.register(slot);
         }
     }
 
@@ -358,10 +340,7 @@ impl FlowTable {
         let Some(connection) = self.slots.connection_mut(slot) else {
             return;
         };
-        let (ordinal, before) = (connection.ordinal(), connection.buffered());
-        if let Some(wake) = connection.wake.take() {
-            self.wakes.remove(&(wake, ordinal, slot));
-        }
+        let before = connection.buffered();
         let reported = connection.finish(at, why, &self.limits, &mut self.ledger, out);
         self.buffered = self.buffered.saturating_sub(before) + connection.buffered();
         self.counters.empty += u64::from(!reported);
