@@ -1,7 +1,8 @@
 //! The live page in a real browser: what it shows of live events, and what it never does with hostile ones.
 //!
 //! Needs Chromium (`samples/servers install` brings it). Without it each test says so and passes, unless
-//! `MAILTAP_REQUIRE_SERVERS` is set: then that is a failure. With `MAILTAP_PICTURES=FOLDER` the pictures are kept there.
+//! `MAILTAP_REQUIRE_SERVERS` is set: then that is a failure. Pictures of it all are in `target/tmp/page`; those in
+//! `docs/pictures` come of `cargo test --test page -- --ignored`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -12,17 +13,21 @@ mod browser;
 #[allow(dead_code, unreachable_pub)]
 mod traffic;
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use browser::Browser;
 use mailtap::cli::Secret;
 use mailtap::config::MetricsServer;
+use mailtap::engine::event::{Context, Event, Sink};
 use mailtap::output::InputKind;
 use mailtap::output::page::{Recorder, Show, State};
 use mailtap::output::serve::{Content, Handle, Readiness, Server};
+use mailtap::time::Timestamp;
 use traffic::{Talk, hello, message};
 
 struct Page {
@@ -137,8 +142,7 @@ fn bustle(page: &mut Page) {
 }
 
 fn keep(name: &str, picture: &[u8]) {
-    let folder = std::env::var_os("MAILTAP_PICTURES").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("page"));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("page");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join(name), picture).unwrap();
 }
@@ -280,5 +284,106 @@ fn a_person_signs_in_with_the_token_as_password() {
     browser.open(&page.url().replace("http://", "http://me:t0ken@"));
     browser.wait("document.querySelector('#link').innerText === 'Live'");
     assert_eq!(browser.complaints(), Vec::<String>::new());
+    page.stop();
+}
+
+/// One recorder for many conversations that are all open.
+#[derive(Clone)]
+struct Shared(Rc<RefCell<Recorder>>);
+
+impl Sink for Shared {
+    fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        self.0.borrow_mut().event(context, at, event);
+    }
+}
+
+#[test]
+#[ignore = "takes five minutes, in which traffic goes on: makes the pictures of docs/pictures"]
+fn pictures() {
+    let mut browser = browser("pictures").expect("a browser");
+    let page = Page::new(None);
+    let recorder = Shared(Rc::new(RefCell::new(page.state.recorder())));
+    let (mut open, mut number) = (Vec::new(), 0_u64);
+    let (_never, wait) = std::sync::mpsc::channel::<()>();
+    let mut dice = 1_u64;
+    let mut roll = move |sides: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) % sides
+    };
+    for second in 0..302_u64 {
+        let wave = 3.0 + 2.0 * (second as f64 / 40.0).sin() + if second / 20 == 9 { 4.0 } else { 0.0 };
+        for _ in 0..(wave as u64 + roll(3)) {
+            number += 1;
+            let client = match roll(10) {
+                0..3 => format!("203.0.113.5:4{:04}", roll(9999)),
+                3 => format!("[2001:db8:7::25]:4{:04}", roll(9999)),
+                4 | 5 => format!("198.51.100.77:4{:04}", roll(9999)),
+                _ => format!("198.51.100.{}:4{:04}", 1 + roll(250), roll(9999)),
+            };
+            let id = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let out = Box::leak(Box::new(recorder.clone()));
+            let port = [25, 25, 25, 143, 143, 110][roll(6) as usize];
+            let mut talk = Talk::new(out, id, &client, port, Duration::from_secs(1));
+            let slow = |most: u64, roll: &mut dyn FnMut(u64) -> u64| roll(most) as f64 * (1.0 + roll(4) as f64) / 2.0;
+            match port {
+                25 if roll(4) == 0 => {
+                    hello(&mut talk).c("MAIL FROM:<promo@bulk.example>").s("250 2.1.0 Ok", 1.0);
+                    for name in ["info", "sales", "admin"] {
+                        talk.c(&format!("RCPT TO:<{name}@example.org>"));
+                        let no = ["550 5.1.1 User unknown", "554 5.7.1 Not here", "450 4.7.1 Greylisted"];
+                        talk.s(no[roll(3) as usize], 2.0 + slow(20, &mut roll));
+                    }
+                    talk.c("QUIT").s("221 2.0.0 Bye", 0.3).close();
+                }
+                25 => {
+                    hello(&mut talk);
+                    if roll(30) == 0 {
+                        talk.octets(b"NOOP\n").s("250 2.0.0 Ok", 0.2);
+                    }
+                    let (from, subject) = [
+                        ("news@shop.example", "Your order has been sent"),
+                        ("bob@example.net", "Minutes of the meeting"),
+                        ("alerts@status.example", "All systems are back to normal"),
+                        ("zoë@example.net", "Grüße aus Köln"),
+                    ][roll(4) as usize];
+                    let to = ["ann@example.org", "carol@example.org", "team@example.org"][roll(3) as usize];
+                    let reply =
+                        if roll(15) == 0 { "451 4.3.2 Try again later" } else { "250 2.0.0 Ok: queued as 4cXk2L0dRz" };
+                    let octets = 900 + roll(40_000) as usize;
+                    message(&mut talk, from, to, subject, octets, (reply, 20.0 + slow(300, &mut roll)));
+                    if roll(25) == 0 { talk.reset() } else { talk.c("QUIT").s("221 2.0.0 Bye", 0.3).close() }
+                }
+                143 => {
+                    talk.s("* OK ready.", 3.0).c("a LOGIN ann secret").s("a OK Logged in", 15.0 + slow(20, &mut roll));
+                    talk.c("b SELECT INBOX").s("* 3 EXISTS\r\nb OK Selected", 1.0 + slow(5, &mut roll));
+                    talk.c("c FETCH 1:3 (FLAGS)").s("* 1 FETCH (FLAGS ())\r\nc OK", 1.0 + slow(30, &mut roll));
+                    if roll(3) == 0 { open.push(talk) } else { talk.c("d LOGOUT").s("* BYE\r\nd OK", 1.0).close() }
+                }
+                _ => {
+                    talk.s("+OK ready", 3.0).c("USER bob").s("+OK", 0.5).c("PASS secret");
+                    let reply = if roll(5) == 0 { "-ERR [AUTH] No" } else { "+OK Logged in" };
+                    talk.s(reply, 8.0 + slow(30, &mut roll)).c("QUIT").s("+OK", 0.2).close();
+                }
+            }
+        }
+        while open.len() > 14 {
+            open.remove(roll(14) as usize).c("d LOGOUT").s("* BYE\r\nd OK", 1.0).close();
+        }
+        recorder.0.borrow_mut().publish();
+        let _ = wait.recv_timeout(Duration::from_secs(1));
+    }
+    page.show(&mut browser);
+    browser.wait("document.querySelectorAll('#t-latency tbody tr').length > 5");
+    for (name, width, height, scheme) in [
+        ("page", 1280, 860, "light"),
+        ("page-dark", 1280, 860, "dark"),
+        ("page-phone", 390, 844, "light"),
+        ("page-phone-dark", 390, 844, "dark"),
+    ] {
+        browser.look(width, height, scheme);
+        browser.wait("true");
+        keep(&format!("{name}.png"), &browser.picture(0));
+        keep(&format!("{name}-below.png"), &browser.picture(1450));
+    }
     page.stop();
 }

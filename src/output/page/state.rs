@@ -20,7 +20,7 @@ use super::talkers::Talkers;
 use super::telling::{Digest, Hello, Telling};
 use super::{LISTED, RECENT};
 use crate::engine::event::{Phase, Protocol, SessionOutcome};
-use crate::output::InputKind;
+use crate::output::{Detail, InputKind, Policy};
 
 /// Seconds between two computations of what is told as a whole: quantiles, talkers, refusals.
 const PAUSE: u64 = 2;
@@ -32,6 +32,14 @@ pub struct Show {
     pub addresses: bool,
     /// Subjects.
     pub subjects: bool,
+}
+
+impl Show {
+    /// What `policy` lets the log show, if the page is guarded by a token; else nothing: whoever has an account on the
+    /// host can reach a listener on loopback, but not the log.
+    pub fn of(policy: &Policy, has_token: bool) -> Self {
+        Self { addresses: has_token, subjects: has_token && policy.detail == Detail::Headers }
+    }
 }
 
 /// What the page shows.
