@@ -250,7 +250,7 @@ fn what_happens_shows_up_by_itself() {
     let (mut ends, mut stays) = (page.state.recorder(), page.state.recorder());
     hello(&mut Talk::new(&mut stays, 7, "203.0.113.5:4000", 25, Duration::from_secs(3)));
     let mut talk = Talk::new(&mut ends, 8, "203.0.113.6:4000", 110, Duration::from_secs(2));
-    talk.s("+OK ready", 1.0);
+    talk.s("+OK ready", 1.0).c("CAPA").s("+OK\r\nUSER\r\n.", 1.0);
     stays.publish();
     ends.publish();
     browser.wait("document.querySelectorAll('#t-sessions tbody .tone-open').length === 2");
