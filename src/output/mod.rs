@@ -11,8 +11,8 @@ mod identity;
 pub mod log;
 pub mod metrics;
 mod outlet;
-pub mod page;
 pub mod packets;
+pub mod page;
 pub mod record;
 pub mod report;
 #[cfg(test)]
