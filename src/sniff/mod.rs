@@ -48,7 +48,8 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
         decoder: DecoderLimits::default(),
     };
     let outlet = || Outlet::new(Arc::clone(&policy), Some(feed.clone()));
-    let watch = Watch::start(devices, &setup, outlet, feed.clone(), keeper, archive)?;
+    let on_stdout = path.as_os_str() == "-";
+    let watch = Watch::start(devices, &setup, outlet, feed.clone(), keeper, archive, on_stdout)?;
     drop(feed);
     announce(&ready);
     readiness::ready();

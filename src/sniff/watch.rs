@@ -1,9 +1,12 @@
 //! The threads of a run, and the one that waits for signals meanwhile.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::print;
 use crate::config::Sniff;
@@ -28,6 +31,7 @@ pub(super) struct Watch {
     feed: Feed,
     keeper: Keeper,
     archive: Option<Archive>,
+    on_stdout: bool,
 }
 
 struct Capture {
@@ -45,6 +49,7 @@ impl Watch {
         feed: Feed,
         keeper: Keeper,
         archive: Option<Archive>,
+        on_stdout: bool,
     ) -> Result<Self, Error> {
         let switch = Arc::new(Switch::new().map_err(Error::Thread)?);
         let crew = Crew::start(setup, outlet).map_err(Error::Thread)?;
@@ -59,7 +64,7 @@ impl Watch {
             let thread = thread.spawn(move || capture(device, &switch, lanes, shelf)).map_err(Error::Thread)?;
             captures.push(Capture { name, counters, thread });
         }
-        Ok(Self { switch, captures, crew, feed, keeper, archive })
+        Ok(Self { switch, captures, crew, feed, keeper, archive, on_stdout })
     }
 
     /// Waits for a signal, or a thread that fails, and ends everything.
@@ -89,7 +94,18 @@ impl Watch {
 
     /// Whether going on makes no sense: a fault, or nobody reads the records.
     fn has_ended(&self) -> bool {
-        self.crew.has_fault() || self.keeper.is_finished() || self.captures.iter().any(|c| c.thread.is_finished())
+        self.crew.has_fault()
+            || self.keeper.is_finished()
+            || self.reader_left()
+            || self.captures.iter().any(|c| c.thread.is_finished())
+    }
+
+    /// Whether the records go to a pipe that nobody reads any more, which nothing tells while there are no records.
+    fn reader_left(&self) -> bool {
+        let out = io::stdout();
+        let mut out = [PollFd::new(&out, PollFlags::empty())];
+        let polled = self.on_stdout && rustix::event::poll(&mut out, Some(&Timespec::default())).is_ok();
+        polled && out.iter().any(|out| out.revents().contains(PollFlags::ERR))
     }
 
     /// Opens the files anew. What else has changed takes a restart, and that is said.
@@ -117,7 +133,7 @@ impl Watch {
 
     /// Stops capturing, finishes what is open, and writes everything.
     fn end(self, quiet: bool) -> Result<(), Error> {
-        let Self { switch, captures, crew, feed, keeper, archive } = self;
+        let Self { switch, captures, crew, feed, keeper, archive, on_stdout: _ } = self;
         switch.stop();
         let mut whole = true;
         let mut counters = Vec::with_capacity(captures.len());

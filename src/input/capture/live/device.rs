@@ -85,13 +85,19 @@ impl Device {
             match self.round(take) {
                 Ok(0) => {
                     take(Moment::Pause);
-                    switch.or_readable(self.handle.as_ref().map(Capture::as_fd), LOOK);
+                    let wrong = switch.or_readable(self.handle.as_ref().map(Capture::as_fd), LOOK);
+                    if wrong && !self.counters.is_away() {
+                        self.go_down();
+                    }
                 }
                 Ok(_) => {}
                 Err(reason) => self.come_back(&reason, switch, take),
             }
             if self.read.elapsed() >= STATISTICS {
                 self.read_statistics();
+                if self.counters.is_away() && is_up(&self.name) {
+                    self.come_up();
+                }
             }
             if let Some(filter) = switch.new_filter(&mut self.filters) {
                 self.set_filter(filter);
@@ -134,13 +140,16 @@ impl Device {
 
     /// The interface is gone: tries until it is back.
     fn come_back(&mut self, reason: &Error, switch: &Switch, take: &mut dyn FnMut(Moment<'_>)) {
+        self.last_packets(take);
         take(Moment::Pause);
         self.read_statistics();
         self.handle = None;
-        self.counters.lost.add(1);
-        self.counters.set_away(true);
         let name = &self.name;
-        error::tell(Level::Warning, &format!("{name}: {}; waiting for the interface", words(reason)));
+        if !self.counters.is_away() {
+            self.counters.lost.add(1);
+            self.counters.set_away(true);
+            error::tell(Level::Warning, &format!("{name}: {}; waiting for the interface", words(reason)));
+        }
         let [mut wait, longest] = RETRY;
         loop {
             switch.or_readable(None, wait);
@@ -152,14 +161,32 @@ impl Device {
                     self.handle = Some(handle);
                     self.seen = [0; 2];
                     self.counters.reopened.add(1);
-                    self.counters.set_away(false);
-                    return error::tell(Level::Warning, &format!("{name}: is back"));
+                    // It may be there and down.
+                    if is_up(name) {
+                        self.come_up();
+                    }
+                    return;
                 }
                 Ok((_, link)) => tracing::debug!(%name, ?link, "another link type"),
                 Err(trouble) => tracing::debug!(%name, %trouble, "still away"),
             }
             wait = (wait * 2).min(longest);
         }
+    }
+
+    /// It was taken down: libpcap waits, and goes on by itself when it is up again.
+    fn go_down(&mut self) {
+        if is_up(&self.name) {
+            return;
+        }
+        self.counters.lost.add(1);
+        self.counters.set_away(true);
+        error::tell(Level::Warning, &format!("{}: is down; waiting for the interface", self.name));
+    }
+
+    fn come_up(&mut self) {
+        self.counters.set_away(false);
+        error::tell(Level::Warning, &format!("{}: is back", self.name));
     }
 
     /// Takes another filter; one that cannot be used changes nothing.
@@ -229,6 +256,7 @@ fn what(error: &Error) -> What {
     let words = words(error);
     match words.to_ascii_lowercase() {
         text if text.contains("no such device") => What::Unknown,
+        text if text.contains("is not up") => What::Down,
         text if text.contains("permi") || text.contains("cap_net_raw") => What::Denied,
         _ => What::Other(words),
     }
@@ -241,6 +269,12 @@ pub(super) fn words(error: &Error) -> String {
         Error::PcapError(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// Whether the interface is there and up.
+fn is_up(name: &str) -> bool {
+    let up = |device: pcap::Device| device.name == name && device.flags.is_up();
+    pcap::Device::list().is_ok_and(|devices| devices.into_iter().any(up))
 }
 
 /// Whether it carries network traffic: libpcap also lists buses and logs.

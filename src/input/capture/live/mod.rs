@@ -62,6 +62,8 @@ pub struct Trouble {
 pub enum What {
     /// There is none of that name.
     Unknown,
+    /// It is down.
+    Down,
     /// It takes a privilege that the process lacks.
     Denied,
     /// Frames of this kind cannot be read.
@@ -89,6 +91,7 @@ impl fmt::Display for Trouble {
         let name = &self.interface;
         match &self.what {
             What::Unknown => write!(f, "{name}: there is no such interface; see `mailtap sniff --list-interfaces`"),
+            What::Down => write!(f, "{name}: the interface is down; bring it up with `ip link set {name} up`"),
             What::Denied => write!(
                 f,
                 "{name}: capturing takes root or the capability cap_net_raw; run as root with --user NAME, or give it with `setcap cap_net_raw=ep` to mailtap"
@@ -177,16 +180,16 @@ impl Switch {
         (now != before).then(|| self.filter.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
-    /// Waits, at most `patience`, until it is time or `device` has something.
-    fn or_readable(&self, device: Option<BorrowedFd<'_>>, patience: Duration) {
+    /// Waits, at most `patience`, until it is time or `device` has something; whether something is wrong with it.
+    fn or_readable(&self, device: Option<BorrowedFd<'_>>, patience: Duration) -> bool {
+        let ear = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let bell = self.bell.as_fd();
-        let mut ears = [PollFd::from_borrowed_fd(bell, PollFlags::IN), PollFd::from_borrowed_fd(bell, PollFlags::IN)];
-        if let (Some(device), [_, ear]) = (device, &mut ears) {
-            *ear = PollFd::from_borrowed_fd(device, PollFlags::IN);
-        }
+        let mut ears = [ear(bell), ear(device.unwrap_or(bell))];
         let patience = Timespec::try_from(patience).ok();
         // Interrupted or impossible: whoever waits looks anew, after a while.
         let _ = rustix::event::poll(&mut ears, patience.as_ref());
+        let [_, device] = ears;
+        device.revents().intersects(PollFlags::ERR | PollFlags::HUP)
     }
 }
 

@@ -73,6 +73,7 @@ fn a_new_filter_is_seen_once() {
 fn every_text_says_what_to_do() {
     for what in [
         What::Unknown,
+        What::Down,
         What::Denied,
         What::Link(147),
         What::Filter { filter: "port mail".into(), reason: "unknown port".into() },
