@@ -1,4 +1,6 @@
 //! What is known of a capture itself, for one interface or file. Clones share everything.
+//!
+//! What its connections lost, and how their segments came, is told by the sessions.
 
 use prometheus::{IntCounter, IntGauge};
 
@@ -15,6 +17,15 @@ pub struct CaptureCounts {
     pub octets: u64,
     /// Packets lost or of no use, by [`PacketLoss::index`].
     pub dropped: [u64; PacketLoss::ALL.len()],
+}
+
+impl CaptureCounts {
+    /// So many packets were lost for `reason`.
+    pub fn set_dropped(&mut self, reason: PacketLoss, packets: u64) {
+        if let Some(count) = self.dropped.get_mut(reason.index()) {
+            *count = packets;
+        }
+    }
 }
 
 /// Handles of a source.
