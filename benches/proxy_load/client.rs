@@ -98,7 +98,9 @@ impl Client {
             Step::Envelope(in_already) => {
                 (if in_already == 2 { b"354 " } else { b"250 2.1." }, Step::Envelope(in_already + 1))
             }
-            Step::Message => (b"250 2.0.0 Ok: ", if self.scenario == Scenario::Smtp { Step::Envelope(0) } else { Step::Quit }),
+            Step::Message => {
+                (b"250 2.0.0 Ok: ", if self.scenario == Scenario::Smtp { Step::Envelope(0) } else { Step::Quit })
+            }
             Step::Quit => (b"221 ", Step::End),
             _ => return wrong(self.step, line),
         };

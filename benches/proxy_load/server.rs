@@ -51,9 +51,7 @@ impl Server {
     pub(crate) fn received(&mut self, octets: &[u8], out: &mut Out, mailbox: &Mailbox) -> Verdict {
         match &mut self.speech {
             Speech::Smtp(data) => smtp(&mut self.partial, data, octets, out),
-            Speech::Imap { idle } => {
-                lines(&mut self.partial, octets, |line, _| (imap(line, idle, out, mailbox), 0)).0
-            }
+            Speech::Imap { idle } => lines(&mut self.partial, octets, |line, _| (imap(line, idle, out, mailbox), 0)).0,
         }
     }
 }

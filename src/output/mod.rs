@@ -10,8 +10,8 @@ pub mod feed;
 mod identity;
 pub mod log;
 mod outlet;
-pub mod page;
 pub mod packets;
+pub mod page;
 pub mod record;
 pub mod report;
 #[cfg(test)]
