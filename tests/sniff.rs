@@ -335,7 +335,7 @@ fn what_cannot_be_opened_says_why() {
 
 /// Records without what must differ, in an order that does not depend on threads.
 fn sorted(records: &[Value]) -> Vec<String> {
-    let mut lines: Vec<_> = records.iter().cloned().collect();
+    let mut lines = records.to_vec();
     for record in lines.iter_mut().filter_map(Value::as_object_mut) {
         record.remove("input");
         record.remove("source");
