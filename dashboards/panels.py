@@ -220,7 +220,7 @@ def table(title, queries, about, columns, unit="short", width=12, height=8, thre
             "renameByName": {name: heading for name, heading in columns.items() if name != heading},
         },
     })
-    options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""}}
+    options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False}}
     if sort:
         options["sortBy"] = [{"displayName": sort, "desc": True}]
     return Panel("table", title, chosen, about, unit, width, height, thresholds, options, defaults, overrides,

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use crate::input::capture::{Trouble, live};
+use crate::input::tls::TlsError;
 use crate::input::upstream::ListenError;
 use crate::output::{LogError, ServeError};
 
@@ -81,6 +82,8 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
+    /// TLS cannot be set up.
+    Tls(TlsError),
     /// A thread cannot be started.
     Thread(io::Error),
     /// Privileges cannot be given up, or the process not be confined.
@@ -105,6 +108,7 @@ impl Error {
             | Self::Listen(_)
             | Self::Upstream { .. }
             | Self::Handover { .. }
+            | Self::Tls(_)
             | Self::Thread(_)
             | Self::Privileges(_)
             | Self::Fault(_) => 1,
@@ -144,6 +148,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::Capture(trouble) => trouble.fmt(f),
+            Self::Tls(error) => error.fmt(f),
             Self::Interface(trouble) => trouble.fmt(f),
             Self::Packets { path, reason } => write!(
                 f,

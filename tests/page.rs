@@ -6,10 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "common/browser.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 mod browser;
 #[path = "common/traffic.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 mod traffic;
 
 use std::path::PathBuf;
@@ -137,7 +137,7 @@ fn the_page_shows_what_is_going_on() {
     bustle(&mut page);
     browser.look(1280, 900, "light");
     browser.open(&page.url());
-    browser.wait("document.querySelectorAll('#t-sessions tbody tr').length === 50");
+    browser.wait("document.querySelectorAll('#t-sessions tbody tr').length === 12");
     browser.wait("document.querySelectorAll('#t-latency tbody tr').length > 5");
     for (name, width, scheme) in [
         ("wide-light", 1280, "light"),
@@ -148,7 +148,9 @@ fn the_page_shows_what_is_going_on() {
     ] {
         browser.look(width, 900, scheme);
         browser.wait("true");
-        keep(&format!("{name}.png"), &browser.picture(true));
+        for part in 0..4 {
+            keep(&format!("{name}-{part}.png"), &browser.picture(part * 900));
+        }
         let over = browser.eval("document.documentElement.scrollWidth - document.documentElement.clientWidth");
         assert_eq!(over, 0, "wider than {width} pixels");
     }

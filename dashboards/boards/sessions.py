@@ -32,7 +32,7 @@ def log_table(title, text, about, columns, units, height=10, width=24, limit=500
             {"targetField": heading, "destinationType": "number"} for heading in numbers]}},
     ]
     defaults = {"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": True, "filterable": True, "minWidth": 60}}
-    options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
+    options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False},
                "sortBy": [{"displayName": "Time", "desc": True}]}
     return Panel("table", title, query(text, "", lines=limit), about, "none", width, height, steps(BLUE), options, defaults, overrides,
                  transformations, source=LOKI)
@@ -118,10 +118,10 @@ BOARD = Board("mailtap-sessions", "mailtap: Session drill-down", __doc__, [
     graph("Records", query('sum by (record) (count_over_time({job="mailtap", protocol=~"$protocol"} [$__auto]))', "{{record}}"),
           "Lines that reached the log store. 0 here while the Overview shows sessions: the shipper stands still.",
           source=LOKI, stack=True, bars=True),
-    log_table("Anomalies", lines("anomaly", id="id", severity="severity", state="state", variant="variant", direction="direction", offset="offset"),
+    log_table("Anomalies", lines("anomaly", id="id", severity="severity", state="state", variant="variant", sender="direction", place="offset"),
               "What should not happen, with where in the stream. `accepted` first: then go to the session.",
               {"session": "Session", "protocol": "Protocol", "client": "Client", "id": "Anomaly", "variant": "Variant", "severity": "Severity",
-               "state": "State", "direction": "Sent by", "offset": "Offset"},
+               "state": "State", "sender": "Sent by", "place": "Offset"},
               {"Offset": "none"}, height=8),
 ], variables=[
     source_variable("logs", "Loki", "loki"),

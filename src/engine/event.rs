@@ -886,7 +886,7 @@ pub struct Greeting {
 }
 
 /// What was seen of TLS.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tls {
     /// How it began; `None` until it did.
     pub mode: Option<TlsMode>,
@@ -898,6 +898,29 @@ pub struct Tls {
     pub accepted: Option<bool>,
     /// The handshake.
     pub handshake: Option<Handshake>,
+    /// Version, such as `TLSv1.3`.
+    pub version: Option<&'static str>,
+    /// Cipher suite, as IANA has it.
+    pub cipher: Option<&'static str>,
+    /// Server name that the client asked for (RFC 6066 section 3).
+    pub sni: Text,
+    /// What was inside was read.
+    pub decrypted: bool,
+}
+
+/// TLS that was answered by whoever feeds the session.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    /// How it began.
+    pub mode: TlsMode,
+    /// How the handshake went; if it failed, nothing can be read from here on.
+    pub handshake: Handshake,
+    /// Version, such as `TLSv1.3`.
+    pub version: Option<&'static str>,
+    /// Cipher suite, as IANA has it.
+    pub cipher: Option<&'static str>,
+    /// Server name that the client asked for.
+    pub sni: Text,
 }
 
 /// The authentication of a session in short.

@@ -226,6 +226,35 @@ impl Session {
         }
     }
 
+    /// From here on the octets are what TLS carries, both ways; what came in clear and was not read yet counts for
+    /// nothing (RFC 3207 section 4.2).
+    pub fn secured(&mut self, at: Timestamp, how: &event::Secured, out: &mut dyn Sink) {
+        let tls = &mut self.ledger.tls;
+        tls.mode = Some(how.mode);
+        tls.handshake = Some(how.handshake);
+        (tls.version, tls.cipher) = (how.version, how.cipher);
+        tls.sni.copy_from(&how.sni);
+        if how.handshake != Handshake::Ok {
+            if let (Machine::Undecided(_), Some(protocol)) = (&self.machine, self.prior()) {
+                self.machine = Machine::Counted;
+                self.adopt(Verdict::Tls(protocol));
+                self.start(at, out);
+            }
+            return;
+        }
+        tls.decrypted = true;
+        self.ledger.opaque = false;
+        if matches!(self.machine, Machine::Smtp(_) | Machine::Pop3(_) | Machine::Imap(_)) {
+            for dir in Dir::BOTH {
+                let lane = &mut self.lanes[dir];
+                lane.held = Held::default();
+                lane.injected = false;
+                lane.framer = Framer::new();
+                lane.framer.advance_by(lane.position());
+            }
+        }
+    }
+
     /// Gives back room that a session which stands still does not need.
     pub fn rest(&mut self) {}
 

@@ -9,6 +9,7 @@
 pub mod feed;
 mod identity;
 pub mod log;
+pub mod metrics;
 mod outlet;
 pub mod packets;
 pub mod page;
@@ -22,6 +23,7 @@ pub mod serve;
 pub use feed::{Feed, Keeper};
 pub use identity::{FailedIdentity, IdentityPolicy};
 pub use log::{Log, LogError};
+pub use metrics::Metrics;
 pub use outlet::Outlet;
 pub use packets::{Archive, Files, Shelf};
 pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};

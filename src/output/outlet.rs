@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use super::feed::{BATCH, Feed};
-use super::page::Recorder;
-use super::{Policy, RecordWriter};
+use super::{Policy, RecordWriter, metrics, page};
 use crate::engine::event::{Context, Event, Sink};
 use crate::time::Timestamp;
 
@@ -16,18 +15,26 @@ use crate::time::Timestamp;
 pub struct Outlet {
     records: RecordWriter,
     feed: Option<Feed>,
-    page: Option<Recorder>,
+    metrics: Option<metrics::Recorder>,
+    page: Option<page::Recorder>,
 }
 
 impl Outlet {
     /// One that writes into `feed`, if there is a log.
     pub fn new(policy: Arc<Policy>, feed: Option<Feed>) -> Self {
-        Self { records: RecordWriter::new(policy), feed, page: None }
+        Self { records: RecordWriter::new(policy), feed, metrics: None, page: None }
+    }
+
+    /// Events are counted as well.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: metrics::Recorder) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// The page is told as well.
     #[must_use]
-    pub fn with_page(mut self, page: Recorder) -> Self {
+    pub fn with_page(mut self, page: page::Recorder) -> Self {
         self.page = Some(page);
         self
     }
@@ -46,6 +53,9 @@ impl Outlet {
 
 impl Sink for Outlet {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.event(context, at, event);
+        }
         if let Some(page) = &mut self.page {
             page.event(context, at, event);
         }

@@ -274,6 +274,10 @@ pub(super) fn full_summary() -> Summary {
         requested: Some(true),
         accepted: Some(false),
         handshake: Some(Handshake::Failed),
+        version: Some("TLSv1.3"),
+        cipher: Some("TLS_AES_128_GCM_SHA256"),
+        sni: text("mx.example"),
+        decrypted: true,
     };
     s.auth = AuthSummary {
         method: Some(AuthMethod::Sasl),

@@ -10,6 +10,7 @@ use crate::config::proxy::{Listener, Target};
 use crate::engine::Limits;
 use crate::error::Error;
 use crate::input::proxy::{Door, Entrance};
+use crate::input::tls::Terminator;
 use crate::input::upstream::{self, Admission};
 
 /// Sockets that listen already: from the service manager, a predecessor, or this process before a reload.
@@ -124,10 +125,13 @@ fn entrance(
         Some(old) => old.door.admission.adapted(listener.admission),
         None => Admission::new(listener.admission),
     };
+    let tls = listener.tls.as_ref().map(|tls| Terminator::new(tls, &listener.target));
+    let terminator = tls.transpose().map_err(Error::Tls)?.flatten();
     let door = Door {
         listener: listener.clone(),
         source,
         limits: Arc::new(limits(&ready.limits, listener, &addresses)),
+        terminator,
         admission: Arc::new(admission),
         addresses,
         targets,

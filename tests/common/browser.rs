@@ -170,9 +170,10 @@ impl Browser {
         text.chars().for_each(|character| self.key(&character.to_string()));
     }
 
-    /// The page as PNG: what is in view, or all of it.
-    pub fn picture(&mut self, whole: bool) -> Vec<u8> {
-        let shot = self.call("Page.captureScreenshot", json!({"captureBeyondViewport": whole}));
+    /// What is in view, as PNG; `from`: pixels above it.
+    pub fn picture(&mut self, from: u32) -> Vec<u8> {
+        self.eval(&format!("scrollTo({{top: {from}, behavior: 'instant'}})"));
+        let shot = self.call("Page.captureScreenshot", json!({}));
         BASE64.decode(shot["data"].as_str().unwrap().as_bytes()).unwrap()
     }
 

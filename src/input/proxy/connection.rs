@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::door::Door;
 use super::pump::Pump;
+use super::secured::{self, Setting};
 use super::watch::Watch;
 use super::worker::{Open, Shared};
 use crate::config::proxy::{Refuse, Target, Times, Transparent};
@@ -45,6 +46,13 @@ pub(super) async fn serve(shared: Rc<Shared>, door: Arc<Door>, mut client: TcpSt
     // On the heap, and gone before the long time of forwarding begins.
     let joined = Box::pin(join(&shared, &door, &mut client, peer, began)).await;
     let Some(Joined { server, watch, early, held: _held }) = joined else { return };
+    if let Some(terminator) = &door.terminator {
+        let goodbye = if told(&door) { line(protocol(&door)) } else { b"" };
+        let (times, prior, listener) = (door.listener.times, protocol(&door), &*door.listener.name);
+        let setting = Setting { terminator, times, prior, goodbye, listener };
+        let early = early.map(|(octets, _)| octets).unwrap_or_default();
+        return Box::pin(secured::serve(&shared, client, early, server, watch, setting)).await;
+    }
     let mut pump = Pump::new(client, server, watch, door.listener.times, &shared);
     if let Some((octets, at)) = early {
         pump.begin_with(&octets, at);

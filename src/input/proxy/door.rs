@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::proxy::{Listener, Target};
 use crate::engine::Limits;
+use crate::input::tls::Terminator;
 use crate::input::upstream::Admission;
 
 /// A door and its sockets, which nobody holds but those who accept: a connection must not keep them open.
@@ -29,6 +30,8 @@ pub struct Door {
     pub targets: Vec<SocketAddr>,
     /// Caps of a session.
     pub limits: Arc<Limits>,
+    /// TLS that is answered here.
+    pub terminator: Option<Terminator>,
     /// Who is let in.
     pub admission: Arc<Admission>,
 }

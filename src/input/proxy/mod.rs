@@ -10,6 +10,7 @@ mod door;
 mod pool;
 mod pump;
 mod seat;
+mod secured;
 mod watch;
 mod worker;
 

@@ -173,7 +173,7 @@ mod tests {
         }
 
         #[test]
-        fn quantiles_are_those_of_the_sorted(all in proptest::collection::vec(1u64..1 << 28, 1..200), share in 0.01..1.0) {
+        fn quantiles_are_those_of_the_sorted(all in proptest::collection::vec(1u64..1 << 28, 1..200), share in 0.01f64..1.0) {
             let mut all: Vec<u64> = all;
             let mut histogram = Histogram::default();
             all.iter().for_each(|micros| histogram.add(Duration::from_micros(*micros)));

@@ -2,7 +2,8 @@
 // subjects are written by strangers. The content security policy holds the page to that (Trusted Types).
 
 const SVG = "http://www.w3.org/2000/svg";
-const PAGE = 50; // rows a list shows before it is asked for more
+const PAGE = 12; // rows a list shows before it is asked for more
+const MORE = 50; // and then
 const SILENCE = 6000; // ms without news: the connection is lost
 const HIDDEN = 60000; // ms after which a page that nobody sees gives its seat to another
 
@@ -74,6 +75,7 @@ function span(ms) {
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const time = (ms) => clock.format(new Date(ms));
 const words = (text) => text.replaceAll("_", " ");
+const host = (address) => address.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
 const tlsName = { none: "", starttls: "STARTTLS", implicit: "TLS" };
 
 // How an outcome looks: tone and glyph; the word stands beside it always.
@@ -86,9 +88,9 @@ const TONES = {
 };
 const tone = (word) => TONES[word] ?? ["bad", "✕"];
 
-function stateful(label, word, wide) {
+function stateful(word) {
   const [name, glyph] = tone(word);
-  const made = cell(label, words(word), `state tone-${name}${wide ? " wide" : ""}`);
+  const made = cell("", words(word), `state tone-${name}`);
   made.dataset.glyph = glyph;
   return made;
 }
@@ -203,7 +205,7 @@ const TILES = [
   { name: "Commands", of: (t) => t[1], last: 10, write: perSecond },
   { name: "Messages", of: (t) => t[2], last: 60, write: perMinute },
   { name: "Refused", of: (t) => t[3], last: 60, write: perMinute },
-  { name: "Octets of clients, servers", of: (t) => t[4], also: (t) => t[5], last: 10, write: flow },
+  { name: "Traffic", of: (t) => t[4], also: (t) => t[5], last: 10, write: flow },
 ];
 
 function makeTiles() {
@@ -261,8 +263,9 @@ function drawTiles() {
     tile.paths[1].setAttribute("d", path.length > 1 ? `M${start} 33L${path.join("L")}L100 33Z` : "");
     const other = line(second, top, room);
     tile.paths[3].setAttribute("d", other.length > 1 ? `M${other.join("L")}` : "");
-    const quiet = tile.also ? `in ${flow(now).join(" ")}, out ${flow(mean(also.slice(-tile.last))).join(" ")}` : `peak ${tile.write(most).join("")}`;
-    put(tile.peak, most === 0 && !tile.level ? "none in five minutes" : quiet);
+    const quiet = tile.also ? `in ${octets(now)}, out ${octets(mean(also.slice(-tile.last)))}` : `peak ${tile.write(most).join("")}`;
+    if (tile.level) put(tile.peak, (world.digest?.open ?? []).map(([name, n]) => `${name} ${count(n)}`).join(", ") || `peak ${count(most)}`);
+    else put(tile.peak, most === 0 ? "none in five minutes" : quiet);
   }
 }
 
@@ -294,11 +297,11 @@ function sessionRow(session) {
   const last = session.step ? `${session.step}${session.status ? ` ${session.status}` : ""}` : "nothing yet";
   const made = element("tr", { role: "row" });
   const number = (label, n) => cell(label, count(n), `n${n === 0 ? " dim zero" : ""}`);
-  const took = cell("took", "", "n");
+  const took = cell("for", "", "n");
   made.append(
-    stateful("", session.outcome ?? "open"),
+    stateful(session.outcome ?? "open"),
     protocolCell(session),
-    cell("", session.client, "mono wide"),
+    cell("", session.client, "mono"),
     cell("last reply", last),
     number("commands", session.commands),
     number("messages", session.messages),
@@ -351,49 +354,60 @@ function drawSessions() {
   $("e-sessions").hidden = all.length > 0;
   const rest = all.length - list.length;
   $("more").hidden = rest <= 0;
-  put($("more"), `Show ${count(Math.min(rest, 2 * PAGE))} more of ${count(rest)}`);
+  put($("more"), moreWords(rest));
   put($("unlisted"), world.unlisted > 0 ? `${count(world.unlisted)} more open sessions are counted, not listed.` : "");
 }
 
 // ---------------------------------------------------------------- the other lists
 
+const moreWords = (rest) => (rest > MORE ? `Show ${MORE} more of ${count(rest)}` : `Show ${count(rest)} more`);
+
 // Rows of a list that only grows at its end: made once, the latest first, the last taken off.
 function grow(id, list, make) {
   const table = body(id);
-  const seen = grow.seen.get(id) ?? new Set();
-  if (list.length === 0 || seen.world !== world.hello) {
-    table.replaceChildren();
-    seen.clear();
+  const made = grow.made.get(id) ?? new Map();
+  grow.made.set(id, made);
+  const room = grow.room.get(id) ?? PAGE;
+  const shown = list.slice(-room).reverse();
+  const kept = new Set(shown);
+  for (const [one, row] of made) {
+    if (kept.has(one)) continue;
+    row.remove();
+    made.delete(one);
   }
-  const calm = seen.size === 0;
-  seen.world = world.hello;
-  for (const one of list) {
-    if (seen.has(one)) continue;
-    seen.add(one);
-    const made = make(one);
-    if (!calm) made.classList.add("fresh");
-    table.prepend(made);
+  const calm = made.size === 0;
+  let next = table.firstElementChild;
+  for (const one of shown) {
+    let row = made.get(one);
+    if (!row) {
+      row = make(one);
+      if (!calm && next === table.firstElementChild) row.classList.add("fresh");
+      made.set(one, row);
+    }
+    if (row === next) next = next.nextElementSibling;
+    else table.insertBefore(row, next);
   }
-  while (table.rows.length > PAGE) table.lastElementChild.remove();
-  const kept = new Set(list);
-  for (const one of seen) if (!kept.has(one)) seen.delete(one);
-  grow.seen.set(id, seen);
-  $(`e${id.slice(1)}`).hidden = list.length > 0;
+  const name = id.slice(2);
+  $(`e-${name}`).hidden = list.length > 0;
+  const rest = list.length - shown.length;
+  $(`more-${name}`).hidden = rest <= 0;
+  put($(`more-${name}`), moreWords(rest));
 }
-grow.seen = new Map();
+grow.made = new Map();
+grow.room = new Map();
 
 function messageRow(message) {
-  const said = (label, text, kind) => cell(label, text === null ? "" : text === "" ? "<>" : text, `said text ${kind}${text === null ? " zero" : ""}`);
+  const said = (label, text, kind = "") => cell(label, text === null ? "" : text === "" ? "<>" : text, `said text ${kind}${text === null ? " zero" : ""}`);
   const made = element("tr", { role: "row" });
-  const what = stateful("", message.outcome);
+  const what = stateful(message.outcome);
   if (message.kind !== "delivery") what.append(element("span", { class: "tag", text: message.kind }));
   made.append(
     what,
     protocolCell(message),
-    cell("", message.client, "mono wide"),
-    said("from", message.from, "wide"),
-    said("to", message.to, "wide"),
-    said("subject", message.subject, "subject wide"),
+    cell("", host(message.client), "mono"),
+    said("from", message.from),
+    said("to", message.to),
+    said("subject", message.subject, "subject"),
     cell("recipients", message.kind === "delivery" ? count(message.recipients) : "", `n${message.kind === "delivery" ? "" : " zero"}`),
     cell("size", message.size === null ? "" : octets(message.size), `n${message.size === null ? " zero" : ""}`),
     cell("at", time(message.at), "n"),
@@ -407,9 +421,9 @@ function anomalyRow(anomaly) {
   what.append(" ", element("span", { class: "dim", text: more }));
   const made = element("tr", { role: "row" });
   made.append(
-    stateful("", anomaly.severity),
+    stateful(anomaly.severity),
     what,
-    cell("", anomaly.client, "mono wide"),
+    cell("", host(anomaly.client), "mono"),
     cell("times", count(anomaly.count), "n"),
     cell("at", time(anomaly.at), "n"),
   );
@@ -418,10 +432,10 @@ function anomalyRow(anomaly) {
 }
 
 function latencyRow(one) {
-  const at = (ms) => Math.min(128, Math.max(2, 2 + (126 * (Math.log10(Math.max(ms, 1e-9)) + 1)) / 6));
-  const picture = drawing("svg", { viewBox: "0 0 130 14", "aria-hidden": "true" });
+  const at = (ms) => Math.min(97, Math.max(3, 3 + (94 * (Math.log10(Math.max(ms, 1e-9)) + 1)) / 6));
+  const picture = drawing("svg", { viewBox: "0 0 100 14", "aria-hidden": "true" });
   picture.append(
-    drawing("line", { x1: 0, x2: 130, y1: 7, y2: 7 }),
+    drawing("line", { x1: 0, x2: 100, y1: 7, y2: 7 }),
     drawing("line", { class: "span", x1: at(one.p50), x2: at(one.p99), y1: 7, y2: 7 }),
     drawing("line", { class: "tick", x1: at(one.p95), x2: at(one.p95), y1: 3, y2: 11 }),
     drawing("circle", { cx: at(one.p50), cy: 7, r: 3.5 }),
@@ -489,7 +503,7 @@ function drawDigest(force) {
   const write = by === 1 ? octets : count;
   // Who holds the focus keeps it: the row is made anew.
   const held = document.activeElement?.closest?.("#t-clients") ? document.activeElement.textContent : null;
-  fill("t-clients", list.map((one) => clientRow(one, list[0][1], write)));
+  fill("t-clients", list.slice(0, PAGE).map((one) => clientRow(one, list[0][1], write)));
   if (held !== null) [...body("t-clients").querySelectorAll("button")].find((one) => one.textContent === held)?.focus();
   put($("bound"), list.length === 0 ? "" : others === 0 ? "Counts are exact; nobody is left out." :
     `Kept in ${world.hello.places} places: a count may be too high by what stands behind it with a −, and whoever is not listed has at most ${write(others)}.`);
@@ -550,9 +564,15 @@ function listen() {
   $("filter").addEventListener("reset", () => setTimeout(refilter));
   $("by").addEventListener("change", () => drawDigest(true));
   $("more").addEventListener("click", () => {
-    shownRows += 2 * PAGE;
+    shownRows += MORE;
     drawSessions();
   });
+  for (const name of ["messages", "anomalies"]) {
+    $(`more-${name}`).addEventListener("click", () => {
+      grow.room.set(`t-${name}`, (grow.room.get(`t-${name}`) ?? PAGE) + MORE);
+      drawRest();
+    });
+  }
   $("pause").addEventListener("click", () => {
     heldBack = !heldBack;
     $("pause").setAttribute("aria-pressed", String(heldBack));

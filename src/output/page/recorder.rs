@@ -195,17 +195,17 @@ impl Recorder {
         let is_whole = matches!(transaction.outcome, Outcome::Accepted | Outcome::Partial | Outcome::Complete);
         self.batch.tick.messages += u64::from(is_whole);
         let is_delivery = transaction.kind == Kind::Delivery;
-        let mut refused = 0;
-        if is_delivery && matches!(transaction.stage, None | Some(Stage::DataEarly)) {
-            if let Some(taken) = transaction.timing.reply {
-                self.batch.latencies.add((context.protocol, Step::EndOfData), taken);
-            }
-            refused = self.reply(context, Step::EndOfData, &transaction.last);
+        let taken = transaction.timing.reply.filter(|_| is_delivery);
+        if let Some(taken) = taken {
+            self.batch.latencies.add((context.protocol, Step::EndOfData), taken);
         }
+        // The reply to a last BDAT is that of a command.
+        let is_final = matches!(transaction.stage, None | Some(Stage::Eod | Stage::DataEarly));
+        let refused = if is_delivery && is_final { self.reply(context, Step::EndOfData, &transaction.last) } else { 0 };
         if let Some(session) = self.session(context, at) {
             session.messages += u32::from(is_whole);
             session.refused += refused;
-            if is_delivery && transaction.stage.is_none() {
+            if taken.is_some() {
                 session.last = Some((Step::EndOfData, transaction.last.status));
             }
         }
