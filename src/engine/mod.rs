@@ -240,6 +240,24 @@ impl Session {
         self.ledger.opaque || matches!(self.machine, Machine::Ignored(_) | Machine::Counted)
     }
 
+    /// Whether nothing that may still come would tell more: then [`Self::passed_by`] will do for it.
+    pub fn is_settled(&self) -> bool {
+        match self.machine {
+            Machine::Undecided(_) => false,
+            Machine::Ignored(_) => true,
+            _ if self.ledger.opaque => self.ledger.tls.mode.is_none() || self.tls.handshake().is_some(),
+            Machine::Counted => true,
+            _ => false,
+        }
+    }
+
+    /// `count` octets of `dir` went by that nobody looked at. Only for a session that [is settled](Self::is_settled).
+    pub fn passed_by(&mut self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        let dir = self.oriented(dir);
+        self.lanes[dir].seen += count;
+        self.heard(at, dir, count, out);
+    }
+
     /// Reads no more of it: something went wrong in here, and what is known is in doubt. Octets are counted still.
     pub fn give_up(&mut self) {
         self.machine = Machine::Counted;
