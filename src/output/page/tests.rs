@@ -190,7 +190,8 @@ fn a_session_that_found_no_room_finds_it_later() {
     let mut late = Session::new(NOW, 9999, peers(9999), Arc::new(Limits::default()));
     late.handle(NOW, Dir::ToClient, Input::Data(b"220 mx ESMTP\r\n"), &mut recorder);
     recorder.publish();
-    let first = Context { id: 0, began: NOW, peers: peers(0), protocol: crate::engine::event::Protocol::Smtp };
+    let first =
+        Context { id: 0, began: NOW, peers: peers(0), protocol: crate::engine::event::Protocol::Smtp, connect: None };
     let summary = summary(crate::engine::event::Protocol::Smtp);
     recorder.event(&first, NOW, &Event::End(&summary));
     late.handle(NOW, Dir::ToServer, Input::Data(b"NOOP\r\n"), &mut recorder);
@@ -211,6 +212,7 @@ fn summary(started: crate::engine::event::Protocol) -> Summary {
                     helo: Default::default(),
                     capabilities: Default::default(),
                     auth: Default::default(),
+                    tls: Default::default(),
                     mailbox: Default::default(),
                     untagged: Vec::new(),
                     ..**summary
