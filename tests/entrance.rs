@@ -77,16 +77,9 @@ fn connections_over_the_limit_are_told_so() {
     assert!(told.starts_with(b"421 4.3.2 ") && told.ends_with(b"\r\n"), "{}", String::from_utf8_lossy(&told));
     assert_eq!(rejected(metrics, "max_connections"), 1);
     drop((client, server));
-    let again = loop {
-        // The place is free once the proxy has seen both ends close.
-        let mut client = proxy.client();
-        proxy.server.set_nonblocking(true).unwrap();
-        match proxy.server.accept() {
-            Ok((server, _)) => break (client, server),
-            Err(_) => assert!(client.read(&mut [0; 1]).is_ok()),
-        }
-    };
-    drop(again);
+    // The place is free once the proxy has seen both ends close.
+    proxy.record("session");
+    let _again = proxy.connect();
 }
 
 #[test]
@@ -247,10 +240,12 @@ defaults
   timeout client 30s
   timeout server 30s
 CONF
+        proxies=()
         for v in 1 2; do
             other=$((3 - v))
-            $MAILTAP proxy --quiet --log $OUT/v$v.jsonl --proxy-from 192.0.2.0/24 --proxy-to v$other \
-                --listen 192.0.2.25:${v}3525 --upstream 192.0.2.25:2525 --listen 192.0.2.25:${v}3143 --upstream 192.0.2.25:2143 &
+            $MAILTAP proxy --log $OUT/v$v.jsonl --proxy-from 192.0.2.0/24 --proxy-to v$other \
+                --listen 192.0.2.25:${v}3525 --upstream 192.0.2.25:2525 --listen 192.0.2.25:${v}3143 --upstream 192.0.2.25:2143 2>$OUT/v$v.err &
+            proxies+=($!)
             send=send-proxy; [ $v = 1 ] || send='send-proxy-v2 proxy-v2-options crc32c,unique-id'
             for port in 525 143; do
                 printf 'listen v%s-%s\n  bind 192.0.2.25:%s4%s\n  unique-id-format %%{+X}o%%ci:%%cp\n  server s 192.0.2.25:%s3%s %s\n' \
@@ -263,7 +258,8 @@ CONF
             $SERVERS client swaks --silent 2 --server 192.0.2.25:${v}4525 --from bob@example.net --to ann@example.org
             $SERVERS client curl --silent --show-error --user ann:secret-of-ann imap://192.0.2.25:${v}4143/INBOX >$OUT/list
         done
-        kill -TERM $(pgrep -f 'mailtap proxy') ; wait %1 %2 || true
+        kill -TERM ${proxies[@]}
+        wait ${proxies[@]}
         cp $MAIL_ROOT/log/*.log $OUT
     "#;
     let missing = Command::new(samples.join("servers")).arg("missing").output().unwrap();
