@@ -3,7 +3,7 @@
 //! Needs root and the packages of `samples/servers install`; without them the tests say so and pass, unless
 //! `MAILTAP_REQUIRE_SERVERS` is set.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
