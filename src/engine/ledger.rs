@@ -82,6 +82,13 @@ impl Ledger {
         self.tls.mode.unwrap_or(TlsMode::None)
     }
 
+    /// The server agreed to STARTTLS, or did not; once there is TLS, a refusal takes nothing back.
+    pub(crate) fn tls_answered(&mut self, agreed: bool) {
+        if agreed || self.tls.mode.is_none() {
+            self.tls.accepted = Some(agreed);
+        }
+    }
+
     /// An empty command with the next number, begun and sent as told.
     pub(crate) fn command(&mut self, began: Timestamp, sent: Timestamp) -> Command {
         self.numbers.0 = self.numbers.0.saturating_add(1);

@@ -418,7 +418,7 @@ impl Imap {
     }
 
     fn start_tls(&mut self, ok: bool, scope: &mut Scope<'_>) {
-        scope.ledger.tls.accepted = Some(ok);
+        scope.ledger.tls_answered(ok);
         if !ok {
             return self.resume(Mode::Line, scope);
         }

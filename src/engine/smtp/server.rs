@@ -135,7 +135,7 @@ impl Smtp {
             }
             (_, Verb::Auth | Verb::XExps) => self.auth_reply(code, &command.reply, arrival, scope),
             (_, Verb::StartTls | Verb::XAnonymousTls) => {
-                scope.ledger.tls.accepted = Some(code == 220);
+                scope.ledger.tls_answered(code == 220);
                 if code == 220 {
                     self.abort();
                     self.encrypt(scope);
