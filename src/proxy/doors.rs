@@ -12,6 +12,8 @@ use crate::error::Error;
 use crate::input::proxy::{Door, Entrance};
 use crate::input::tls::Terminator;
 use crate::input::upstream::{self, Admission};
+use crate::output::Metrics;
+use crate::output::metrics::ProxyMetrics;
 
 /// Sockets that listen already: from the service manager, a predecessor, or this process before a reload.
 #[derive(Debug, Default)]
@@ -45,7 +47,7 @@ impl Sockets {
     }
 
     /// Takes the socket that listens at `address`.
-    fn at(&mut self, address: SocketAddr) -> Option<TcpListener> {
+    pub(super) fn at(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let here = |socket: &TcpListener| {
             socket.local_addr().is_ok_and(|own| {
                 own == address
@@ -67,7 +69,12 @@ impl Sockets {
 
 /// Opens what `ready` asks for, with the sockets that are open already where they fit. Who is in at one of the doors
 /// `before` counts on at the new one of that name.
-pub(super) fn open(ready: &Proxy, mut sockets: Sockets, before: &[Entrance]) -> Result<Vec<Entrance>, Error> {
+pub(super) fn open(
+    ready: &Proxy,
+    mut sockets: Sockets,
+    before: &[Entrance],
+    metrics: Option<&Metrics>,
+) -> Result<Vec<Entrance>, Error> {
     let mut entrances = Vec::with_capacity(ready.listeners.len());
     for (source, listener) in (0..).zip(&ready.listeners) {
         let mut open = sockets.named(&listener.name);
@@ -88,7 +95,8 @@ pub(super) fn open(ready: &Proxy, mut sockets: Sockets, before: &[Entrance]) -> 
                 listener.name, listener.name
             )));
         }
-        entrances.push(entrance(ready, listener, source, open, before)?);
+        let metrics = metrics.map(|metrics| metrics.proxy(source));
+        entrances.push(entrance(ready, listener, source, open, before, metrics)?);
     }
     if sockets.len() > 0 {
         tracing::warn!(sockets = sockets.len(), "sockets were passed that no listener wants");
@@ -102,7 +110,11 @@ fn entrance(
     source: u32,
     open: Vec<TcpListener>,
     before: &[Entrance],
+    metrics: Option<ProxyMetrics>,
 ) -> Result<Entrance, Error> {
+    if let Some(metrics) = &metrics {
+        metrics.set_limit(listener.admission.connections);
+    }
     let mut addresses = Vec::with_capacity(open.len());
     for socket in &open {
         addresses.push(upstream::prepare(listener, socket).map_err(Error::Listen)?);
@@ -133,6 +145,7 @@ fn entrance(
         limits: Arc::new(limits(&ready.limits, listener, &addresses)),
         terminator,
         admission: Arc::new(admission),
+        metrics,
         addresses,
         targets,
     };

@@ -20,7 +20,8 @@ use super::worker::{Open, Shared};
 use crate::config::proxy::{Refuse, Target, Times, Transparent};
 use crate::engine::event::{Dir, End, Protocol};
 use crate::engine::{Input, Peers};
-use crate::input::upstream::{self, Failure, Header, NoWay, Role, Ticket};
+use crate::input::upstream::{self, Header, NoWay, Role, Ticket};
+use crate::output::metrics::{Refusal, Rejection};
 use crate::time::Timestamp;
 use crate::wire::connection_id;
 
@@ -53,7 +54,7 @@ pub(super) async fn serve(shared: Rc<Shared>, door: Arc<Door>, mut client: TcpSt
         let early = early.map(|(octets, _)| octets).unwrap_or_default();
         return Box::pin(secured::serve(&shared, client, early, server, watch, setting)).await;
     }
-    let mut pump = Pump::new(client, server, watch, door.listener.times, &shared);
+    let mut pump = Pump::new(client, server, watch, Arc::clone(&door), &shared);
     if let Some((octets, at)) = early {
         pump.begin_with(&octets, at);
     }
@@ -87,6 +88,7 @@ async fn join(
             }
             // It has no right to speak without one.
             _ => {
+                door.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
                 abort(client);
                 return None;
             }
@@ -94,7 +96,8 @@ async fn join(
     }
     let ticket = match door.admission.admit(began, source.ip()).await {
         Ok(ticket) => ticket,
-        Err(_reason) => {
+        Err(reason) => {
+            door.count(|metrics| metrics.rejected(reason));
             refuse(door, client).await;
             return None;
         }
@@ -110,6 +113,7 @@ async fn join(
                 near = end;
             }
             Err(error) => {
+                door.count(|metrics| metrics.rejected(Rejection::Loop));
                 tracing::warn!(listener = door.listener.name, %peer, %error, "no way on");
                 abort(client);
                 return None;
@@ -125,6 +129,7 @@ async fn join(
         ordinal: 0,
     };
     let id = connection_id(peer, server_address, began);
+    let dialling = shared.clock.now();
     let dialled = dial(door, &targets, source).await;
     let far = match (&dialled, &near) {
         (Ok(server), Some(_)) => far_end(shared, server),
@@ -139,15 +144,18 @@ async fn join(
     let failed = match dialled {
         Ok((mut server, far)) => match greet(door, &mut server, source, server_address, id).await {
             Ok(()) => {
+                let took = established.since(dialling).unwrap_or_default();
+                watch.connected(took);
                 let held = Held { _ticket: ticket, _ends: [near, far] };
                 return Some(Joined { server, watch, early, held });
             }
-            Err(error) => Failure::from(&error),
+            Err(error) => Refusal::from(&error),
         },
         Err(failure) => failure,
     };
+    door.count(|metrics| metrics.not_connected(protocol(door), failed));
     // What the client would have met with, had it dialled itself.
-    let why = if failed == Failure::Timeout { End::Timeout } else { End::Closed };
+    let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
     if why == End::Closed {
         let _ = watch.handle(established, Dir::ToClient, Input::Reset, &shared.outlet);
     }
@@ -174,20 +182,20 @@ fn meant(
 }
 
 /// Notes the connection to `server`; an error if that came back to this process.
-fn far_end(shared: &Shared, server: &TcpStream) -> Result<Option<upstream::End>, Failure> {
+fn far_end(shared: &Shared, server: &TcpStream) -> Result<Option<upstream::End>, Refusal> {
     let [local, target] = [server.local_addr(), server.peer_addr()];
-    let (Ok(local), Ok(target)) = (local, target) else { return Err(Failure::Other) };
+    let (Ok(local), Ok(target)) = (local, target) else { return Err(Refusal::Other) };
     let end = shared.ends.note(Role::Dialled, local, target);
     if end.is_none() {
         tracing::warn!(%local, %target, "a loop: exempt connections with mailtap's --mark from nftables");
     }
-    end.map(Some).ok_or(Failure::Other)
+    end.map(Some).ok_or(Refusal::Other)
 }
 
 /// Dials the first of `targets` that takes the connection.
-async fn dial(door: &Door, targets: &[SocketAddr], source: SocketAddr) -> Result<TcpStream, Failure> {
+async fn dial(door: &Door, targets: &[SocketAddr], source: SocketAddr) -> Result<TcpStream, Refusal> {
     let listener = &door.listener;
-    let mut failed = Failure::Other;
+    let mut failed = Refusal::Other;
     for target in targets {
         let from = listener.spoof_source.then_some(source).filter(|from| from.is_ipv4() == target.is_ipv4());
         // From the client's own port, connection tracking would take both connections for one, and find it invalid.

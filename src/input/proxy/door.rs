@@ -7,6 +7,7 @@ use crate::config::proxy::{Listener, Target};
 use crate::engine::Limits;
 use crate::input::tls::Terminator;
 use crate::input::upstream::Admission;
+use crate::output::metrics::ProxyMetrics;
 
 /// A door and its sockets, which nobody holds but those who accept: a connection must not keep them open.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Door {
     pub limits: Arc<Limits>,
     /// TLS that is answered here.
     pub terminator: Option<Terminator>,
+    /// What is counted of it.
+    pub metrics: Option<ProxyMetrics>,
     /// Who is let in.
     pub admission: Arc<Admission>,
 }
@@ -43,6 +46,13 @@ impl Door {
             Target::Host { host, port: 0 } => format!("the same port of {host}"),
             Target::Host { host, port } => format!("port {port} of {host}"),
             Target::Original(how) => format!("where they were meant to go ({})", how.as_str()),
+        }
+    }
+
+    /// Counts something, if anything is counted.
+    pub(super) fn count(&self, what: impl FnOnce(&ProxyMetrics)) {
+        if let Some(metrics) = &self.metrics {
+            what(metrics);
         }
     }
 

@@ -301,8 +301,8 @@ impl Sink for Recorder {
             Event::Anomaly(anomaly) => self.anomaly(context, at, anomaly),
             Event::End(summary) => self.end(context, summary),
         }
-        self.events += 1;
-        if self.events % OFTEN == 0 {
+        self.events = self.events.wrapping_add(1).max(1);
+        if self.events.is_multiple_of(OFTEN) {
             self.publish();
         }
     }
