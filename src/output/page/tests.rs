@@ -145,12 +145,14 @@ fn nothing_is_shown_that_may_not_be() {
 
 #[test]
 fn without_a_token_no_address_is_shown() {
-    use crate::output::{Detail, Policy};
+    use crate::output::{Detail, IdentityPolicy, Policy};
     let policy = |detail| Policy { detail, ..Policy::default() };
     let (all, envelope) = (policy(Detail::Headers), policy(Detail::Envelope));
     assert_eq!(Show::of(&all, false), Show::default());
     assert_eq!(Show::of(&all, true), Show { addresses: true, subjects: true });
     assert_eq!(Show::of(&envelope, true), Show { addresses: true, subjects: false });
+    let withheld = Policy { identity: IdentityPolicy::None, ..Policy::default() };
+    assert_eq!(Show::of(&withheld, true), Show::default());
 }
 
 #[test]
