@@ -191,7 +191,10 @@ impl fmt::Debug for Server {
 }
 
 fn access(config: &MetricsServer, address: SocketAddr) -> Access {
-    Access::new(config.token.as_ref().map(crate::cli::Secret::reveal), address)
+    match &config.token {
+        Some(token) => Access::new(Some(token.reveal()), address),
+        None => Access::new(None, address),
+    }
 }
 
 fn serve(
