@@ -219,12 +219,14 @@ impl Imap {
             Wait::Challenge => {
                 if let Task::Auth(exchange, _) = &mut waiting.kind.task {
                     exchange.challenge(text, &mut scope.ledger.secrets);
+                    exchange.asked(scope.stamp.at);
                 }
                 self.response_wanted(scope);
             }
             Wait::Idle => {
                 if let Task::Idle(since, _) = &mut waiting.kind.task {
                     *since = Some(scope.stamp.at);
+                    scope.idle();
                 }
             }
             Wait::Nothing => {}

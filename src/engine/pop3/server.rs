@@ -126,6 +126,7 @@ impl Pop3 {
             return;
         };
         exchange.challenge(text, secrets);
+        exchange.asked(scope.stamp.at);
         let [_, octets] = &mut waiting.command.octets;
         *octets += line.wire;
         self.expects = Expects::Response;

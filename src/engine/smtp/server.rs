@@ -72,6 +72,7 @@ impl Smtp {
             {
                 if let Some(exchange) = &mut self.exchange {
                     exchange.challenge(self.replies.reply.text.as_bytes(), &mut scope.ledger.secrets);
+                    exchange.asked(arrival.last.at);
                 }
                 self.pending.note(arrival);
                 self.sasl_turn = true;

@@ -145,7 +145,7 @@ async fn join(
         Ok((mut server, far)) => match greet(door, &mut server, source, server_address, id).await {
             Ok(()) => {
                 let took = established.since(dialling).unwrap_or_default();
-                door.count(|metrics| metrics.connected(protocol(door), took));
+                watch.connected(took);
                 let held = Held { _ticket: ticket, _ends: [near, far] };
                 return Some(Joined { server, watch, early, held });
             }

@@ -293,6 +293,7 @@ impl Sink for Recorder {
         match event {
             Event::Body { .. } | Event::Auth(_) => return,
             Event::Start => self.start(context, at),
+            Event::Lost { .. } | Event::Idle | Event::IdleOver { .. } => {}
             Event::Octets { dir, count, tls } => self.octets(context, at, *dir, *count, *tls),
             Event::Greeting(greeting) => self.greeting(context, at, greeting),
             Event::Command(command) => self.command(context, at, command),
