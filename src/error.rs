@@ -9,9 +9,10 @@ use std::panic;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::input::capture::Trouble;
+use crate::input::capture::{Trouble, live};
+use crate::input::tls::TlsError;
 use crate::input::upstream::ListenError;
-use crate::output::LogError;
+use crate::output::{LogError, ServeError};
 
 /// Why a run cannot go on, or was not all it should have been.
 #[derive(Debug)]
@@ -43,6 +44,15 @@ pub enum Error {
     },
     /// A capture could not be read, or not to its end.
     Capture(Trouble),
+    /// An interface cannot be captured from.
+    Interface(live::Trouble),
+    /// The capture file cannot be written.
+    Packets {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
     /// The log cannot be opened.
     LogOpen(LogError),
     /// The log cannot be written to its end.
@@ -54,15 +64,10 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
+    /// Metrics and page cannot be served.
+    Serve(ServeError),
     /// A listener cannot be opened.
     Listen(ListenError),
-    /// A socket that was passed cannot be used.
-    Socket {
-        /// Name of its listener.
-        name: String,
-        /// Why.
-        reason: io::Error,
-    },
     /// The name of a server cannot be looked up.
     Upstream {
         /// The name.
@@ -77,6 +82,8 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
+    /// TLS cannot be set up.
+    Tls(TlsError),
     /// A thread cannot be started.
     Thread(io::Error),
     /// Privileges cannot be given up, or the process not be confined.
@@ -90,14 +97,18 @@ impl Error {
     pub const fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::ConfigFile { .. } | Self::ConfigText { .. } | Self::KeyFile { .. } => 2,
+            Self::Interface(trouble) if trouble.is_usage() => 2,
             Self::Capture(_)
+            | Self::Interface(_)
+            | Self::Packets { .. }
             | Self::LogOpen(_)
             | Self::LogWrite(_)
             | Self::Write { .. }
+            | Self::Serve(_)
             | Self::Listen(_)
-            | Self::Socket { .. }
             | Self::Upstream { .. }
             | Self::Handover { .. }
+            | Self::Tls(_)
             | Self::Thread(_)
             | Self::Privileges(_)
             | Self::Fault(_) => 1,
@@ -137,6 +148,14 @@ impl fmt::Display for Error {
                 )
             }
             Self::Capture(trouble) => trouble.fmt(f),
+            Self::Tls(error) => error.fmt(f),
+            Self::Interface(trouble) => trouble.fmt(f),
+            Self::Packets { path, reason } => write!(
+                f,
+                "{}: the packets cannot be written: {}; check the directory and its permissions, or choose another --write",
+                path.display(),
+                plain(reason)
+            ),
             Self::LogOpen(error) => write!(
                 f,
                 "{}; nothing was read: check the directory and its permissions, or choose another --log",
@@ -150,14 +169,8 @@ impl fmt::Display for Error {
             Self::Write { to, reason } => {
                 write!(f, "{to} cannot be written: {}; make room, or send it elsewhere", plain(reason))
             }
+            Self::Serve(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
-            Self::Socket { name, reason } => {
-                write!(
-                    f,
-                    "listener {name}: the socket that was passed cannot be used: {}; check the service",
-                    plain(reason)
-                )
-            }
             Self::Upstream { host, reason } => {
                 write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
             }

@@ -52,9 +52,16 @@ fn run(flags: Analyze) -> Result<ExitCode, Error> {
 }
 
 fn run_sniff(flags: Sniff) -> Result<ExitCode, Error> {
+    if flags.list_interfaces {
+        return sniff::interfaces().map(|()| ExitCode::SUCCESS);
+    }
     let ready = config::sniff(flags, cores())?;
     trace(ready.running.verbose);
-    sniff::run(ready).map(|()| ExitCode::SUCCESS)
+    let again = || match Cli::try_parse() {
+        Ok(Cli { mode: Mode::Sniff(flags) }) => config::sniff(*flags, cores()),
+        _ => Err(Error::Usage("the command line is another one now".into())),
+    };
+    sniff::run(ready, &again).map(|()| ExitCode::SUCCESS)
 }
 
 fn run_proxy(flags: Proxy) -> Result<ExitCode, Error> {

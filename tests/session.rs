@@ -36,6 +36,8 @@ fn shown(steps: &[Step]) -> String {
 struct Said {
     events: Vec<String>,
     body: Vec<u8>,
+    starts: u64,
+    octets: [u64; 2],
 }
 
 impl Said {
@@ -49,7 +51,11 @@ impl Said {
 
 impl Sink for Said {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        assert!(matches!(event, Event::Start) || self.starts == 1, "a session starts once, before all else");
         match event {
+            Event::Start => self.starts += 1,
+            // How many there are is a fact of the cut, their sum is not.
+            Event::Octets { dir, count, .. } => self.octets[dir.index()] += count,
             Event::Body { octets, .. } => self.body.extend_from_slice(octets),
             Event::Command(command) => {
                 // Whether replies came in one piece is a fact of the cut.
@@ -67,6 +73,9 @@ impl Sink for Said {
                     .push(format!("{:?} {at:?} {front}message: {message:?}, wire_size: {back}", context.protocol));
             }
             _ => {
+                if let Event::End(summary) = event {
+                    assert_eq!(self.octets, summary.bytes, "every octet is told");
+                }
                 self.flush();
                 self.events.push(format!("{:?} {at:?} {event:?}", context.protocol));
             }
@@ -125,7 +134,7 @@ fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize], resting: bool) 
     session.finish(at, End::CaptureEnd, &mut said);
     said.flush();
     let ends = said.events.iter().filter(|event| event.contains("End(")).count();
-    assert!(ends <= 1, "a session ends once");
+    assert_eq!(ends as u64, said.starts, "a session that starts ends once");
     said.events
 }
 

@@ -143,6 +143,10 @@ pub struct Proxy {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: Option<u16>,
 
+    /// Let the observer fail after so many octets of each session: for tests.
+    #[arg(long, hide = true)]
+    pub inject_fault: Option<u64>,
+
     /// The log.
     #[command(flatten)]
     pub records: Records,

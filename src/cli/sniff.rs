@@ -13,8 +13,12 @@ Examples:
   mailtap sniff -i any 'tcp port 2525'                       another filter
   mailtap sniff --list-interfaces
 
+Signals:
+  SIGTERM, SIGINT  finish what is open, end
+  SIGHUP           reopen the log, begin a new --write file, read the filter from --config again
+
 Exit status:
-  0  stopped by SIGTERM or SIGINT, or the --count is full
+  0  stopped by SIGTERM or SIGINT
   1  an interface cannot be opened, or an output not written; a line on standard error says which and why
   2  wrong usage";
 
@@ -35,6 +39,8 @@ pub struct Sniff {
     pub list_interfaces: bool,
 
     /// Octets of each packet to take [default: 262144]
+    ///
+    /// Offloading network cards hand over frames of up to 64 KiB: less cuts them.
     #[arg(long, value_name = "OCTETS", help_heading = "Capture")]
     pub snaplen: Option<u32>,
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::settings::Settings;
+use super::settings::{For, Settings};
 use super::{Defaults, flows};
 use crate::cli;
 use crate::engine::Limits;
@@ -34,10 +34,7 @@ pub struct Analyze {
 
 /// Makes `flags` ready; `cores`: the default for the threads.
 pub fn analyze(flags: cli::Analyze, cores: usize) -> Result<Analyze, Error> {
-    let settings = match &flags.config {
-        Some(path) => Settings::read(path)?,
-        None => Settings::default(),
-    };
+    let settings = Settings::of(flags.config.as_deref(), For::Analyze)?;
     let ready = ready(flags, settings, cores, &|path| std::fs::read(path))?;
     unequal(&ready)?;
     Ok(ready)
@@ -90,7 +87,7 @@ mod tests {
     fn made(args: &[&str], file: &str) -> Result<Analyze, Error> {
         let args = ["mailtap", "analyze", "a.pcap"].iter().chain(args);
         let cli::Mode::Analyze(flags) = cli::Cli::try_parse_from(args).unwrap().mode else { panic!("another mode") };
-        let settings = Settings::parse(file).map_err(|(line, reason)| Error::ConfigText {
+        let settings = Settings::parse(file, For::Analyze).map_err(|(line, reason)| Error::ConfigText {
             path: "c.toml".into(),
             line,
             reason,

@@ -59,7 +59,8 @@ fn records(
     let failed = either(identity_failed, settings.identity_failed.take(), |w| {
         word("identity-failed", &w, FailedIdentity::ALL, FailedIdentity::as_str)
     })?;
-    let key = identity_key.or(settings.identity_key.take()).map(|k| key(&k, "identity key", read)).transpose()?;
+    let key =
+        identity_key.or_else(|| settings.identity_key.take()).map(|k| key(&k, "identity key", read)).transpose()?;
     if key.is_none() {
         needs_key(identity, failed)?;
     }
@@ -79,7 +80,7 @@ fn records(
         ports: ports.unwrap_or_default().into_iter().map(|PortMapping { port, protocol }| (port, protocol)).collect(),
         ..Limits::default()
     };
-    Ok((log.or(settings.log.take()), policy, limits))
+    Ok((log.or_else(|| settings.log.take()), policy, limits))
 }
 
 /// The caps of one shard: its part of the budget.

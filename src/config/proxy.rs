@@ -196,8 +196,10 @@ words! {
 
 words! {
     /// What becomes of connections over the limit.
+    #[derive(Default)]
     OnLimit {
         /// They wait in the kernel's queue.
+        #[default]
         Wait = "wait",
         /// They are turned away.
         Close = "close",
@@ -206,8 +208,10 @@ words! {
 
 words! {
     /// How a connection is turned away.
+    #[derive(Default)]
     Refuse {
         /// Without a word.
+        #[default]
         Close = "close",
         /// With `421`, `-ERR` or `* BYE`.
         Tell = "tell",
@@ -231,17 +235,5 @@ words! {
         Auto = "auto",
         /// Never.
         Off = "off",
-    }
-}
-
-impl Default for OnLimit {
-    fn default() -> Self {
-        Self::Wait
-    }
-}
-
-impl Default for Refuse {
-    fn default() -> Self {
-        Self::Close
     }
 }

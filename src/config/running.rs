@@ -58,19 +58,19 @@ pub(super) fn running(
 ) -> Result<Running, Error> {
     let rotate = either(flags.log_rotate, settings.log_rotate.take(), |n| n.size("log-rotate"))?;
     let listen = either(flags.metrics_listen, settings.metrics_listen.take(), |t| parsed("metrics-listen", &t))?;
-    let token = flags.metrics_token.or(settings.metrics_token.take());
+    let token = flags.metrics_token.or_else(|| settings.metrics_token.take());
     let token = token.map(|t| key(&t, "metrics token", read)).transpose()?;
     let token = token.map(|t| Secret::from(String::from_utf8_lossy(&t).into_owned()));
-    let cert = flags.metrics_cert.or(settings.metrics_cert.take());
-    let tls = cert.zip(flags.metrics_key.or(settings.metrics_key.take()));
+    let cert = flags.metrics_cert.or_else(|| settings.metrics_cert.take());
+    let tls = cert.zip(flags.metrics_key.or_else(|| settings.metrics_key.take()));
     let drain = either(flags.drain_timeout, settings.drain_timeout.take(), |t| parsed("drain-timeout", &t))?;
     Ok(Running {
         config: flags.config,
         log,
         log_rotate: rotate.map(|size| size.0),
         metrics: listen.map(|place| MetricsServer { listen: place.0, token, tls }),
-        reply_reasons: flags.reply_reasons.or(settings.reply_reasons.take()),
-        user: flags.user.or(settings.user.take()),
+        reply_reasons: flags.reply_reasons.or_else(|| settings.reply_reasons.take()),
+        user: flags.user.or_else(|| settings.user.take()),
         sandbox: !(flags.no_sandbox || settings.no_sandbox),
         drain: drain.map_or(Some(DRAIN), |Patience(time)| time),
         quiet: flags.quiet || settings.quiet,

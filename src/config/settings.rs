@@ -58,6 +58,16 @@ settings! {
     threads: Option<u16>,
     max_flows: Option<u32>,
     max_buffer: Option<Number>,
+    interface: Option<List>,
+    filter: Option<String>,
+    snaplen: Option<u32>,
+    buffer: Option<Number>,
+    gather: Option<String>,
+    no_promiscuous: bool,
+    write: Option<PathBuf>,
+    write_size: Option<Number>,
+    write_time: Option<String>,
+    write_files: Option<u32>,
     log_rotate: Option<Number>,
     metrics_listen: Option<String>,
     #[serde(deserialize_with = "secret")]
@@ -100,6 +110,91 @@ settings! {
     half_close_timeout: String,
 }
 
+/// Which mode a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    Analyze,
+    Sniff,
+    Proxy,
+}
+
+/// Keys of every mode.
+const SHARED: &[&str] = &[
+    "log",
+    "records",
+    "detail",
+    "identity",
+    "identity-failed",
+    "identity-key",
+    "hash",
+    "port-map",
+    "threads",
+    "quiet",
+    "verbose",
+];
+
+/// Keys of the modes that stay running.
+const RUNNING: &[&str] = &[
+    "log-rotate",
+    "metrics-listen",
+    "metrics-token",
+    "metrics-cert",
+    "metrics-key",
+    "reply-reasons",
+    "user",
+    "no-sandbox",
+];
+
+/// Keys of the modes that see packets.
+const PACKETS: &[&str] = &["max-flows", "max-buffer"];
+
+/// Keys of `mailtap sniff`.
+const SNIFF: &[&str] = &[
+    "interface",
+    "filter",
+    "snaplen",
+    "buffer",
+    "gather",
+    "no-promiscuous",
+    "write",
+    "write-size",
+    "write-time",
+    "write-files",
+];
+
+impl For {
+    /// Whether a key that exists means something to this mode.
+    fn takes(self, key: &str) -> bool {
+        let among = |lists: &[&[&str]]| lists.iter().any(|list| list.contains(&key));
+        match self {
+            Self::Analyze => among(&[SHARED, PACKETS]),
+            Self::Sniff => among(&[SHARED, RUNNING, PACKETS, SNIFF]),
+            Self::Proxy => !among(&[PACKETS, SNIFF]),
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Analyze => "analyze",
+            Self::Sniff => "sniff",
+            Self::Proxy => "proxy",
+        }
+    }
+
+    /// The first key that means nothing to this mode, and its line.
+    fn foreign(self, text: &str) -> Option<(Option<usize>, String)> {
+        let table: toml::Table = toml::from_str(text).ok()?;
+        let key = table.keys().find(|key| !self.takes(key))?;
+        let line = text.lines().position(|line| {
+            let rest =
+                line.trim_start().trim_start_matches('[').trim_start_matches(['"', '\'']).strip_prefix(key.as_str());
+            rest.is_some_and(|rest| rest.trim_start_matches(['"', '\'']).trim_start().starts_with(['=', ']']))
+        });
+        let reason = format!("`{}` means nothing to mailtap {}", key.escape_default(), self.as_str());
+        Some((line.map(|line| line + 1), reason))
+    }
+}
+
 /// A list, or text with commas.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, expecting = "expected a list of words in quotes, or one text with commas")]
@@ -126,22 +221,23 @@ fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error
 
 impl Settings {
     /// The file at `path`, or nothing.
-    pub(super) fn of(path: Option<&Path>) -> Result<Self, Error> {
-        path.map_or_else(|| Ok(Self::default()), Self::read)
+    pub(super) fn of(path: Option<&Path>, mode: For) -> Result<Self, Error> {
+        path.map_or_else(|| Ok(Self::default()), |path| Self::read(path, mode))
     }
 
-    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+    fn read(path: &Path, mode: For) -> Result<Self, Error> {
         let text =
             std::fs::read_to_string(path).map_err(|reason| Error::ConfigFile { path: path.to_owned(), reason })?;
-        Self::parse(&text).map_err(|(line, reason)| Error::ConfigText { path: path.to_owned(), line, reason })
+        Self::parse(&text, mode).map_err(|(line, reason)| Error::ConfigText { path: path.to_owned(), line, reason })
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, (Option<usize>, String)> {
-        toml::from_str(text).map_err(|e| {
+    pub(super) fn parse(text: &str, mode: For) -> Result<Self, (Option<usize>, String)> {
+        let settings = toml::from_str(text).map_err(|e| {
             let before = e.span().and_then(|s| text.as_bytes().get(..s.start));
             let line = before.map(|b| 1 + b.iter().filter(|o| **o == b'\n').count());
             (line, e.message().lines().collect::<Vec<_>>().join(", "))
-        })
+        })?;
+        mode.foreign(text).map_or(Ok(settings), Err)
     }
 }
 

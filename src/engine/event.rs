@@ -907,7 +907,7 @@ pub struct Greeting {
 }
 
 /// What was seen of TLS.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tls {
     /// How it began; `None` until it did.
     pub mode: Option<TlsMode>,
@@ -919,6 +919,29 @@ pub struct Tls {
     pub accepted: Option<bool>,
     /// The handshake.
     pub handshake: Option<Handshake>,
+    /// Version, such as `TLSv1.3`.
+    pub version: Option<&'static str>,
+    /// Cipher suite, as IANA has it.
+    pub cipher: Option<&'static str>,
+    /// Server name that the client asked for (RFC 6066 section 3).
+    pub sni: Text,
+    /// What was inside was read.
+    pub decrypted: bool,
+}
+
+/// TLS that was answered by whoever feeds the session.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    /// How it began.
+    pub mode: TlsMode,
+    /// How the handshake went; if it failed, nothing can be read from here on.
+    pub handshake: Handshake,
+    /// Version, such as `TLSv1.3`.
+    pub version: Option<&'static str>,
+    /// Cipher suite, as IANA has it.
+    pub cipher: Option<&'static str>,
+    /// Server name that the client asked for.
+    pub sni: Text,
 }
 
 /// The authentication of a session in short.
@@ -1001,6 +1024,8 @@ pub struct Summary {
     pub gaps: [u64; 2],
     /// What the protocol is, if it is no mail.
     pub other: Option<Other>,
+    /// The protocol as it was believed to be at [`Event::Start`]: LHLO may have turned SMTP into LMTP since.
+    pub started: Protocol,
     /// Greeting.
     pub greeting: Greeting,
     /// Name given with EHLO, HELO or LHLO.
@@ -1037,6 +1062,19 @@ pub struct Summary {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
+    /// The session's protocol is told: the first event of every session, and there is one of each session that
+    /// [ends](Self::End). For what is no mail on a mail port the protocol is [`Protocol::Unknown`].
+    Start,
+    /// Octets of payload were seen: after each input, those that waited for the protocol to be told together. How an
+    /// input is cut shows in how many of these there are, not in their sum, which is that of [`Summary::bytes`].
+    Octets {
+        /// Which way they travelled.
+        dir: Dir,
+        /// How many.
+        count: u64,
+        /// Encryption when they came in.
+        tls: TlsMode,
+    },
     /// The server's first reply is complete.
     Greeting(&'a Greeting),
     /// A command is complete, or will never be.

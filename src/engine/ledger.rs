@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use super::anomaly::Id;
 use super::event::{
     Anomaly, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Greeting, Idle, Incomplete, Kind,
-    Maildrop, Mechanism, Missing, Outcome, Severity, Sink, Status, Summary, Timing, Tls, TlsMode, Transaction,
+    Maildrop, Mechanism, Missing, Outcome, Protocol, Severity, Sink, Status, Summary, Timing, Tls, TlsMode,
+    Transaction,
 };
 use super::frame::{Both, Mode};
 use super::secret::Secrets;
@@ -167,6 +168,7 @@ impl Ledger {
             packets: None,
             gaps: [0; 2],
             other: None,
+            started: Protocol::Unknown,
             greeting: took.greeting,
             helo: took.helo,
             capabilities: took.capabilities,

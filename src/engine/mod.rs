@@ -98,6 +98,8 @@ pub struct Session {
     flipped: bool,
     server_first: Option<bool>,
     closed: Option<(Dir, How)>,
+    /// The protocol as told at the start.
+    started: Protocol,
     ended: bool,
 }
 
@@ -120,6 +122,7 @@ impl Session {
             flipped: false,
             server_first: None,
             closed: None,
+            started: Protocol::Unknown,
             ended: false,
         }
     }
@@ -175,6 +178,7 @@ impl Session {
                 if matches!(self.machine, Machine::Undecided(_)) {
                     return self.listen(dir, stamp, octets, out);
                 }
+                self.heard(at, dir, octets.len() as u64, out);
             }
             Input::Gap(lost) => {
                 self.lanes[dir].lost += lost;
@@ -188,7 +192,7 @@ impl Session {
         }
         if let Machine::Undecided(held) = &mut self.machine {
             held.push(dir, stamp, &input);
-            self.decide(false, out);
+            self.decide(at, false, out);
         } else {
             self.take(dir, stamp, input, out);
         }
@@ -222,6 +226,35 @@ impl Session {
         }
     }
 
+    /// From here on the octets are what TLS carries, both ways; what came in clear and was not read yet counts for
+    /// nothing (RFC 3207 section 4.2).
+    pub fn secured(&mut self, at: Timestamp, how: &event::Secured, out: &mut dyn Sink) {
+        let tls = &mut self.ledger.tls;
+        tls.mode = Some(how.mode);
+        tls.handshake = Some(how.handshake);
+        (tls.version, tls.cipher) = (how.version, how.cipher);
+        tls.sni.copy_from(&how.sni);
+        if how.handshake != Handshake::Ok {
+            if let (Machine::Undecided(_), Some(protocol)) = (&self.machine, self.prior()) {
+                self.machine = Machine::Counted;
+                self.adopt(Verdict::Tls(protocol));
+                self.start(at, out);
+            }
+            return;
+        }
+        tls.decrypted = true;
+        self.ledger.opaque = false;
+        if matches!(self.machine, Machine::Smtp(_) | Machine::Pop3(_) | Machine::Imap(_)) {
+            for dir in Dir::BOTH {
+                let lane = &mut self.lanes[dir];
+                lane.held = Held::default();
+                lane.injected = false;
+                lane.framer = Framer::new();
+                lane.framer.advance_by(lane.position());
+            }
+        }
+    }
+
     /// Gives back room that a session which stands still does not need: about 2 KiB stay. Changes nothing else.
     pub fn rest(&mut self) {
         for dir in Dir::BOTH {
@@ -241,7 +274,7 @@ impl Session {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        self.decide(true, out);
+        self.decide(at, true, out);
         for dir in [Dir::ToServer, Dir::ToClient] {
             self.release(dir, out);
         }
@@ -286,6 +319,7 @@ impl Session {
             summary.packets = Some([client.packets, server.packets]);
         }
         summary.other = other;
+        summary.started = self.started;
         out.event(&self.context, at, &Event::End(&summary));
     }
 
@@ -352,7 +386,7 @@ impl Session {
             self.server_first.get_or_insert(dir == Dir::ToClient);
             held.push(dir, stamp, &Input::Data(now));
             octets = later;
-            self.decide(false, out);
+            self.decide(stamp.at, false, out);
         }
         if !octets.is_empty() {
             let dir = if self.flipped == flipped { dir } else { dir.reverse() };
@@ -361,7 +395,7 @@ impl Session {
     }
 
     /// Tries to tell the protocol; when it is told, the inputs so far are taken again. `last`: no more will come.
-    fn decide(&mut self, last: bool, out: &mut dyn Sink) {
+    fn decide(&mut self, at: Timestamp, last: bool, out: &mut dyn Sink) {
         let Machine::Undecided(held) = &mut self.machine else { return };
         if self.context.peers.roles_certain && self.ledger.proxied_client.is_none() {
             match detect::preamble(held.octets(Dir::ToServer)) {
@@ -393,11 +427,30 @@ impl Session {
         }
         let Machine::Undecided(held) = std::mem::replace(&mut self.machine, Machine::Counted) else { return };
         self.adopt(verdict);
+        self.start(at, out);
         let flipped = self.flipped;
         held.replay(|dir, stamp, input| {
             let dir = if flipped { dir.reverse() } else { dir };
             self.take(dir, stamp, input, out);
         });
+    }
+
+    /// The protocol is told, and with it what was heard so far.
+    fn start(&mut self, at: Timestamp, out: &mut dyn Sink) {
+        if self.is_ignored() {
+            return;
+        }
+        self.started = self.context.protocol;
+        out.event(&self.context, at, &Event::Start);
+        for dir in [Dir::ToServer, Dir::ToClient] {
+            self.heard(at, dir, self.lanes[dir].seen, out);
+        }
+    }
+
+    fn heard(&self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        if count > 0 && !self.is_ignored() {
+            out.event(&self.context, at, &Event::Octets { dir, count, tls: self.ledger.tls_mode() });
+        }
     }
 
     fn adopt(&mut self, verdict: Verdict) {

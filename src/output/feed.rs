@@ -115,6 +115,11 @@ impl fmt::Debug for Feed {
 }
 
 impl Keeper {
+    /// Whether it has ended before its time: nobody reads standard output any more.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits until everything is written; every [`Feed`] must be gone. Tells the last failure, if it was not mended.
     pub fn finish(self) -> Result<(), LogError> {
         self.thread.join().unwrap_or(Ok(()))
@@ -156,6 +161,10 @@ fn write(
             counters.errors.fetch_add(1, Ordering::Relaxed);
             if last.is_ok() {
                 complain(error);
+            }
+            // What is a pipe now will be one for ever; a path may be something else when it is opened again.
+            if error.is_broken_pipe() && log.path().as_os_str() == "-" {
+                return done;
             }
         }
         last = done;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::feed::{BATCH, Feed};
-use super::{Policy, RecordWriter};
+use super::{Policy, RecordWriter, metrics, page};
 use crate::engine::event::{Context, Event, Sink};
 use crate::time::Timestamp;
 
@@ -15,16 +15,35 @@ use crate::time::Timestamp;
 pub struct Outlet {
     records: RecordWriter,
     feed: Option<Feed>,
+    metrics: Option<metrics::Recorder>,
+    page: Option<page::Recorder>,
 }
 
 impl Outlet {
     /// One that writes into `feed`, if there is a log.
     pub fn new(policy: Arc<Policy>, feed: Option<Feed>) -> Self {
-        Self { records: RecordWriter::new(policy), feed }
+        Self { records: RecordWriter::new(policy), feed, metrics: None, page: None }
+    }
+
+    /// Events are counted as well.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: metrics::Recorder) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// The page is told as well.
+    #[must_use]
+    pub fn with_page(mut self, page: page::Recorder) -> Self {
+        self.page = Some(page);
+        self
     }
 
     /// Hands over what has gathered. Never waits.
     pub fn flush(&mut self) {
+        if let Some(page) = &mut self.page {
+            page.publish();
+        }
         match &self.feed {
             Some(feed) => feed.send(self.records.lines()),
             None => self.records.clear(),
@@ -34,6 +53,12 @@ impl Outlet {
 
 impl Sink for Outlet {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.event(context, at, event);
+        }
+        if let Some(page) = &mut self.page {
+            page.event(context, at, event);
+        }
         if self.feed.is_some() {
             self.records.event(context, at, event);
             if self.records.bytes().len() >= BATCH {

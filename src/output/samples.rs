@@ -243,6 +243,7 @@ pub(super) fn summary(outcome: SessionOutcome) -> Summary {
         packets: Some([10, 12]),
         gaps: [0, 0],
         other: None,
+        started: Protocol::Smtp,
         greeting: Greeting::default(),
         helo: Text::default(),
         capabilities: List::default(),
@@ -273,6 +274,10 @@ pub(super) fn full_summary() -> Summary {
         requested: Some(true),
         accepted: Some(false),
         handshake: Some(Handshake::Failed),
+        version: Some("TLSv1.3"),
+        cipher: Some("TLS_AES_128_GCM_SHA256"),
+        sni: text("mx.example"),
+        decrypted: true,
     };
     s.auth = AuthSummary {
         method: Some(AuthMethod::Sasl),

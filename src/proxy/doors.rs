@@ -10,6 +10,7 @@ use crate::config::proxy::{Listener, Target};
 use crate::engine::Limits;
 use crate::error::Error;
 use crate::input::proxy::{Door, Entrance};
+use crate::input::tls::Terminator;
 use crate::input::upstream::{self, Admission};
 
 /// Sockets that listen already: from the service manager, a predecessor, or this process before a reload.
@@ -64,8 +65,9 @@ impl Sockets {
     }
 }
 
-/// Opens what `ready` asks for, with the sockets that are open already where they fit.
-pub(super) fn open(ready: &Proxy, mut sockets: Sockets) -> Result<Vec<Entrance>, Error> {
+/// Opens what `ready` asks for, with the sockets that are open already where they fit. Who is in at one of the doors
+/// `before` counts on at the new one of that name.
+pub(super) fn open(ready: &Proxy, mut sockets: Sockets, before: &[Entrance]) -> Result<Vec<Entrance>, Error> {
     let mut entrances = Vec::with_capacity(ready.listeners.len());
     for (source, listener) in (0..).zip(&ready.listeners) {
         let mut open = sockets.named(&listener.name);
@@ -86,7 +88,7 @@ pub(super) fn open(ready: &Proxy, mut sockets: Sockets) -> Result<Vec<Entrance>,
                 listener.name, listener.name
             )));
         }
-        entrances.push(entrance(ready, listener, source, open)?);
+        entrances.push(entrance(ready, listener, source, open, before)?);
     }
     if sockets.len() > 0 {
         tracing::warn!(sockets = sockets.len(), "sockets were passed that no listener wants");
@@ -94,11 +96,16 @@ pub(super) fn open(ready: &Proxy, mut sockets: Sockets) -> Result<Vec<Entrance>,
     Ok(entrances)
 }
 
-fn entrance(ready: &Proxy, listener: &Listener, source: u32, open: Vec<TcpListener>) -> Result<Entrance, Error> {
+fn entrance(
+    ready: &Proxy,
+    listener: &Listener,
+    source: u32,
+    open: Vec<TcpListener>,
+    before: &[Entrance],
+) -> Result<Entrance, Error> {
     let mut addresses = Vec::with_capacity(open.len());
     for socket in &open {
-        let prepared = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
-        addresses.push(prepared.map_err(|reason| Error::Socket { name: listener.name.clone(), reason })?);
+        addresses.push(upstream::prepare(listener, socket).map_err(Error::Listen)?);
     }
     let targets = targets(listener)?;
     for target in &targets {
@@ -113,11 +120,19 @@ fn entrance(ready: &Proxy, listener: &Listener, source: u32, open: Vec<TcpListen
             )));
         }
     }
+    let same = before.iter().find(|old| old.door.listener.name == listener.name);
+    let admission = match same {
+        Some(old) => old.door.admission.adapted(listener.admission),
+        None => Admission::new(listener.admission),
+    };
+    let tls = listener.tls.as_ref().map(|tls| Terminator::new(tls, &listener.target));
+    let terminator = tls.transpose().map_err(Error::Tls)?.flatten();
     let door = Door {
         listener: listener.clone(),
         source,
         limits: Arc::new(limits(&ready.limits, listener, &addresses)),
-        admission: Arc::new(Admission::new(listener.admission)),
+        terminator,
+        admission: Arc::new(admission),
         addresses,
         targets,
     };

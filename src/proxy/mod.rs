@@ -14,18 +14,23 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tokio::time;
 
-use crate::config::Proxy;
+use crate::config::proxy::{Listener, Target, Transparent};
+use crate::config::{Proxy, Running};
 use crate::error::{self, Error, Level};
 use crate::input::proxy::{Entrance, Order, Setup, Workers};
 use crate::output::{Feed, Log, LogError, Outlet};
+use crate::process::{Account, Capability, Sandbox, Signal, Signals, privileges, readiness};
 use doors::Sockets;
 
 /// Forwards until a signal ends it; `again` reads the configuration anew.
 pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(), Error> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+    let entered = runtime.enter();
+    let signals = Signals::listen().map_err(Error::Thread)?;
+    drop(entered);
     let path = ready.running.log.clone().unwrap_or_else(|| "-".into());
     let log = Log::open(&path, ready.running.log_rotate).map_err(Error::LogOpen)?;
     let mut sockets = Sockets::of_service_manager();
@@ -37,28 +42,51 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
         sockets.extend(passed);
         predecessor
     });
-    let entrances = doors::open(&ready, sockets)?;
+    let entrances = doors::open(&ready, sockets, &[])?;
+    let successors = ready.handover.as_deref().map(|path| handover::listen(path).map_err(|reason| at(path, reason)));
+    let successors = successors.transpose()?;
+    confine(&ready)?;
     let (feed, keeper) = Feed::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let outlets = (0..ready.threads).map(|_| Outlet::new(Arc::clone(&policy), Some(feed.clone()))).collect();
     let setup = Setup { on_fault: ready.on_fault, splice: ready.splice };
     let workers = Workers::start(setup, outlets, entrances.clone()).map_err(Error::Thread)?;
-    if !ready.running.quiet {
-        announce(&entrances);
-    }
-    let successors = ready.handover.as_deref().map(|path| handover::listen(path).map_err(|reason| at(path, reason)));
-    let successors = successors.transpose()?;
     if let Some(predecessor) = predecessor {
         // If it is gone already, all the better.
         let _ = predecessor.release();
     }
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
-    let drain = ready.running.drain;
-    let control = Control { workers, feed, entrances, drain };
-    runtime.block_on(control.watch(successors, again))?;
+    if !ready.running.quiet {
+        announce(&entrances);
+    }
+    readiness::ready();
+    let control = Control { workers, feed, entrances, drain: ready.running.drain };
+    runtime.block_on(control.watch(signals, successors, again))?;
     runtime.shutdown_background();
     if let Err(error) = keeper.finish() {
         return if error.is_broken_pipe() { Ok(()) } else { Err(Error::LogWrite(error)) };
+    }
+    Ok(())
+}
+
+/// Gives up what is not needed any more, once everything is open and before the first thread.
+fn confine(ready: &Proxy) -> Result<(), Error> {
+    let Running { user, sandbox, log, config, .. } = &ready.running;
+    let listeners = &ready.listeners;
+    let mut keep = Vec::new();
+    // A reload may bring listeners at ports that only the privileged may have.
+    if config.is_some() {
+        keep.push(Capability::CAP_NET_BIND_SERVICE);
+    }
+    let is_marked = |l: &Listener| l.mark.is_some_and(|mark| mark != 0);
+    let takes_others = |l: &Listener| l.target == Target::Original(Transparent::Tproxy);
+    if listeners.iter().any(|l| l.spoof_source || is_marked(l) || takes_others(l)) {
+        keep.push(Capability::CAP_NET_RAW);
+    }
+    let user = user.as_deref().map(Account::find).transpose()?;
+    privileges::drop_to(user.as_ref(), &keep)?;
+    if *sandbox {
+        let written = log.iter().chain(&ready.handover);
+        written.fold(Sandbox::new(), |sandbox, path| sandbox.file(path)).enforce()?;
     }
     Ok(())
 }
@@ -75,16 +103,17 @@ impl Control {
     /// Waits for signals and successors until all threads have ended.
     async fn watch(
         mut self,
+        mut signals: Signals,
         successors: Option<std::os::unix::net::UnixListener>,
         again: &dyn Fn() -> Result<Proxy, Error>,
     ) -> Result<(), Error> {
-        let mut signals = Signals::new().map_err(Error::Thread)?;
         let successors = successors.map(UnixListener::from_std).transpose().map_err(Error::Thread)?;
         loop {
             tokio::select! {
-                _ = signals.terminate.recv() => break,
-                _ = signals.interrupt.recv() => break,
-                _ = signals.reload.recv() => self.reload(again),
+                signal = signals.next() => match signal {
+                    Signal::Reload => self.reload(again),
+                    Signal::Terminate | Signal::Again => break,
+                },
                 came = successor(successors.as_ref()) => if self.hand_over(came).await { break },
             }
         }
@@ -94,12 +123,13 @@ impl Control {
 
     /// Reads everything again; what cannot be had leaves things as they are.
     fn reload(&mut self, again: &dyn Fn() -> Result<Proxy, Error>) {
+        readiness::reloading();
         self.feed.reopen();
         let open = again().and_then(|ready| {
             let mut sockets = Sockets::default();
             sockets.extend(self.sockets().map_err(Error::Thread)?);
             self.drain = ready.running.drain;
-            doors::open(&ready, sockets)
+            doors::open(&ready, sockets, &self.entrances)
         });
         match open {
             Ok(entrances) => {
@@ -112,6 +142,7 @@ impl Control {
                 error::tell(Level::Warning, &"the configuration stays as it was");
             }
         }
+        readiness::ready();
     }
 
     /// The listening sockets, once more.
@@ -137,14 +168,17 @@ impl Control {
     /// Lets sessions finish; a second signal ends them at once.
     async fn end(mut self, mut signals: Signals) -> Result<(), Error> {
         const SPREAD: Duration = Duration::from_secs(5);
+        readiness::stopping();
         self.entrances.clear();
         let spread = self.drain.map_or(SPREAD, |within| SPREAD.min(within / 4));
         self.workers.order(Order::Drain { within: self.drain, spread });
         let began = Instant::now();
         while !self.workers.are_done() {
             tokio::select! {
-                _ = signals.terminate.recv() => self.workers.order(Order::Stop),
-                _ = signals.interrupt.recv() => self.workers.order(Order::Stop),
+                signal = signals.next() => match signal {
+                    Signal::Reload => self.feed.reopen(),
+                    Signal::Terminate | Signal::Again => self.workers.order(Order::Stop),
+                },
                 () = time::sleep(Duration::from_millis(20)) => {}
             }
         }
@@ -157,22 +191,6 @@ async fn successor(listener: Option<&UnixListener>) -> io::Result<std::os::unix:
     match listener {
         Some(listener) => listener.accept().await?.0.into_std(),
         None => std::future::pending().await,
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    reload: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            reload: signal(SignalKind::hangup())?,
-        })
     }
 }
 

@@ -9,7 +9,7 @@ pub mod fragment;
 pub mod packet;
 pub mod stream;
 
-pub use flow::{FlowCounters, FlowLimits, FlowTable, connection_id};
+pub use flow::{FlowCounters, FlowLimits, FlowTable, MAIL_PORTS, connection_id};
 pub use fragment::FragmentLimits;
 pub use packet::{Counters, Decoder, DecoderLimits, LinkType, Packet, Segment};
 pub use stream::{Stream, StreamCounters, StreamLimits};

@@ -10,7 +10,7 @@ use super::{
     TlsUpstream, Transparent,
 };
 use crate::cli::{self, Patience};
-use crate::config::settings::{Gate, List, Settings};
+use crate::config::settings::{For, Gate, List, Settings};
 use crate::config::{Defaults, either, parsed, records, running, word};
 use crate::engine::event::Protocol;
 use crate::error::Error;
@@ -37,7 +37,7 @@ const NAMES: [(u16, &str); 9] = [
 
 /// Makes `flags` ready; `cores`: the default for the threads.
 pub fn proxy(flags: cli::Proxy, cores: usize) -> Result<Proxy, Error> {
-    let settings = Settings::of(flags.running.config.as_deref())?;
+    let settings = Settings::of(flags.running.config.as_deref(), For::Proxy)?;
     ready(flags, settings, cores)
 }
 
@@ -45,7 +45,8 @@ fn ready(mut flags: cli::Proxy, mut settings: Settings, cores: usize) -> Result<
     let read = |path: &std::path::Path| std::fs::read(path);
     let kinds = RecordSet::ALL.without(RecordKind::Command);
     let defaults = Defaults { input: InputKind::Proxy, records: kinds, detail: Detail::Envelope };
-    let (log, mut policy, limits) = records(std::mem::take(&mut flags.records), &mut settings, &defaults, &read)?;
+    let (log, mut policy, mut limits) = records(std::mem::take(&mut flags.records), &mut settings, &defaults, &read)?;
+    limits.fault_at = flags.inject_fault;
     let listeners = listeners(&mut flags, &mut settings)?;
     policy.sources = listeners.iter().map(|listener| listener.name.clone()).collect();
     let on_fault =
@@ -55,7 +56,7 @@ fn ready(mut flags: cli::Proxy, mut settings: Settings, cores: usize) -> Result<
         listeners,
         on_fault: on_fault.unwrap_or(OnFault::Bypass),
         splice: splice.unwrap_or(Splice::Auto),
-        handover: flags.handover.or(settings.handover.take()),
+        handover: flags.handover.or_else(|| settings.handover.take()),
         threads: flags.threads.or(settings.threads).map_or(cores, usize::from).max(1),
         policy,
         limits,
@@ -141,7 +142,7 @@ fn listener(flags: &cli::Proxy, gate: Gate) -> Result<Listener, Error> {
         (None, []) => return Err(Error::Usage(format!("listener {name}: where to? give it an upstream"))),
         (None, _) => return Err(Error::Usage(format!("listener {name}: one upstream, not {}", hosts.len()))),
     };
-    let mark = flags.mark.or(gate.mark).or(transparent.map(|_| MARK));
+    let mark = flags.mark.or(gate.mark).or_else(|| transparent.map(|_| MARK));
     let protocol = either(flags.protocol, gate.protocol, |w| word("protocol", &w, Protocol::ALL, Protocol::as_str))?;
     let header_from = either(flags.proxy_from.clone(), gate.proxy_from, |list| list.all(network))?;
     let header_to = either(flags.proxy_to, gate.proxy_to, |w| word("proxy-to", &w, HeaderOut::ALL, HeaderOut::as_str))?;
@@ -295,7 +296,7 @@ mod tests {
     fn made(args: &str, file: &str) -> Result<Proxy, Error> {
         let args = ["mailtap", "proxy"].into_iter().chain(args.split_whitespace());
         let cli::Mode::Proxy(flags) = cli::Cli::try_parse_from(args).unwrap().mode else { panic!("another mode") };
-        let settings = Settings::parse(file).map_err(|(_, reason)| Error::Usage(reason))?;
+        let settings = Settings::parse(file, For::Proxy).map_err(|(_, reason)| Error::Usage(reason))?;
         ready(*flags, settings, 2)
     }
 

@@ -187,6 +187,11 @@ impl Imap {
 
     fn capabilities(&mut self, list: &[u8], scope: &mut Scope<'_>) {
         let ledger = &mut *scope.ledger;
+        let under_tls = ledger.tls.mode.is_some();
+        if ledger.tls_mode() == TlsMode::StartTls {
+            self.login_disabled = list.split(|o| *o == b' ').any(|entry| entry.eq_ignore_ascii_case(b"LOGINDISABLED"));
+            return;
+        }
         ledger.capabilities.clear();
         let mut upper = Vec::new();
         let (mut tls, mut disabled) = (false, false);
@@ -206,7 +211,7 @@ impl Imap {
             ledger.capabilities.push(&upper);
         }
         self.login_disabled = disabled;
-        if !self.authenticated || ledger.tls.offered.is_none() {
+        if !under_tls && (!self.authenticated || ledger.tls.offered.is_none()) {
             // After a login no server offers it any more: that takes nothing back.
             ledger.tls.offered = Some(tls);
         }

@@ -394,7 +394,12 @@ impl Pop3 {
         }
         let has = |word: &[u8]| lines.kept.iter().any(|line| line == word);
         self.response_codes = has(b"RESP-CODES");
-        scope.ledger.tls.offered = Some(has(b"STLS"));
+        if scope.ledger.tls_mode() == TlsMode::StartTls {
+            return;
+        }
+        if scope.ledger.tls.mode.is_none() {
+            scope.ledger.tls.offered = Some(has(b"STLS"));
+        }
         scope.ledger.capabilities = lines.kept;
     }
 

@@ -262,7 +262,7 @@ impl Smtp {
         if command.args.is_present() {
             scope.ledger.helo.copy_from(&command.args);
         }
-        if scope.ledger.tls_mode() != TlsMode::None {
+        if scope.ledger.tls_mode() == TlsMode::StartTls {
             return;
         }
         let capabilities = &mut scope.ledger.capabilities;
@@ -279,7 +279,7 @@ impl Smtp {
             let keyword = line.iter().position(|o| matches!(o, b' ' | b'=')).unwrap_or(line.len());
             capabilities.push_entry(line, keyword);
         }
-        if command.verb != Verb::Helo {
+        if command.verb != Verb::Helo && scope.ledger.tls.mode.is_none() {
             scope.ledger.tls.offered = Some(starttls);
         }
     }

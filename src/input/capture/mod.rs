@@ -6,6 +6,7 @@
 //! next file is read. pcap-parser reads the headers; the walk from block to block is here, because a damage must be
 //! named by its offset and kind, and because the crate's readers drop I/O errors.
 
+pub mod live;
 mod pcap;
 mod pcapng;
 mod source;

@@ -13,13 +13,14 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::door::Door;
-use super::pump::{Ending, Pump};
+use super::pump::Pump;
+use super::secured::{self, Setting};
 use super::watch::Watch;
 use super::worker::{Open, Shared};
-use crate::config::proxy::{Refuse, Target, Times};
+use crate::config::proxy::{Refuse, Target, Times, Transparent};
 use crate::engine::event::{Dir, End, Protocol};
 use crate::engine::{Input, Peers};
-use crate::input::upstream::{self, Failure, Header, Ticket};
+use crate::input::upstream::{self, Failure, Header, NoWay, Role, Ticket};
 use crate::time::Timestamp;
 use crate::wire::connection_id;
 
@@ -29,7 +30,14 @@ struct Joined {
     watch: Watch,
     /// What came behind a PROXY header, and when.
     early: Option<(Vec<u8>, Timestamp)>,
+    /// What it holds as long as it lives.
+    held: Held,
+}
+
+/// Its place among those let in, and its two ends where it might be a loop.
+struct Held {
     _ticket: Ticket,
+    _ends: [Option<upstream::End>; 2],
 }
 
 /// Serves `client`, which came from `peer`, to its end.
@@ -37,7 +45,14 @@ pub(super) async fn serve(shared: Rc<Shared>, door: Arc<Door>, mut client: TcpSt
     let began = shared.clock.now();
     // On the heap, and gone before the long time of forwarding begins.
     let joined = Box::pin(join(&shared, &door, &mut client, peer, began)).await;
-    let Some(Joined { server, watch, early, _ticket }) = joined else { return };
+    let Some(Joined { server, watch, early, held: _held }) = joined else { return };
+    if let Some(terminator) = &door.terminator {
+        let goodbye = if told(&door) { line(protocol(&door)) } else { b"" };
+        let (times, prior, listener) = (door.listener.times, protocol(&door), &*door.listener.name);
+        let setting = Setting { terminator, times, prior, goodbye, listener };
+        let early = early.map(|(octets, _)| octets).unwrap_or_default();
+        return Box::pin(secured::serve(&shared, client, early, server, watch, setting)).await;
+    }
     let mut pump = Pump::new(client, server, watch, door.listener.times, &shared);
     if let Some((octets, at)) = early {
         pump.begin_with(&octets, at);
@@ -55,15 +70,7 @@ async fn join(
     began: Timestamp,
 ) -> Option<Joined> {
     let peer = canonical(peer);
-    let ticket = match door.admission.admit(began, peer.ip()) {
-        Ok(ticket) => ticket,
-        Err(_reason) => {
-            refuse(door, client).await;
-            return None;
-        }
-    };
     let local = client.local_addr().map(canonical).ok()?;
-    let _ = upstream::tune(client);
     let mut source = peer;
     let mut header = Vec::new();
     let mut early = None;
@@ -85,13 +92,22 @@ async fn join(
             }
         }
     }
+    let ticket = match door.admission.admit(began, source.ip()).await {
+        Ok(ticket) => ticket,
+        Err(_reason) => {
+            refuse(door, client).await;
+            return None;
+        }
+    };
     let mut targets: Vec<SocketAddr> = door.targets(local).collect();
     let mut server_address = local;
+    let mut near = None;
     if let Target::Original(how) = door.listener.target {
-        match upstream::destination(client, how, &door.addresses) {
-            Ok(address) => {
+        match meant(shared, door, client, how, peer) {
+            Ok((address, end)) => {
                 targets.push(address);
                 server_address = address;
+                near = end;
             }
             Err(error) => {
                 tracing::warn!(listener = door.listener.name, %peer, %error, "no way on");
@@ -110,14 +126,22 @@ async fn join(
     };
     let id = connection_id(peer, server_address, began);
     let dialled = dial(door, &targets, source).await;
+    let far = match (&dialled, &near) {
+        (Ok(server), Some(_)) => far_end(shared, server),
+        _ => Ok(None),
+    };
+    let dialled = dialled.and_then(|server| Ok((server, far?)));
     let established = shared.clock.now();
     let mut watch = Watch::new(began, id, Peers { established: Some(established), ..peers }, Arc::clone(&door.limits));
     if !header.is_empty() {
         let _ = watch.handle(began, Dir::ToServer, Input::Data(&header), &shared.outlet);
     }
     let failed = match dialled {
-        Ok(mut server) => match greet(door, &mut server, source, server_address, id).await {
-            Ok(()) => return Some(Joined { server, watch, early, _ticket: ticket }),
+        Ok((mut server, far)) => match greet(door, &mut server, source, server_address, id).await {
+            Ok(()) => {
+                let held = Held { _ticket: ticket, _ends: [near, far] };
+                return Some(Joined { server, watch, early, held });
+            }
             Err(error) => Failure::from(&error),
         },
         Err(failure) => failure,
@@ -133,12 +157,41 @@ async fn join(
     None
 }
 
+/// Where `client` wanted to go, and that it is on its way there.
+fn meant(
+    shared: &Shared,
+    door: &Door,
+    client: &TcpStream,
+    how: Transparent,
+    peer: SocketAddr,
+) -> Result<(SocketAddr, Option<upstream::End>), NoWay> {
+    let address = upstream::destination(client, how, &door.addresses)?;
+    if door.listener.spoof_source {
+        return Ok((address, None));
+    }
+    let end = shared.ends.note(Role::Accepted, peer, address);
+    end.map(|end| (address, Some(end))).ok_or(NoWay::Loop(address))
+}
+
+/// Notes the connection to `server`; an error if that came back to this process.
+fn far_end(shared: &Shared, server: &TcpStream) -> Result<Option<upstream::End>, Failure> {
+    let [local, target] = [server.local_addr(), server.peer_addr()];
+    let (Ok(local), Ok(target)) = (local, target) else { return Err(Failure::Other) };
+    let end = shared.ends.note(Role::Dialled, local, target);
+    if end.is_none() {
+        tracing::warn!(%local, %target, "a loop: exempt connections with mailtap's --mark from nftables");
+    }
+    end.map(Some).ok_or(Failure::Other)
+}
+
 /// Dials the first of `targets` that takes the connection.
 async fn dial(door: &Door, targets: &[SocketAddr], source: SocketAddr) -> Result<TcpStream, Failure> {
     let listener = &door.listener;
     let mut failed = Failure::Other;
     for target in targets {
         let from = listener.spoof_source.then_some(source).filter(|from| from.is_ipv4() == target.is_ipv4());
+        // From the client's own port, connection tracking would take both connections for one, and find it invalid.
+        let from = from.map(|from| SocketAddr::new(from.ip(), 0));
         match upstream::dial(*target, from, listener.mark, listener.times.connect).await {
             Ok(server) => return Ok(server),
             Err(failure) => failed = failure,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::proxy::{Listener, Target};
 use crate::engine::Limits;
+use crate::input::tls::Terminator;
 use crate::input::upstream::Admission;
 
 /// A door and its sockets, which nobody holds but those who accept: a connection must not keep them open.
@@ -29,6 +30,8 @@ pub struct Door {
     pub targets: Vec<SocketAddr>,
     /// Caps of a session.
     pub limits: Arc<Limits>,
+    /// TLS that is answered here.
+    pub terminator: Option<Terminator>,
     /// Who is let in.
     pub admission: Arc<Admission>,
 }
@@ -49,6 +52,6 @@ impl Door {
             Target::Host { port: 0, .. } => Some(local.port()),
             _ => None,
         };
-        self.targets.iter().map(move |target| SocketAddr::new(target.ip(), port.unwrap_or(target.port())))
+        self.targets.iter().map(move |target| SocketAddr::new(target.ip(), port.unwrap_or_else(|| target.port())))
     }
 }

@@ -10,6 +10,7 @@ mod door;
 mod pool;
 mod pump;
 mod seat;
+mod secured;
 mod watch;
 mod worker;
 
@@ -23,6 +24,7 @@ use tokio::sync::watch as channel;
 pub use door::{Door, Entrance};
 
 use crate::config::proxy::{OnFault, Splice};
+use crate::input::upstream::Ends;
 use crate::output::Outlet;
 
 /// What all threads do alike.
@@ -68,10 +70,12 @@ impl Workers {
     pub fn start(setup: Setup, outlets: Vec<Outlet>, entrances: Vec<Entrance>) -> io::Result<Self> {
         let (orders, _) = channel::channel(Order::Serve(Arc::new(entrances)));
         let mut threads = Vec::with_capacity(outlets.len());
+        let ends = Ends::default();
         for outlet in outlets {
+            let ends = ends.clone();
             let orders = orders.subscribe();
             let thread = thread::Builder::new().name("forward".into());
-            threads.push(thread.spawn(move || worker::run(&setup, outlet, orders))?);
+            threads.push(thread.spawn(move || worker::run(&setup, outlet, ends, orders))?);
         }
         Ok(Self { orders, threads })
     }

@@ -1,12 +1,14 @@
 //! Octets on their way: read from one side, written to the other, then observed.
 //!
 //! Both directions are independent. End of file is passed on as such while the other direction goes on, a reset as a
-//! reset. A side that does not drain is not read for: at most one buffer a direction waits. Nothing here may alter,
-//! reorder or hold back an octet for the observer's sake.
+//! reset. A side that does not drain is not read for: at most one buffer a direction waits. Little that has gone on is
+//! observed only when every other connection that was ready has had its turn: then they do not wait for the observer, and
+//! whoever they wake is woken once for many. Nothing here may alter, reorder or hold back an octet for the observer's sake.
 
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -20,6 +22,9 @@ use crate::engine::Input;
 use crate::engine::event::{Dir, End, Phase};
 use crate::engine::frame::Both;
 use crate::time::Timestamp;
+
+/// More octets than this are observed at once, while they are in the processor's cache; others may come first otherwise.
+const LITTLE: usize = 16 << 10;
 
 /// Reads of one direction before others have their turn.
 const TURNS: u32 = 8;
@@ -60,6 +65,15 @@ struct Backlog {
     at: Timestamp,
 }
 
+/// Octets that have gone on and were not observed yet.
+#[derive(Debug)]
+struct Unseen {
+    dir: Dir,
+    buffer: Box<[u8]>,
+    length: usize,
+    at: Timestamp,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
@@ -77,7 +91,8 @@ pub(super) struct Pump {
     client: TcpStream,
     server: TcpStream,
     flows: Both<Flow>,
-    pub(super) watch: Watch,
+    unseen: Option<Unseen>,
+    watch: Watch,
     times: Times,
     greeted: bool,
     seat: Rc<Seat>,
@@ -92,17 +107,25 @@ impl Pump {
         if shared.draining.get() {
             seat.ask(Call::Drain);
         }
-        Self { client, server, flows: Both::default(), watch, times, greeted: false, seat, shared: Rc::clone(shared) }
+        let (flows, shared) = (Both::default(), Rc::clone(shared));
+        Self { client, server, flows, unseen: None, watch, times, greeted: false, seat, shared }
     }
 
     /// Forwards as far as it goes.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         self.seat.wait(cx.waker());
+        if let Err(Fault) = self.see() {
+            return Poll::Ready(Ending::Fault);
+        }
         for dir in Dir::BOTH {
             // Pending or done: the other direction does not care.
             if let Poll::Ready(Some(ending)) = self.flow(dir, cx) {
                 return Poll::Ready(ending);
             }
+        }
+        if self.unseen.is_some() {
+            // At the end of the queue.
+            cx.waker().wake_by_ref();
         }
         match (self.flows.to_server.state, self.flows.to_client.state) {
             (State::Ended, State::Ended) => return Poll::Ready(Ending::Closed),
@@ -125,10 +148,15 @@ impl Pump {
         }
     }
 
-    /// Whether it can be closed without cutting mail in transfer, as far as can be known.
+    /// Whether it can be closed without cutting anything short, as far as can be known: between commands, and
+    /// nothing is on its way.
     fn is_quiet(&self) -> bool {
+        const STILL: Duration = Duration::from_millis(500);
+        if self.seat.still(self.shared.clock.now()) < STILL {
+            return false;
+        }
         let waits = Dir::BOTH.iter().any(|dir| self.flows[*dir].backlog.is_some());
-        !waits && matches!(self.watch.phase(), Phase::Connect | Phase::Greeting | Phase::Idle | Phase::Quit)
+        !waits && self.unseen.is_none() && self.watch.phase() == Phase::Idle
     }
 
     /// Moves one direction: `Ready(None)` if it is over, an ending if all is.
@@ -173,6 +201,16 @@ impl Pump {
                 Poll::Pending => Ok(0),
             };
             let gone = *written.as_ref().unwrap_or(&length);
+            if gone == length && length <= LITTLE && shared.pool.may_wait() {
+                if let Err(Fault) = self.see() {
+                    return Poll::Ready(Some(Ending::Fault));
+                }
+                self.unseen = Some(Unseen { dir, buffer, length, at: now });
+                if written.is_err() {
+                    self.flows[dir].state = State::Broken;
+                }
+                continue;
+            }
             let octets = octets.get(..gone).unwrap_or_default();
             if let Err(Fault) = self.observe(dir, now, octets) {
                 return Poll::Ready(Some(Ending::Fault));
@@ -226,13 +264,22 @@ impl Pump {
         if reset {
             return Some(Ending::Reset(dir));
         }
-        let fault = self.watch.handle(now, dir, Input::Fin, &self.shared.outlet).is_err();
+        let fault = self.see().is_err() | self.watch.handle(now, dir, Input::Fin, &self.shared.outlet).is_err();
         self.flows[dir].state = State::Ending;
         (fault && self.shared.on_fault == OnFault::Close).then_some(Ending::Fault)
     }
 
+    /// Tells the observer what has gone on and waits to be seen.
+    fn see(&mut self) -> Result<(), Fault> {
+        let Some(Unseen { dir, buffer, length, at }) = self.unseen.take() else { return Ok(()) };
+        let seen = self.observe(dir, at, buffer.get(..length).unwrap_or_default());
+        self.shared.pool.give_waiting(buffer);
+        seen
+    }
+
     /// Tells the observer what has gone on.
     fn observe(&mut self, dir: Dir, at: Timestamp, octets: &[u8]) -> Result<(), Fault> {
+        self.see()?;
         if octets.is_empty() {
             return Ok(());
         }
@@ -262,6 +309,7 @@ impl Pump {
 
     /// Closes both sides as `ending` says; `goodbye` is for a client that must go although it did nothing wrong.
     pub(super) fn close(mut self, ending: Ending, goodbye: Option<&'static [u8]>) {
+        let _ = self.see();
         let now = self.shared.clock.now();
         let why = match ending {
             Ending::Closed | Ending::Fault => End::Closed,
@@ -300,6 +348,9 @@ impl Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         self.seat.leave();
+        if let Some(unseen) = self.unseen.take() {
+            self.shared.pool.give_waiting(unseen.buffer);
+        }
         for dir in Dir::BOTH {
             if let Some(backlog) = self.flows[dir].backlog.take() {
                 self.shared.pool.give(backlog.buffer);

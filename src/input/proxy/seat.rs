@@ -78,10 +78,22 @@ impl Seat {
         }
     }
 
+    /// Asks again for what could not be done at once.
+    pub(super) fn remind(&self) {
+        if let Some(waker) = self.call.get().and(self.waker.borrow().as_ref()) {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// How long nothing has moved.
+    pub(super) fn still(&self, now: Timestamp) -> Duration {
+        now.since(self.moved.get()).unwrap_or_default()
+    }
+
     /// Looks whether it stands still at `now`.
     pub(super) fn sweep(&self, now: Timestamp) {
         const REST: Duration = Duration::from_secs(1);
-        let still = now.since(self.moved.get()).unwrap_or_default();
+        let still = self.still(now);
         if self.patience.get().is_some_and(|patience| still >= patience) {
             self.ask(Call::TimedOut);
         } else if still >= REST && self.call.get().is_none() && !self.rested.replace(true) {

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::engine::event::{Dir, End, Phase, Protocol};
+use crate::engine::event::{Dir, End, Phase, Protocol, Secured};
 use crate::engine::{Input, Limits, Peers, Session};
 use crate::output::Outlet;
 use crate::time::Timestamp;
@@ -36,6 +36,11 @@ impl Watch {
         out: &RefCell<Outlet>,
     ) -> Result<(), Fault> {
         self.fenced(|session| session.handle(at, dir, input, &mut *out.borrow_mut()))
+    }
+
+    /// The client's handshake is over: from here on clear text that TLS carries.
+    pub(super) fn secured(&mut self, at: Timestamp, how: &Secured, out: &RefCell<Outlet>) -> Result<(), Fault> {
+        self.fenced(|session| session.secured(at, how, &mut *out.borrow_mut()))
     }
 
     /// No more will come.

@@ -20,6 +20,7 @@ use super::pool::Pool;
 use super::seat::{Call, Seat};
 use super::{Order, Setup};
 use crate::config::proxy::OnFault;
+use crate::input::upstream::Ends;
 use crate::output::Outlet;
 use crate::time::Timestamp;
 
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     pub(super) outlet: RefCell<Outlet>,
     pub(super) on_fault: OnFault,
     pub(super) draining: Cell<bool>,
+    pub(super) ends: Ends,
     seats: RefCell<Vec<Rc<Seat>>>,
     open: Cell<usize>,
 }
@@ -78,7 +80,7 @@ impl Drop for Open {
 }
 
 /// Runs until an order to stop, then until its connections are closed.
-pub(super) fn run(setup: &Setup, outlet: Outlet, mut orders: watch::Receiver<Order>) -> io::Result<()> {
+pub(super) fn run(setup: &Setup, outlet: Outlet, ends: Ends, mut orders: watch::Receiver<Order>) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let shared = Rc::new(Shared {
         clock: Clock::new(),
@@ -86,6 +88,7 @@ pub(super) fn run(setup: &Setup, outlet: Outlet, mut orders: watch::Receiver<Ord
         outlet: RefCell::new(outlet),
         on_fault: setup.on_fault,
         draining: Cell::new(false),
+        ends,
         seats: RefCell::default(),
         open: Cell::new(0),
     });
@@ -162,24 +165,24 @@ fn is_passing(error: &io::Error) -> bool {
 /// done; all are closed when the time is up.
 async fn drain(shared: &Rc<Shared>, mut orders: watch::Receiver<Order>) {
     const STEP: Duration = Duration::from_millis(50);
+    const AGAIN: Duration = Duration::from_millis(500);
     shared.draining.set(true);
     let Order::Drain { within, spread } = orders.borrow_and_update().clone() else { return };
     let began = time::Instant::now();
     let asked = shared.seats.borrow().clone();
-    let mut waiting = asked.iter();
-    let steps = u32::try_from(spread.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX).max(1);
-    let batch = asked.len() / steps as usize + 1;
+    let batch = asked.len() / spread.div_duration_f64(STEP).max(1.0) as usize + 1;
+    let mut waiting = asked.chunks(batch);
+    let mut again = time::interval(AGAIN);
     let mut stopped = false;
     while shared.open.get() > 0 {
-        waiting.by_ref().take(batch).for_each(|seat| seat.ask(Call::Drain));
+        waiting.next().into_iter().flatten().for_each(|seat| seat.ask(Call::Drain));
         let over = within.is_some_and(|within| began.elapsed() >= within) || *orders.borrow() == Order::Stop;
         if over && !std::mem::replace(&mut stopped, true) {
             shared.seats.borrow().iter().for_each(|seat| seat.ask(Call::Stop));
-        } else if over && began.elapsed() > within.unwrap_or_default() + Duration::from_secs(5) {
-            return;
         }
         tokio::select! {
             () = time::sleep(STEP) => {}
+            _ = again.tick() => shared.seats.borrow().iter().for_each(|seat| seat.remind()),
             changed = orders.changed() => if changed.is_err() { return },
         }
     }

@@ -100,6 +100,16 @@ impl Batch {
         })
     }
 
+    /// Segments in it.
+    pub(super) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Octets of their payload.
+    pub(super) fn octets(&self) -> usize {
+        self.payload.len()
+    }
+
     /// Empties it; the usual room stays.
     pub(super) fn clear(&mut self) {
         self.tasks.clear();

@@ -8,7 +8,9 @@
 //! is copied and no thread is started. A worker that panics closes its channels, which ends the run with an error.
 
 mod batch;
+pub mod live;
 mod merge;
+mod tables;
 mod worker;
 
 use std::io;

@@ -34,7 +34,7 @@ impl Tap for Lines {
 }
 
 /// A TCP segment over IPv4 over Ethernet.
-fn frame(from: u16, to: u16, seq: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(from: u16, to: u16, seq: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     let total = 40 + payload.len() as u16;
     let mut out = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
     out.extend(total.to_be_bytes());

@@ -1,50 +1,41 @@
 //! Some of the shards, and what their events become.
 
-use std::sync::Arc;
-
 use super::batch::{Batch, Work};
 use super::merge::{Chunk, Entry};
-use super::{SHARDS, Setup, Tap};
+use super::tables::Tables;
+use super::{Setup, Tap};
 use crate::engine::{Context, Event, Sink};
 use crate::time::Timestamp;
-use crate::wire::{FlowCounters, FlowTable, Segment};
+use crate::wire::{FlowCounters, Segment};
 
-/// The shards with `shard % threads == number`.
+/// Some of the shards, with a tap that notes what caused each record.
 pub(super) struct Worker<T> {
-    threads: usize,
-    tables: Vec<FlowTable>,
+    tables: Tables,
     tagged: Tagged<T>,
 }
 
 impl<T: Tap> Worker<T> {
     pub(super) fn new(number: usize, threads: usize, setup: &Setup, tap: T) -> Self {
-        let tables = (number..SHARDS).step_by(threads);
-        let tables = tables.map(|_| FlowTable::new(setup.flows, Arc::clone(&setup.limits))).collect();
-        Self { threads, tables, tagged: Tagged { tap, cause: 0, entries: Vec::new() } }
+        let tables = Tables::new(number, threads, setup);
+        Self { tables, tagged: Tagged { tap, cause: 0, entries: Vec::new() } }
     }
 
     /// A segment that packet `number` brought for `shard`, which must be one of these.
     pub(super) fn segment(&mut self, number: u64, shard: usize, segment: &Segment<'_>) {
         self.tagged.cause = number.saturating_mul(2).saturating_add(1);
-        if let Some(table) = self.tables.get_mut(shard / self.threads) {
-            table.segment(number, segment, &mut self.tagged);
-        }
+        self.tables.segment(number, shard, segment, &mut self.tagged);
     }
 
     /// Time passed before packet `number`.
     pub(super) fn tick(&mut self, number: u64, now: Timestamp) {
         self.tagged.cause = number.saturating_mul(2);
-        for table in &mut self.tables {
-            table.tick(now, &mut self.tagged);
-        }
+        self.tables.tick(now, &mut self.tagged);
     }
 
     /// The capture ended; `number` would be the next packet's.
     pub(super) fn finish(&mut self, number: u64, at: Timestamp) {
         self.tagged.cause = number.saturating_mul(2);
-        for table in &mut self.tables {
-            table.finish(at, &mut self.tagged);
-        }
+        self.tables.finish(at, &mut self.tagged);
     }
 
     pub(super) fn batch(&mut self, batch: &Batch) {
@@ -69,7 +60,7 @@ impl<T: Tap> Worker<T> {
     }
 
     pub(super) fn counters(&self) -> impl Iterator<Item = FlowCounters> {
-        self.tables.iter().map(FlowTable::counters)
+        self.tables.counters()
     }
 
     pub(super) fn into_tap(self) -> T {

@@ -97,7 +97,11 @@ impl Fields for Encryption<'_> {
         object.known("offered", self.tls.offered)?;
         object.known("requested", self.tls.requested)?;
         object.known("accepted", self.tls.accepted)?;
-        object.known("handshake", self.tls.handshake.map(Handshake::as_str))
+        object.known("handshake", self.tls.handshake.map(Handshake::as_str))?;
+        object.known("version", self.tls.version)?;
+        object.known("cipher", self.tls.cipher)?;
+        object.text("sni", self.tls.sni.get())?;
+        object.known("decrypted", self.tls.decrypted.then_some(true))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::wire::packet::Segment;
 use crate::wire::stream::{Delivery, End as StreamEnd, Ledger, Stream};
 
 /// The ports of SMTP, submission, POP3, IMAP and ManageSieve, the unofficial ones in use included.
-const MAIL_PORTS: [u16; 10] = [25, 587, 465, 2525, 24, 110, 995, 143, 993, 4190];
+pub const MAIL_PORTS: [u16; 10] = [25, 587, 465, 2525, 24, 110, 995, 143, 993, 4190];
 
 #[derive(Debug)]
 pub(super) struct Connection {

@@ -10,9 +10,11 @@ mod slots;
 pub use key::connection_id;
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::connection::MAIL_PORTS;
 use self::connection::{Connection, Fate, Reuse};
 use self::key::{Key, Side};
 use self::slots::{List, Slots};
@@ -81,6 +83,24 @@ pub struct FlowCounters {
     pub forced: u64,
     /// Sum over all streams.
     pub streams: StreamCounters,
+}
+
+impl AddAssign for FlowCounters {
+    fn add_assign(&mut self, more: Self) {
+        let Self { segments, opened, closed, timed_out, evicted, capture_end, empty, reused, stray, forced, streams } =
+            more;
+        self.segments += segments;
+        self.opened += opened;
+        self.closed += closed;
+        self.timed_out += timed_out;
+        self.evicted += evicted;
+        self.capture_end += capture_end;
+        self.empty += empty;
+        self.reused += reused;
+        self.stray += stray;
+        self.forced += forced;
+        self.streams += streams;
+    }
 }
 
 /// All connections of a capture, or of a shard of it.

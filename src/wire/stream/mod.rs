@@ -11,6 +11,7 @@ mod blocks;
 mod recent;
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use self::recent::Recent;
@@ -54,6 +55,22 @@ pub struct StreamCounters {
     pub blind_resets: u64,
     /// Segments with octets after the end of their stream.
     pub late: u64,
+}
+
+impl AddAssign for StreamCounters {
+    fn add_assign(&mut self, more: Self) {
+        let Self { early, duplicate_octets, conflicts, gaps, gap_octets, forced_gaps, implausible, blind_resets, late } =
+            more;
+        self.early += early;
+        self.duplicate_octets += duplicate_octets;
+        self.conflicts += conflicts;
+        self.gaps += gaps;
+        self.gap_octets += gap_octets;
+        self.forced_gaps += forced_gaps;
+        self.implausible += implausible;
+        self.blind_resets += blind_resets;
+        self.late += late;
+    }
 }
 
 /// Caps and counters that all streams share.

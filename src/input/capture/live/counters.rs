@@ -1,0 +1,74 @@
+//! What became of the packets of an interface: counted by its thread, read by others at any time.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::wire::Counters as Decoded;
+
+/// A number that one thread raises and others read.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Its value.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, more: u64) {
+        if more > 0 {
+            self.0.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What became of the packets of one interface.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Packets that came here. Not what libpcap calls received: on loopback that counts each twice.
+    pub packets: Count,
+    /// Octets of them on the wire.
+    pub octets: Count,
+    /// Packets cut by the snap length.
+    pub cut: Count,
+    /// Packets the kernel had no room for in the ring.
+    pub dropped_kernel: Count,
+    /// Packets the interface or its driver had no room for.
+    pub dropped_interface: Count,
+    /// Segments given up since the threads that analyze were behind.
+    pub dropped_queue: Count,
+    /// Packets that lead to no TCP segment since a header of them cannot be.
+    pub undecoded: Count,
+    /// Times that the interface went away.
+    pub lost: Count,
+    /// Times that it was opened again.
+    pub reopened: Count,
+    away: AtomicBool,
+}
+
+impl Counters {
+    /// Whether the interface is away now.
+    pub fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
+    }
+
+    /// Notes what the decoder has counted since `before`.
+    pub(crate) fn decoded(&self, before: &Decoded, now: &Decoded) {
+        self.undecoded.add(undecoded(now).saturating_sub(undecoded(before)));
+    }
+}
+
+/// Packets that are no fault of the filter: not other traffic, but headers that cannot be.
+fn undecoded(of: &Decoded) -> u64 {
+    of.unknown_link
+        + of.cut_header
+        + of.malformed_link
+        + of.malformed_ip
+        + of.malformed_transport
+        + of.malformed_tunnel
+        + of.too_deep
+        + of.fragments_dropped
+}

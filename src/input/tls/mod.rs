@@ -1,0 +1,21 @@
+//! TLS that is answered here: the operator's certificates towards clients, verified connections towards servers, and
+//! the dialogue between them, passed on as it is but for what it says of STARTTLS.
+//!
+//! Clear text exists between the two sides of one session and nowhere else. What came in clear before TLS is not taken
+//! for something said under it (RFC 3207 section 4.2). Keys never show themselves.
+
+mod certificates;
+mod dialogue;
+mod prelude;
+mod relay;
+mod stream;
+mod terminate;
+mod terminator;
+mod trouble;
+mod upstream;
+
+pub use certificates::{Certificate, Certificates};
+pub use terminate::{Ending, Observer, Sides, Stop, terminate};
+pub use terminator::Terminator;
+pub use trouble::{TlsError, Wrong};
+pub use upstream::Upstream;

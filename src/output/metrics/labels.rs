@@ -1,0 +1,629 @@
+//! The closed sets that labels take their values from. Nothing of the wire is ever one.
+
+use super::families::{Family, Id};
+use crate::engine::Verb;
+use crate::engine::anomaly;
+use crate::engine::event::{
+    AnomalyState, Auth, AuthMethod, AuthOutcome, Dir, Enhanced, Kind, Mechanism, Outcome, Phase, Protocol, Reply,
+    SessionOutcome, Status, TlsMode, words,
+};
+
+/// The greeting, as a command.
+pub(super) const GREETING: &str = "greeting";
+/// The end of the data, as a command.
+pub(super) const END_OF_DATA: &str = "end_of_data";
+/// A command or mechanism on no list.
+pub(super) const OTHER: &str = "OTHER";
+
+const SMTP: &[&str] = &[
+    "EHLO", "HELO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "QUIT", "VRFY", "EXPN", "HELP", "STARTTLS",
+    "AUTH", "ETRN", "BURL", "XCLIENT", "XFORWARD", OTHER,
+];
+const POP3: &[&str] = &[
+    "USER", "PASS", "APOP", "AUTH", "CAPA", "STLS", "STAT", "LIST", "UIDL", "RETR", "TOP", "DELE", "RSET", "NOOP",
+    "QUIT", "UTF8", "LANG", OTHER,
+];
+const IMAP: &[&str] = &[
+    "CAPABILITY",
+    "NOOP",
+    "LOGOUT",
+    "STARTTLS",
+    "AUTHENTICATE",
+    "LOGIN",
+    "ENABLE",
+    "SELECT",
+    "EXAMINE",
+    "CREATE",
+    "DELETE",
+    "RENAME",
+    "SUBSCRIBE",
+    "UNSUBSCRIBE",
+    "LIST",
+    "LSUB",
+    "NAMESPACE",
+    "STATUS",
+    "APPEND",
+    "IDLE",
+    "CHECK",
+    "CLOSE",
+    "UNSELECT",
+    "EXPUNGE",
+    "UID EXPUNGE",
+    "SEARCH",
+    "UID SEARCH",
+    "FETCH",
+    "UID FETCH",
+    "STORE",
+    "UID STORE",
+    "COPY",
+    "UID COPY",
+    "MOVE",
+    "UID MOVE",
+    "SORT",
+    "UID SORT",
+    "THREAD",
+    "UID THREAD",
+    "ID",
+    "COMPRESS",
+    "GETQUOTA",
+    "GETQUOTAROOT",
+    "NOTIFY",
+    "UNAUTHENTICATE",
+    OTHER,
+];
+
+/// Commands of `protocol` that have their own value.
+pub(super) fn commands(protocol: Protocol) -> &'static [&'static str] {
+    match protocol {
+        Protocol::Smtp | Protocol::Lmtp => SMTP,
+        Protocol::Pop3 => POP3,
+        Protocol::Imap => IMAP,
+        Protocol::ManageSieve | Protocol::Unknown => &[OTHER],
+    }
+}
+
+/// The value of `verb`.
+pub(super) fn command(protocol: Protocol, verb: Verb) -> &'static str {
+    let word = verb.as_str();
+    if commands(protocol).contains(&word) { word } else { OTHER }
+}
+
+words! {
+    /// Status of a reply.
+    Answer {
+        /// SMTP and LMTP.
+        Two = "2xx",
+        /// SMTP and LMTP.
+        Three = "3xx",
+        /// SMTP and LMTP.
+        Four = "4xx",
+        /// SMTP and LMTP.
+        Five = "5xx",
+        /// IMAP and POP3.
+        Ok = "ok",
+        /// IMAP.
+        No = "no",
+        /// IMAP.
+        Bad = "bad",
+        /// IMAP.
+        Bye = "bye",
+        /// IMAP.
+        Preauth = "preauth",
+        /// POP3.
+        Err = "err",
+        /// No reply was seen.
+        None = "none",
+        /// A reply that is none.
+        Invalid = "invalid",
+    }
+}
+
+impl Answer {
+    pub(super) fn of(reply: &Reply) -> Self {
+        match reply.status {
+            Some(Status::Code(code)) => match code / 100 {
+                2 => Self::Two,
+                3 => Self::Three,
+                4 => Self::Four,
+                5 => Self::Five,
+                _ => Self::Invalid,
+            },
+            Some(Status::PopOk | Status::Ok) => Self::Ok,
+            Some(Status::PopErr) => Self::Err,
+            Some(Status::No) => Self::No,
+            Some(Status::Bad) => Self::Bad,
+            Some(Status::Bye) => Self::Bye,
+            Some(Status::Preauth) => Self::Preauth,
+            None if reply.text.is_present() => Self::Invalid,
+            None => Self::None,
+        }
+    }
+}
+
+const STATUS_SMTP: &[&str] = &["2xx", "3xx", "4xx", "5xx", "none", "invalid"];
+const STATUS_POP3: &[&str] = &["ok", "err", "none", "invalid"];
+const STATUS_IMAP: &[&str] = &["ok", "no", "bad", "bye", "preauth", "none", "invalid"];
+
+/// Reply codes that have their own value, `other` and `invalid` (RFC 5321 section 4.2.3 and the registered extensions).
+pub(super) const CODES: &[&str] = &[
+    "211", "214", "220", "221", "235", "250", "251", "252", "253", "334", "353", "354", "421", "422", "431", "432",
+    "450", "451", "452", "453", "454", "455", "458", "459", "500", "501", "502", "503", "504", "521", "523", "525",
+    "530", "533", "534", "535", "538", "541", "550", "551", "552", "553", "554", "555", "556", "other", "invalid",
+];
+
+/// Index in [`CODES`].
+pub(super) fn code(status: Option<Status>) -> usize {
+    let other = CODES.len() - 2;
+    let Some(code) = status.and_then(Status::code) else { return other + 1 };
+    let mut digits = [0; 3];
+    for (at, digit) in digits.iter_mut().enumerate() {
+        *digit = b'0' + u8::try_from(code / [100, 10, 1].get(at).unwrap_or(&1) % 10).unwrap_or(0);
+    }
+    CODES.iter().position(|c| c.as_bytes() == digits).unwrap_or(other)
+}
+
+/// Enhanced status codes by class and subject (RFC 3463 sections 2 and 3, RFC 5248).
+pub(super) const ENHANCED: &[&str] = &[
+    "2.0", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7", "4.0", "4.1", "4.2", "4.3", "4.4", "4.5", "4.6", "4.7",
+    "5.0", "5.1", "5.2", "5.3", "5.4", "5.5", "5.6", "5.7", "other",
+];
+
+/// Index in [`ENHANCED`].
+pub(super) fn enhanced(code: Enhanced) -> usize {
+    let class = match code.class {
+        2 => Some(0),
+        4 => Some(8),
+        5 => Some(16),
+        _ => None,
+    };
+    let subject = (code.subject <= 7).then_some(usize::from(code.subject));
+    class.zip(subject).map_or(ENHANCED.len() - 1, |(class, subject)| class + subject)
+}
+
+words! {
+    /// Encryption, as a label.
+    Cover {
+        /// In clear.
+        None = "none",
+        /// After STARTTLS or STLS.
+        StartTls = "starttls",
+        /// From the first octet.
+        Implicit = "implicit",
+        /// Picked up in the middle.
+        Unknown = "unknown",
+    }
+}
+
+impl Cover {
+    pub(super) fn of(mode: TlsMode, certain: bool) -> Self {
+        match mode {
+            TlsMode::StartTls => Self::StartTls,
+            TlsMode::Implicit => Self::Implicit,
+            TlsMode::None if certain => Self::None,
+            TlsMode::None => Self::Unknown,
+        }
+    }
+}
+
+/// Both directions, by [`Dir::index`].
+pub(super) const DIRECTIONS: &[&str] = &["client_to_server", "server_to_client"];
+
+/// The value of a direction.
+pub(super) fn direction(dir: Dir) -> &'static str {
+    match dir {
+        Dir::ToServer => "client_to_server",
+        Dir::ToClient => "server_to_client",
+    }
+}
+
+/// Mechanisms that have their own value, and the methods without SASL.
+pub(super) const MECHANISMS: &[&str] = &[
+    "PLAIN",
+    "LOGIN",
+    "CRAM-MD5",
+    "DIGEST-MD5",
+    "SCRAM-SHA-1",
+    "SCRAM-SHA-1-PLUS",
+    "SCRAM-SHA-256",
+    "SCRAM-SHA-256-PLUS",
+    "XOAUTH2",
+    "OAUTHBEARER",
+    "EXTERNAL",
+    "GSSAPI",
+    "NTLM",
+    "ANONYMOUS",
+    OTHER,
+    "login",
+    "user_pass",
+    "apop",
+];
+
+/// Index in a grid of mechanisms, and the value.
+pub(super) fn mechanism(auth: &Auth) -> (usize, &'static str) {
+    match auth.method {
+        AuthMethod::Sasl => {
+            let mechanism = auth.mechanism.unwrap_or(Mechanism::Other);
+            let word = mechanism.as_str();
+            (mechanism.index(), if MECHANISMS.contains(&word) { word } else { OTHER })
+        }
+        method => (Mechanism::ALL.len() + method.index(), method.as_str()),
+    }
+}
+
+words! {
+    /// Why a reply's latency is not observed.
+    Unobserved {
+        /// It came in one piece with the reply before it.
+        Coalesced = "coalesced",
+        /// Octets of the command or the reply were lost.
+        Gap = "gap",
+        /// Only one direction was captured.
+        OneSided = "one_sided",
+        /// The reply is older than the command: clocks differ.
+        Negative = "negative",
+        /// It lasts as long as the client likes.
+        Excluded = "excluded",
+    }
+}
+
+words! {
+    /// Why a connection was not taken.
+    Refusal {
+        /// Reset.
+        Refused = "refused",
+        /// No answer.
+        Timeout = "timeout",
+        /// No route, or the host does not answer.
+        Unreachable = "unreachable",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+words! {
+    /// What became of STARTTLS.
+    StartTlsOutcome {
+        /// The handshake went well.
+        Ok = "ok",
+        /// The server said no.
+        Refused = "refused",
+        /// A capability list without it.
+        NotOffered = "not_offered",
+        /// Asked for, and nothing came of it.
+        Abandoned = "abandoned",
+        /// The handshake failed.
+        HandshakeFailed = "handshake_failed",
+    }
+}
+
+words! {
+    /// What is wrong with a line.
+    LineFault {
+        /// LF without CR.
+        BareLf = "bare_lf",
+        /// CR without LF.
+        BareCr = "bare_cr",
+        /// A NUL.
+        Nul = "nul",
+        /// Too long.
+        Overlong = "overlong",
+    }
+}
+
+words! {
+    /// IMAP untagged responses.
+    UntaggedReason {
+        /// `EXISTS`.
+        Exists = "exists",
+        /// `EXPUNGE` and `VANISHED`.
+        Expunge = "expunge",
+        /// `FETCH`.
+        Fetch = "fetch",
+        /// `BYE`.
+        Bye = "bye",
+        /// With the response code `ALERT`.
+        Alert = "alert",
+        /// The rest.
+        Other = "other",
+    }
+}
+
+words! {
+    /// How a parser left the grammar.
+    ParserError {
+        /// A direction could not be read for a while.
+        Unparseable = "unparseable",
+        /// More waited for an answer than the cap allows.
+        HoldOverflow = "hold_overflow",
+    }
+}
+
+words! {
+    /// Why a session is not, or no longer, understood.
+    Bypass {
+        /// Framing was lost.
+        ParseError = "parse_error",
+        /// The observer failed.
+        Panic = "panic",
+        /// It cost too much.
+        WorkLimit = "work_limit",
+        /// There was too much to do.
+        Overload = "overload",
+        /// No protocol that is known.
+        UnknownProtocol = "unknown_protocol",
+    }
+}
+
+words! {
+    /// Why the proxy turned a connection away.
+    Rejection {
+        /// Too many connections.
+        MaxConnections = "max_connections",
+        /// Too many of one address or network.
+        PerSource = "per_source",
+        /// Too many a second.
+        Rate = "rate",
+        /// Not allowed.
+        Acl = "acl",
+        /// A PROXY header that is missing or wrong.
+        ProxyHeader = "proxy_header",
+        /// It came from the proxy itself.
+        Loop = "loop",
+    }
+}
+
+words! {
+    /// Why the proxy closed a connection.
+    Termination {
+        /// The proxy goes down.
+        Drain = "drain",
+        /// It stood still for too long.
+        Timeout = "timeout",
+        /// A cap was reached.
+        Limit = "limit",
+        /// What it carried is not let through.
+        Enforcement = "enforcement",
+        /// Reading or writing failed.
+        Error = "error",
+    }
+}
+
+words! {
+    /// What the proxy did against an anomaly.
+    Enforcement {
+        /// Kept the octets.
+        Block = "block",
+        /// Closed the connection.
+        Close = "close",
+    }
+}
+
+words! {
+    /// Why a packet was lost, or of no use.
+    PacketLoss {
+        /// The kernel had no room.
+        Kernel = "kernel",
+        /// The interface had none.
+        Interface = "interface",
+        /// The analysis was behind.
+        Queue = "queue",
+        /// Headers cut off by the snap length.
+        Snaplen = "snaplen",
+        /// Headers that cannot be.
+        Decode = "decode",
+    }
+}
+
+words! {
+    /// Why the tracker gave a connection up.
+    Eviction {
+        /// It kept too many octets.
+        Memory = "memory",
+        /// No packet came.
+        Idle = "idle",
+        /// There were too many.
+        TableFull = "table_full",
+    }
+}
+
+words! {
+    /// Why records were lost.
+    LogLoss {
+        /// The queue was full.
+        QueueFull = "queue_full",
+        /// They could not be written.
+        SinkError = "sink_error",
+        /// They exceed what can be written.
+        TooLarge = "too_large",
+    }
+}
+
+words! {
+    /// Why something was not analyzed.
+    AnalysisLoss {
+        /// The queue was full.
+        QueueFull = "queue_full",
+        /// It would have cost too much.
+        WorkLimit = "work_limit",
+    }
+}
+
+/// EHLO keywords that have their own value.
+pub(super) const EXTENSIONS: &[&str] = &[
+    "8BITMIME",
+    "AUTH",
+    "BINARYMIME",
+    "BURL",
+    "CHUNKING",
+    "DELIVERBY",
+    "DSN",
+    "ENHANCEDSTATUSCODES",
+    "ETRN",
+    "EXPN",
+    "FUTURERELEASE",
+    "HELP",
+    "LIMITS",
+    "MT-PRIORITY",
+    "PIPELINING",
+    "PRDR",
+    "REQUIRETLS",
+    "SIZE",
+    "SMTPUTF8",
+    "STARTTLS",
+    "VRFY",
+    "XCLIENT",
+    "XFORWARD",
+    "other",
+];
+
+/// Index in [`EXTENSIONS`] of an entry of a capability list.
+pub(super) fn extension(entry: &[u8]) -> usize {
+    let keyword = entry.split(|o| matches!(o, b' ' | b'=')).next().unwrap_or_default();
+    EXTENSIONS.iter().position(|e| e.as_bytes().eq_ignore_ascii_case(keyword)).unwrap_or(EXTENSIONS.len() - 1)
+}
+
+const KINDS_SMTP: &[&str] = &["delivery"];
+const KINDS_POP3: &[&str] = &["retrieval"];
+const KINDS_IMAP: &[&str] = &["retrieval", "append"];
+
+/// Outcomes of a kind of transaction.
+pub(super) fn outcomes(kind: Kind) -> &'static [Outcome] {
+    use Outcome::{
+        Aborted, Accepted, Complete, ConnectionLost, Encrypted, Error, Partial, RejectedPermanent, RejectedTemporary,
+        ServerClosed, TimedOut, Unknown,
+    };
+    match kind {
+        Kind::Delivery => &[
+            Accepted,
+            Partial,
+            RejectedTemporary,
+            RejectedPermanent,
+            Aborted,
+            ServerClosed,
+            TimedOut,
+            ConnectionLost,
+            Encrypted,
+            Unknown,
+        ],
+        Kind::Retrieval => &[Complete, Error, ServerClosed, TimedOut, ConnectionLost, Encrypted, Unknown],
+        Kind::Append => &[Accepted, Error, ServerClosed, TimedOut, ConnectionLost, Encrypted, Unknown],
+    }
+}
+
+const TLS_VERSIONS: &[&str] = &["SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "unknown"];
+
+fn strings<T: Copy>(list: &[T], word: impl Fn(T) -> &'static str) -> Vec<&'static str> {
+    list.iter().map(|item| word(*item)).collect()
+}
+
+/// What `label` of `id` can be for `protocol`; `None` if its values come from the configuration.
+pub(super) fn domain(id: Id, label: &str, protocol: Protocol) -> Option<Vec<&'static str>> {
+    let list = match (label, id) {
+        ("command", Id::Commands) => commands(protocol).to_vec(),
+        ("command", _) => commands(protocol).iter().copied().chain([GREETING, END_OF_DATA]).collect(),
+        ("status", _) => match protocol {
+            Protocol::Smtp | Protocol::Lmtp => STATUS_SMTP,
+            Protocol::Pop3 => STATUS_POP3,
+            _ => STATUS_IMAP,
+        }
+        .to_vec(),
+        ("tls", Id::TlsHandshakes) => vec!["starttls", "implicit"],
+        ("tls", _) => strings(Cover::ALL, Cover::as_str),
+        ("direction", _) => DIRECTIONS.to_vec(),
+        ("mechanism", _) => MECHANISMS.to_vec(),
+        ("kind", _) => match protocol {
+            Protocol::Smtp | Protocol::Lmtp => KINDS_SMTP,
+            Protocol::Pop3 => KINDS_POP3,
+            _ => KINDS_IMAP,
+        }
+        .to_vec(),
+        ("phase", _) => strings(Phase::ALL, Phase::as_str),
+        ("code", _) => CODES.to_vec(),
+        ("enhanced", _) => ENHANCED.to_vec(),
+        ("extension", _) => EXTENSIONS.to_vec(),
+        ("version", Id::TlsHandshakes) => TLS_VERSIONS.to_vec(),
+        ("cipher", _) => vec!["unknown"],
+        ("anomaly", _) => strings(anomaly::Id::ALL, anomaly::Id::as_str),
+        ("outcome", Id::SessionsEnded) => strings(SessionOutcome::ALL, SessionOutcome::as_str),
+        ("outcome", Id::Transactions) => strings(Outcome::ALL, Outcome::as_str),
+        ("outcome", Id::AuthAttempts) => strings(AuthOutcome::ALL, AuthOutcome::as_str),
+        ("outcome", Id::StartTls) => strings(StartTlsOutcome::ALL, StartTlsOutcome::as_str),
+        ("outcome", Id::TlsHandshakes) => vec!["ok", "failed", "unseen"],
+        ("outcome", Id::Anomalies) => {
+            std::iter::once("seen").chain(AnomalyState::ALL.iter().map(|s| s.as_str())).collect()
+        }
+        ("reason", _) => return reasons(id),
+        _ => return None,
+    };
+    Some(list)
+}
+
+fn reasons(id: Id) -> Option<Vec<&'static str>> {
+    Some(match id {
+        Id::ConnectErrors => strings(Refusal::ALL, Refusal::as_str),
+        Id::LatencyUnobserved => strings(Unobserved::ALL, Unobserved::as_str),
+        Id::LineAnomalies => strings(LineFault::ALL, LineFault::as_str),
+        Id::ImapUntagged => strings(UntaggedReason::ALL, UntaggedReason::as_str),
+        Id::ParserErrors => strings(ParserError::ALL, ParserError::as_str),
+        Id::SessionsBypassed => strings(Bypass::ALL, Bypass::as_str),
+        Id::SessionsRejected => strings(Rejection::ALL, Rejection::as_str),
+        Id::SessionsTerminated => strings(Termination::ALL, Termination::as_str),
+        Id::Enforcements => strings(Enforcement::ALL, Enforcement::as_str),
+        Id::CaptureDropped => strings(PacketLoss::ALL, PacketLoss::as_str),
+        Id::FlowsEvicted => strings(Eviction::ALL, Eviction::as_str),
+        Id::LogDropped => strings(LogLoss::ALL, LogLoss::as_str),
+        Id::AnalysisDropped => strings(AnalysisLoss::ALL, AnalysisLoss::as_str),
+        _ => return None,
+    })
+}
+
+/// Whether `protocol` has series of `id` at all.
+pub(super) fn concerns(id: Id, protocol: Protocol) -> bool {
+    use Protocol::{Imap, Lmtp, ManageSieve, Pop3, Smtp, Unknown};
+    match id {
+        Id::SmtpReplies
+        | Id::SmtpEnhanced
+        | Id::SmtpReplyReasons
+        | Id::ExtensionsOffered
+        | Id::ExtensionsUsed
+        | Id::Recipients
+        | Id::AcceptedRecipients => matches!(protocol, Smtp | Lmtp),
+        Id::ImapUntagged | Id::IdleActive | Id::IdleSeconds => protocol == Imap,
+        Id::Commands
+        | Id::LatencyUnobserved
+        | Id::Pipelined
+        | Id::Transactions
+        | Id::AuthAttempts
+        | Id::StartTls
+        | Id::Anomalies
+        | Id::LineAnomalies
+        | Id::ParserErrors
+        | Id::Enforcements => matches!(protocol, Smtp | Lmtp | Pop3 | Imap),
+        Id::TlsHandshakes | Id::TlsCiphers => !matches!(protocol, Unknown),
+        _ => matches!(protocol, Smtp | Lmtp | Pop3 | Imap | ManageSieve | Unknown),
+    }
+}
+
+/// Every label set of `family` for `protocol` without `listener` and `protocol`, if its lists are closed.
+pub(super) fn combinations(id: Id, family: &Family, protocol: Protocol) -> Option<Vec<Vec<&'static str>>> {
+    let mut sets = vec![Vec::new()];
+    for label in family.labels.iter().filter(|l| !matches!(**l, "listener" | "protocol")) {
+        let values = domain(id, label, protocol)?;
+        sets = sets
+            .iter()
+            .flat_map(|set: &Vec<&str>| values.iter().map(move |v| [set.as_slice(), &[*v]].concat()))
+            .collect();
+    }
+    sets.retain(|set| is_sensible(id, set));
+    Some(sets)
+}
+
+fn is_sensible(id: Id, set: &[&str]) -> bool {
+    let kind_of = |word: &str| Kind::ALL.iter().copied().find(|k| k.as_str() == word);
+    match (id, set) {
+        (Id::Transactions, [kind, outcome, _]) => {
+            kind_of(kind).is_some_and(|kind| outcomes(kind).iter().any(|o| o.as_str() == *outcome))
+        }
+        _ => true,
+    }
+}

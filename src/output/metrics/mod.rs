@@ -1,0 +1,260 @@
+//! Metrics: families of counters, gauges and histograms over closed label sets, as Prometheus reads them.
+//!
+//! One [`Metrics`] for a run; each thread counts the events it sees with a [`Recorder`] of its own, which shares the
+//! atomics. What no event tells comes through [`ProxyMetrics`] and [`CaptureMetrics`]. Nothing of the wire is ever a
+//! label, and no family exceeds its cap. [`FAMILIES`] is the list.
+
+mod capture;
+mod families;
+pub mod labels;
+mod proxy;
+mod reasons;
+mod recorder;
+mod series;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::{Encoder as _, Registry, TextEncoder};
+
+use super::InputKind;
+use super::feed::FeedCounters;
+use crate::engine::event::Protocol;
+
+pub use capture::{CaptureCounts, CaptureMetrics};
+pub use families::{FAMILIES, Family, Inputs, Type};
+pub use labels::{AnalysisLoss, Bypass, Enforcement, Eviction, LogLoss, PacketLoss, Refusal, Rejection, Termination};
+pub use proxy::ProxyMetrics;
+pub use reasons::ReplyReasons;
+pub use recorder::Recorder;
+
+use families::Id;
+use labels::DIRECTIONS;
+use series::Place;
+use store::Store;
+
+/// Media type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Names of sources that are listeners of their own; further ones are `other`.
+const LISTENERS: usize = 16;
+
+/// What metrics are made for.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Where octets come from: decides which families there are.
+    pub input: InputKind,
+    /// Listeners, interfaces or the file, by [`Peers::source`](crate::engine::Peers::source); with one name every
+    /// source has it.
+    pub sources: Vec<Source>,
+    /// Label sets of a family at the most; the buckets of a histogram are one.
+    pub cap: usize,
+    /// Names for reply texts.
+    pub reasons: Option<ReplyReasons>,
+}
+
+/// A listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// What is known to be spoken there; `None`: any of SMTP, LMTP, POP3 and IMAP.
+    pub protocol: Option<Protocol>,
+}
+
+impl Setup {
+    /// The default of [`Self::cap`].
+    pub const CAP: usize = 2000;
+
+    /// Metrics of `input` with listeners of any protocol.
+    pub fn new(input: InputKind, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let sources = names.into_iter().map(|name| Source { name: name.into(), protocol: None }).collect();
+        Self { input, sources, cap: Self::CAP, reasons: None }
+    }
+}
+
+/// All metrics of a run. Clones are the same metrics.
+#[derive(Clone)]
+pub struct Metrics {
+    shared: Arc<Shared>,
+    logs: Arc<Mutex<Vec<(String, Arc<FeedCounters>)>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    registry: Registry,
+    input: InputKind,
+    listeners: Vec<Arc<str>>,
+    store: Arc<Store>,
+    reasons: Option<Arc<ReplyReasons>>,
+}
+
+impl Shared {
+    /// Position of the listener of `source`.
+    fn listener(&self, source: u32) -> usize {
+        let last = self.listeners.len().saturating_sub(1);
+        if last == 0 { 0 } else { (source as usize).min(last) }
+    }
+
+    fn name(&self, listener: usize) -> Arc<str> {
+        self.listeners.get(listener).map_or_else(|| "other".into(), Arc::clone)
+    }
+
+    fn place(&self, listener: usize, protocol: Protocol) -> Place {
+        Place { store: Arc::clone(&self.store), listener: self.name(listener), protocol }
+    }
+
+    fn has(&self, id: Id) -> bool {
+        id.family().inputs.has(self.input)
+    }
+}
+
+impl Metrics {
+    /// Makes every family that `setup.input` has; label sets of small closed lists are there at zero.
+    pub fn new(setup: Setup) -> Result<Self, prometheus::Error> {
+        let Setup { input, mut sources, cap, reasons } = setup;
+        let registry = Registry::new();
+        if sources.is_empty() {
+            sources.push(Source { name: "other".into(), protocol: None });
+        }
+        let mut listeners: Vec<Arc<str>> = sources.iter().take(LISTENERS).map(|s| s.name.as_str().into()).collect();
+        if listeners.len() > 1 {
+            listeners.push("other".into());
+        }
+        let places = listeners.len() * Protocol::ALL.len();
+        let store = Arc::new(Store::new(&registry, cap, places, |family| family.inputs.has(input))?);
+        let shared = Shared { registry, input, listeners, store, reasons: reasons.map(Arc::new) };
+        let metrics = Self { shared: Arc::new(shared), logs: Arc::default() };
+        metrics.zeros(&sources);
+        metrics.process()?;
+        Ok(metrics)
+    }
+
+    /// A recorder for one thread.
+    pub fn recorder(&self) -> Recorder {
+        Recorder::new(Arc::clone(&self.shared))
+    }
+
+    /// Handles of the proxy's listener `source`.
+    pub fn proxy(&self, source: u32) -> ProxyMetrics {
+        ProxyMetrics::new(Arc::clone(&self.shared), source)
+    }
+
+    /// Handles of the capture's `source`.
+    pub fn capture(&self, source: u32) -> CaptureMetrics {
+        CaptureMetrics::new(&self.shared, source)
+    }
+
+    /// Follows the counters of a log from now on.
+    pub fn log(&self, sink: &str, counters: Arc<FeedCounters>) {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).push((sink.to_owned(), counters));
+        self.follow();
+    }
+
+    /// A configuration was read, at `now` seconds since 1970; whether it was taken.
+    pub fn reloaded(&self, taken: bool, now: f64) {
+        self.shared.store.gauge(Id::ReloadSuccessful, &[]).set(i64::from(taken));
+        if taken {
+            self.shared.store.level(Id::ReloadTime, &[]).set(now);
+        }
+    }
+
+    /// Batches that wait to be analyzed.
+    pub fn set_queue_depth(&self, batches: usize) {
+        self.shared.store.gauge(Id::QueueDepth, &[]).set(i64::try_from(batches).unwrap_or(i64::MAX));
+    }
+
+    /// Something was not analyzed.
+    pub fn not_analyzed(&self, reason: AnalysisLoss, count: u64) {
+        self.shared.store.counter(Id::AnalysisDropped, &[reason.as_str()]).inc_by(count);
+    }
+
+    /// A server's certificate was seen, good until `not_after`, in seconds since 1970.
+    pub fn certificate(&self, source: u32, protocol: Protocol, not_after: f64) {
+        let listener = self.shared.name(self.shared.listener(source));
+        self.shared.store.level(Id::CertificateNotAfter, &[&listener, protocol.as_str()]).set(not_after);
+    }
+
+    /// Everything, in the text format 0.0.4, sorted. Stops nobody who counts.
+    pub fn render(&self) -> Vec<u8> {
+        self.follow();
+        let mut text = Vec::with_capacity(256 << 10);
+        // Writing to memory does not fail, and no family is empty.
+        let _ = TextEncoder::new().encode(&self.shared.registry.gather(), &mut text);
+        text
+    }
+
+    /// What is at zero, or at its only value, from the start.
+    fn zeros(&self, sources: &[Source]) {
+        let shared = &self.shared;
+        let store = &shared.store;
+        let revision = option_env!("MAILTAP_REVISION").unwrap_or("unknown");
+        store.gauge(Id::BuildInfo, &[env!("CARGO_PKG_VERSION"), revision, shared.input.as_str()]).set(1);
+        for (at, source) in sources.iter().enumerate().take(LISTENERS) {
+            let any = [Protocol::Smtp, Protocol::Lmtp, Protocol::Pop3, Protocol::Imap];
+            let spoken = source.protocol.as_ref().map_or(&any[..], std::slice::from_ref);
+            for protocol in spoken {
+                let place = shared.place(at, *protocol);
+                place.zero(|id| shared.has(id));
+                for reason in shared.reasons.iter().flat_map(|reasons| reasons.names()) {
+                    if labels::concerns(Id::SmtpReplyReasons, *protocol) {
+                        store.zero(Id::SmtpReplyReasons, &[&source.name, protocol.as_str(), reason]);
+                    }
+                }
+            }
+            let source = u32::try_from(at).unwrap_or(u32::MAX);
+            match shared.input {
+                InputKind::Proxy => drop(self.proxy(source)),
+                InputKind::Live | InputKind::File => drop(self.capture(source)),
+            }
+        }
+        for (id, list) in [(Id::AnalysisDropped, labels::domain(Id::AnalysisDropped, "reason", Protocol::Unknown))] {
+            for reason in list.unwrap_or_default() {
+                store.zero(id, &[reason]);
+            }
+        }
+        store.gauge(Id::QueueDepth, &[]);
+        debug_assert_eq!(DIRECTIONS.len(), 2);
+    }
+
+    /// Facts of the process, for those that stay running.
+    fn process(&self) -> Result<(), prometheus::Error> {
+        #[cfg(target_os = "linux")]
+        if self.shared.input != InputKind::File {
+            let collector = prometheus::process_collector::ProcessCollector::for_self();
+            self.shared.registry.register(Box::new(collector))?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what the logs have counted.
+    fn follow(&self) {
+        let store = &self.shared.store;
+        for (sink, counters) in &*self.logs.lock().unwrap_or_else(PoisonError::into_inner) {
+            let raise = |id, labels: &[&str], to: u64| capture::raise(&store.counter(id, labels), to);
+            raise(Id::LogEvents, &[sink], counters.written.load(Ordering::Relaxed));
+            raise(Id::LogErrors, &[sink], counters.errors.load(Ordering::Relaxed));
+            for (loss, counter) in [
+                (LogLoss::QueueFull, Some(&counters.queue_full)),
+                (LogLoss::SinkError, Some(&counters.failed)),
+                (LogLoss::TooLarge, None),
+            ] {
+                let lost = counter.map_or(0, |counter| counter.load(Ordering::Relaxed));
+                raise(Id::LogDropped, &[sink, loss.as_str()], lost);
+            }
+            let lag = counters.lag.load(Ordering::Relaxed);
+            store.level(Id::LogLag, &[sink]).set(lag as f64 / 1e9);
+            store.gauge(Id::LogSpool, &[sink]).set(0);
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("input", &self.shared.input).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,138 @@
+//! What the proxy itself counts, for one listener. Clones share everything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{Counter, Histogram, IntCounter, IntGauge};
+
+use super::Shared;
+use super::families::Id;
+use super::labels::{self, Bypass, Enforcement, Refusal, Rejection, Termination};
+use super::series::seconds;
+use crate::engine::anomaly;
+use crate::engine::event::{Dir, Phase, Protocol};
+
+/// Handles of a listener.
+#[derive(Clone, Debug)]
+pub struct ProxyMetrics {
+    shared: Arc<Shared>,
+    listener: usize,
+    rejected: Vec<IntCounter>,
+    added: [Histogram; 2],
+    paused: [IntCounter; 2],
+    paused_seconds: [Counter; 2],
+    buffered: [IntGauge; 2],
+    half_closed: IntGauge,
+    spliced: [IntCounter; 2],
+    limit: IntGauge,
+    draining: IntGauge,
+}
+
+impl ProxyMetrics {
+    pub(super) fn new(shared: Arc<Shared>, source: u32) -> Self {
+        let listener = shared.listener(source);
+        let name = shared.name(listener);
+        let store = &shared.store;
+        let both = [Dir::ToServer, Dir::ToClient].map(labels::direction);
+        let counters = |id: Id| both.map(|dir| store.counter(id, &[&name, dir]));
+        Self {
+            rejected: Rejection::ALL
+                .iter()
+                .map(|reason| store.counter(Id::SessionsRejected, &[&name, reason.as_str()]))
+                .collect(),
+            added: both.map(|dir| store.histogram(Id::AddedLatency, &[&name, dir])),
+            paused: counters(Id::ForwardPaused),
+            paused_seconds: both.map(|dir| store.sum(Id::ForwardPausedSeconds, &[&name, dir])),
+            buffered: both.map(|dir| store.gauge(Id::ForwardBuffered, &[&name, dir])),
+            half_closed: store.gauge(Id::HalfClosed, &[&name]),
+            spliced: counters(Id::Spliced),
+            limit: store.gauge(Id::SessionsLimit, &[&name]),
+            draining: store.gauge(Id::Draining, &[]),
+            listener,
+            shared,
+        }
+    }
+
+    /// A connection was turned away.
+    pub fn rejected(&self, reason: Rejection) {
+        if let Some(counter) = self.rejected.get(reason.index()) {
+            counter.inc();
+        }
+    }
+
+    /// The server took the connection after `took`.
+    pub fn connected(&self, protocol: Protocol, took: Duration) {
+        self.shared.place(self.listener, protocol).histogram(Id::ConnectSeconds, &[]).observe(seconds(took));
+    }
+
+    /// The server did not.
+    pub fn not_connected(&self, protocol: Protocol, reason: Refusal) {
+        self.shared.place(self.listener, protocol).counter(Id::ConnectErrors, &[reason.as_str()]).inc();
+    }
+
+    /// The proxy closed a connection.
+    pub fn terminated(&self, protocol: Protocol, reason: Termination, phase: Phase) {
+        let place = self.shared.place(self.listener, protocol);
+        place.counter(Id::SessionsTerminated, &[reason.as_str(), phase.as_str()]).inc();
+    }
+
+    /// A session is no longer observed.
+    pub fn bypassed(&self, protocol: Protocol, reason: Bypass) {
+        self.shared.place(self.listener, protocol).counter(Id::SessionsBypassed, &[reason.as_str()]).inc();
+    }
+
+    /// A session that was told to have started will never be told to have ended: its observer failed. `started`: the
+    /// protocol that its start was told with.
+    pub fn lost(&self, started: Protocol) {
+        self.shared.place(self.listener, started).gauge(Id::SessionsActive, &[]).dec();
+    }
+
+    /// Something was kept from the server.
+    pub fn enforced(&self, protocol: Protocol, anomaly: anomaly::Id, what: Enforcement) {
+        let place = self.shared.place(self.listener, protocol);
+        place.counter(Id::Enforcements, &[anomaly.as_str(), what.as_str()]).inc();
+    }
+
+    /// Time from a read to its completed write.
+    pub fn added_latency(&self, dir: Dir, took: Duration) {
+        of(&self.added, dir).observe(seconds(took));
+    }
+
+    /// Reading stopped since the other side took nothing, for so long.
+    pub fn paused(&self, dir: Dir, lasted: Duration) {
+        of(&self.paused, dir).inc();
+        of(&self.paused_seconds, dir).inc_by(seconds(lasted));
+    }
+
+    /// Octets read and not yet written changed by `by`.
+    pub fn buffered(&self, dir: Dir, by: i64) {
+        of(&self.buffered, dir).add(by);
+    }
+
+    /// One side closed (`true`), or a connection of which one had is over (`false`).
+    pub fn half_closed(&self, is: bool) {
+        self.half_closed.add(if is { 1 } else { -1 });
+    }
+
+    /// Octets that the kernel moved.
+    pub fn spliced(&self, dir: Dir, octets: u64) {
+        of(&self.spliced, dir).inc_by(octets);
+    }
+
+    /// The configured maximum; 0 is none.
+    pub fn set_limit(&self, connections: u32) {
+        self.limit.set(i64::from(connections));
+    }
+
+    /// Whether the proxy waits for open connections to end.
+    pub fn set_draining(&self, is: bool) {
+        self.draining.set(i64::from(is));
+    }
+}
+
+fn of<T>([to_server, to_client]: &[T; 2], dir: Dir) -> &T {
+    match dir {
+        Dir::ToServer => to_server,
+        Dir::ToClient => to_client,
+    }
+}

@@ -1,0 +1,145 @@
+//! Handles of one listener and protocol, in arrays that the closed lists index: each is looked up once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use super::families::Id;
+use super::labels::{self, combinations, concerns};
+use super::store::Store;
+use crate::engine::event::Protocol;
+
+/// Which listener and protocol, and where their series are.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) store: Arc<Store>,
+    pub(super) listener: Arc<str>,
+    pub(super) protocol: Protocol,
+}
+
+impl Place {
+    /// The values of the labels of `id`, `rest` being those after listener and protocol.
+    fn with<'a>(&'a self, id: Id, rest: &[&'a str]) -> Vec<&'a str> {
+        let common = id.family().labels.iter().filter_map(|label| match *label {
+            "listener" => Some(&*self.listener),
+            "protocol" => Some(self.protocol.as_str()),
+            _ => None,
+        });
+        common.chain(rest.iter().copied()).collect()
+    }
+
+    pub(super) fn counter(&self, id: Id, rest: &[&str]) -> IntCounter {
+        self.store.counter(id, &self.with(id, rest))
+    }
+
+    pub(super) fn gauge(&self, id: Id, rest: &[&str]) -> IntGauge {
+        self.store.gauge(id, &self.with(id, rest))
+    }
+
+    pub(super) fn histogram(&self, id: Id, rest: &[&str]) -> Histogram {
+        self.store.histogram(id, &self.with(id, rest))
+    }
+
+    /// Makes every label set of closed lists that is small enough, at zero.
+    pub(super) fn zero(&self, wanted: impl Fn(Id) -> bool) {
+        use super::families::Type;
+        // The most label sets of a listener and protocol that are made before they are used.
+        const SMALL: usize = 200;
+        for id in Id::ALL.iter().copied().filter(|id| wanted(*id) && concerns(*id, self.protocol)) {
+            let family = id.family();
+            if !family.labels.contains(&"listener") && !family.labels.contains(&"protocol") {
+                continue;
+            }
+            match family.kind {
+                Type::Counter => {
+                    let sets = combinations(id, family, self.protocol).filter(|sets| sets.len() <= SMALL);
+                    for set in sets.unwrap_or_default() {
+                        self.store.zero(id, &self.with(id, &set));
+                    }
+                }
+                Type::Gauge if matches!(id, Id::SessionsActive | Id::IdleActive) => _ = self.gauge(id, &[]),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Counters of a family, by an index over its own labels.
+#[derive(Debug)]
+pub(super) struct Counters {
+    id: Id,
+    cells: Box<[Option<IntCounter>]>,
+}
+
+impl Counters {
+    pub(super) fn new(id: Id, size: usize) -> Self {
+        Self { id, cells: vec![None; size].into() }
+    }
+
+    /// Counts `by` in the cell of `index`, whose labels are `set`.
+    pub(super) fn add<const N: usize>(
+        &mut self,
+        place: &Place,
+        index: usize,
+        by: u64,
+        set: impl FnOnce() -> [&'static str; N],
+    ) {
+        let Some(cell) = self.cells.get_mut(index) else { return };
+        cell.get_or_insert_with(|| place.counter(self.id, &set())).inc_by(by);
+    }
+
+    /// The same, with a value that the configuration named.
+    pub(super) fn named(&mut self, place: &Place, index: usize, name: &str) {
+        let Some(cell) = self.cells.get_mut(index) else { return };
+        cell.get_or_insert_with(|| place.counter(self.id, &[name])).inc();
+    }
+}
+
+/// Histograms of a family, by an index over its own labels.
+#[derive(Debug)]
+pub(super) struct Histograms {
+    id: Id,
+    cells: Box<[Option<Histogram>]>,
+}
+
+impl Histograms {
+    pub(super) fn new(id: Id, size: usize) -> Self {
+        Self { id, cells: vec![None; size].into() }
+    }
+
+    pub(super) fn observe<const N: usize>(
+        &mut self,
+        place: &Place,
+        index: usize,
+        value: f64,
+        set: impl FnOnce() -> [&'static str; N],
+    ) {
+        let Some(cell) = self.cells.get_mut(index) else { return };
+        cell.get_or_insert_with(|| place.histogram(self.id, &set())).observe(value);
+    }
+}
+
+/// Seconds as a multiple of 2^-23, rounded down: sums of such numbers are exact up to thirty years, so that they do not
+/// depend on the order in which threads add.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    const STEPS: u128 = 1 << 23;
+    let steps = duration.as_nanos().saturating_mul(STEPS) / 1_000_000_000;
+    steps as f64 / STEPS as f64
+}
+
+/// The number of commands in a grid: every verb and the two that are none.
+pub(super) const COMMANDS: usize = crate::engine::Verb::ALL.len() + 2;
+/// The greeting in such a grid.
+pub(super) const GREETING: usize = COMMANDS - 2;
+/// The end of the data in such a grid.
+pub(super) const END_OF_DATA: usize = COMMANDS - 1;
+
+/// Value of a command in such a grid.
+pub(super) fn command(protocol: Protocol, index: usize) -> &'static str {
+    match index {
+        GREETING => labels::GREETING,
+        END_OF_DATA => labels::END_OF_DATA,
+        index => crate::engine::Verb::ALL.get(index).map_or(labels::OTHER, |verb| labels::command(protocol, *verb)),
+    }
+}

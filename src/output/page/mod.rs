@@ -1,0 +1,47 @@
+//! The live page: what is going on now, for a person with a browser.
+//!
+//! Each thread of the input has a [`Recorder`] that gathers what its events say; the [`State`] holds what all of them
+//! have gathered, and tells it to viewers through [`serve`](super::serve). It keeps minutes, not history, in room
+//! fixed from the start: the log has every session, the metrics have the long run. It must never hold up an input,
+//! nor show more of a message than [`Show`] allows; who authenticated it never shows.
+
+mod latency;
+mod rates;
+mod recorder;
+mod refusals;
+mod row;
+mod state;
+mod step;
+mod talkers;
+mod telling;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use recorder::Recorder;
+pub use state::{Cursor, Show, State};
+
+/// Open sessions listed: more than anybody reads, and few enough for a browser.
+const LISTED: usize = 500;
+
+/// Sessions that are over, messages and anomalies listed, of each.
+const RECENT: usize = 200;
+
+/// A file of the page.
+#[derive(Debug)]
+pub struct Asset {
+    /// Where it is served.
+    pub path: &'static str,
+    /// Its content type.
+    pub kind: &'static str,
+    /// Its content.
+    pub octets: &'static [u8],
+}
+
+/// All of them.
+pub const ASSETS: [Asset; 4] = [
+    Asset { path: "/", kind: "text/html; charset=utf-8", octets: include_bytes!("page.html") },
+    Asset { path: "/page.css", kind: "text/css; charset=utf-8", octets: include_bytes!("page.css") },
+    Asset { path: "/page.js", kind: "text/javascript; charset=utf-8", octets: include_bytes!("page.js") },
+    Asset { path: "/icon.svg", kind: "image/svg+xml", octets: include_bytes!("icon.svg") },
+];

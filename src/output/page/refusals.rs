@@ -1,0 +1,88 @@
+//! What servers refused, and with which code, over the last five to ten minutes.
+
+use hashbrown::HashMap;
+
+use super::row::Refusal;
+use super::step::Step;
+use crate::engine::Verb;
+
+/// Kinds told apart in an epoch: codes are a server's to choose, so somebody may choose many. Beyond, they are one.
+const KINDS: usize = 256;
+
+/// Seconds of an epoch.
+const EPOCH: u64 = 300;
+
+/// Counts by kind.
+pub(super) type Counts = HashMap<Refusal, u32>;
+
+/// Counts one, within the cap.
+pub(super) fn count(counts: &mut Counts, kind: Refusal, times: u32) {
+    let fits = counts.len() < KINDS || counts.contains_key(&kind);
+    let kind = if fits { kind } else { (kind.0, Step::Command(Verb::Other), None, None) };
+    let count = counts.entry(kind).or_default();
+    *count = count.saturating_add(times);
+}
+
+/// This epoch and the one before.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    now: Counts,
+    before: Counts,
+    epoch: u64,
+}
+
+impl Refusals {
+    /// Moves what is gathered here, at `second` of the clock.
+    pub(super) fn take(&mut self, second: u64, gathered: &mut Counts) {
+        self.turn(second);
+        for (kind, times) in gathered.drain() {
+            count(&mut self.now, kind, times);
+        }
+    }
+
+    /// The `most` that were frequent.
+    pub(super) fn top(&mut self, second: u64, most: usize) -> Vec<(Refusal, u32)> {
+        self.turn(second);
+        let mut both = self.now.clone();
+        for (kind, times) in &self.before {
+            let count = both.entry(*kind).or_default();
+            *count = count.saturating_add(*times);
+        }
+        let mut all: Vec<_> = both.into_iter().collect();
+        let code = |kind: &Refusal| kind.2.and_then(|status| status.code());
+        all.sort_by_key(|(kind, times)| (std::cmp::Reverse(*times), kind.0.index(), kind.1.as_str(), code(kind)));
+        all.truncate(most);
+        all
+    }
+
+    fn turn(&mut self, second: u64) {
+        let epoch = second / EPOCH;
+        if epoch > self.epoch {
+            let now = std::mem::take(&mut self.now);
+            self.before = if epoch == self.epoch + 1 { now } else { Counts::default() };
+            self.epoch = epoch;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::event::{Protocol, Status};
+
+    #[test]
+    fn kinds_are_capped_and_forgotten() {
+        let mut refusals = Refusals::default();
+        let mut gathered = Counts::default();
+        for code in 0..600 {
+            count(&mut gathered, (Protocol::Smtp, Step::Greeting, Some(Status::Code(code)), None), 1);
+        }
+        refusals.take(0, &mut gathered);
+        assert!(gathered.is_empty());
+        let top = refusals.top(0, 1000);
+        assert!(top.len() <= KINDS + 1);
+        assert_eq!(top[0], ((Protocol::Smtp, Step::Command(Verb::Other), None, None), 600 - KINDS as u32));
+        assert_eq!(refusals.top(599, 3).len(), 3);
+        assert!(refusals.top(600, 3).is_empty());
+    }
+}

@@ -1,0 +1,92 @@
+//! What the page lists: sessions, messages, anomalies, refusals, each of a fixed size but for texts that are cut short.
+
+use std::net::SocketAddr;
+
+use crate::engine::anomaly::Id;
+use crate::engine::event::{
+    AnomalyState, Context, Dir, Enhanced, Kind, Outcome, Phase, Protocol, SessionOutcome, Severity, Status, TlsMode,
+};
+use crate::time::Timestamp;
+
+use super::step::Step;
+
+/// A session, as far as it has come.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) id: u64,
+    pub(super) protocol: Protocol,
+    pub(super) source: u32,
+    pub(super) client: SocketAddr,
+    pub(super) server: SocketAddr,
+    pub(super) began: Timestamp,
+    /// When anything was last heard of it.
+    pub(super) heard: Timestamp,
+    pub(super) tls: TlsMode,
+    /// What was answered last, and how.
+    pub(super) last: Option<(Step, Option<Status>)>,
+    /// Of client and server.
+    pub(super) octets: [u64; 2],
+    pub(super) commands: u32,
+    pub(super) messages: u32,
+    pub(super) refused: u32,
+    pub(super) anomalies: u32,
+    pub(super) end: Option<(SessionOutcome, Phase)>,
+}
+
+impl Session {
+    pub(super) const fn new(context: &Context, at: Timestamp) -> Self {
+        Self {
+            id: context.id,
+            protocol: context.protocol,
+            source: context.peers.source,
+            client: context.peers.client,
+            server: context.peers.server,
+            began: context.began,
+            heard: at,
+            tls: TlsMode::None,
+            last: None,
+            octets: [0; 2],
+            commands: 0,
+            messages: 0,
+            refused: 0,
+            anomalies: 0,
+            end: None,
+        }
+    }
+}
+
+/// A transaction that is over.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    pub(super) at: Timestamp,
+    pub(super) session: u64,
+    pub(super) protocol: Protocol,
+    pub(super) client: SocketAddr,
+    pub(super) kind: Kind,
+    pub(super) outcome: Outcome,
+    pub(super) tls: TlsMode,
+    pub(super) size: Option<u64>,
+    pub(super) recipients: u32,
+    pub(super) from: Option<Box<str>>,
+    /// The first recipient.
+    pub(super) to: Option<Box<str>>,
+    pub(super) subject: Option<Box<str>>,
+}
+
+/// An anomaly.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Anomaly {
+    pub(super) at: Timestamp,
+    pub(super) session: u64,
+    pub(super) protocol: Protocol,
+    pub(super) client: SocketAddr,
+    pub(super) id: Id,
+    pub(super) severity: Severity,
+    pub(super) state: Option<AnomalyState>,
+    pub(super) variant: &'static str,
+    pub(super) dir: Dir,
+    pub(super) count: u32,
+}
+
+/// A kind of refusal.
+pub(super) type Refusal = (Protocol, Step, Option<Status>, Option<Enhanced>);

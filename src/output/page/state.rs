@@ -1,0 +1,244 @@
+//! What the page shows: taken over from the [recorders](Recorder) of all threads, told to each viewer from where that
+//! one left off.
+//!
+//! Everything has a fixed number of places. The lock is held for as long as it takes to move a batch in or to write one
+//! viewer's news; recorders do not wait for it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use hashbrown::HashMap;
+
+use super::latency::Window;
+use super::rates::{Rates, Tick};
+use super::recorder::{Batch, Recorder};
+use super::refusals::Refusals;
+use super::row::{Anomaly, Message, Session};
+use super::talkers::Talkers;
+use super::telling::{Digest, Hello, Telling};
+use super::{LISTED, RECENT};
+use crate::engine::event::Protocol;
+use crate::output::InputKind;
+
+/// Seconds between two computations of what is told as a whole: quantiles, talkers, refusals.
+const PAUSE: u64 = 2;
+
+/// What of a message the page may show. Sizes, outcomes and the clients' addresses it always shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Show {
+    /// Envelope addresses.
+    pub addresses: bool,
+    /// Subjects.
+    pub subjects: bool,
+}
+
+/// What the page shows.
+#[derive(Debug)]
+pub struct State {
+    input: InputKind,
+    show: Show,
+    began: Instant,
+    recorders: AtomicUsize,
+    inner: Mutex<Inner>,
+}
+
+/// How far a viewer has been told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    greeted: bool,
+    change: u64,
+    second: u64,
+    digest: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    sources: Vec<String>,
+    /// Number of the last change.
+    change: u64,
+    open: HashMap<u64, Numbered<Session>>,
+    ended: VecDeque<Numbered<Session>>,
+    messages: VecDeque<Numbered<Message>>,
+    anomalies: VecDeque<Numbered<Anomaly>>,
+    rates: Rates,
+    latencies: Window,
+    /// By sessions, octets, refusals.
+    talkers: [Talkers; 3],
+    refusals: Refusals,
+    /// Open sessions by recorder and protocol.
+    counts: Vec<[u64; Protocol::ALL.len()]>,
+    skipped: u64,
+    digest: Option<(u64, u64, Digest)>,
+}
+
+/// A row with the number of the change that made it what it is.
+type Numbered<T> = (u64, T);
+
+impl State {
+    /// Of an input of this kind, whose sources (listeners, interfaces) have these names by
+    /// [`Peers::source`](crate::engine::Peers::source).
+    pub fn new(input: InputKind, sources: Vec<String>, show: Show) -> Self {
+        let inner = Mutex::new(Inner { sources, ..Inner::default() });
+        Self { input, show, began: Instant::now(), recorders: AtomicUsize::new(0), inner }
+    }
+
+    /// The sources have these names from now on.
+    pub fn name_sources(&self, sources: Vec<String>) {
+        self.lock().sources = sources;
+    }
+
+    /// One for a thread.
+    pub fn recorder(self: &Arc<Self>) -> Recorder {
+        Recorder::new(Arc::clone(self), self.recorders.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Appends what a viewer does not know yet, as JSON of one line.
+    pub fn tell(&self, cursor: &mut Cursor, json: &mut Vec<u8>) {
+        let mut inner = self.lock();
+        let second = self.second();
+        inner.tell(self, second, cursor, json);
+    }
+
+    pub(super) fn show(&self) -> Show {
+        self.show
+    }
+
+    /// Seconds since it was made: a clock that only goes forward.
+    pub(super) fn second(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {
+        use std::sync::TryLockError::{Poisoned, WouldBlock};
+        match self.inner.try_lock() {
+            Ok(inner) => Some(inner),
+            Err(Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(WouldBlock) => None,
+        }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new(InputKind::Proxy, Vec::new(), Show::default())
+    }
+}
+
+impl Inner {
+    /// Takes over what the recorder `number` has gathered; it is empty then, but for the sessions that are open.
+    pub(super) fn take(&mut self, second: u64, number: usize, batch: &mut Batch) {
+        if self.counts.len() <= number {
+            self.counts.resize(number + 1, Default::default());
+        }
+        if let Some(counts) = self.counts.get_mut(number) {
+            *counts = batch.open;
+        }
+        let tick = Tick { open: self.counts.iter().flatten().sum(), ..std::mem::take(&mut batch.tick) };
+        let now = self.rates.at(second);
+        now.open = 0;
+        now.merge(&tick);
+        self.latencies.take(second, &mut batch.latencies);
+        self.refusals.take(second, &mut batch.refusals);
+        for (client, counts) in batch.clients.drain() {
+            for (talkers, count) in self.talkers.iter_mut().zip(counts) {
+                talkers.add(second, client, count);
+            }
+        }
+        self.skipped += std::mem::take(&mut batch.skipped);
+        self.rows(batch);
+    }
+
+    fn rows(&mut self, batch: &mut Batch) {
+        for session in batch.changed.drain(..) {
+            if self.open.len() < LISTED || self.open.contains_key(&session.id) {
+                self.change += 1;
+                self.open.insert(session.id, (self.change, session));
+            }
+        }
+        for session in batch.ended.drain(..) {
+            self.open.remove(&session.id);
+            push(&mut self.ended, &mut self.change, session);
+        }
+        for message in batch.messages.drain(..) {
+            push(&mut self.messages, &mut self.change, message);
+        }
+        for anomaly in batch.anomalies.drain(..) {
+            push(&mut self.anomalies, &mut self.change, anomaly);
+        }
+    }
+
+    /// These sessions have no end that anybody saw.
+    pub(super) fn forget<'a>(&mut self, ids: impl Iterator<Item = &'a u64>) {
+        for id in ids {
+            self.open.remove(id);
+        }
+    }
+
+    fn tell(&mut self, state: &State, second: u64, cursor: &mut Cursor, json: &mut Vec<u8>) {
+        self.rates.at(second);
+        self.digest(second);
+        let news = |change: u64| !cursor.greeted || change > cursor.change;
+        let mut sessions: Vec<&Numbered<Session>> =
+            self.open.values().chain(&self.ended).filter(|(change, _)| news(*change)).collect();
+        sessions.sort_by_key(|(change, _)| *change);
+        let total: u64 = self.counts.iter().flatten().sum();
+        let telling = Telling {
+            hello: (!cursor.greeted).then(|| Hello::new(state.input, state.show)),
+            now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+            uptime: second,
+            unlisted: total.saturating_sub(self.open.len() as u64),
+            skipped: self.skipped,
+            rates: self.rates.since(cursor.second).map(Tick::row).collect(),
+            sessions: sessions.iter().map(|(_, session)| session.view(&self.sources)).collect(),
+            messages: new(&self.messages, &news).map(Message::view).collect(),
+            anomalies: new(&self.anomalies, &news).map(Anomaly::view).collect(),
+            digest: self
+                .digest
+                .as_ref()
+                .filter(|(_, version, _)| *version != cursor.digest)
+                .map(|(_, _, digest)| digest),
+        };
+        let length = json.len();
+        if serde_json::to_writer(&mut *json, &telling).is_err() {
+            // Nothing in it can fail to be written, and half an object is no object.
+            json.truncate(length);
+            json.extend_from_slice(b"{}");
+        }
+        let digest = self.digest.as_ref().map_or(0, |(_, version, _)| *version);
+        *cursor = Cursor { greeted: true, change: self.change, second, digest };
+    }
+
+    /// Computes what is told as a whole, if that was not done just now.
+    fn digest(&mut self, second: u64) {
+        let version = match &self.digest {
+            Some((when, _, _)) if second < when + PAUSE => return,
+            Some((_, version, _)) => *version,
+            None => 0,
+        };
+        let counts = self.counts.iter().fold([0; Protocol::ALL.len()], |mut sum, counts| {
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            sum
+        });
+        let digest = Digest::new(second, counts, &mut self.latencies, &mut self.talkers, &mut self.refusals);
+        let changed = self.digest.as_ref().is_none_or(|(_, _, before)| *before != digest);
+        self.digest = Some((second, version + u64::from(changed), digest));
+    }
+}
+
+fn new<'a, T>(rows: &'a VecDeque<Numbered<T>>, news: &dyn Fn(u64) -> bool) -> impl Iterator<Item = &'a T> {
+    rows.iter().filter(move |(change, _)| news(*change)).map(|(_, row)| row)
+}
+
+fn push<T>(rows: &mut VecDeque<Numbered<T>>, change: &mut u64, row: T) {
+    *change += 1;
+    if rows.len() >= RECENT {
+        rows.pop_front();
+    }
+    rows.push_back((*change, row));
+}

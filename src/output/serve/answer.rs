@@ -1,0 +1,152 @@
+//! A request, answered: which path, which method, who may, and the header that keeps a browser honest.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::events::Events;
+use super::{Ready, Shared};
+use crate::output::page;
+
+/// The body of an answer.
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+/// Prometheus text format.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What every answer says. The page's parts come from here and nowhere else; nobody frames it, nothing is kept.
+const HEADER: [(HeaderName, &str); 8] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+];
+
+/// Answers `request`; `streams` is set if the answer lasts.
+pub(super) fn answer(shared: &Arc<Shared>, request: &Request<Incoming>, streams: &AtomicBool) -> Response<Body> {
+    let mut response = routed(shared, request, streams);
+    for (name, value) in HEADER {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn routed(shared: &Arc<Shared>, request: &Request<Incoming>, streams: &AtomicBool) -> Response<Body> {
+    let access = shared.access();
+    if !access.is_host(request.uri(), request.headers()) {
+        return plain(
+            StatusCode::MISDIRECTED_REQUEST,
+            "This listener is on loopback and takes requests for localhost only. Behind a reverse proxy, let it send \
+             `Host: localhost`.\n",
+        );
+    }
+    let path = request.uri().path();
+    let is_open = matches!(path, "/healthz" | "/readyz");
+    if !is_open && !access.is_permitted(request.headers()) {
+        return unauthorized();
+    }
+    let Some(resource) = Resource::at(path) else {
+        return plain(StatusCode::NOT_FOUND, "Nothing is here. There are /, /metrics, /healthz and /readyz.\n");
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This can only be read: GET or HEAD.\n");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    resource.answer(shared, request.method() == Method::HEAD, streams)
+}
+
+/// What there is.
+#[derive(Clone, Copy)]
+enum Resource {
+    Metrics,
+    Health,
+    Readiness,
+    Events,
+    Asset(&'static page::Asset),
+}
+
+impl Resource {
+    fn at(path: &str) -> Option<Self> {
+        Some(match path {
+            "/metrics" => Self::Metrics,
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Readiness,
+            "/events" => Self::Events,
+            _ => Self::Asset(page::ASSETS.iter().find(|asset| asset.path == path)?),
+        })
+    }
+
+    fn answer(self, shared: &Arc<Shared>, is_head: bool, streams: &AtomicBool) -> Response<Body> {
+        match self {
+            Self::Metrics => full(StatusCode::OK, METRICS, (shared.content.metrics)().into()),
+            Self::Health => plain(StatusCode::OK, "ok\n"),
+            Self::Readiness => match shared.content.readiness.state() {
+                Ready::Ready => plain(StatusCode::OK, "ready\n"),
+                Ready::Starting => plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+                Ready::Draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            },
+            Self::Asset(asset) => full(StatusCode::OK, asset.kind, Bytes::from_static(asset.octets)),
+            Self::Events => events(shared, is_head, streams),
+        }
+    }
+}
+
+fn events(shared: &Arc<Shared>, is_head: bool, streams: &AtomicBool) -> Response<Body> {
+    let Ok(seat) = Arc::clone(&shared.viewers).try_acquire_owned() else {
+        let text = "As many pages as may be are open already. Close one.\n";
+        let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+        return response;
+    };
+    let kind = "text/event-stream";
+    if is_head {
+        return full(StatusCode::OK, kind, Bytes::new());
+    }
+    streams.store(true, Ordering::Relaxed);
+    let events = Events::new(Arc::clone(&shared.content.page), seat);
+    let mut response = with_body(StatusCode::OK, kind, events.boxed_unsync());
+    // Reverse proxies pass it on at once (nginx).
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn unauthorized() -> Response<Body> {
+    let text =
+        "A token is needed: `Authorization: Bearer TOKEN`, or in a browser the token as password, with any name.\n";
+    let mut response = plain(StatusCode::UNAUTHORIZED, text);
+    let challenges = ["Basic realm=\"mailtap\", charset=\"UTF-8\"", "Bearer realm=\"mailtap\""];
+    for challenge in challenges {
+        response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    response
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    full(status, TEXT, Bytes::from_static(text.as_bytes()))
+}
+
+fn full(status: StatusCode, kind: &'static str, octets: Bytes) -> Response<Body> {
+    with_body(status, kind, Full::new(octets).boxed_unsync())
+}
+
+fn with_body(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

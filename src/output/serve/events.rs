@@ -1,0 +1,49 @@
+//! What the page is told: server-sent events (WHATWG HTML section 9.2), one at once, then one a second.
+//!
+//! Each viewer has its own place in the page's state, so one that takes slowly gets what has changed since, later and
+//! in one piece: nothing piles up for it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::body::{Body, Bytes, Frame};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::output::page::{Cursor, State};
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// A body without end.
+pub(super) struct Events {
+    page: Arc<State>,
+    cursor: Cursor,
+    tick: Interval,
+    _seat: OwnedSemaphorePermit,
+}
+
+impl Events {
+    pub(super) fn new(page: Arc<State>, seat: OwnedSemaphorePermit) -> Self {
+        let mut tick = interval(PERIOD);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { page, cursor: Cursor::default(), tick, _seat: seat }
+    }
+}
+
+impl Body for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        ready!(self.tick.poll_tick(cx));
+        let Self { page, cursor, .. } = &mut *self;
+        // JSON as it is written here has no line ends of its own.
+        let mut event = b"data: ".to_vec();
+        page.tell(cursor, &mut event);
+        event.extend_from_slice(b"\n\n");
+        Poll::Ready(Some(Ok(Frame::data(event.into()))))
+    }
+}

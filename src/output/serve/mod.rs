@@ -1,0 +1,310 @@
+//! `/metrics`, health and the page, over HTTP: what `--metrics-listen` opens.
+//!
+//! One thread with a runtime of its own answers all of it, so that no scrape, no slow client and no flood of requests
+//! takes time from mail. Every client is held to caps: octets of a request, connections, viewers, time without
+//! progress. A listener on loopback takes only requests that name a loopback host, or a web site in a visitor's
+//! browser could read it through a name of its own (DNS rebinding). It must never act on a request: all it does is
+//! show.
+
+mod access;
+mod answer;
+mod certificate;
+mod connection;
+mod events;
+mod patient;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::page;
+use crate::config::MetricsServer;
+use access::Access;
+
+/// Pages that may be open at the same time: each is told of what changed once a second.
+const VIEWERS: usize = 8;
+
+/// Gives the body of `/metrics`: text format 0.0.4.
+pub type Metrics = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
+
+/// What `/readyz` says. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicU8>);
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// Not everything is open yet.
+    Starting,
+    /// Takes what comes.
+    Ready,
+    /// Goes on with what is open, takes nothing new.
+    Draining,
+}
+
+impl Readiness {
+    /// One that says [`Ready::Starting`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on it says `state`.
+    pub fn set(&self, state: Ready) {
+        let number = match state {
+            Ready::Starting => 0,
+            Ready::Ready => 1,
+            Ready::Draining => 2,
+        };
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    /// What it says.
+    pub fn state(&self) -> Ready {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Ready::Starting,
+            1 => Ready::Ready,
+            _ => Ready::Draining,
+        }
+    }
+}
+
+/// What is served.
+pub struct Content {
+    /// The body of `/metrics`.
+    pub metrics: Metrics,
+    /// What the page shows.
+    pub page: Arc<page::State>,
+    /// What `/readyz` says.
+    pub readiness: Readiness,
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content").field("readiness", &self.readiness).finish_non_exhaustive()
+    }
+}
+
+/// A server that has its address, and answers nobody yet: made while the process may still do all it may.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    access: Access,
+    tls: Option<TlsAcceptor>,
+}
+
+/// A server that runs; it ends with [`Self::stop`], or on its own some time after this is dropped.
+pub struct Handle {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    socket: TcpListener,
+    stop: watch::Sender<Option<Duration>>,
+    thread: JoinHandle<()>,
+}
+
+/// What the answers need.
+struct Shared {
+    content: Content,
+    access: RwLock<Arc<Access>>,
+    tls: RwLock<Option<TlsAcceptor>>,
+    viewers: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Opens the address and reads certificate and key.
+    pub fn bind(config: &MetricsServer) -> Result<Self, ServeError> {
+        let failed = |source| ServeError::Bind { address: config.listen, source };
+        Self::adopt(config, TcpListener::bind(config.listen).map_err(failed)?)
+    }
+
+    /// Takes a socket that listens already (socket activation, a handover) in place of the configured address.
+    pub fn adopt(config: &MetricsServer, listener: TcpListener) -> Result<Self, ServeError> {
+        let failed = |source| ServeError::Bind { address: config.listen, source };
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let tls = config.tls.as_ref().map(|(chain, key)| certificate::acceptor(chain, key)).transpose()?;
+        Ok(Self { listener, address, access: access(config, address), tls })
+    }
+
+    /// The address; with the port that the system chose, if the configured one is 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What an operator should know about who can read what, one line each.
+    pub fn cautions(&self) -> Vec<String> {
+        let mut cautions = Vec::new();
+        if self.address.ip().is_loopback() {
+            return cautions;
+        }
+        if !self.access.has_token() {
+            cautions.push(format!(
+                "whoever reaches {} can read metrics and client addresses; set --metrics-token, or listen on loopback",
+                self.address
+            ));
+        } else if self.tls.is_none() {
+            cautions.push(format!(
+                "the token for {} travels in clear; set --metrics-cert and --metrics-key, or listen on loopback",
+                self.address
+            ));
+        }
+        cautions
+    }
+
+    /// Starts to answer.
+    pub fn start(self, content: Content) -> Result<Handle, ServeError> {
+        let Self { listener, address, access, tls } = self;
+        let socket = listener.try_clone().map_err(ServeError::Start)?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(ServeError::Start)?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(ServeError::Start)?
+        };
+        let shared = Arc::new(Shared {
+            content,
+            access: RwLock::new(Arc::new(access)),
+            tls: RwLock::new(tls),
+            viewers: Arc::new(Semaphore::new(VIEWERS)),
+        });
+        let (stop, stopped) = watch::channel(None);
+        let of_thread = Arc::clone(&shared);
+        let run = move || serve(&runtime, listener, of_thread, stopped);
+        let thread = thread::Builder::new().name("serve".into()).spawn(run).map_err(ServeError::Start)?;
+        Ok(Handle { shared, address, socket, stop, thread })
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+fn access(config: &MetricsServer, address: SocketAddr) -> Access {
+    Access::new(config.token.as_ref().map(crate::cli::Secret::reveal), address)
+}
+
+fn serve(
+    runtime: &Runtime,
+    listener: tokio::net::TcpListener,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<Option<Duration>>,
+) {
+    runtime.block_on(connection::accept(listener, shared, stopped));
+}
+
+impl Handle {
+    /// The address; with the port that the system chose, if the configured one is 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The socket that listens, for whom the process hands over to.
+    pub fn socket(&self) -> io::Result<TcpListener> {
+        self.socket.try_clone()
+    }
+
+    /// Takes a new token, and reads certificate and key again; connections that are open stay. If the files cannot
+    /// be read, everything stays as it was. The address is not changed by this.
+    pub fn reload(&self, config: &MetricsServer) -> Result<(), ServeError> {
+        let tls = config.tls.as_ref().map(|(chain, key)| certificate::acceptor(chain, key)).transpose()?;
+        let access = Arc::new(access(config, self.address));
+        *self.shared.access.write().unwrap_or_else(std::sync::PoisonError::into_inner) = access;
+        *self.shared.tls.write().unwrap_or_else(std::sync::PoisonError::into_inner) = tls;
+        Ok(())
+    }
+
+    /// Accepts no more, lets the answers under way end for at most `patience`, and waits for that.
+    pub fn stop(self, patience: Duration) {
+        let Self { stop, thread, .. } = self;
+        let _ = stop.send(Some(patience));
+        let _ = thread.join();
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn tls(&self) -> Option<TlsAcceptor> {
+        self.tls.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+/// Why nothing can be served.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Certificate or key cannot be read.
+    Read {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Certificate and key cannot be used.
+    Certificate {
+        /// Path of the chain, or of the key, whichever is at fault.
+        path: PathBuf,
+        /// What is wrong; nothing of the file's content.
+        reason: String,
+    },
+    /// Thread or runtime cannot be started.
+    Start(io::Error),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use crate::error::plain;
+        match self {
+            Self::Bind { address, source } => {
+                let remedy = match source.kind() {
+                    io::ErrorKind::AddrInUse => "something else has that port: choose another --metrics-listen",
+                    io::ErrorKind::AddrNotAvailable => "the address is not of this host: see `ip address`",
+                    io::ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
+                    _ => "choose another --metrics-listen",
+                };
+                write!(f, "metrics cannot be served on {address}: {}; {remedy}", plain(source))
+            }
+            Self::Read { path, source } => {
+                write!(
+                    f,
+                    "{}: cannot be read: {}; check --metrics-cert and --metrics-key",
+                    path.display(),
+                    plain(source)
+                )
+            }
+            Self::Certificate { path, reason } => {
+                write!(f, "{}: {reason}; check --metrics-cert and --metrics-key", path.display())
+            }
+            Self::Start(source) => {
+                write!(f, "the metrics server cannot be started: {}; check the limits of the process", plain(source))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}

@@ -1,0 +1,361 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::mpsc;
+
+use data_encoding::BASE64;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::connection::CONNECTIONS;
+use super::*;
+use crate::cli::Secret;
+
+/// Long enough for a machine under load; a test that hangs fails by it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Served {
+    handle: Handle,
+    readiness: Readiness,
+}
+
+impl Served {
+    fn new(token: Option<&str>, tls: Option<(&Path, &Path)>) -> Self {
+        Self::with(token, tls, Box::new(|| b"# TYPE mailtap_x counter\nmailtap_x 1\n".to_vec()))
+    }
+
+    fn with(token: Option<&str>, tls: Option<(&Path, &Path)>, metrics: Metrics) -> Self {
+        let readiness = Readiness::new();
+        let content = Content { metrics, page: Arc::default(), readiness: readiness.clone() };
+        let handle = Server::bind(&config(token, tls)).unwrap().start(content).unwrap();
+        Self { handle, readiness }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.handle.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// The answer to one request, the connection closed behind it.
+    fn ask(&self, request: &str) -> String {
+        exchange(self.connect(), request)
+    }
+
+    fn get(&self, path: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    }
+
+    fn stop(self) {
+        self.handle.stop(PATIENCE);
+    }
+}
+
+fn config(token: Option<&str>, tls: Option<(&Path, &Path)>) -> MetricsServer {
+    MetricsServer {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        token: token.map(|token| Secret::from(token.to_owned())),
+        tls: tls.map(|(chain, key)| (chain.into(), key.into())),
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, request: &str) -> String {
+    // A server that refuses early may close before it has read all.
+    let _ = stream.write_all(request.as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap()
+}
+
+fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default()
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").unwrap().1
+}
+
+/// Reads until `end` has come.
+fn read_until(stream: &mut impl Read, end: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let mut one = [0];
+    while !octets.ends_with(end) {
+        assert_eq!(stream.read(&mut one).unwrap(), 1, "closed after {}", octets.escape_ascii());
+        octets.push(one[0]);
+    }
+    octets
+}
+
+#[test]
+fn metrics_are_what_the_closure_gives() {
+    let served = Served::new(None, None);
+    let answer = served.get("/metrics");
+    assert_eq!(status(&answer), 200);
+    assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
+    assert_eq!(body(&answer), "# TYPE mailtap_x counter\nmailtap_x 1\n");
+    served.stop();
+}
+
+#[test]
+fn readiness_follows_the_process() {
+    let served = Served::new(Some("t0ken"), None);
+    for (state, code, text) in
+        [(None, 503, "starting\n"), (Some(Ready::Ready), 200, "ready\n"), (Some(Ready::Draining), 503, "draining\n")]
+    {
+        if let Some(state) = state {
+            served.readiness.set(state);
+        }
+        let answer = served.get("/readyz");
+        assert_eq!((status(&answer), body(&answer)), (code, text));
+    }
+    assert_eq!(status(&served.get("/healthz")), 200);
+    served.stop();
+}
+
+#[test]
+fn only_reading_and_only_what_is_there() {
+    let served = Served::new(None, None);
+    assert_eq!(status(&served.get("/metric")), 404);
+    assert_eq!(status(&served.get("/metrics?a=b")), 200);
+    assert_eq!(status(&served.get("//etc/passwd")), 404);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {
+        for path in ["/", "/metrics", "/healthz", "/events"] {
+            let answer =
+                served.ask(&format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+            assert_eq!(status(&answer), 405, "{method} {path}");
+            assert!(answer.contains("allow: GET, HEAD\r\n"), "{answer}");
+        }
+    }
+    for path in ["/", "/metrics", "/readyz", "/events"] {
+        let answer = served.ask(&format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+        assert!(!answer.is_empty() && body(&answer).is_empty(), "{path}: {answer}");
+    }
+    served.stop();
+}
+
+#[test]
+fn every_answer_keeps_a_browser_honest() {
+    let served = Served::new(Some("t0ken"), None);
+    for path in ["/", "/healthz", "/nothing"] {
+        let answer = served.get(path);
+        for field in [
+            "content-security-policy: default-src 'none'; ",
+            "frame-ancestors 'none'",
+            "x-content-type-options: nosniff\r\n",
+            "referrer-policy: no-referrer\r\n",
+            "cache-control: no-store\r\n",
+        ] {
+            assert!(answer.contains(field), "{path} lacks {field}:\n{answer}");
+        }
+        assert!(!answer.contains("unsafe-"), "{answer}");
+    }
+    served.stop();
+}
+
+#[test]
+fn the_token_opens_all_but_health() {
+    let served = Served::new(Some("t0ken"), None);
+    let bearing = |path: &str, value: &str| {
+        served.ask(&format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {value}\r\nConnection: close\r\n\r\n"
+        ))
+    };
+    for path in ["/", "/metrics", "/events", "/nothing"] {
+        let answer = served.get(path);
+        assert_eq!(status(&answer), 401, "{path}");
+        assert!(answer.contains("www-authenticate: Basic realm=\"mailtap\""), "{answer}");
+        assert_eq!(status(&bearing(path, "Bearer t0ken2")), 401, "{path}");
+        assert!(!answer.contains("t0ken"), "{answer}");
+    }
+    assert_eq!(status(&bearing("/metrics", "Bearer t0ken")), 200);
+    assert_eq!(status(&bearing("/", &format!("Basic {}", BASE64.encode(b"me:t0ken")))), 200);
+    assert_eq!(status(&served.get("/healthz")), 200);
+    served.handle.reload(&config(Some("other"), None)).unwrap();
+    assert_eq!(status(&bearing("/metrics", "Bearer t0ken")), 401);
+    assert_eq!(status(&bearing("/metrics", "Bearer other")), 200);
+    served.stop();
+}
+
+#[test]
+fn another_name_for_loopback_is_refused() {
+    let served = Served::new(None, None);
+    let ask = |target: &str, host: &str| {
+        status(&served.ask(&format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")))
+    };
+    assert_eq!(ask("/metrics", "rebound.example:9100"), 421);
+    assert_eq!(ask("http://rebound.example/metrics", "localhost"), 421);
+    assert_eq!(ask("/metrics", "localhost:9100"), 200);
+    assert_eq!(ask("/metrics", "127.0.0.1"), 200);
+    served.stop();
+}
+
+#[test]
+fn a_request_without_end_is_cut() {
+    let served = Served::new(None, None);
+    let long = "a".repeat(20_000);
+    let fields: String = (0..100).map(|n| format!("X-{n}: y\r\n")).collect();
+    for request in [
+        format!("GET /{long} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {long}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"),
+        long.clone(),
+        "\u{16}\u{3}\u{1}\0\0".to_owned() + &long,
+    ] {
+        let code = status(&served.ask(&request));
+        assert!(matches!(code, 0 | 400 | 414 | 431), "{code}");
+    }
+    assert_eq!(status(&served.get("/healthz")), 200);
+    served.stop();
+}
+
+#[test]
+fn a_connection_is_kept_for_the_next_request() {
+    let served = Served::new(None, None);
+    let mut stream = served.connect();
+    for _ in 0..3 {
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let answer = read_until(&mut stream, b"ok\n");
+        assert_eq!(status(std::str::from_utf8(&answer).unwrap()), 200);
+    }
+    served.stop();
+}
+
+#[test]
+fn clients_that_only_sit_there_keep_nobody_out() {
+    let served = Served::new(None, None);
+    let mut sitting: Vec<_> = (0..CONNECTIONS + 10).map(|_| served.connect()).collect();
+    assert_eq!(status(&served.get("/metrics")), 200);
+    // The first had to go, the last is still served.
+    assert_eq!(sitting[0].read(&mut [0]).unwrap_or(0), 0);
+    let last = sitting.pop().unwrap();
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert_eq!(status(&exchange(last, request)), 200);
+    served.stop();
+}
+
+#[test]
+fn viewers_are_counted_and_outlast_a_crowd() {
+    let served = Served::new(None, None);
+    let request = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut viewers = Vec::new();
+    for _ in 0..VIEWERS {
+        let mut viewer = served.connect();
+        viewer.write_all(request).unwrap();
+        let head = read_until(&mut viewer, b"\r\n\r\n");
+        assert!(head.starts_with(b"HTTP/1.1 200"), "{}", head.escape_ascii());
+        viewers.push(viewer);
+    }
+    let answer = served.get("/events");
+    assert_eq!(status(&answer), 503);
+    assert!(answer.contains("retry-after: 10\r\n"), "{answer}");
+    let crowd: Vec<_> = (0..CONNECTIONS).map(|_| served.connect()).collect();
+    assert_eq!(status(&served.get("/healthz")), 200);
+    for viewer in &mut viewers {
+        read_until(viewer, b"data: ");
+    }
+    drop(crowd);
+    served.stop();
+}
+
+#[test]
+fn who_never_reads_holds_up_nobody() {
+    let served = Served::with(None, None, Box::new(|| vec![b'#'; 8 << 20]));
+    let deaf: Vec<_> = (0..4)
+        .map(|_| {
+            let mut stream = served.connect();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(body(&served.get("/metrics")).len(), 8 << 20);
+    drop(deaf);
+    served.stop();
+}
+
+#[test]
+fn tls_is_spoken_and_read_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (chain, key) = (dir.path().join("chain.pem"), dir.path().join("key.pem"));
+    let first = write_certificate(&chain, &key);
+    let served = Served::new(None, Some((&chain, &key)));
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert_eq!(status(&exchange(tls(&served, &first), request)), 200);
+    assert_eq!(status(&served.ask(request)), 0, "plain HTTP is not answered");
+
+    let second = write_certificate(&chain, &key);
+    assert_eq!(exchange(tls(&served, &second), request), "", "the old one is in use until it is read again");
+    served.handle.reload(&config(None, Some((&chain, &key)))).unwrap();
+    assert_eq!(status(&exchange(tls(&served, &second), request)), 200);
+
+    std::fs::write(&key, "no key").unwrap();
+    let error = served.handle.reload(&config(None, Some((&chain, &key)))).unwrap_err();
+    assert!(error.to_string().contains("key.pem: holds no private key; check --metrics-cert"), "{error}");
+    assert_eq!(status(&exchange(tls(&served, &second), request)), 200);
+    served.stop();
+}
+
+fn write_certificate(chain: &Path, key: &Path) -> rcgen::CertifiedKey<rcgen::KeyPair> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(chain, made.cert.pem()).unwrap();
+    std::fs::write(key, made.signing_key.serialize_pem()).unwrap();
+    made
+}
+
+fn tls(served: &Served, trusted: &rcgen::CertifiedKey<rcgen::KeyPair>) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), served.connect())
+}
+
+#[test]
+fn an_address_in_use_is_told_with_a_remedy() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = MetricsServer { listen: taken.local_addr().unwrap(), token: None, tls: None };
+    let text = Server::bind(&config).unwrap_err().to_string();
+    assert!(text.contains(&config.listen.to_string()) && text.contains("--metrics-listen"), "{text}");
+    let foreign = MetricsServer { listen: "192.0.2.77:9100".parse().unwrap(), ..config };
+    let text = Server::bind(&foreign).unwrap_err().to_string();
+    assert!(text.contains("192.0.2.77:9100") && text.contains("not of this host"), "{text}");
+}
+
+#[test]
+fn who_listens_to_all_is_told_what_that_means() {
+    let cautions = |token: Option<&str>| {
+        let listen = "0.0.0.0:0".parse().unwrap();
+        Server::bind(&MetricsServer { listen, ..config(token, None) }).unwrap().cautions()
+    };
+    assert!(cautions(None)[0].contains("--metrics-token"));
+    assert!(cautions(Some("t0ken"))[0].contains("in clear"));
+    assert!(Server::bind(&config(None, None)).unwrap().cautions().is_empty());
+}
+
+#[test]
+fn stopping_ends_what_is_open_and_frees_the_address() {
+    let served = Served::new(None, None);
+    let address = served.handle.address();
+    let mut viewer = served.connect();
+    viewer.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    read_until(&mut viewer, b"data: ");
+    let mut idle = served.connect();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    read_until(&mut idle, b"ok\n");
+    let (done, wait) = mpsc::channel();
+    thread::spawn(move || {
+        served.stop();
+        done.send(()).unwrap();
+    });
+    wait.recv_timeout(PATIENCE).unwrap();
+    let mut rest = Vec::new();
+    let _ = viewer.read_to_end(&mut rest);
+    assert_eq!(idle.read(&mut [0]).unwrap_or(0), 0);
+    TcpListener::bind(address).unwrap();
+}

@@ -1,0 +1,171 @@
+//! Law 3: a conversation through the proxy and a capture of it give the same records, times aside.
+//!
+//! The clients of `samples/record` talk to real servers, nftables leads them through the proxy, tcpdump watches the
+//! client's side. Needs root and the packages of `samples/servers install`; without them the test says so and passes,
+//! unless `MAILTAP_REQUIRE_SERVERS` is set.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Each leads to a test of its own, so that they run beside each other.
+macro_rules! samples {
+    ($($test:ident = $name:literal;)*) => {
+        $(#[test] fn $test() { same($name); })*
+
+        #[test]
+        fn every_sample_that_can_be_is_compared() {
+            let compared = [$($name),*];
+            let output = Command::new(samples().join("record")).arg("list").output().unwrap();
+            let all = String::from_utf8(output.stdout).unwrap();
+            for name in all.lines().filter_map(|line| line.split('\t').next()) {
+                assert!(compared.contains(&name) != ASIDE.contains(&name), "{name}");
+            }
+        }
+    };
+}
+
+/// Samples that show something of packets, not of a conversation with the servers.
+const ASIDE: [&str; 12] = [
+    "smtp-lossy",
+    "smtp-vlan",
+    "smtp-qinq",
+    "smtp-mpls",
+    "smtp-pppoe",
+    "smtp-gre",
+    "smtp-snaplen",
+    "smtp-then-lmtp",
+    "pop3-raw-ip",
+    "two-interfaces",
+    "smtp-ip-in-ip",
+    "imap-vxlan",
+];
+
+samples! {
+    smtp_plain = "smtp-plain";
+    smtp_pipelined = "smtp-pipelined-refused";
+    smtp_bdat = "smtp-bdat";
+    smtp_utf8 = "smtp-smtputf8";
+    smtp_auth = "smtp-auth";
+    smtp_starttls = "smtp-starttls";
+    smtps = "smtps";
+    smtp_dsn = "smtp-dsn";
+    smtp_rejects = "smtp-rejects";
+    smtp_breaks = "smtp-breaks";
+    smtp_attachment = "smtp-attachment";
+    smtp_ipv6 = "smtp-ipv6";
+    lmtp = "lmtp";
+    pop3 = "pop3";
+    pop3_apop = "pop3-apop";
+    pop3_tls = "pop3-tls";
+    imap_session = "imap-session";
+    imap_idle = "imap-idle";
+    imap_compress = "imap-compress";
+    imap_auth = "imap-auth";
+    imap_starttls = "imap-starttls";
+    imaps = "imaps";
+    imap_ipv6 = "imap-ipv6";
+    mbsync = "mbsync";
+    fetchmail = "fetchmail";
+}
+
+/// Members that tell when, from where, or in which packets.
+const ASIDE_MEMBERS: [&str; 14] = [
+    "ts",
+    "end",
+    "duration",
+    "latency",
+    "service_latency",
+    "coalesced",
+    "timing",
+    "delay",
+    "session",
+    "input",
+    "source",
+    "packets",
+    "gaps",
+    "idle",
+];
+
+fn same(name: &str) {
+    if let Err(reason) = can_run() {
+        assert!(std::env::var_os("MAILTAP_REQUIRE_SERVERS").is_none(), "{reason}");
+        return eprintln!("SKIPPED {name}: {reason}");
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("same");
+    fs::create_dir_all(&folder).unwrap();
+    let mailtap = env!("CARGO_BIN_EXE_mailtap");
+    let output = Command::new(samples().join("servers"))
+        .arg("with")
+        .arg(samples().join("record"))
+        .args(["through_proxy", name])
+        .arg(&folder)
+        .env("MAILTAP", mailtap)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    let capture = folder.join(format!("{name}.pcap"));
+    let output = Command::new(mailtap).args(["analyze", "--quiet", "--log", "-"]).arg(capture).output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    let captured = sessions(&String::from_utf8(output.stdout).unwrap());
+    let proxied = sessions(&fs::read_to_string(folder.join(format!("{name}.jsonl"))).unwrap());
+    assert!(!proxied.is_empty(), "{name}: the proxy saw nothing");
+    assert_eq!(proxied.len(), captured.len(), "{name}: sessions");
+    for (proxied, captured) in proxied.iter().zip(&captured) {
+        assert_eq!(proxied.len(), captured.len(), "{name}: records of a session\n{proxied:#?}\n{captured:#?}");
+        for (proxied, captured) in proxied.iter().zip(captured) {
+            assert_eq!(proxied, captured, "{name}: through the proxy, and from the capture");
+        }
+    }
+}
+
+/// The records of each session, sessions in order of the client's ports.
+fn sessions(log: &str) -> Vec<Vec<Value>> {
+    let mut sessions: Vec<(String, Vec<Value>)> = Vec::new();
+    for line in log.lines() {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        let key = format!("{}{}", record["client"], record["server"]);
+        strip(&mut record);
+        match sessions.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, records)) => records.push(record),
+            None => sessions.push((key, vec![record])),
+        }
+    }
+    sessions.sort_by(|a, b| a.0.cmp(&b.0));
+    sessions.into_iter().map(|(_, records)| records).collect()
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            // After QUIT both sides close at once: who was first depends on where one stands.
+            if members.get("phase").is_some_and(|phase| phase == "quit") {
+                members.remove("by");
+            }
+            members.retain(|name, _| !ASIDE_MEMBERS.contains(&name.as_str()));
+            members.values_mut().for_each(strip);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")
+}
+
+fn can_run() -> Result<(), String> {
+    let user = Command::new("id").arg("-u").output().map_err(|error| format!("id: {error}"))?;
+    if user.stdout != b"0\n" {
+        return Err("namespaces and mail ports need root".to_owned());
+    }
+    let missing = Command::new(samples().join("servers")).arg("missing").output().unwrap();
+    if !missing.status.success() {
+        return Err(format!("run `samples/servers install`; missing: {}", String::from_utf8_lossy(&missing.stdout)));
+    }
+    Ok(())
+}
