@@ -98,14 +98,10 @@ pub(super) fn open(
         }
         let counts = metrics.map(|metrics| metrics.proxy(source));
         let entrance = entrance(ready, listener, source, open, before, counts)?;
-        if let (Some(metrics), Some(terminator)) = (metrics, &entrance.door.terminator) {
-            if let Some(end) = terminator.certificates().iter().map(|certificate| certificate.not_after).min() {
-                metrics.certificate(
-                    source,
-                    entrance.door.protocol(),
-                    Duration::from_nanos(end.as_nanos()).as_secs_f64(),
-                );
-            }
+        if let (Some(metrics), Some(terminator)) = (metrics, &entrance.door.terminator)
+            && let Some(end) = terminator.certificates().iter().map(|certificate| certificate.not_after).min()
+        {
+            metrics.certificate(source, entrance.door.protocol(), Duration::from_nanos(end.as_nanos()).as_secs_f64());
         }
         entrances.push(entrance);
     }
