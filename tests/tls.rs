@@ -210,7 +210,7 @@ fn injected_commands_are_seen_for_what_they_are() {
     hear(&mut client, "250-mx\r\n250 PIPELINING\r\n221 bye\r\n");
     drop((client, server));
     let records = secured.proxy.stop();
-    let verbs: Vec<_> = records.iter().filter(|r| r["record"] == "command").map(|r| r["verb"].clone()).collect();
+    let verbs: Vec<_> = records.iter().filter(|r| r["record"] == "command").map(|r| r["name"].clone()).collect();
     assert_eq!(verbs, ["EHLO", "STARTTLS", "EHLO", "QUIT"]);
     assert!(!format!("{records:?}").contains("evil"));
     let session = session(&records);
