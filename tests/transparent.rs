@@ -4,7 +4,7 @@
 //! Needs `unshare`, `ip` and `nft`. Without them each test says so and passes, unless `MAILTAP_REQUIRE_SERVERS` is set: then
 //! that is a failure.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};

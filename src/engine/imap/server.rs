@@ -42,6 +42,11 @@ pub(super) struct Server {
 }
 
 impl Server {
+    pub(super) fn rest(&mut self) {
+        self.fetch.rest();
+        self.correlator.rest();
+    }
+
     /// Whether a literal is moving.
     pub(super) fn is_moving(&self) -> bool {
         self.moving

@@ -98,7 +98,9 @@ impl Smtp {
     }
 
     pub(super) fn greeting(&mut self, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
-        self.pending.pop();
+        if let Some(waiting) = self.pending.pop() {
+            scope.ledger.recycle_command(waiting.command);
+        }
         self.pending.note(arrival);
         if scope.ledger.greeted {
             return;
@@ -153,7 +155,8 @@ impl Smtp {
                 scope.switch(Dir::ToServer, Mode::Line);
                 if code == 250 {
                     self.abort();
-                    self.pending.push(Command::default(), Kind { want: Want::Greeting, tx: None, end: 0 });
+                    let unasked = scope.ledger.unasked(scope.stamp.at);
+                    self.pending.push(unasked, Kind { want: Want::Greeting, tx: None, end: 0 });
                     scope.turn = true;
                 }
             }
@@ -329,7 +332,9 @@ impl Smtp {
         if self.pending.front().is_some_and(|w| matches!(w.kind.want, Want::Chunk { .. })) {
             return self.answer(Want::Chunk { last: true }, code, arrival, scope);
         }
-        self.pending.pop();
+        if let Some(waiting) = self.pending.pop() {
+            scope.ledger.recycle_command(waiting.command);
+        }
         self.finals(number, arrival, scope);
     }
 

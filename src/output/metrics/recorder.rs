@@ -326,7 +326,8 @@ impl Table {
         if let Some(took) = t.timing.transfer {
             self.transfer_seconds.observe(place, at, seconds(took), label);
         }
-        if t.has_message {
+        // Of a message with octets missing, the size is not known.
+        if t.has_message && t.message.size_known() {
             self.message_bytes.observe(place, at, t.message.size() as f64, label);
         }
         if kind == Kind::Delivery {
