@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::metrics::{Metrics, ReplyReasons, Setup, Source};
 use super::page::{self, Show};
 use super::serve::{Content, Handle, Readiness, Ready, Server};
-use super::{Detail, Feed, IdentityPolicy, Outlet, Policy};
+use super::{Feed, Outlet, Policy};
 use crate::config::{MetricsServer, Running};
 use crate::error::Error;
 
@@ -55,10 +55,7 @@ impl Monitor {
         let names = sources.iter().map(|source| source.name.clone()).collect();
         let setup = Setup { input: policy.input, sources, cap: Setup::CAP, reasons };
         let metrics = Metrics::new(setup).map_err(|error| Error::Fault(error.to_string()))?;
-        let show = Show {
-            addresses: policy.identity == IdentityPolicy::Full,
-            subjects: policy.identity == IdentityPolicy::Full && policy.detail == Detail::Headers,
-        };
+        let show = Show::of(policy, config.token.is_some());
         let page = Arc::new(page::State::new(policy.input, names, show));
         let readiness = Readiness::new();
         Ok(Self { shown: Some(Shown { metrics, page, readiness, opened: Some(opened), server: None }) })

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::door::Door;
 use super::pump::Pump;
-use super::secured::{self, Setting};
+use super::secured;
 use super::watch::Watch;
 use super::worker::{Open, Shared};
 use crate::config::proxy::{Refuse, Target, Times, Transparent};
@@ -48,18 +48,17 @@ pub(super) async fn serve(shared: Rc<Shared>, door: Arc<Door>, mut client: TcpSt
     let joined = Box::pin(join(&shared, &door, &mut client, peer, began)).await;
     let Some(Joined { server, watch, early, held: _held }) = joined else { return };
     if let Some(terminator) = &door.terminator {
-        let goodbye = if told(&door) { line(protocol(&door)) } else { b"" };
-        let (times, prior, listener) = (door.listener.times, protocol(&door), &*door.listener.name);
-        let setting = Setting { terminator, times, prior, goodbye, listener };
+        let goodbye = if told(&door) { line(door.protocol()) } else { b"" };
         let early = early.map(|(octets, _)| octets).unwrap_or_default();
-        return Box::pin(secured::serve(&shared, client, early, server, watch, setting)).await;
+        let joined = secured::Joined { client, early, server, watch, prior: door.protocol(), goodbye };
+        return Box::pin(secured::serve(&shared, &door, terminator, joined)).await;
     }
     let mut pump = Pump::new(client, server, watch, Arc::clone(&door), &shared);
     if let Some((octets, at)) = early {
         pump.begin_with(&octets, at);
     }
     let ending = poll_fn(|cx| pump.poll(cx)).await;
-    pump.close(ending, told(&door).then(|| line(protocol(&door))));
+    pump.close(ending, told(&door).then(|| line(door.protocol())));
 }
 
 /// Lets the connection in and dials its server.
@@ -153,7 +152,7 @@ async fn join(
         },
         Err(failure) => failure,
     };
-    door.count(|metrics| metrics.not_connected(protocol(door), failed));
+    door.count(|metrics| metrics.not_connected(door.protocol(), failed));
     // What the client would have met with, had it dialled itself.
     let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
     if why == End::Closed {
@@ -237,20 +236,13 @@ async fn refuse(door: &Door, client: &mut TcpStream) {
         return abort(client);
     }
     // A client that does not take one line within a second has no use for it.
-    let line = line(protocol(door));
+    let line = line(door.protocol());
     let _ = timeout(Duration::from_secs(1), client.write_all(line)).await;
     let _ = client.shutdown().await;
 }
 
 fn told(door: &Door) -> bool {
     door.listener.admission.refuse == Refuse::Tell
-}
-
-/// What is most likely spoken at a door.
-fn protocol(door: &Door) -> Protocol {
-    let ports = door.targets.iter().chain(&door.addresses).map(SocketAddr::port);
-    let told = door.listener.protocol.or_else(|| ports.filter_map(|port| door.limits.prior(port)).next());
-    told.unwrap_or(Protocol::Unknown)
 }
 
 /// The words of a server that is not there (RFC 5321 section 3.8, RFC 3206, RFC 5530 section 3).

@@ -20,7 +20,7 @@ use super::talkers::Talkers;
 use super::telling::{Digest, Hello, Telling};
 use super::{LISTED, RECENT};
 use crate::engine::event::{Phase, Protocol, SessionOutcome};
-use crate::output::{Detail, InputKind, Policy};
+use crate::output::{Detail, IdentityPolicy, InputKind, Policy};
 
 /// Seconds between two computations of what is told as a whole: quantiles, talkers, refusals.
 const PAUSE: u64 = 2;
@@ -35,10 +35,11 @@ pub struct Show {
 }
 
 impl Show {
-    /// What `policy` lets the log show, if the page is guarded by a token; else nothing: whoever has an account on the
-    /// host can reach a listener on loopback, but not the log.
+    /// What `policy` lets the log show, if identities are not withheld and a token guards the page; else nothing:
+    /// whoever has an account on the host can reach a listener on loopback, but not the log.
     pub fn of(policy: &Policy, has_token: bool) -> Self {
-        Self { addresses: has_token, subjects: has_token && policy.detail == Detail::Headers }
+        let addresses = has_token && policy.identity == IdentityPolicy::Full;
+        Self { addresses, subjects: addresses && policy.detail == Detail::Headers }
     }
 }
 
