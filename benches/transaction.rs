@@ -1,7 +1,11 @@
 //! What one transaction costs a proxy beyond its copying: the engine and the records, in pieces as sockets bring them.
 //!
 //! `cargo bench --bench transaction`. Commands and replies come one by one, messages in reads of 64 KiB; time is per transaction.
-#![allow(missing_docs, reason = "criterion's macros write undocumented functions")]
+#![allow(
+    missing_docs,
+    clippy::indexing_slicing,
+    reason = "criterion's macros write undocumented functions; every index is below a length that stands beside it"
+)]
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -358,7 +358,6 @@ fn a_session_that_failed_is_counted_to_its_end() {
     assert!(fed.is_err(), "the fault comes when it is asked for");
     session.give_up();
     session.handle(at, C, Input::Data(b"QUIT\r\n"), &mut sink);
-    assert!(session.is_opaque());
     session.finish(at, End::Closed, &mut sink);
     assert_eq!((sink.ends, sink.transactions), (1, 0));
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, Sink};
+use mailtap::message::Message;
 use mailtap::time::Timestamp;
 use proptest::prelude::*;
 
@@ -37,6 +38,7 @@ struct Said {
     body: Vec<u8>,
     starts: u64,
     octets: [u64; 2],
+    lost: [u64; 2],
 }
 
 impl Said {
@@ -55,6 +57,7 @@ impl Sink for Said {
             Event::Start => self.starts += 1,
             // How many there are is a fact of the cut, their sum is not.
             Event::Octets { dir, count, .. } => self.octets[dir.index()] += count,
+            Event::Lost { dir, count } => self.lost[dir.index()] += count,
             Event::Body { octets, .. } => self.body.extend_from_slice(octets),
             Event::Command(command) => {
                 // Whether replies came in one piece is a fact of the cut.
@@ -62,15 +65,34 @@ impl Sink for Said {
                 self.flush();
                 self.events.push(format!("{:?} {at:?} {command}", context.protocol));
             }
+            Event::Transaction(transaction) => {
+                let shown = format!("{transaction:?}");
+                let (front, rest) = shown.split_once("message: Message {").unwrap();
+                let (_, back) = rest.split_once("}, wire_size: ").unwrap();
+                let message = transaction.has_message.then(|| facts(&transaction.message));
+                self.flush();
+                self.events
+                    .push(format!("{:?} {at:?} {front}message: {message:?}, wire_size: {back}", context.protocol));
+            }
             _ => {
                 if let Event::End(summary) = event {
                     assert_eq!(self.octets, summary.bytes, "every octet is told");
+                    assert_eq!(self.lost, summary.gaps, "and every loss");
                 }
                 self.flush();
                 self.events.push(format!("{:?} {at:?} {event:?}", context.protocol));
             }
         }
     }
+}
+
+/// What a message tells; how it is known, and what its buffers held before, is its own affair.
+fn facts(message: &Message) -> String {
+    let header = (message.message_id(), message.date(), message.from(), message.to(), message.subject());
+    let body = (message.line_endings(), message.attachments(), message.attachments_total(), message.parts());
+    let caps = (message.header_truncated(), message.parts_truncated());
+    let seen = (message.size(), message.size_known(), message.complete(), message.sha256());
+    format!("{seen:?} {header:?} {body:?} {caps:?}")
 }
 
 /// Where data is cut: the lengths are used in turn. `resting`: the session rests after every piece.

@@ -4,17 +4,18 @@
 //! session allocates nothing. Reply texts pass the masking of secrets on their way in.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::anomaly::Id;
 use super::event::{
-    Anomaly, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Greeting, Idle, Incomplete, Kind,
-    Maildrop, Mechanism, Missing, Outcome, Protocol, Severity, Sink, Status, Summary, Timing, Tls, TlsMode,
-    Transaction,
+    Anomaly, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Extension, Extensions, Greeting,
+    Idle, Incomplete, Kind, Maildrop, Mechanism, Missing, Outcome, Protocol, Severity, Sink, Status, Summary, Timing,
+    Tls, TlsMode, Transaction,
 };
 use super::frame::{Both, Mode};
 use super::secret::Secrets;
 use super::text::{List, Text};
-use super::verb::Untagged;
+use super::verb::{Untagged, Verb};
 use super::{Limits, event};
 use crate::message::Message;
 use crate::time::Timestamp;
@@ -39,6 +40,8 @@ pub(crate) struct Ledger {
     pub(crate) helo: Text,
     pub(crate) capabilities: List,
     pub(crate) tls: Tls,
+    /// Extensions of SMTP that the client used.
+    pub(crate) extensions: Extensions,
     pub(crate) auth: AuthSummary,
     /// Identity of the last successful attempt.
     pub(crate) identity: Text,
@@ -46,7 +49,7 @@ pub(crate) struct Ledger {
     pub(crate) counts: Counts,
     pub(crate) proxied_client: Option<SocketAddr>,
     pub(crate) reply_desync: u32,
-    pub(crate) maildrop: Option<Maildrop>,
+    pub(crate) maildrop: Option<Box<Maildrop>>,
     pub(crate) untagged: Vec<(Untagged, u32)>,
     pub(crate) idle: Option<Idle>,
     pub(crate) incomplete: Incomplete,
@@ -68,7 +71,7 @@ pub(crate) struct Ledger {
     /// Roles were swapped by TURN or ATRN.
     pub(crate) reversed: bool,
     anomalies: Vec<Anomaly>,
-    commands: Vec<Command>,
+    commands: Vec<Box<Command>>,
     transactions: Vec<Box<Transaction>>,
     numbers: (u32, u32),
 }
@@ -79,8 +82,15 @@ impl Ledger {
         self.tls.mode.unwrap_or(TlsMode::None)
     }
 
+    /// The server agreed to STARTTLS, or did not; once there is TLS, a refusal takes nothing back.
+    pub(crate) fn tls_answered(&mut self, agreed: bool) {
+        if agreed || self.tls.mode.is_none() {
+            self.tls.accepted = Some(agreed);
+        }
+    }
+
     /// An empty command with the next number, begun and sent as told.
-    pub(crate) fn command(&mut self, began: Timestamp, sent: Timestamp) -> Command {
+    pub(crate) fn command(&mut self, began: Timestamp, sent: Timestamp) -> Box<Command> {
         self.numbers.0 = self.numbers.0.saturating_add(1);
         self.counts.commands = self.counts.commands.saturating_add(1);
         let mut command = self.commands.pop().unwrap_or_default();
@@ -88,6 +98,22 @@ impl Ledger {
         command.began = began;
         command.sent = sent;
         command
+    }
+
+    /// In place of a command, for a reply that none asked for: the greeting, the end of data at `sent`.
+    pub(crate) fn unasked(&mut self, sent: Timestamp) -> Box<Command> {
+        let mut command = self.commands.pop().unwrap_or_default();
+        command.sent = sent;
+        command
+    }
+
+    /// Takes back a command that is over.
+    pub(crate) fn recycle_command(&mut self, mut command: Box<Command>) {
+        const KEPT: usize = 64;
+        if self.commands.len() < KEPT {
+            command.clear();
+            self.commands.push(command);
+        }
     }
 
     /// An empty transaction with the next number, begun as told.
@@ -104,6 +130,27 @@ impl Ledger {
         }
         transaction.reversed = self.reversed;
         transaction
+    }
+
+    /// Gives back what it does not need while the session stands still: above all its pools.
+    pub(crate) fn rest(&mut self) {
+        self.commands = Vec::new();
+        self.transactions = Vec::new();
+        self.anomalies.shrink_to_fit();
+        self.untagged.shrink_to_fit();
+        self.capabilities.rest();
+        self.secrets.rest();
+        let Greeting { reply, .. } = &mut self.greeting;
+        for text in [
+            &mut reply.text,
+            &mut reply.response_code,
+            &mut self.helo,
+            &mut self.auth.identity,
+            &mut self.identity,
+            &mut self.mailbox,
+        ] {
+            text.rest();
+        }
     }
 
     /// Takes back a transaction that came to nothing; its number is free again if it was the last.
@@ -130,11 +177,13 @@ impl Ledger {
             bytes: [0; 2],
             packets: None,
             gaps: [0; 2],
+            disorder: None,
             other: None,
             started: Protocol::Unknown,
             greeting: took.greeting,
             helo: took.helo,
             capabilities: took.capabilities,
+            extensions: took.extensions,
             tls: took.tls,
             auth: took.auth,
             mailbox: took.mailbox,
@@ -143,7 +192,7 @@ impl Ledger {
             proxied_client: took.proxied_client,
             reply_desync: took.reply_desync,
             outcome,
-            maildrop: took.maildrop,
+            maildrop: took.maildrop.map(|maildrop| *maildrop),
             untagged: took.untagged,
             idle: took.idle,
             incomplete: took.incomplete,
@@ -208,20 +257,35 @@ impl Scope<'_> {
     }
 
     /// A command is complete, or never will be.
-    pub(crate) fn command(&mut self, mut command: Command) {
-        const KEPT: usize = 64;
+    pub(crate) fn command(&mut self, mut command: Box<Command>) {
         self.count_reply(command.reply.status);
-        if command.verb == super::Verb::Other {
+        if command.verb == Verb::Other {
             self.ledger.counts.unknown_commands = self.ledger.counts.unknown_commands.saturating_add(1);
         }
         self.ledger.secrets.mask(&mut command.reply.text);
         self.ledger.secrets.mask(&mut command.reply.response_code);
         self.ledger.secrets.mask(&mut command.tag);
-        self.emit(&Event::Command(&command));
-        if self.ledger.commands.len() < KEPT {
-            command.clear();
-            self.ledger.commands.push(command);
+        if let Some(extension) = extension_of(command.verb) {
+            self.ledger.extensions.add(extension);
         }
+        if command.pipelined {
+            self.ledger.extensions.add(Extension::Pipelining);
+        }
+        self.emit(&Event::Command(&command));
+        self.ledger.recycle_command(command);
+    }
+
+    /// IDLE began.
+    pub(crate) fn idle(&mut self) {
+        self.emit(&Event::Idle);
+    }
+
+    /// IDLE is over after `lasted`.
+    pub(crate) fn idle_over(&mut self, lasted: Duration) {
+        let idle = self.ledger.idle.get_or_insert_with(Idle::default);
+        idle.count = idle.count.saturating_add(1);
+        idle.duration = idle.duration.saturating_add(lasted);
+        self.emit(&Event::IdleOver { lasted });
     }
 
     /// Counts a reply that says no.
@@ -272,6 +336,12 @@ impl Scope<'_> {
         transaction.ended = self.stamp.at;
         self.ledger.secrets.mask(&mut transaction.last.text);
         self.ledger.secrets.mask(&mut transaction.last.response_code);
+        for param in &transaction.params {
+            let value = param.value.map(|value| transaction.text(value));
+            if let Some(extension) = extension_by(transaction.text(param.keyword), value) {
+                self.ledger.extensions.add(extension);
+            }
+        }
         self.emit(&Event::Transaction(&transaction));
         self.ledger.recycle(transaction);
     }
@@ -310,6 +380,41 @@ impl Scope<'_> {
 fn may_wrap(mechanism: Mechanism) -> bool {
     use Mechanism::{DigestMd5, GssSpnego, Gssapi, KerberosV4};
     matches!(mechanism, DigestMd5 | GssSpnego | Gssapi | KerberosV4)
+}
+
+/// The extension that a command belongs to.
+fn extension_of(verb: Verb) -> Option<Extension> {
+    Some(match verb {
+        Verb::Auth => Extension::Auth,
+        Verb::Bdat => Extension::Chunking,
+        Verb::Burl => Extension::Burl,
+        Verb::Etrn => Extension::Etrn,
+        Verb::Expn => Extension::Expn,
+        Verb::Help => Extension::Help,
+        Verb::StartTls => Extension::StartTls,
+        Verb::Vrfy => Extension::Vrfy,
+        Verb::Xclient => Extension::Xclient,
+        Verb::Xforward => Extension::Xforward,
+        _ => return None,
+    })
+}
+
+/// The extension that a parameter of MAIL or RCPT belongs to; `keyword` is in upper case.
+fn extension_by(keyword: &[u8], value: Option<&[u8]>) -> Option<Extension> {
+    Some(match keyword {
+        b"SIZE" => Extension::Size,
+        b"BODY" if value.is_some_and(|v| v.eq_ignore_ascii_case(b"BINARYMIME")) => Extension::BinaryMime,
+        b"BODY" => Extension::EightBitMime,
+        b"SMTPUTF8" => Extension::SmtpUtf8,
+        b"RET" | b"ENVID" | b"NOTIFY" | b"ORCPT" => Extension::Dsn,
+        b"AUTH" => Extension::Auth,
+        b"BY" => Extension::DeliverBy,
+        b"HOLDFOR" | b"HOLDUNTIL" => Extension::FutureRelease,
+        b"MT-PRIORITY" => Extension::MtPriority,
+        b"REQUIRETLS" => Extension::RequireTls,
+        b"PRDR" => Extension::Prdr,
+        _ => return None,
+    })
 }
 
 fn blank() -> Transaction {

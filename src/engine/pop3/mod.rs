@@ -141,6 +141,12 @@ impl Pop3 {
         }
     }
 
+    /// Gives back room that is not needed while the session stands still.
+    pub(crate) fn rest(&mut self) {
+        self.pending.rest();
+        self.user.rest();
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         let message = self.body.as_ref().is_some_and(|b| matches!(b.content, Content::Message(_)));
@@ -293,6 +299,7 @@ impl Pop3 {
     fn respond(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
         if let Some(exchange) = &mut self.exchange {
             exchange.response(line.octets, &mut scope.ledger.secrets);
+            exchange.answered(scope.stamp.at);
         } else {
             scope.ledger.secrets.learn(line.octets);
         }

@@ -15,6 +15,7 @@ impl Smtp {
             self.sasl_turn = false;
             if let Some(exchange) = &mut self.exchange {
                 self.cancelled = !exchange.response(line.octets, &mut scope.ledger.secrets);
+                exchange.answered(scope.stamp.at);
                 if let Some(waiting) = self.pending.back_mut() {
                     let [client, _] = &mut waiting.command.octets;
                     *client += line.wire;
@@ -212,7 +213,7 @@ impl Smtp {
                 !delivery.tx.incomplete.has(Missing::ClientGap) && !delivery.tx.incomplete.has(Missing::StartMissing);
             delivery.tx.wire_size = whole.then_some(wire);
         }
-        let waiting = Command { sent: scope.stamp.at, ..Command::default() };
+        let waiting = scope.ledger.unasked(scope.stamp.at);
         self.pending.push(waiting, Kind { want: Want::Eod { prdr: false }, tx: number, end: 0 });
     }
 
