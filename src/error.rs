@@ -42,6 +42,20 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
+    /// The names for reply texts cannot be had.
+    ReplyReasons {
+        /// The path of their file.
+        path: PathBuf,
+        /// Why, with the line.
+        reason: String,
+    },
+    /// The file of the metrics cannot be written.
+    MetricsFile {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
     /// A capture could not be read, or not to its end.
     Capture(Trouble),
     /// An interface cannot be captured from.
@@ -96,11 +110,16 @@ impl Error {
     /// The exit status that goes with it: 2 for wrong usage, else 1.
     pub const fn exit_status(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::ConfigFile { .. } | Self::ConfigText { .. } | Self::KeyFile { .. } => 2,
+            Self::Usage(_)
+            | Self::ConfigFile { .. }
+            | Self::ConfigText { .. }
+            | Self::KeyFile { .. }
+            | Self::ReplyReasons { .. } => 2,
             Self::Interface(trouble) if trouble.is_usage() => 2,
             Self::Capture(_)
             | Self::Interface(_)
             | Self::Packets { .. }
+            | Self::MetricsFile { .. }
             | Self::LogOpen(_)
             | Self::LogWrite(_)
             | Self::Write { .. }
@@ -137,7 +156,7 @@ impl fmt::Display for Error {
                 if let Some(line) = line {
                     write!(f, ", line {line}")?;
                 }
-                write!(f, ": {reason}; the keys are the long flags of `mailtap analyze --help`")
+                write!(f, ": {reason}; the keys are the long flags of the mode: see its --help")
             }
             Self::KeyFile { path, reason } => {
                 write!(
@@ -147,6 +166,13 @@ impl fmt::Display for Error {
                     plain(reason)
                 )
             }
+            Self::ReplyReasons { path, reason } => write!(f, "{}: {reason}; check --reply-reasons", path.display()),
+            Self::MetricsFile { path, reason } => write!(
+                f,
+                "{}: the metrics cannot be written: {}; check the directory and its permissions, or choose another --metrics-file",
+                path.display(),
+                plain(reason)
+            ),
             Self::Capture(trouble) => trouble.fmt(f),
             Self::Tls(error) => error.fmt(f),
             Self::Interface(trouble) => trouble.fmt(f),

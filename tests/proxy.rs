@@ -472,3 +472,51 @@ fn wrong_usage_is_told() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("is the listener itself"));
 }
+
+#[test]
+fn what_nobody_can_read_is_moved_by_the_kernel_and_counted() {
+    const RECORDS: usize = 2000;
+    let record = |kind: u8, length: u16| {
+        let mut octets = vec![kind, 3, 3];
+        octets.extend(length.to_be_bytes());
+        octets.extend(std::iter::repeat_n(b'x', length.into()));
+        octets
+    };
+    for splice in ["auto", "off"] {
+        let metrics = free_address().to_string();
+        let proxy = Proxy::start("imap", &["--splice", splice, "--metrics-listen", &metrics]);
+        let (mut client, mut server) = proxy.connect();
+        pass(&mut client, &mut server, &record(0x16, 200));
+        pass(&mut server, &mut client, &record(0x16, 800));
+        pass(&mut client, &mut server, &record(0x17, 100));
+        pass(&mut server, &mut client, &record(0x17, 100));
+        let bulk = record(0x17, 16_384).repeat(RECORDS);
+        let mut down = server.try_clone().unwrap();
+        let sent = bulk.clone();
+        let sender = thread::spawn(move || {
+            down.write_all(&sent).unwrap();
+            down.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        assert!(rest(&mut client) == bulk, "splice {splice}");
+        sender.join().unwrap();
+        pass(&mut client, &mut server, &record(0x17, 40));
+        let spliced = scrape(&metrics, "mailtap_spliced_bytes_total", "direction=\"server_to_client\"");
+        assert_eq!(spliced > 0.0, splice == "auto", "{spliced} octets spliced");
+        drop(client);
+        assert_eq!(rest(&mut server), b"");
+        let session = proxy.record("session");
+        assert_eq!(session["bytes"]["server"], bulk.len() + 805 + 105);
+        assert_eq!(session["bytes"]["client"], 205 + 105 + 45);
+        assert_eq!((&session["outcome"], &session["tls"]["handshake"]), (&"encrypted".into(), &"ok".into()));
+    }
+}
+
+/// The value of a sample that has this label.
+fn scrape(address: &str, name: &str, label: &str) -> f64 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    patient(&stream);
+    stream.write_all(format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).unwrap();
+    let text = String::from_utf8(rest(&mut stream)).unwrap();
+    let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
+    line.and_then(|line| line.rsplit(' ').next()).unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
+}

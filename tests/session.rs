@@ -38,6 +38,7 @@ struct Said {
     body: Vec<u8>,
     starts: u64,
     octets: [u64; 2],
+    lost: [u64; 2],
 }
 
 impl Said {
@@ -56,6 +57,7 @@ impl Sink for Said {
             Event::Start => self.starts += 1,
             // How many there are is a fact of the cut, their sum is not.
             Event::Octets { dir, count, .. } => self.octets[dir.index()] += count,
+            Event::Lost { dir, count } => self.lost[dir.index()] += count,
             Event::Body { octets, .. } => self.body.extend_from_slice(octets),
             Event::Command(command) => {
                 // Whether replies came in one piece is a fact of the cut.
@@ -75,6 +77,7 @@ impl Sink for Said {
             _ => {
                 if let Event::End(summary) = event {
                     assert_eq!(self.octets, summary.bytes, "every octet is told");
+                    assert_eq!(self.lost, summary.gaps, "and every loss");
                 }
                 self.flush();
                 self.events.push(format!("{:?} {at:?} {event:?}", context.protocol));

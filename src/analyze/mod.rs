@@ -3,6 +3,7 @@
 //! Ties the rooms together and decides nothing about mail. The log is opened before a capture is read; what a damaged
 //! capture held is reported all the same, and the run then says that it was not whole.
 
+mod counting;
 mod progress;
 
 use std::fmt::Display;
@@ -16,10 +17,12 @@ use crate::engine::event::{Context, Event, Sink};
 use crate::error::{self, Error, Level};
 use crate::input::capture::{Capture, Trouble};
 use crate::input::shard::{self, Outcome, Setup, Stopped, Tap};
+use crate::output::metrics::Recorder;
 use crate::output::{Capture as Captured, Log, LogError, RecordSet, RecordWriter, Report, Style};
 use crate::time::Timestamp;
 use crate::wire::DecoderLimits;
 
+use counting::Counting;
 use progress::Progress;
 
 /// How a run went that came to its end.
@@ -35,12 +38,16 @@ pub enum Read {
 struct Outlet {
     records: RecordWriter,
     report: Report,
+    metrics: Option<Recorder>,
 }
 
 impl Sink for Outlet {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
         self.records.event(context, at, event);
         self.report.event(context, at, event);
+        if let Some(metrics) = &mut self.metrics {
+            metrics.event(context, at, event);
+        }
     }
 }
 
@@ -56,13 +63,15 @@ impl Tap for Outlet {
 
 /// Analyzes, writes the log and the summary; troubles of the captures go to standard error as they are met.
 pub fn run(ready: Analyze) -> Result<Read, Error> {
-    let Analyze { files, log, mut policy, limits, flows, threads, quiet, verbose: _ } = ready;
+    let Analyze { files, log, mut policy, limits, flows, threads, metrics_file, reply_reasons, quiet, verbose: _ } =
+        ready;
     let on_stdout = log.as_ref().is_some_and(|path| path.as_os_str() == "-");
     let mut log = log.map(|path| Log::open(&path, None)).transpose().map_err(Error::LogOpen)?;
     if log.is_none() {
         policy.records = RecordSet::NONE;
     }
     let policy = Arc::new(policy);
+    let metrics = metrics_file.map(|path| Counting::start(path, &files, reply_reasons, log.is_some())).transpose()?;
     let counted = files.len() as u64;
     let began = Instant::now();
     let mut warnings = Vec::new();
@@ -78,8 +87,18 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         progress.pause(|| error::tell(level, &trouble));
         warnings.push(trouble.to_string());
     };
-    let tap = || Outlet { records: RecordWriter::new(Arc::clone(&policy)), report: Report::default() };
-    let mut write = |lines: &[u8]| log.as_mut().map_or(Ok(()), |log| log.write(lines));
+    let tap = || Outlet {
+        records: RecordWriter::new(Arc::clone(&policy)),
+        report: Report::default(),
+        metrics: metrics.as_ref().map(|m| m.metrics.recorder()),
+    };
+    let mut write = |lines: &[u8]| {
+        let written = log.as_mut().map_or(Ok(()), |log| log.write(lines));
+        if let Some(metrics) = &metrics {
+            metrics.lines(lines, written.is_ok());
+        }
+        written
+    };
     let outcome = catch_unwind(AssertUnwindSafe(|| shard::run(&capture, &setup, &mut trouble, &tap, &mut write)));
     progress.stop();
     let flushed = log.as_mut().map_or(Ok(()), Log::flush);
@@ -91,6 +110,9 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         Some(Stopped::Write(error)) => return Err(Error::LogWrite(error)),
         Some(Stopped::Thread(reason)) => return Err(Error::Thread(reason)),
         Some(Stopped::Fault) => return Err(error::fault()),
+    }
+    if let Some(metrics) = metrics {
+        metrics.finish(&outcome.totals, &outcome.packets)?;
     }
     // Of inputs that gave nothing, the errors say all there is to say.
     let nothing = outcome.totals.packets == 0 && read == Read::Partly;

@@ -54,6 +54,16 @@ pub struct Analyze {
     #[arg(long, value_name = "SIZE", help_heading = "Analysis")]
     pub max_buffer: Option<Size>,
 
+    /// Write the metrics to PATH once, at the end, in the text format of Prometheus
+    ///
+    /// The file appears whole or not at all: PATH may lie where a textfile collector looks.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Metrics")]
+    pub metrics_file: Option<PathBuf>,
+
+    /// Name reply texts by regular expression: a TOML file with `name = "regex"` lines, at most 50
+    #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath, help_heading = "Metrics")]
+    pub reply_reasons: Option<PathBuf>,
+
     /// No summary and no progress bar; warnings and errors still go to standard error
     #[arg(short, long)]
     pub quiet: bool,

@@ -8,6 +8,7 @@ use super::{Defaults, flows};
 use crate::cli;
 use crate::engine::Limits;
 use crate::error::Error;
+use crate::output::metrics::ReplyReasons;
 use crate::output::{Detail, InputKind, Policy, RecordSet};
 use crate::wire::FlowLimits;
 
@@ -26,6 +27,10 @@ pub struct Analyze {
     pub flows: FlowLimits,
     /// Threads that analyze.
     pub threads: usize,
+    /// Where the metrics go at the end.
+    pub metrics_file: Option<PathBuf>,
+    /// Names for reply texts.
+    pub reply_reasons: Option<ReplyReasons>,
     /// No summary, no progress bar.
     pub quiet: bool,
     /// 0, 1, 2: how much to say about the run itself.
@@ -46,18 +51,32 @@ fn ready(
     cores: usize,
     read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Analyze, Error> {
-    let cli::Analyze { files, records, threads, max_flows, max_buffer, quiet, verbose, config: _ } = flags;
+    let cli::Analyze {
+        files,
+        records,
+        threads,
+        max_flows,
+        max_buffer,
+        metrics_file,
+        reply_reasons,
+        quiet,
+        verbose,
+        config: _,
+    } = flags;
     if files.iter().filter(|f| f.as_os_str() == "-").count() > 1 {
         return Err(Error::Usage("standard input can be read once only; name `-` one time".into()));
     }
     let defaults = Defaults { input: InputKind::File, records: RecordSet::ALL, detail: Detail::Headers };
     let (log, mut policy, limits) = super::records(records, &mut settings, &defaults, read)?;
+    let reasons = reply_reasons.or_else(|| settings.reply_reasons.take());
     policy.sources = files.iter().map(|f| f.display().to_string()).collect();
     Ok(Analyze {
         log,
         policy,
         limits,
         flows: flows(max_flows, max_buffer, &mut settings)?,
+        metrics_file: metrics_file.or_else(|| settings.metrics_file.take()),
+        reply_reasons: reasons.map(|path| ReplyReasons::read(&path)).transpose()?,
         threads: threads.or(settings.threads).map_or(cores, usize::from).max(1),
         quiet: quiet || settings.quiet,
         verbose: verbose.max(settings.verbose),
@@ -65,9 +84,15 @@ fn ready(
     })
 }
 
-/// Refuses a log that would be appended to one of the captures.
+/// Refuses a log that would be appended to one of the captures, and metrics that would take the place of one, or of the log.
 fn unequal(ready: &Analyze) -> Result<(), Error> {
     let same = |log: &Path, file: &Path| matches!((log.canonicalize(), file.canonicalize()), (Ok(a), Ok(b)) if a == b && a.is_file());
+    if let Some(path) = &ready.metrics_file
+        && let Some(other) = ready.files.iter().chain(&ready.log).find(|other| same(path, other) || path == *other)
+    {
+        let (path, other) = (path.display(), other.display());
+        return Err(Error::Usage(format!("{path}: is {other}, too; choose another --metrics-file")));
+    }
     match &ready.log {
         Some(log) if log.as_os_str() != "-" && ready.files.iter().any(|f| same(log, f)) => Err(Error::Usage(format!(
             "{}: is a capture to read and the log to write; choose another --log",

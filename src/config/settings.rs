@@ -74,6 +74,7 @@ settings! {
     metrics_token: Option<Secret>,
     metrics_cert: Option<PathBuf>,
     metrics_key: Option<PathBuf>,
+    metrics_file: Option<PathBuf>,
     reply_reasons: Option<PathBuf>,
     user: Option<String>,
     no_sandbox: bool,

@@ -284,6 +284,8 @@ pub struct Context {
     pub peers: Peers,
     /// The protocol, as now believed.
     pub protocol: Protocol,
+    /// From the client's SYN to the server's answer, or what the proxy's own connect took; `None` if not seen.
+    pub connect: Option<Duration>,
 }
 
 /// Why a session is over, for [`Session::finish`](super::Session::finish).
@@ -650,6 +652,75 @@ words! {
     }
 }
 
+words! {
+    /// SMTP service extensions of which it can be seen whether a client used them (RFC 5321 section 2.2).
+    Extension {
+        /// RFC 6152.
+        EightBitMime = "8BITMIME",
+        /// RFC 4954.
+        Auth = "AUTH",
+        /// RFC 3030.
+        BinaryMime = "BINARYMIME",
+        /// RFC 4468.
+        Burl = "BURL",
+        /// RFC 3030.
+        Chunking = "CHUNKING",
+        /// RFC 2852.
+        DeliverBy = "DELIVERBY",
+        /// RFC 3461.
+        Dsn = "DSN",
+        /// RFC 1985.
+        Etrn = "ETRN",
+        /// RFC 5321.
+        Expn = "EXPN",
+        /// RFC 4865.
+        FutureRelease = "FUTURERELEASE",
+        /// RFC 5321.
+        Help = "HELP",
+        /// RFC 6710.
+        MtPriority = "MT-PRIORITY",
+        /// RFC 2920.
+        Pipelining = "PIPELINING",
+        /// draft-hall-prdr.
+        Prdr = "PRDR",
+        /// RFC 8689.
+        RequireTls = "REQUIRETLS",
+        /// RFC 1870.
+        Size = "SIZE",
+        /// RFC 6531.
+        SmtpUtf8 = "SMTPUTF8",
+        /// RFC 3207.
+        StartTls = "STARTTLS",
+        /// RFC 5321.
+        Vrfy = "VRFY",
+        /// Postfix.
+        Xclient = "XCLIENT",
+        /// Postfix.
+        Xforward = "XFORWARD",
+    }
+}
+
+/// A set of [`Extension`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extensions(u32);
+
+impl Extensions {
+    /// Adds one.
+    pub const fn add(&mut self, what: Extension) {
+        self.0 |= 1 << what.index();
+    }
+
+    /// Whether `what` is in the set.
+    pub const fn has(self, what: Extension) -> bool {
+        self.0 & (1 << what.index()) != 0
+    }
+
+    /// The members.
+    pub fn iter(self) -> impl Iterator<Item = Extension> {
+        Extension::ALL.iter().copied().filter(move |e| self.has(*e))
+    }
+}
+
 /// One authentication attempt, at its final reply.
 #[derive(Debug)]
 pub struct Auth {
@@ -675,6 +746,8 @@ pub struct Auth {
     pub tls: TlsMode,
     /// From the command's last octet to the final reply's.
     pub latency: Option<Duration>,
+    /// Of that, what the server took: the time in which the client made up its responses is left out.
+    pub server_latency: Option<Duration>,
     /// What was not seen of it.
     pub incomplete: Incomplete,
 }
@@ -1011,6 +1084,15 @@ pub struct Idle {
     pub events: u32,
 }
 
+/// How the segments of a direction came (captures only).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disorder {
+    /// Segments that carried octets seen before.
+    pub retransmitted: u32,
+    /// Segments that came before their turn.
+    pub early: u32,
+}
+
 /// A session, when it is over.
 #[derive(Debug)]
 pub struct Summary {
@@ -1022,6 +1104,8 @@ pub struct Summary {
     pub packets: Option<[u64; 2]>,
     /// Octets lost of client and server.
     pub gaps: [u64; 2],
+    /// How the packets of client and server came; `None` for the proxy.
+    pub disorder: Option<[Disorder; 2]>,
     /// What the protocol is, if it is no mail.
     pub other: Option<Other>,
     /// The protocol as it was believed to be at [`Event::Start`]: LHLO may have turned SMTP into LMTP since.
@@ -1032,6 +1116,8 @@ pub struct Summary {
     pub helo: Text,
     /// Last capability list before TLS: whole entries, keyword in upper case.
     pub capabilities: List,
+    /// SMTP and LMTP: extensions that the client used in clear.
+    pub extensions: Extensions,
     /// TLS.
     pub tls: Tls,
     /// Authentication.
@@ -1074,6 +1160,20 @@ pub enum Event<'a> {
         count: u64,
         /// Encryption when they came in.
         tls: TlsMode,
+    },
+    /// Octets of payload were lost, as [`Self::Octets`] were seen: their sum is that of [`Summary::gaps`].
+    Lost {
+        /// Which way they travelled.
+        dir: Dir,
+        /// How many.
+        count: u64,
+    },
+    /// IMAP IDLE (RFC 2177) began: the server waits for the client's DONE.
+    Idle,
+    /// It is over.
+    IdleOver {
+        /// From the server's `+` to DONE.
+        lasted: Duration,
     },
     /// The server's first reply is complete.
     Greeting(&'a Greeting),

@@ -4,17 +4,18 @@
 //! session allocates nothing. Reply texts pass the masking of secrets on their way in.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::anomaly::Id;
 use super::event::{
-    Anomaly, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Greeting, Idle, Incomplete, Kind,
-    Maildrop, Mechanism, Missing, Outcome, Protocol, Severity, Sink, Status, Summary, Timing, Tls, TlsMode,
-    Transaction,
+    Anomaly, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Extension, Extensions, Greeting,
+    Idle, Incomplete, Kind, Maildrop, Mechanism, Missing, Outcome, Protocol, Severity, Sink, Status, Summary, Timing,
+    Tls, TlsMode, Transaction,
 };
 use super::frame::{Both, Mode};
 use super::secret::Secrets;
 use super::text::{List, Text};
-use super::verb::Untagged;
+use super::verb::{Untagged, Verb};
 use super::{Limits, event};
 use crate::message::Message;
 use crate::time::Timestamp;
@@ -39,6 +40,8 @@ pub(crate) struct Ledger {
     pub(crate) helo: Text,
     pub(crate) capabilities: List,
     pub(crate) tls: Tls,
+    /// Extensions of SMTP that the client used.
+    pub(crate) extensions: Extensions,
     pub(crate) auth: AuthSummary,
     /// Identity of the last successful attempt.
     pub(crate) identity: Text,
@@ -77,6 +80,13 @@ impl Ledger {
     /// Encryption now.
     pub(crate) fn tls_mode(&self) -> TlsMode {
         self.tls.mode.unwrap_or(TlsMode::None)
+    }
+
+    /// The server agreed to STARTTLS, or did not; once there is TLS, a refusal takes nothing back.
+    pub(crate) fn tls_answered(&mut self, agreed: bool) {
+        if agreed || self.tls.mode.is_none() {
+            self.tls.accepted = Some(agreed);
+        }
     }
 
     /// An empty command with the next number, begun and sent as told.
@@ -167,11 +177,13 @@ impl Ledger {
             bytes: [0; 2],
             packets: None,
             gaps: [0; 2],
+            disorder: None,
             other: None,
             started: Protocol::Unknown,
             greeting: took.greeting,
             helo: took.helo,
             capabilities: took.capabilities,
+            extensions: took.extensions,
             tls: took.tls,
             auth: took.auth,
             mailbox: took.mailbox,
@@ -247,14 +259,33 @@ impl Scope<'_> {
     /// A command is complete, or never will be.
     pub(crate) fn command(&mut self, mut command: Box<Command>) {
         self.count_reply(command.reply.status);
-        if command.verb == super::Verb::Other {
+        if command.verb == Verb::Other {
             self.ledger.counts.unknown_commands = self.ledger.counts.unknown_commands.saturating_add(1);
         }
         self.ledger.secrets.mask(&mut command.reply.text);
         self.ledger.secrets.mask(&mut command.reply.response_code);
         self.ledger.secrets.mask(&mut command.tag);
+        if let Some(extension) = extension_of(command.verb) {
+            self.ledger.extensions.add(extension);
+        }
+        if command.pipelined {
+            self.ledger.extensions.add(Extension::Pipelining);
+        }
         self.emit(&Event::Command(&command));
         self.ledger.recycle_command(command);
+    }
+
+    /// IDLE began.
+    pub(crate) fn idle(&mut self) {
+        self.emit(&Event::Idle);
+    }
+
+    /// IDLE is over after `lasted`.
+    pub(crate) fn idle_over(&mut self, lasted: Duration) {
+        let idle = self.ledger.idle.get_or_insert_with(Idle::default);
+        idle.count = idle.count.saturating_add(1);
+        idle.duration = idle.duration.saturating_add(lasted);
+        self.emit(&Event::IdleOver { lasted });
     }
 
     /// Counts a reply that says no.
@@ -305,6 +336,12 @@ impl Scope<'_> {
         transaction.ended = self.stamp.at;
         self.ledger.secrets.mask(&mut transaction.last.text);
         self.ledger.secrets.mask(&mut transaction.last.response_code);
+        for param in &transaction.params {
+            let value = param.value.map(|value| transaction.text(value));
+            if let Some(extension) = extension_by(transaction.text(param.keyword), value) {
+                self.ledger.extensions.add(extension);
+            }
+        }
         self.emit(&Event::Transaction(&transaction));
         self.ledger.recycle(transaction);
     }
@@ -343,6 +380,41 @@ impl Scope<'_> {
 fn may_wrap(mechanism: Mechanism) -> bool {
     use Mechanism::{DigestMd5, GssSpnego, Gssapi, KerberosV4};
     matches!(mechanism, DigestMd5 | GssSpnego | Gssapi | KerberosV4)
+}
+
+/// The extension that a command belongs to.
+fn extension_of(verb: Verb) -> Option<Extension> {
+    Some(match verb {
+        Verb::Auth => Extension::Auth,
+        Verb::Bdat => Extension::Chunking,
+        Verb::Burl => Extension::Burl,
+        Verb::Etrn => Extension::Etrn,
+        Verb::Expn => Extension::Expn,
+        Verb::Help => Extension::Help,
+        Verb::StartTls => Extension::StartTls,
+        Verb::Vrfy => Extension::Vrfy,
+        Verb::Xclient => Extension::Xclient,
+        Verb::Xforward => Extension::Xforward,
+        _ => return None,
+    })
+}
+
+/// The extension that a parameter of MAIL or RCPT belongs to; `keyword` is in upper case.
+fn extension_by(keyword: &[u8], value: Option<&[u8]>) -> Option<Extension> {
+    Some(match keyword {
+        b"SIZE" => Extension::Size,
+        b"BODY" if value.is_some_and(|v| v.eq_ignore_ascii_case(b"BINARYMIME")) => Extension::BinaryMime,
+        b"BODY" => Extension::EightBitMime,
+        b"SMTPUTF8" => Extension::SmtpUtf8,
+        b"RET" | b"ENVID" | b"NOTIFY" | b"ORCPT" => Extension::Dsn,
+        b"AUTH" => Extension::Auth,
+        b"BY" => Extension::DeliverBy,
+        b"HOLDFOR" | b"HOLDUNTIL" => Extension::FutureRelease,
+        b"MT-PRIORITY" => Extension::MtPriority,
+        b"REQUIRETLS" => Extension::RequireTls,
+        b"PRDR" => Extension::Prdr,
+        _ => return None,
+    })
 }
 
 fn blank() -> Transaction {

@@ -25,6 +25,7 @@ mod tls;
 mod verb;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use event::{Context, Dir, End, Event, Peers, Sink};
 pub use limits::Limits;
@@ -34,7 +35,7 @@ pub use verb::{Untagged, Verb};
 use crate::time::Timestamp;
 use anomaly::Id;
 use detect::{Evidence, Verdict};
-use event::{Close, Handshake, How, Missing, Other, Phase, Protocol, SessionOutcome, Severity, TlsMode};
+use event::{Close, Disorder, Handshake, How, Missing, Other, Phase, Protocol, SessionOutcome, Severity, TlsMode};
 use frame::{Both, Ending, Frame, Framer, Line, Mode};
 use held::{Held, Piece};
 use layer::Inflate;
@@ -99,7 +100,8 @@ pub struct Session {
     server_first: Option<bool>,
     closed: Option<(Dir, How)>,
     /// The protocol as told at the start.
-    started: Protocol,
+    started: Option<Protocol>,
+    disorder: Option<[Disorder; 2]>,
     ended: bool,
 }
 
@@ -111,7 +113,7 @@ impl Session {
             ledger.incomplete.add(Missing::StartMissing);
         }
         Self {
-            context: Context { id, began: at, peers, protocol: Protocol::Unknown },
+            context: Context { id, began: at, peers, protocol: Protocol::Unknown, connect: None },
             limits,
             lanes: Both::default(),
             machine: Machine::Undecided(Held::default()),
@@ -122,7 +124,8 @@ impl Session {
             flipped: false,
             server_first: None,
             closed: None,
-            started: Protocol::Unknown,
+            started: None,
+            disorder: None,
             ended: false,
         }
     }
@@ -135,6 +138,25 @@ impl Session {
     /// No octets are wanted any more: it is no mail, and no record will come of it.
     pub fn is_ignored(&self) -> bool {
         matches!(self.machine, Machine::Ignored(_)) && self.prior().is_none()
+    }
+
+    /// The server took the connection `after` the client asked for it.
+    pub fn connected(&mut self, after: Duration) {
+        self.context.connect = Some(after);
+    }
+
+    /// The protocol that the session's start was told with; `None` before it is told, and when the end is.
+    pub fn started(&self) -> Option<Protocol> {
+        self.started
+    }
+
+    /// The segments of `dir` came so (captures only).
+    pub fn disorder(&mut self, dir: Dir, disorder: Disorder) {
+        let dir = self.oriented(dir);
+        let both = self.disorder.get_or_insert_default();
+        if let Some(mine) = both.get_mut(dir.index()) {
+            *mine = disorder;
+        }
     }
 
     /// A packet of `dir` belongs to it (captures only).
@@ -183,6 +205,9 @@ impl Session {
             Input::Gap(lost) => {
                 self.lanes[dir].lost += lost;
                 self.ledger.incomplete.add(gap_of(dir));
+                if !matches!(self.machine, Machine::Undecided(_)) {
+                    self.missed(at, dir, lost, out);
+                }
             }
             Input::Fin => _ = self.closed.get_or_insert((dir, How::Fin)),
             Input::Reset => {
@@ -213,6 +238,24 @@ impl Session {
     /// Whether nothing can be read any more: octets are counted only.
     pub fn is_opaque(&self) -> bool {
         self.ledger.opaque || matches!(self.machine, Machine::Ignored(_))
+    }
+
+    /// Whether nothing that may still come would tell more: then [`Self::passed_by`] will do for it.
+    pub fn is_settled(&self) -> bool {
+        match self.machine {
+            Machine::Undecided(_) => false,
+            Machine::Ignored(_) => true,
+            _ if self.ledger.opaque => self.ledger.tls.mode.is_none() || self.tls.handshake().is_some(),
+            Machine::Counted => true,
+            _ => false,
+        }
+    }
+
+    /// `count` octets of `dir` went by that nobody looked at. Only for a session that [is settled](Self::is_settled).
+    pub fn passed_by(&mut self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        let dir = self.oriented(dir);
+        self.lanes[dir].seen += count;
+        self.heard(at, dir, count, out);
     }
 
     /// Reads no more of it: something went wrong in here, and what is known is in doubt. Octets are counted still.
@@ -319,7 +362,8 @@ impl Session {
             summary.packets = Some([client.packets, server.packets]);
         }
         summary.other = other;
-        summary.started = self.started;
+        summary.started = self.started.take().unwrap_or(Protocol::Unknown);
+        summary.disorder = self.disorder;
         out.event(&self.context, at, &Event::End(&summary));
     }
 
@@ -440,10 +484,17 @@ impl Session {
         if self.is_ignored() {
             return;
         }
-        self.started = self.context.protocol;
+        self.started = Some(self.context.protocol);
         out.event(&self.context, at, &Event::Start);
         for dir in [Dir::ToServer, Dir::ToClient] {
             self.heard(at, dir, self.lanes[dir].seen, out);
+            self.missed(at, dir, self.lanes[dir].lost, out);
+        }
+    }
+
+    fn missed(&self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        if count > 0 && !self.is_ignored() {
+            out.event(&self.context, at, &Event::Lost { dir, count });
         }
     }
 

@@ -3,6 +3,8 @@
 //! An [`Exchange`] takes the lines of both sides as they pass and gives them to [`Secrets`] before anything else.
 //! What it keeps is the identity and how far it came; never a password, a proof, a token or a challenge.
 
+use std::time::Duration;
+
 use super::event::{Auth, AuthMethod, AuthOutcome, Mechanism, Reply, TlsMode};
 use super::secret::{Secrets, base64};
 use super::text::Text;
@@ -22,6 +24,10 @@ pub(crate) struct Exchange {
     cancelled: bool,
     began: Timestamp,
     sent: Timestamp,
+    /// When the client had said what it had to say; `None` while the server waits for it.
+    since: Option<Timestamp>,
+    /// What the server took for its challenges.
+    server: Duration,
 }
 
 impl Exchange {
@@ -44,6 +50,8 @@ impl Exchange {
             cancelled: false,
             began,
             sent,
+            since: Some(sent),
+            server: Duration::ZERO,
         };
         if let Some(initial) = initial {
             exchange.datum(initial.trim_ascii(), secrets);
@@ -76,6 +84,8 @@ impl Exchange {
             cancelled: false,
             began,
             sent,
+            since: Some(sent),
+            server: Duration::ZERO,
         }
     }
 
@@ -99,6 +109,17 @@ impl Exchange {
         if !matches!(self.mechanism, Some(Mechanism::Plain | Mechanism::Login)) && base64(text).is_some() {
             secrets.learn(text);
         }
+    }
+
+    /// The challenge was complete at `at`.
+    pub(crate) fn asked(&mut self, at: Timestamp) {
+        self.server =
+            self.server.saturating_add(self.since.take().and_then(|since| at.since(since)).unwrap_or_default());
+    }
+
+    /// The response was complete at `at`.
+    pub(crate) fn answered(&mut self, at: Timestamp) {
+        self.since = Some(at);
     }
 
     /// Whether the client gave up with `*`.
@@ -135,6 +156,9 @@ impl Exchange {
             steps: self.steps,
             tls,
             latency: at.and_then(|at| at.since(self.sent)),
+            server_latency: at
+                .map(|at| self.since.map_or(Some(Duration::ZERO), |since| at.since(since)))
+                .and_then(|last| self.server.checked_add(last?)),
             incomplete: Default::default(),
         }
     }

@@ -23,7 +23,7 @@ pub(super) fn context(protocol: Protocol) -> Context {
         source: 0,
         ordinal: 1,
     };
-    Context { id: 0x00c0_ffee_0000_0001, began: at(0), peers, protocol }
+    Context { id: 0x00c0_ffee_0000_0001, began: at(0), peers, protocol, connect: millis(3) }
 }
 
 pub(super) fn text(octets: impl AsRef<[u8]>) -> Text {
@@ -95,6 +95,7 @@ pub(super) fn auth(outcome: AuthOutcome) -> Auth {
         steps: 0,
         tls: TlsMode::None,
         latency: millis(31),
+        server_latency: millis(31),
         incomplete: Incomplete::NONE,
     }
 }
@@ -244,6 +245,8 @@ pub(super) fn summary(outcome: SessionOutcome) -> Summary {
         gaps: [0, 0],
         other: None,
         started: Protocol::Smtp,
+        disorder: None,
+        extensions: Extensions::default(),
         greeting: Greeting::default(),
         helo: Text::default(),
         capabilities: List::default(),

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use listenfd::ListenFd;
 
@@ -12,6 +13,8 @@ use crate::error::Error;
 use crate::input::proxy::{Door, Entrance};
 use crate::input::tls::Terminator;
 use crate::input::upstream::{self, Admission};
+use crate::output::Metrics;
+use crate::output::metrics::ProxyMetrics;
 
 /// Sockets that listen already: from the service manager, a predecessor, or this process before a reload.
 #[derive(Debug, Default)]
@@ -45,7 +48,7 @@ impl Sockets {
     }
 
     /// Takes the socket that listens at `address`.
-    fn at(&mut self, address: SocketAddr) -> Option<TcpListener> {
+    pub(super) fn at(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let here = |socket: &TcpListener| {
             socket.local_addr().is_ok_and(|own| {
                 own == address
@@ -67,7 +70,12 @@ impl Sockets {
 
 /// Opens what `ready` asks for, with the sockets that are open already where they fit. Who is in at one of the doors
 /// `before` counts on at the new one of that name.
-pub(super) fn open(ready: &Proxy, mut sockets: Sockets, before: &[Entrance]) -> Result<Vec<Entrance>, Error> {
+pub(super) fn open(
+    ready: &Proxy,
+    mut sockets: Sockets,
+    before: &[Entrance],
+    metrics: Option<&Metrics>,
+) -> Result<Vec<Entrance>, Error> {
     let mut entrances = Vec::with_capacity(ready.listeners.len());
     for (source, listener) in (0..).zip(&ready.listeners) {
         let mut open = sockets.named(&listener.name);
@@ -88,7 +96,18 @@ pub(super) fn open(ready: &Proxy, mut sockets: Sockets, before: &[Entrance]) -> 
                 listener.name, listener.name
             )));
         }
-        entrances.push(entrance(ready, listener, source, open, before)?);
+        let counts = metrics.map(|metrics| metrics.proxy(source));
+        let entrance = entrance(ready, listener, source, open, before, counts)?;
+        if let (Some(metrics), Some(terminator)) = (metrics, &entrance.door.terminator) {
+            if let Some(end) = terminator.certificates().iter().map(|certificate| certificate.not_after).min() {
+                metrics.certificate(
+                    source,
+                    entrance.door.protocol(),
+                    Duration::from_nanos(end.as_nanos()).as_secs_f64(),
+                );
+            }
+        }
+        entrances.push(entrance);
     }
     if sockets.len() > 0 {
         tracing::warn!(sockets = sockets.len(), "sockets were passed that no listener wants");
@@ -102,7 +121,11 @@ fn entrance(
     source: u32,
     open: Vec<TcpListener>,
     before: &[Entrance],
+    metrics: Option<ProxyMetrics>,
 ) -> Result<Entrance, Error> {
+    if let Some(metrics) = &metrics {
+        metrics.set_limit(listener.admission.connections);
+    }
     let mut addresses = Vec::with_capacity(open.len());
     for socket in &open {
         addresses.push(upstream::prepare(listener, socket).map_err(Error::Listen)?);
@@ -133,6 +156,7 @@ fn entrance(
         limits: Arc::new(limits(&ready.limits, listener, &addresses)),
         terminator,
         admission: Arc::new(admission),
+        metrics,
         addresses,
         targets,
     };

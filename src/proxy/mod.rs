@@ -21,7 +21,9 @@ use crate::config::proxy::{Listener, Target, Transparent};
 use crate::config::{Proxy, Running};
 use crate::error::{self, Error, Level};
 use crate::input::proxy::{Entrance, Order, Setup, Workers};
-use crate::output::{Feed, Log, LogError, Outlet};
+use crate::output::metrics::Source;
+use crate::output::serve::Ready;
+use crate::output::{Feed, Log, LogError, Monitor};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, privileges, readiness};
 use doors::Sockets;
 
@@ -42,24 +44,32 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
         sockets.extend(passed);
         predecessor
     });
-    let entrances = doors::open(&ready, sockets, &[])?;
+    let taken = ready.running.metrics.as_ref().and_then(|config| sockets.at(config.listen));
+    let sources = ready.listeners.iter().map(|l| Source { name: l.name.clone(), protocol: l.protocol }).collect();
+    let mut monitor = Monitor::open(&ready.running, sources, &ready.policy, taken)?;
+    let entrances = doors::open(&ready, sockets, &[], monitor.metrics())?;
     let successors = ready.handover.as_deref().map(|path| handover::listen(path).map_err(|reason| at(path, reason)));
     let successors = successors.transpose()?;
     confine(&ready)?;
     let (feed, keeper) = Feed::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
-    let outlets = (0..ready.threads).map(|_| Outlet::new(Arc::clone(&policy), Some(feed.clone()))).collect();
+    let cautions = monitor.cautions();
+    monitor.follow(&feed);
+    monitor.start()?;
+    let outlets = (0..ready.threads).map(|_| monitor.outlet(&policy, &feed)).collect();
     let setup = Setup { on_fault: ready.on_fault, splice: ready.splice };
     let workers = Workers::start(setup, outlets, entrances.clone()).map_err(Error::Thread)?;
     if let Some(predecessor) = predecessor {
         // If it is gone already, all the better.
         let _ = predecessor.release();
     }
+    cautions.iter().for_each(|caution| error::tell(Level::Warning, caution));
     if !ready.running.quiet {
-        announce(&entrances);
+        announce(&entrances, &monitor);
     }
     readiness::ready();
-    let control = Control { workers, feed, entrances, drain: ready.running.drain };
+    monitor.say(Ready::Ready);
+    let control = Control { workers, feed, entrances, monitor, drain: ready.running.drain };
     runtime.block_on(control.watch(signals, successors, again))?;
     runtime.shutdown_background();
     if let Err(error) = keeper.finish() {
@@ -96,6 +106,7 @@ struct Control {
     workers: Workers,
     feed: Feed,
     entrances: Vec<Entrance>,
+    monitor: Monitor,
     drain: Option<Duration>,
 }
 
@@ -129,8 +140,10 @@ impl Control {
             let mut sockets = Sockets::default();
             sockets.extend(self.sockets().map_err(Error::Thread)?);
             self.drain = ready.running.drain;
-            doors::open(&ready, sockets, &self.entrances)
+            self.monitor.reload(ready.running.metrics.as_ref())?;
+            doors::open(&ready, sockets, &self.entrances, self.monitor.metrics())
         });
+        self.monitor.reloaded(open.is_ok());
         match open {
             Ok(entrances) => {
                 self.workers.order(Order::Serve(Arc::new(entrances.clone())));
@@ -151,13 +164,21 @@ impl Control {
     }
 
     /// Gives the sockets away; whether the successor accepts at them now.
-    async fn hand_over(&self, came: io::Result<std::os::unix::net::UnixStream>) -> bool {
-        let given = match (came, self.sockets()) {
+    async fn hand_over(&mut self, came: io::Result<std::os::unix::net::UnixStream>) -> bool {
+        let sockets = self.sockets().map(|mut all| {
+            all.extend(self.monitor.socket());
+            all
+        });
+        let given = match (came, sockets) {
             (Ok(stream), Ok(sockets)) => spawn_blocking(move || handover::give(stream, &sockets)).await,
             (Err(error), _) | (_, Err(error)) => Ok(Err(error)),
         };
         match given.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(()) => true,
+            Ok(()) => {
+                // The successor answers at the same address.
+                self.monitor.stop();
+                true
+            }
             Err(error) => {
                 error::tell(Level::Warning, &format!("the listeners were not handed over: {error}"));
                 false
@@ -169,6 +190,12 @@ impl Control {
     async fn end(mut self, mut signals: Signals) -> Result<(), Error> {
         const SPREAD: Duration = Duration::from_secs(5);
         readiness::stopping();
+        self.monitor.say(Ready::Draining);
+        for entrance in &self.entrances {
+            if let Some(metrics) = &entrance.door.metrics {
+                metrics.set_draining(true);
+            }
+        }
         self.entrances.clear();
         let spread = self.drain.map_or(SPREAD, |within| SPREAD.min(within / 4));
         self.workers.order(Order::Drain { within: self.drain, spread });
@@ -183,6 +210,7 @@ impl Control {
             }
         }
         tracing::info!(took = ?began.elapsed(), "drained");
+        self.monitor.stop();
         self.workers.join().map_err(Error::Thread)
     }
 }
@@ -194,7 +222,10 @@ async fn successor(listener: Option<&UnixListener>) -> io::Result<std::os::unix:
     }
 }
 
-fn announce(entrances: &[Entrance]) {
+fn announce(entrances: &[Entrance], monitor: &Monitor) {
+    if let Some(address) = monitor.address() {
+        error::tell(Level::Note, &format!("metrics and live page: http://{address}/"));
+    }
     for Entrance { door, .. } in entrances {
         let places = door.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         error::tell(Level::Note, &format!("listener {}: {places} to {}", door.listener.name, door.way()));

@@ -5,6 +5,7 @@
 //! looks into a packet.
 
 mod print;
+mod served;
 mod watch;
 
 use std::path::Path;
@@ -14,12 +15,14 @@ use crate::config::{Running, Sniff};
 use crate::error::{self, Error, Level};
 use crate::input::capture::live::{Device, Options};
 use crate::input::shard::Setup;
+use crate::input::shard::live::Crew;
 use crate::output::packets::{Plan, Source};
 use crate::output::{Archive, Feed, Files, Log, LogError, Outlet};
 use crate::process::{Account, Capability, Sandbox, Waiter, privileges, readiness};
 use crate::wire::DecoderLimits;
 
-use watch::Watch;
+use served::Prepared;
+use watch::{Outputs, Watch};
 
 pub use print::interfaces;
 
@@ -31,6 +34,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     let options = options(&ready);
     let opened = (0..).zip(&ready.interfaces).map(|(source, name)| Device::open(name, source, &options));
     let devices = opened.collect::<Result<Vec<_>, _>>().map_err(Error::Interface)?;
+    let served = Prepared::open(&ready)?;
     privileges::drop_to(user.as_ref(), kept(&devices))?;
     let path = ready.running.log.as_deref().unwrap_or_else(|| Path::new("-"));
     let log = Log::open(path, ready.running.log_rotate).map_err(Error::LogOpen)?;
@@ -47,10 +51,18 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
         flows: ready.flows,
         decoder: DecoderLimits::default(),
     };
-    let outlet = || Outlet::new(Arc::clone(&policy), Some(feed.clone()));
-    let on_stdout = path.as_os_str() == "-";
-    let watch = Watch::start(devices, &setup, outlet, feed.clone(), keeper, archive, on_stdout)?;
-    drop(feed);
+    let outlet = || {
+        let outlet = Outlet::new(Arc::clone(&policy), Some(feed.clone()));
+        match &served {
+            Some(served) => served.outlet(outlet),
+            None => outlet,
+        }
+    };
+    let crew = Crew::start(&setup, outlet).map_err(Error::Thread)?;
+    let log = (path, Arc::clone(feed.counters()));
+    let served = served.map(|served| served.start(&ready, log)).transpose()?;
+    let outputs = Outputs { feed, keeper, archive, served, on_stdout: path.as_os_str() == "-" };
+    let watch = Watch::start(devices, &setup, crew, outputs)?;
     announce(&ready);
     readiness::ready();
     watch.until_stopped(waiter, &ready, again)

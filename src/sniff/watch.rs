@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::print;
+use super::served::Served;
 use crate::config::Sniff;
 use crate::error::{self, Error, Level};
 use crate::input::capture::live::{Counters, Device, Moment, Switch};
 use crate::input::shard::Setup;
 use crate::input::shard::live::{Crew, Lanes, State};
-use crate::output::{Archive, Feed, Keeper, Outlet, Shelf};
+use crate::output::{Archive, Feed, Keeper, Shelf};
 use crate::process::{Signal, Waiter, readiness};
 
 /// How often it is looked whether all threads are well.
@@ -28,10 +29,17 @@ pub(super) struct Watch {
     switch: Arc<Switch>,
     captures: Vec<Capture>,
     crew: Crew,
-    feed: Feed,
-    keeper: Keeper,
-    archive: Option<Archive>,
-    on_stdout: bool,
+    outputs: Outputs,
+}
+
+/// Where everything goes.
+pub(super) struct Outputs {
+    pub(super) feed: Feed,
+    pub(super) keeper: Keeper,
+    pub(super) archive: Option<Archive>,
+    pub(super) served: Option<Served>,
+    /// Whether the log is standard output.
+    pub(super) on_stdout: bool,
 }
 
 struct Capture {
@@ -41,30 +49,21 @@ struct Capture {
 }
 
 impl Watch {
-    /// Starts a thread for each of `devices`, and those that analyze.
-    pub(super) fn start(
-        devices: Vec<Device>,
-        setup: &Setup,
-        outlet: impl FnMut() -> Outlet,
-        feed: Feed,
-        keeper: Keeper,
-        archive: Option<Archive>,
-        on_stdout: bool,
-    ) -> Result<Self, Error> {
+    /// Starts a thread for each of `devices`, whose packets `crew` analyzes.
+    pub(super) fn start(devices: Vec<Device>, setup: &Setup, crew: Crew, outputs: Outputs) -> Result<Self, Error> {
         let switch = Arc::new(Switch::new().map_err(Error::Thread)?);
-        let crew = Crew::start(setup, outlet).map_err(Error::Thread)?;
         let all = u32::try_from(devices.len()).unwrap_or(u32::MAX);
         let mut captures = Vec::with_capacity(devices.len());
         for (index, device) in (0..).zip(devices) {
             let counters = Arc::clone(device.counters());
             let lanes = crew.lanes(setup, index, all, Arc::clone(&counters));
             let (name, switch, shelf) =
-                (device.name().to_owned(), Arc::clone(&switch), archive.as_ref().map(Archive::shelf));
+                (device.name().to_owned(), Arc::clone(&switch), outputs.archive.as_ref().map(Archive::shelf));
             let thread = thread::Builder::new().name(format!("capture {name}"));
             let thread = thread.spawn(move || capture(device, &switch, lanes, shelf)).map_err(Error::Thread)?;
             captures.push(Capture { name, counters, thread });
         }
-        Ok(Self { switch, captures, crew, feed, keeper, archive, on_stdout })
+        Ok(Self { switch, captures, crew, outputs })
     }
 
     /// Waits for a signal, or a thread that fails, and ends everything.
@@ -76,6 +75,9 @@ impl Watch {
     ) -> Result<(), Error> {
         let beat = readiness::watchdog().map_or(LOOK, |beat| beat.min(LOOK));
         let mut told = Instant::now();
+        if let Some(served) = &self.outputs.served {
+            served.ready(ready.running.quiet);
+        }
         loop {
             match waiter.wait(beat) {
                 Some(Signal::Terminate | Signal::Again) => break,
@@ -83,6 +85,7 @@ impl Watch {
                 None if self.has_ended() => break,
                 None => readiness::alive(),
             }
+            self.update();
             if told.elapsed() >= STATUS {
                 told = Instant::now();
                 readiness::status(&self.statistics(&self.crew.states().collect::<Vec<_>>()));
@@ -95,7 +98,7 @@ impl Watch {
     /// Whether going on makes no sense: a fault, or nobody reads the records.
     fn has_ended(&self) -> bool {
         self.crew.has_fault()
-            || self.keeper.is_finished()
+            || self.outputs.keeper.is_finished()
             || self.reader_left()
             || self.captures.iter().any(|c| c.thread.is_finished())
     }
@@ -104,15 +107,22 @@ impl Watch {
     fn reader_left(&self) -> bool {
         let out = io::stdout();
         let mut out = [PollFd::new(&out, PollFlags::empty())];
-        let polled = self.on_stdout && rustix::event::poll(&mut out, Some(&Timespec::default())).is_ok();
+        let polled = self.outputs.on_stdout && rustix::event::poll(&mut out, Some(&Timespec::default())).is_ok();
         polled && out.iter().any(|out| out.revents().contains(PollFlags::ERR))
+    }
+
+    /// Carries counters over to the metrics.
+    fn update(&self) {
+        if let Some(served) = &self.outputs.served {
+            served.update(self.captures.iter().map(|c| &*c.counters), self.crew.states(), self.crew.queued());
+        }
     }
 
     /// Opens the files anew. What else has changed takes a restart, and that is said.
     fn reload(&self, ready: &Sniff, again: &dyn Fn() -> Result<Sniff, Error>) {
         readiness::reloading();
-        self.feed.reopen();
-        if let Some(archive) = &self.archive {
+        self.outputs.feed.reopen();
+        if let Some(archive) = &self.outputs.archive {
             archive.renew();
         }
         match again() {
@@ -121,11 +131,17 @@ impl Watch {
                     let text = "more than the filter has changed in the configuration; that takes a restart";
                     error::tell(Level::Warning, &text);
                 }
+                if let Some(served) = &self.outputs.served {
+                    served.reloaded(now.running.metrics.as_ref());
+                }
                 self.switch.set_filter(now.filter);
             }
             Err(error) => {
                 error::tell(Level::Error, &error);
                 error::tell(Level::Warning, &"the configuration stays as it was");
+                if let Some(served) = &self.outputs.served {
+                    served.reloaded(None);
+                }
             }
         }
         readiness::ready();
@@ -133,7 +149,10 @@ impl Watch {
 
     /// Stops capturing, finishes what is open, and writes everything.
     fn end(self, quiet: bool) -> Result<(), Error> {
-        let Self { switch, captures, crew, feed, keeper, archive, on_stdout: _ } = self;
+        let Self { switch, captures, crew, outputs: Outputs { feed, keeper, archive, served, on_stdout: _ } } = self;
+        if let Some(served) = &served {
+            served.draining();
+        }
         switch.stop();
         let mut whole = true;
         let mut counters = Vec::with_capacity(captures.len());
@@ -145,6 +164,9 @@ impl Watch {
         let lost = Arc::clone(feed.counters());
         drop(feed);
         let written = keeper.finish();
+        if let Some(served) = served {
+            served.stop();
+        }
         let kept = archive.map(|archive| (archive.path().to_owned(), archive.finish()));
         if !quiet && let Some(states) = &states {
             let lost = lost.queue_full.load(Ordering::Relaxed) + lost.failed.load(Ordering::Relaxed);
@@ -163,7 +185,7 @@ impl Watch {
 
     fn statistics(&self, states: &[State]) -> String {
         let counters = self.captures.iter().map(|c| (c.name.as_str(), &*c.counters));
-        let lost = self.feed.counters();
+        let lost = self.outputs.feed.counters();
         let lost = lost.queue_full.load(Ordering::Relaxed) + lost.failed.load(Ordering::Relaxed);
         print::statistics(counters, states, lost)
     }

@@ -270,6 +270,7 @@ impl Imap {
         waiting.kind.wait = Wait::Challenge;
         if let Task::Auth(exchange, cancelled) = &mut waiting.kind.task {
             *cancelled = !exchange.response(line.octets, &mut scope.ledger.secrets);
+            exchange.answered(scope.stamp.at);
         }
         if sure {
             self.client.wait(scope);

@@ -15,7 +15,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use super::event::{AuthOutcome, Command, How, Idle, Missing, Outcome, Phase, Reply, Status};
+use super::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Reply, Status};
 use super::frame::Frame;
 use super::ledger::Scope;
 use super::pending::{Pending, Waiting};
@@ -192,10 +192,7 @@ impl Imap {
 /// Adds one IDLE to the session's.
 fn idle_over(since: Option<Timestamp>, until: Option<Timestamp>, scope: &mut Scope<'_>) {
     let Some(since) = since else { return };
-    let lasted = until.unwrap_or(scope.stamp.at).since(since).unwrap_or_default();
-    let idle = scope.ledger.idle.get_or_insert_with(Idle::default);
-    idle.count = idle.count.saturating_add(1);
-    idle.duration = idle.duration.saturating_add(lasted);
+    scope.idle_over(until.unwrap_or(scope.stamp.at).since(since).unwrap_or_default());
 }
 
 /// One more of `kind`.

@@ -224,12 +224,14 @@ impl Imap {
             Wait::Challenge => {
                 if let Task::Auth(exchange, _) = &mut waiting.kind.task {
                     exchange.challenge(text, &mut scope.ledger.secrets);
+                    exchange.asked(scope.stamp.at);
                 }
                 self.response_wanted(scope);
             }
             Wait::Idle => {
                 if let Task::Idle(since, _) = &mut waiting.kind.task {
                     *since = Some(scope.stamp.at);
+                    scope.idle();
                 }
             }
             Wait::Nothing => {}
@@ -421,7 +423,7 @@ impl Imap {
     }
 
     fn start_tls(&mut self, ok: bool, scope: &mut Scope<'_>) {
-        scope.ledger.tls.accepted = Some(ok);
+        scope.ledger.tls_answered(ok);
         if !ok {
             return self.resume(Mode::Line, scope);
         }

@@ -299,6 +299,7 @@ impl Pop3 {
     fn respond(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
         if let Some(exchange) = &mut self.exchange {
             exchange.response(line.octets, &mut scope.ledger.secrets);
+            exchange.answered(scope.stamp.at);
         } else {
             scope.ledger.secrets.learn(line.octets);
         }

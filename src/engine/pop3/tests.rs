@@ -76,7 +76,12 @@ impl Sink for Log {
                 let outcome = t.outcome.as_str();
                 format!("{verb}{number} {outcome}{wire}{declared}{message}{}", missing(t.incomplete))
             }
-            Event::Anomaly(_) | Event::Start | Event::Octets { .. } => return,
+            Event::Anomaly(_)
+            | Event::Start
+            | Event::Octets { .. }
+            | Event::Lost { .. }
+            | Event::Idle
+            | Event::IdleOver { .. } => return,
             Event::End(s) => {
                 let drop = s.maildrop.map_or(String::new(), |m| {
                     let size = m.size.map_or(String::new(), |(n, o)| format!(" size {n}/{o}"));

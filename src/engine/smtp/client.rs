@@ -15,6 +15,7 @@ impl Smtp {
             self.sasl_turn = false;
             if let Some(exchange) = &mut self.exchange {
                 self.cancelled = !exchange.response(line.octets, &mut scope.ledger.secrets);
+                exchange.answered(scope.stamp.at);
                 if let Some(waiting) = self.pending.back_mut() {
                     let [client, _] = &mut waiting.command.octets;
                     *client += line.wire;

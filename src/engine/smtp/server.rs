@@ -72,6 +72,7 @@ impl Smtp {
             {
                 if let Some(exchange) = &mut self.exchange {
                     exchange.challenge(self.replies.reply.text.as_bytes(), &mut scope.ledger.secrets);
+                    exchange.asked(arrival.last.at);
                 }
                 self.pending.note(arrival);
                 self.sasl_turn = true;
@@ -136,7 +137,7 @@ impl Smtp {
             }
             (_, Verb::Auth | Verb::XExps) => self.auth_reply(code, &command.reply, arrival, scope),
             (_, Verb::StartTls | Verb::XAnonymousTls) => {
-                scope.ledger.tls.accepted = Some(code == 220);
+                scope.ledger.tls_answered(code == 220);
                 if code == 220 {
                     self.abort();
                     self.encrypt(scope);

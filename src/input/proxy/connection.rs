@@ -14,13 +14,14 @@ use tokio::time::timeout;
 
 use super::door::Door;
 use super::pump::Pump;
-use super::secured::{self, Setting};
+use super::secured;
 use super::watch::Watch;
 use super::worker::{Open, Shared};
 use crate::config::proxy::{Refuse, Target, Times, Transparent};
 use crate::engine::event::{Dir, End, Protocol};
 use crate::engine::{Input, Peers};
-use crate::input::upstream::{self, Failure, Header, NoWay, Role, Ticket};
+use crate::input::upstream::{self, Header, NoWay, Role, Ticket};
+use crate::output::metrics::{Refusal, Rejection};
 use crate::time::Timestamp;
 use crate::wire::connection_id;
 
@@ -47,18 +48,17 @@ pub(super) async fn serve(shared: Rc<Shared>, door: Arc<Door>, mut client: TcpSt
     let joined = Box::pin(join(&shared, &door, &mut client, peer, began)).await;
     let Some(Joined { server, watch, early, held: _held }) = joined else { return };
     if let Some(terminator) = &door.terminator {
-        let goodbye = if told(&door) { line(protocol(&door)) } else { b"" };
-        let (times, prior, listener) = (door.listener.times, protocol(&door), &*door.listener.name);
-        let setting = Setting { terminator, times, prior, goodbye, listener };
+        let goodbye = if told(&door) { line(door.protocol()) } else { b"" };
         let early = early.map(|(octets, _)| octets).unwrap_or_default();
-        return Box::pin(secured::serve(&shared, client, early, server, watch, setting)).await;
+        let joined = secured::Joined { client, early, server, watch, prior: door.protocol(), goodbye };
+        return Box::pin(secured::serve(&shared, &door, terminator, joined)).await;
     }
-    let mut pump = Pump::new(client, server, watch, door.listener.times, &shared);
+    let mut pump = Pump::new(client, server, watch, Arc::clone(&door), &shared);
     if let Some((octets, at)) = early {
         pump.begin_with(&octets, at);
     }
     let ending = poll_fn(|cx| pump.poll(cx)).await;
-    pump.close(ending, told(&door).then(|| line(protocol(&door))));
+    pump.close(ending, told(&door).then(|| line(door.protocol())));
 }
 
 /// Lets the connection in and dials its server.
@@ -87,6 +87,7 @@ async fn join(
             }
             // It has no right to speak without one.
             _ => {
+                door.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
                 abort(client);
                 return None;
             }
@@ -94,7 +95,8 @@ async fn join(
     }
     let ticket = match door.admission.admit(began, source.ip()).await {
         Ok(ticket) => ticket,
-        Err(_reason) => {
+        Err(reason) => {
+            door.count(|metrics| metrics.rejected(reason));
             refuse(door, client).await;
             return None;
         }
@@ -110,6 +112,7 @@ async fn join(
                 near = end;
             }
             Err(error) => {
+                door.count(|metrics| metrics.rejected(Rejection::Loop));
                 tracing::warn!(listener = door.listener.name, %peer, %error, "no way on");
                 abort(client);
                 return None;
@@ -125,6 +128,7 @@ async fn join(
         ordinal: 0,
     };
     let id = connection_id(peer, server_address, began);
+    let dialling = shared.clock.now();
     let dialled = dial(door, &targets, source).await;
     let far = match (&dialled, &near) {
         (Ok(server), Some(_)) => far_end(shared, server),
@@ -139,15 +143,18 @@ async fn join(
     let failed = match dialled {
         Ok((mut server, far)) => match greet(door, &mut server, source, server_address, id).await {
             Ok(()) => {
+                let took = established.since(dialling).unwrap_or_default();
+                watch.connected(took);
                 let held = Held { _ticket: ticket, _ends: [near, far] };
                 return Some(Joined { server, watch, early, held });
             }
-            Err(error) => Failure::from(&error),
+            Err(error) => Refusal::from(&error),
         },
         Err(failure) => failure,
     };
+    door.count(|metrics| metrics.not_connected(door.protocol(), failed));
     // What the client would have met with, had it dialled itself.
-    let why = if failed == Failure::Timeout { End::Timeout } else { End::Closed };
+    let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
     if why == End::Closed {
         let _ = watch.handle(established, Dir::ToClient, Input::Reset, &shared.outlet);
     }
@@ -174,20 +181,20 @@ fn meant(
 }
 
 /// Notes the connection to `server`; an error if that came back to this process.
-fn far_end(shared: &Shared, server: &TcpStream) -> Result<Option<upstream::End>, Failure> {
+fn far_end(shared: &Shared, server: &TcpStream) -> Result<Option<upstream::End>, Refusal> {
     let [local, target] = [server.local_addr(), server.peer_addr()];
-    let (Ok(local), Ok(target)) = (local, target) else { return Err(Failure::Other) };
+    let (Ok(local), Ok(target)) = (local, target) else { return Err(Refusal::Other) };
     let end = shared.ends.note(Role::Dialled, local, target);
     if end.is_none() {
         tracing::warn!(%local, %target, "a loop: exempt connections with mailtap's --mark from nftables");
     }
-    end.map(Some).ok_or(Failure::Other)
+    end.map(Some).ok_or(Refusal::Other)
 }
 
 /// Dials the first of `targets` that takes the connection.
-async fn dial(door: &Door, targets: &[SocketAddr], source: SocketAddr) -> Result<TcpStream, Failure> {
+async fn dial(door: &Door, targets: &[SocketAddr], source: SocketAddr) -> Result<TcpStream, Refusal> {
     let listener = &door.listener;
-    let mut failed = Failure::Other;
+    let mut failed = Refusal::Other;
     for target in targets {
         let from = listener.spoof_source.then_some(source).filter(|from| from.is_ipv4() == target.is_ipv4());
         // From the client's own port, connection tracking would take both connections for one, and find it invalid.
@@ -229,20 +236,13 @@ async fn refuse(door: &Door, client: &mut TcpStream) {
         return abort(client);
     }
     // A client that does not take one line within a second has no use for it.
-    let line = line(protocol(door));
+    let line = line(door.protocol());
     let _ = timeout(Duration::from_secs(1), client.write_all(line)).await;
     let _ = client.shutdown().await;
 }
 
 fn told(door: &Door) -> bool {
     door.listener.admission.refuse == Refuse::Tell
-}
-
-/// What is most likely spoken at a door.
-fn protocol(door: &Door) -> Protocol {
-    let ports = door.targets.iter().chain(&door.addresses).map(SocketAddr::port);
-    let told = door.listener.protocol.or_else(|| ports.filter_map(|port| door.limits.prior(port)).next());
-    told.unwrap_or(Protocol::Unknown)
 }
 
 /// The words of a server that is not there (RFC 5321 section 3.8, RFC 3206, RFC 5530 section 3).

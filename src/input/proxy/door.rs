@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::config::proxy::{Listener, Target};
 use crate::engine::Limits;
+use crate::engine::event::Protocol;
 use crate::input::tls::Terminator;
 use crate::input::upstream::Admission;
+use crate::output::metrics::ProxyMetrics;
 
 /// A door and its sockets, which nobody holds but those who accept: a connection must not keep them open.
 #[derive(Clone, Debug)]
@@ -32,17 +34,33 @@ pub struct Door {
     pub limits: Arc<Limits>,
     /// TLS that is answered here.
     pub terminator: Option<Terminator>,
+    /// What is counted of it.
+    pub metrics: Option<ProxyMetrics>,
     /// Who is let in.
     pub admission: Arc<Admission>,
 }
 
 impl Door {
+    /// What is most likely spoken there.
+    pub fn protocol(&self) -> Protocol {
+        let ports = self.targets.iter().chain(&self.addresses).map(SocketAddr::port);
+        let told = self.listener.protocol.or_else(|| ports.filter_map(|port| self.limits.prior(port)).next());
+        told.unwrap_or(Protocol::Unknown)
+    }
+
     /// Where its connections go, for people.
     pub fn way(&self) -> String {
         match &self.listener.target {
             Target::Host { host, port: 0 } => format!("the same port of {host}"),
             Target::Host { host, port } => format!("port {port} of {host}"),
             Target::Original(how) => format!("where they were meant to go ({})", how.as_str()),
+        }
+    }
+
+    /// Counts something, if anything is counted.
+    pub(super) fn count(&self, what: impl FnOnce(&ProxyMetrics)) {
+        if let Some(metrics) = &self.metrics {
+            what(metrics);
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,13 +15,17 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::connection::abort;
+use super::door::Door;
+use super::pipe::{Broken, Pipe, Pipes, Step};
+use super::pool::SIZE;
 use super::seat::{Call, Seat};
 use super::watch::{Fault, Watch};
 use super::worker::Shared;
-use crate::config::proxy::{OnFault, Times};
+use crate::config::proxy::OnFault;
 use crate::engine::Input;
 use crate::engine::event::{Dir, End, Phase};
 use crate::engine::frame::Both;
+use crate::output::metrics::{Bypass, Termination};
 use crate::time::Timestamp;
 
 /// More octets than this are observed at once, while they are in the processor's cache; others may come first otherwise.
@@ -51,8 +56,17 @@ pub(super) enum Ending {
 struct Flow {
     backlog: Option<Backlog>,
     state: State,
+    /// Through which the kernel moves octets meanwhile.
+    pipe: Option<Pipe>,
     /// When its receiver stopped draining.
     paused: Option<Timestamp>,
+}
+
+impl Flow {
+    /// Whether octets were taken that have not gone on.
+    fn waits(&self) -> bool {
+        self.backlog.is_some() || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
+    }
 }
 
 /// Octets read that could not be written yet.
@@ -93,22 +107,29 @@ pub(super) struct Pump {
     flows: Both<Flow>,
     unseen: Option<Unseen>,
     watch: Watch,
-    times: Times,
+    door: Arc<Door>,
     greeted: bool,
+    half_closed: bool,
     seat: Rc<Seat>,
     shared: Rc<Shared>,
 }
 
 impl Pump {
-    pub(super) fn new(client: TcpStream, server: TcpStream, watch: Watch, times: Times, shared: &Rc<Shared>) -> Self {
+    pub(super) fn new(
+        client: TcpStream,
+        server: TcpStream,
+        watch: Watch,
+        door: Arc<Door>,
+        shared: &Rc<Shared>,
+    ) -> Self {
         let now = shared.clock.now();
         let seat = shared.seat(now);
-        seat.moved(now, times.greeting);
+        seat.moved(now, door.listener.times.greeting);
         if shared.draining.get() {
             seat.ask(Call::Drain);
         }
         let (flows, shared) = (Both::default(), Rc::clone(shared));
-        Self { client, server, flows, unseen: None, watch, times, greeted: false, seat, shared }
+        Self { client, server, flows, unseen: None, watch, door, greeted: false, half_closed: false, seat, shared }
     }
 
     /// Forwards as far as it goes.
@@ -155,7 +176,7 @@ impl Pump {
         if self.seat.still(self.shared.clock.now()) < STILL {
             return false;
         }
-        let waits = Dir::BOTH.iter().any(|dir| self.flows[*dir].backlog.is_some());
+        let waits = Dir::BOTH.iter().any(|dir| self.flows[*dir].waits());
         !waits && self.unseen.is_none() && self.watch.phase() == Phase::Idle
     }
 
@@ -168,15 +189,28 @@ impl Pump {
             }
             match self.flows[dir].state {
                 State::Open => {}
+                // The close of both sockets says it as well.
+                State::Ending if self.flows[dir.reverse()].state == State::Ended => {
+                    self.flows[dir].state = State::Ended;
+                    return Poll::Ready(None);
+                }
                 State::Ending => {
                     let (_, to) = self.ends(dir);
                     let _ = ready!(Pin::new(to).poll_shutdown(cx));
                     self.flows[dir].state = State::Ended;
+                    self.door.count(|metrics| metrics.half_closed(true));
+                    self.half_closed = true;
                     let now = shared.clock.now();
-                    self.seat.moved(now, self.times.half_close);
+                    self.seat.moved(now, self.door.listener.times.half_close);
                     return Poll::Ready(None);
                 }
                 State::Ended | State::Broken => return Poll::Ready(None),
+            }
+            if self.flows[dir].pipe.is_some() {
+                match ready!(self.splice(dir, cx)) {
+                    Ok(()) => continue,
+                    Err(ending) => return Poll::Ready(Some(ending)),
+                }
             }
             let (from, to) = self.ends(dir);
             let mut buffer = shared.pool.take();
@@ -201,6 +235,9 @@ impl Pump {
                 Poll::Pending => Ok(0),
             };
             let gone = *written.as_ref().unwrap_or(&length);
+            if gone == length {
+                self.passed(dir, now);
+            }
             if gone == length && length <= LITTLE && shared.pool.may_wait() {
                 if let Err(Fault) = self.see() {
                     return Poll::Ready(Some(Ending::Fault));
@@ -215,10 +252,15 @@ impl Pump {
             if let Err(Fault) = self.observe(dir, now, octets) {
                 return Poll::Ready(Some(Ending::Fault));
             }
+            if gone == SIZE && self.watch.is_settled() {
+                // More than a buffer at once, and nobody has to see it.
+                self.flows[dir].pipe = shared.pipes.as_ref().and_then(Pipes::take);
+            }
             if gone < length {
                 let flow = &mut self.flows[dir];
                 flow.backlog = Some(Backlog { buffer, from: gone, to: length, at: now });
                 flow.paused = Some(now);
+                self.buffered(dir, length - gone, true);
             } else {
                 shared.pool.give(buffer);
             }
@@ -228,6 +270,40 @@ impl Pump {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Lets the kernel move octets of `dir`. An ending if all is over.
+    fn splice(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        let shared = Rc::clone(&self.shared);
+        let Some(mut pipe) = self.flows[dir].pipe.take() else { return Poll::Ready(Ok(())) };
+        let (from, to) = self.ends(dir);
+        let Poll::Ready(step) = pipe.poll_move(from, to, cx) else {
+            self.flows[dir].pipe = Some(pipe);
+            return Poll::Pending;
+        };
+        let now = shared.clock.now();
+        match step {
+            Ok(Step::Passed(octets)) => {
+                self.flows[dir].pipe = Some(pipe);
+                self.watch.passed_by(now, dir, octets, &shared.outlet);
+                self.door.count(|metrics| metrics.spliced(dir, octets as u64));
+                self.moved(now);
+                return Poll::Ready(Ok(()));
+            }
+            // What comes next is read again.
+            Ok(Step::Empty) => {}
+            Ok(Step::Closed) => {
+                if let Some(ending) = self.end(dir, now, false) {
+                    return Poll::Ready(Err(ending));
+                }
+            }
+            Err(Broken::Sender) => return Poll::Ready(Err(Ending::Reset(dir))),
+            Err(Broken::Receiver) => self.flows[dir].state = State::Broken,
+        }
+        if let Some(pipes) = &shared.pipes {
+            pipes.give(pipe);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what waits.
@@ -245,18 +321,36 @@ impl Pump {
             if let Err(Fault) = self.observe(dir, backlog.at, octets) {
                 return Poll::Ready(Err(Some(Ending::Fault)));
             }
+            self.buffered(dir, gone, false);
             backlog.from += gone;
             if backlog.from < backlog.to {
                 self.flows[dir].backlog = Some(backlog);
             } else {
                 shared.pool.give(backlog.buffer);
-                self.flows[dir].paused = None;
+                self.passed(dir, backlog.at);
+                if let Some(since) = self.flows[dir].paused.take() {
+                    let lasted = shared.clock.now().since(since).unwrap_or_default();
+                    self.door.count(|metrics| metrics.paused(dir, lasted));
+                }
             }
             if written.is_err() {
                 self.flows[dir].state = State::Broken;
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// What was read at `at` has gone on.
+    fn passed(&self, dir: Dir, at: Timestamp) {
+        self.door.count(|metrics| {
+            metrics.added_latency(dir, self.shared.clock.now().since(at).unwrap_or_default());
+        });
+    }
+
+    /// So many octets wait from now on, or do no more.
+    fn buffered(&self, dir: Dir, octets: usize, wait: bool) {
+        let octets = i64::try_from(octets).unwrap_or(i64::MAX);
+        self.door.count(|metrics| metrics.buffered(dir, if wait { octets } else { -octets }));
     }
 
     /// The sender of `dir` closed, or reset.
@@ -284,18 +378,26 @@ impl Pump {
             return Ok(());
         }
         let told = self.watch.handle(at, dir, Input::Data(octets), &self.shared.outlet);
+        if told.is_err() {
+            self.door.count(|metrics| metrics.bypassed(self.watch.protocol(), Bypass::Panic));
+        }
         self.greeted |= dir == Dir::ToClient;
-        let open = Dir::BOTH.iter().all(|dir| self.flows[*dir].state == State::Open);
-        let patience = match self.watch.protocol() {
-            _ if !open => self.times.half_close,
-            _ if !self.greeted => self.times.greeting,
-            protocol => self.times.idle(protocol, self.watch.is_opaque()),
-        };
-        self.seat.moved(at, patience);
+        self.moved(at);
         match told {
             Err(Fault) if self.shared.on_fault == OnFault::Close => Err(Fault),
             _ => Ok(()),
         }
+    }
+
+    /// Octets moved at `at`: from then on the next ones are waited for.
+    fn moved(&self, at: Timestamp) {
+        let open = Dir::BOTH.iter().all(|dir| self.flows[*dir].state == State::Open);
+        let patience = match self.watch.protocol() {
+            _ if !open => self.door.listener.times.half_close,
+            _ if !self.greeted => self.door.listener.times.greeting,
+            protocol => self.door.listener.times.idle(protocol, self.watch.is_opaque()),
+        };
+        self.seat.moved(at, patience);
     }
 
     /// The client has sent `octets` at `at` already.
@@ -303,6 +405,7 @@ impl Pump {
         let mut buffer = self.shared.pool.take();
         if let Some(start) = buffer.get_mut(..octets.len()) {
             start.copy_from_slice(octets);
+            self.buffered(Dir::ToServer, octets.len(), true);
             self.flows[Dir::ToServer].backlog = Some(Backlog { buffer, from: 0, to: octets.len(), at });
         }
     }
@@ -333,6 +436,15 @@ impl Pump {
             abort(&self.client);
             abort(&self.server);
         }
+        let reason = match ending {
+            Ending::TimedOut => Some(Termination::Timeout),
+            Ending::Drained | Ending::Stopped => Some(Termination::Drain),
+            Ending::Fault => Some(Termination::Error),
+            Ending::Closed | Ending::Reset(_) => None,
+        };
+        if let Some(reason) = reason {
+            self.door.count(|metrics| metrics.terminated(self.watch.protocol(), reason, self.watch.phase()));
+        }
         self.watch.finish(now, why, &self.shared.outlet);
     }
 
@@ -348,11 +460,15 @@ impl Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         self.seat.leave();
+        if self.half_closed {
+            self.door.count(|metrics| metrics.half_closed(false));
+        }
         if let Some(unseen) = self.unseen.take() {
             self.shared.pool.give_waiting(unseen.buffer);
         }
         for dir in Dir::BOTH {
             if let Some(backlog) = self.flows[dir].backlog.take() {
+                self.buffered(dir, backlog.to - backlog.from, false);
                 self.shared.pool.give(backlog.buffer);
             }
         }

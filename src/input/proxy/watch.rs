@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::engine::event::{Dir, End, Phase, Protocol, Secured};
 use crate::engine::{Input, Limits, Peers, Session};
@@ -41,6 +42,21 @@ impl Watch {
     /// The client's handshake is over: from here on clear text that TLS carries.
     pub(super) fn secured(&mut self, at: Timestamp, how: &Secured, out: &RefCell<Outlet>) -> Result<(), Fault> {
         self.fenced(|session| session.secured(at, how, &mut *out.borrow_mut()))
+    }
+
+    /// `count` octets went by unseen.
+    pub(super) fn passed_by(&mut self, at: Timestamp, dir: Dir, count: usize, out: &RefCell<Outlet>) {
+        let _ = self.fenced(|session| session.passed_by(at, dir, count as u64, &mut *out.borrow_mut()));
+    }
+
+    /// Whether it needs no octet more.
+    pub(super) fn is_settled(&self) -> bool {
+        self.session.is_settled()
+    }
+
+    /// The server took the connection `after` it was asked.
+    pub(super) fn connected(&mut self, after: Duration) {
+        self.session.connected(after);
     }
 
     /// No more will come.

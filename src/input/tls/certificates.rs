@@ -84,7 +84,7 @@ impl Certificates {
     }
 
     /// Those for `name`, the exact ones before wildcards (RFC 6125 section 6.4.3), then all others: the best first.
-    fn candidates(&self, name: Option<&str>) -> impl Iterator<Item = &Arc<CertifiedKey>> {
+    pub(super) fn candidates(&self, name: Option<&str>) -> impl Iterator<Item = &Arc<CertifiedKey>> {
         let name = name.map(str::to_ascii_lowercase);
         let above = name.as_deref().and_then(|name| name.split_once('.')).map(|(_, rest)| format!("*.{rest}"));
         let named = [name, above].into_iter().flatten();
@@ -108,6 +108,10 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 /// All certificates in `path`, in order.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = std::fs::read(path).map_err(|reason| TlsError::new(path, Wrong::Unread(reason)))?;
+    let is_pem = memchr::memmem::find(&text, b"-----BEGIN ").is_some();
+    if !is_pem {
+        return Err(TlsError::new(path, Wrong::NotPem));
+    }
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     found.map_err(|_| TlsError::new(path, Wrong::NotPem))
 }

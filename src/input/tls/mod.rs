@@ -11,6 +11,8 @@ mod relay;
 mod stream;
 mod terminate;
 mod terminator;
+#[cfg(test)]
+mod tests;
 mod trouble;
 mod upstream;
 

@@ -168,8 +168,8 @@ fn greets(line: &[u8]) -> bool {
 
 /// Whether the last line of `reply` says yes.
 fn agrees(protocol: Protocol, tag: &[u8], reply: &[u8]) -> bool {
-    let lines = reply.split(|octet| *octet == b'\n').filter(|line| !line.is_empty());
-    let Some(last) = lines.last() else { return false };
+    let mut lines = reply.split(|octet| *octet == b'\n').filter(|line| !line.is_empty());
+    let Some(last) = lines.next_back() else { return false };
     match protocol {
         Protocol::Imap => {
             let text = last.get(tag.len()..).unwrap_or_default().trim_ascii_start();

@@ -8,8 +8,11 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustls::pki_types::ServerName;
+use rustls::{CipherSuite, ClientConfig, ProtocolVersion};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -124,19 +127,32 @@ impl Session<'_> {
     /// Both handshakes at once.
     async fn both(&mut self, observer: &mut dyn Observer) -> Result<(), Ending> {
         let Some((config, name)) = self.upstream() else { return Ok(()) };
-        let Relay { client, server, .. } = &mut self.relay;
-        let accepted = async { client.accept(self.terminator.server.clone()).await.map_err(Ending::Client) };
-        let connected = async { server.connect(config, name).await.map_err(Ending::Server) };
-        let done = watched(observer, async { tokio::try_join!(accepted, connected) }).await?;
-        if !matches!(done, Err(Ending::Server(_))) {
-            self.tell(TlsMode::Implicit, observer);
-        }
-        done.map(|_| ())
+        let done = {
+            let Relay { client, server, .. } = &mut self.relay;
+            let mut accepted = pin!(client.accept(Arc::clone(&self.terminator.server)));
+            let mut connected = pin!(server.connect(config, name));
+            let handshakes = async {
+                tokio::select! {
+                    done = &mut accepted => {
+                        done.map_err(Ending::Client)?;
+                        connected.await.map_err(Ending::Server)
+                    }
+                    done = &mut connected => {
+                        // Even without a server, the client is owed a close that it can tell from an attack.
+                        accepted.await.map_err(Ending::Client)?;
+                        done.map_err(Ending::Server)
+                    }
+                }
+            };
+            watched(observer, handshakes).await?
+        };
+        self.tell(TlsMode::Implicit, observer);
+        done
     }
 
     /// Answers the client's handshake.
     async fn accept(&mut self, mode: TlsMode, observer: &mut dyn Observer) -> Result<(), Ending> {
-        let accepted = watched(observer, self.relay.client.accept(self.terminator.server.clone())).await?;
+        let accepted = watched(observer, self.relay.client.accept(Arc::clone(&self.terminator.server))).await?;
         self.tell(mode, observer);
         accepted.map_err(Ending::Client)
     }
@@ -148,10 +164,10 @@ impl Session<'_> {
         connected.map_err(Ending::Server)
     }
 
-    fn upstream(&self) -> Option<(std::sync::Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>)> {
+    fn upstream(&self) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
         let upstream = self.terminator.client.as_ref()?;
         let peer = self.relay.server.peer()?;
-        Some((upstream.config.clone(), upstream.name(peer)))
+        Some((Arc::clone(&upstream.config), upstream.name(peer)))
     }
 
     /// The client asks for TLS, and all before it is answered.
@@ -172,6 +188,7 @@ impl Session<'_> {
             }
             if let Err(ending) = self.connect(observer).await {
                 self.answer(ask, Answer::NotNow, observer).await?;
+                self.refusal = b"";
                 return Err(ending);
             }
         }
@@ -266,20 +283,20 @@ pub(super) async fn watched<T>(observer: &mut dyn Observer, work: impl Future<Ou
     .await
 }
 
-fn version(version: rustls::ProtocolVersion) -> Option<&'static str> {
+fn version(version: ProtocolVersion) -> Option<&'static str> {
     match version {
-        rustls::ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
-        rustls::ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
+        ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
+        ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
         _ => None,
     }
 }
 
 /// The name that IANA has for `suite`; the library marks those of TLS 1.3.
-fn cipher(suite: rustls::CipherSuite) -> Option<&'static str> {
+fn cipher(suite: CipherSuite) -> Option<&'static str> {
     match suite {
-        rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => Some("TLS_AES_128_GCM_SHA256"),
-        rustls::CipherSuite::TLS13_AES_256_GCM_SHA384 => Some("TLS_AES_256_GCM_SHA384"),
-        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some("TLS_CHACHA20_POLY1305_SHA256"),
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => Some("TLS_AES_128_GCM_SHA256"),
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => Some("TLS_AES_256_GCM_SHA384"),
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some("TLS_CHACHA20_POLY1305_SHA256"),
         other => other.as_str(),
     }
 }

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use crate::config::proxy::{Admission as Limits, OnLimit};
-use crate::engine::event::words;
+use crate::output::metrics::Rejection;
 use crate::time::Timestamp;
 
 /// Parts of the table, so that threads seldom wait for each other.
@@ -21,24 +21,6 @@ const SHARDS: usize = 16;
 /// Sources, and networks, of which a part of the table knows: all parts together 65 536 of each, 6 MiB. More at the same time
 /// is an attack from everywhere, against which limits for each source are no help: those over it are let in, and counted.
 const KNOWN: usize = (1 << 16) / SHARDS;
-
-words! {
-    /// Why a connection is turned away.
-    Reason {
-        /// Too many of all.
-        MaxConnections = "max_connections",
-        /// Too many from one address or one network.
-        PerSource = "per_source",
-        /// Too many in a short time.
-        Rate = "rate",
-        /// The address is not welcome.
-        Acl = "acl",
-        /// The PROXY header is missing, late or wrong.
-        ProxyHeader = "proxy_header",
-        /// It was meant for mailtap itself.
-        Loop = "loop",
-    }
-}
 
 /// Who is let in at a listener.
 #[derive(Debug)]
@@ -83,7 +65,7 @@ impl Admission {
 
     /// Lets a connection from `client` in at `now`, or says why not. Where connections over the limit are to wait, it
     /// waits; otherwise it is ready at once.
-    pub async fn admit(&self, now: Timestamp, client: IpAddr) -> Result<Ticket, Reason> {
+    pub async fn admit(&self, now: Timestamp, client: IpAddr) -> Result<Ticket, Rejection> {
         let mut ticket = Ticket { counts: Arc::clone(&self.counts), key: None, is_counted: false };
         let by_source = self.limits.per_source != 0 || self.limits.per_prefix != 0 || self.limits.rate != 0;
         if by_source {
@@ -96,7 +78,7 @@ impl Admission {
         }
         while !self.take() {
             if self.limits.on_limit == OnLimit::Close {
-                return Err(Reason::MaxConnections);
+                return Err(Rejection::MaxConnections);
             }
             self.room().await;
         }
@@ -199,14 +181,14 @@ impl Counts {
 
 impl Shard {
     /// Counts a connection; `false` if it is let in uncounted.
-    fn enter(&mut self, now: Timestamp, key: Key, limits: &Limits) -> Result<bool, Reason> {
+    fn enter(&mut self, now: Timestamp, key: Key, limits: &Limits) -> Result<bool, Rejection> {
         let source = self.sources.get(&key.source).copied().unwrap_or_default();
         let network = self.networks.get(&key.network).copied().unwrap_or_default();
         let is_full = |limit: u32, open: u32| limit != 0 && open >= limit;
         if is_full(limits.per_source, source.open) || is_full(limits.per_prefix, network) {
-            return Err(Reason::PerSource);
+            return Err(Rejection::PerSource);
         }
-        let due = due(source.due, now, limits.rate).ok_or(Reason::Rate)?;
+        let due = due(source.due, now, limits.rate).ok_or(Rejection::Rate)?;
         let is_known = self.sources.contains_key(&key.source) && self.networks.contains_key(&key.network);
         if !is_known && !self.has_room(now) {
             return Ok(false);

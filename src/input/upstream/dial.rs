@@ -12,23 +12,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::listen::{socket_of, transparent, tune};
-use crate::engine::event::words;
+use crate::output::metrics::Refusal;
 
-words! {
-    /// Why a server cannot be reached.
-    Failure {
-        /// Nobody listens there.
-        Refused = "refused",
-        /// It did not answer in time.
-        Timeout = "timeout",
-        /// No way leads there.
-        Unreachable = "unreachable",
-        /// Something else, here rather than there: no descriptors, no ports, no right to the address.
-        Other = "other",
-    }
-}
-
-impl From<&io::Error> for Failure {
+impl From<&io::Error> for Refusal {
     fn from(error: &io::Error) -> Self {
         use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
         match error.kind() {
@@ -49,11 +35,11 @@ pub async fn dial(
     from: Option<SocketAddr>,
     mark: Option<u32>,
     patience: Option<Duration>,
-) -> Result<TcpStream, Failure> {
+) -> Result<TcpStream, Refusal> {
     let stream = begin(target, from, mark).map_err(|error| {
         // A handful of reasons that only the operator can do something about.
         tracing::debug!(%target, ?from, %error, "cannot dial");
-        Failure::from(&error)
+        Refusal::from(&error)
     })?;
     let connected = async {
         stream.writable().await?;
@@ -63,10 +49,10 @@ pub async fn dial(
         }
     };
     let done = match patience {
-        Some(patience) => timeout(patience, connected).await.map_err(|_| Failure::Timeout)?,
+        Some(patience) => timeout(patience, connected).await.map_err(|_| Refusal::Timeout)?,
         None => connected.await,
     };
-    done.map_err(|error| Failure::from(&error))?;
+    done.map_err(|error| Refusal::from(&error))?;
     Ok(stream)
 }
 
@@ -132,9 +118,9 @@ mod tests {
             server.local_addr().unwrap()
         };
         let failed = |target, patience| runtime().block_on(dial(target, None, None, patience)).unwrap_err();
-        assert_eq!(failed(closed, None), Failure::Refused);
+        assert_eq!(failed(closed, None), Refusal::Refused);
         // Class E: no route leads there, whatever the host's own routes are.
-        assert_eq!(failed("255.255.255.255:25".parse().unwrap(), None), Failure::Unreachable);
+        assert_eq!(failed("255.255.255.255:25".parse().unwrap(), None), Refusal::Unreachable);
         // A server that accepts nothing any more: its queue is full, and a SYN is not answered.
         let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         full.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
@@ -146,8 +132,8 @@ mod tests {
             .collect();
         assert!(waiting.len() < 2, "one fits into the queue");
         let late = runtime.block_on(dial(target, None, None, Some(Duration::from_millis(50)))).unwrap_err();
-        assert_eq!(late, Failure::Timeout);
-        let words: Vec<_> = Failure::ALL.iter().map(|failure| failure.as_str()).collect();
+        assert_eq!(late, Refusal::Timeout);
+        let words: Vec<_> = Refusal::ALL.iter().map(|failure| failure.as_str()).collect();
         assert_eq!(words, ["refused", "timeout", "unreachable", "other"]);
     }
 }

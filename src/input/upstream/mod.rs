@@ -10,9 +10,9 @@ mod ends;
 mod header;
 mod listen;
 
-pub use admission::{Admission, Reason, Ticket};
+pub use admission::{Admission, Ticket};
 pub use destination::{NoWay, destination};
-pub use dial::{Failure, dial};
+pub use dial::dial;
 pub use ends::{End, Ends, Role};
 pub use header::{Header, LONGEST_HEADER, header, health_header, parse};
 pub use listen::{ListenError, listen, prepare, tune};

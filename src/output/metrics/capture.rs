@@ -1,4 +1,6 @@
 //! What is known of a capture itself, for one interface or file. Clones share everything.
+//!
+//! What its connections lost, and how their segments came, is told by the sessions.
 
 use prometheus::{IntCounter, IntGauge};
 
@@ -15,16 +17,15 @@ pub struct CaptureCounts {
     pub octets: u64,
     /// Packets lost or of no use, by [`PacketLoss::index`].
     pub dropped: [u64; PacketLoss::ALL.len()],
-    /// Connections given up, by [`Eviction::index`].
-    pub evicted: [u64; Eviction::ALL.len()],
-    /// Octets never captured, by direction.
-    pub gap_octets: [u64; 2],
-    /// Segments with octets sent before, by direction.
-    pub retransmitted: [u64; 2],
-    /// Segments that came before their turn, by direction.
-    pub out_of_order: [u64; 2],
-    /// Segments with other octets than before in the same place, by direction.
-    pub overlaps: [u64; 2],
+}
+
+impl CaptureCounts {
+    /// So many packets were lost for `reason`.
+    pub fn set_dropped(&mut self, reason: PacketLoss, packets: u64) {
+        if let Some(count) = self.dropped.get_mut(reason.index()) {
+            *count = packets;
+        }
+    }
 }
 
 /// Handles of a source.
@@ -33,11 +34,6 @@ pub struct CaptureMetrics {
     packets: IntCounter,
     octets: IntCounter,
     dropped: Vec<IntCounter>,
-    evicted: Vec<IntCounter>,
-    gap_octets: Vec<IntCounter>,
-    retransmitted: Vec<IntCounter>,
-    out_of_order: Vec<IntCounter>,
-    overlaps: Vec<IntCounter>,
     buffered: IntGauge,
 }
 
@@ -45,18 +41,16 @@ impl CaptureMetrics {
     pub(super) fn new(shared: &Shared, source: u32) -> Self {
         let name = shared.name(shared.listener(source));
         let store = &shared.store;
-        let each = |id, words: &[&str]| words.iter().map(|word| store.counter(id, &[&name, word])).collect();
-        let losses: Vec<&str> = PacketLoss::ALL.iter().map(|r| r.as_str()).collect();
-        let evictions: Vec<&str> = Eviction::ALL.iter().map(|r| r.as_str()).collect();
+        let dropped = PacketLoss::ALL.iter().map(|r| store.counter(Id::CaptureDropped, &[&name, r.as_str()])).collect();
+        // What the tracker did comes from the sessions; here it is only there from the start.
+        for id in [Id::GapBytes, Id::Retransmitted, Id::OutOfOrder, Id::Overlaps] {
+            DIRECTIONS.iter().for_each(|dir| store.zero(id, &[&name, dir]));
+        }
+        Eviction::ALL.iter().for_each(|r| store.zero(Id::FlowsEvicted, &[&name, r.as_str()]));
         Self {
             packets: store.counter(Id::CapturePackets, &[&name]),
             octets: store.counter(Id::CaptureBytes, &[&name]),
-            dropped: each(Id::CaptureDropped, &losses),
-            evicted: each(Id::FlowsEvicted, &evictions),
-            gap_octets: each(Id::GapBytes, DIRECTIONS),
-            retransmitted: each(Id::Retransmitted, DIRECTIONS),
-            out_of_order: each(Id::OutOfOrder, DIRECTIONS),
-            overlaps: each(Id::Overlaps, DIRECTIONS),
+            dropped,
             buffered: store.gauge(Id::TcpBuffered, &[&name]),
         }
     }
@@ -65,17 +59,7 @@ impl CaptureMetrics {
     pub fn set(&self, counts: &CaptureCounts) {
         raise(&self.packets, counts.packets);
         raise(&self.octets, counts.octets);
-        let rows: [(&[IntCounter], &[u64]); 6] = [
-            (&self.dropped, &counts.dropped),
-            (&self.evicted, &counts.evicted),
-            (&self.gap_octets, &counts.gap_octets),
-            (&self.retransmitted, &counts.retransmitted),
-            (&self.out_of_order, &counts.out_of_order),
-            (&self.overlaps, &counts.overlaps),
-        ];
-        for (counters, values) in rows {
-            counters.iter().zip(values).for_each(|(counter, value)| raise(counter, *value));
-        }
+        self.dropped.iter().zip(counts.dropped).for_each(|(counter, value)| raise(counter, value));
     }
 
     /// Octets kept behind holes.

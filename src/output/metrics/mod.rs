@@ -6,6 +6,7 @@
 
 mod capture;
 mod families;
+mod file;
 pub mod labels;
 mod proxy;
 mod reasons;
@@ -27,6 +28,7 @@ use crate::engine::event::Protocol;
 
 pub use capture::{CaptureCounts, CaptureMetrics};
 pub use families::{FAMILIES, Family, Inputs, Type};
+pub use file::MetricsFile;
 pub use labels::{AnalysisLoss, Bypass, Enforcement, Eviction, LogLoss, PacketLoss, Refusal, Rejection, Termination};
 pub use proxy::ProxyMetrics;
 pub use reasons::ReplyReasons;

@@ -60,12 +60,8 @@ impl ProxyMetrics {
         }
     }
 
-    /// The server took the connection after `took`.
-    pub fn connected(&self, protocol: Protocol, took: Duration) {
-        self.shared.place(self.listener, protocol).histogram(Id::ConnectSeconds, &[]).observe(seconds(took));
-    }
-
-    /// The server did not.
+    /// The server did not take a connection. How long it took to take one is told by the session
+    /// ([`Session::connected`](crate::engine::Session::connected)).
     pub fn not_connected(&self, protocol: Protocol, reason: Refusal) {
         self.shared.place(self.listener, protocol).counter(Id::ConnectErrors, &[reason.as_str()]).inc();
     }

@@ -5,8 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use std::path::Path;
+
 use regex::bytes::RegexSet;
 use toml::Spanned;
+
+use crate::error::{Error, plain};
 
 /// Names and what they match.
 #[derive(Clone, Debug)]
@@ -18,6 +22,13 @@ pub struct ReplyReasons {
 impl ReplyReasons {
     /// The most names there may be: each is a label value.
     pub const MOST: usize = 50;
+
+    /// Reads the file at `path`.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let told = |reason| Error::ReplyReasons { path: path.to_owned(), reason };
+        let text = std::fs::read_to_string(path).map_err(|e| told(format!("cannot be read: {}", plain(&e))))?;
+        Self::parse(&text).map_err(told)
+    }
 
     /// Reads the text of a file. Errors name the line.
     pub fn parse(text: &str) -> Result<Self, String> {

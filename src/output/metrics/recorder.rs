@@ -9,16 +9,16 @@ use prometheus::IntGauge;
 use super::Shared;
 use super::families::Id;
 use super::labels::{
-    self, Answer, Bypass, CODES, Cover, ENHANCED, EXTENSIONS, LineFault, ParserError, Refusal, StartTlsOutcome,
-    Unobserved, UntaggedReason,
+    self, Answer, Bypass, CODES, Cover, ENHANCED, EXTENSIONS, Eviction, LineFault, ParserError, Refusal,
+    StartTlsOutcome, Unobserved, UntaggedReason,
 };
 use super::reasons::ReplyReasons;
 use super::series::{COMMANDS, Counters, END_OF_DATA, GREETING, Histograms, Place, command, seconds};
 use crate::engine::anomaly;
 use crate::engine::event::{
-    Anomaly, AnomalyState, Auth, AuthMethod, AuthOutcome, Command, Context, Dir, Event, Handshake, How, Kind,
-    Mechanism, Missing, Outcome, Phase, Protocol, Recipient, Reply, SessionOutcome, Stage, Status, Summary, TlsMode,
-    Transaction,
+    Anomaly, AnomalyState, Auth, AuthMethod, AuthOutcome, Command, Context, Dir, Disorder, Event, Extension, Handshake,
+    How, Kind, Mechanism, Missing, Outcome, Phase, Protocol, Recipient, Reply, SessionOutcome, Stage, Status, Summary,
+    TlsMode, Transaction,
 };
 use crate::engine::{Sink, Untagged, Verb};
 use crate::time::Timestamp;
@@ -46,8 +46,7 @@ impl Recorder {
 }
 
 impl Sink for Recorder {
-    fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
-        let _ = at;
+    fn event(&mut self, context: &Context, _: Timestamp, event: &Event<'_>) {
         // A message's octets come in many pieces, and say nothing here.
         if matches!(event, Event::Body { .. }) {
             return;
@@ -62,6 +61,9 @@ impl Sink for Recorder {
         match event {
             Event::Start => table.start(context),
             Event::Octets { dir, count, tls } => table.octets(context, *dir, *count, *tls),
+            Event::Lost { dir, count } => table.lost(*dir, *count),
+            Event::Idle => table.idle(1),
+            Event::IdleOver { lasted } => table.idle_over(*lasted),
             Event::Greeting(greeting) => table.greeting(&greeting.reply, greeting.delay),
             Event::Command(command) => table.command(command),
             Event::Auth(auth) => table.auth(auth),
@@ -83,6 +85,7 @@ struct Table {
     midstream: Option<Counters>,
     ended: Counters,
     duration: Histograms,
+    connect_seconds: Histograms,
     connect_errors: Counters,
     greeting_seconds: Histograms,
     bytes: Counters,
@@ -94,12 +97,15 @@ struct Table {
     enhanced: Counters,
     reply_reasons: Counters,
     offered: Counters,
+    used: Counters,
     transactions: Counters,
     transaction_seconds: Histograms,
     transfer_seconds: Histograms,
     message_bytes: Histograms,
     recipients: Counters,
     accepted_recipients: Histograms,
+    idle_active: Option<IntGauge>,
+    idle_seconds: Histograms,
     untagged: Counters,
     attempts: Counters,
     auth_seconds: Histograms,
@@ -111,6 +117,17 @@ struct Table {
     lines: Counters,
     parser_errors: Counters,
     bypassed: Counters,
+    capture: Option<Tracking>,
+}
+
+/// What the tracker of connections did, for a session.
+#[derive(Debug)]
+struct Tracking {
+    gap_octets: Counters,
+    retransmitted: Counters,
+    early: Counters,
+    overlaps: Counters,
+    evicted: Counters,
 }
 
 const COVERS: usize = Cover::ALL.len();
@@ -132,6 +149,7 @@ impl Table {
             midstream: shared.has(Id::SessionsMidstream).then(|| Counters::new(Id::SessionsMidstream, 1)),
             ended: Counters::new(Id::SessionsEnded, SessionOutcome::ALL.len() * PHASES),
             duration: Histograms::new(Id::SessionDuration, COVERS),
+            connect_seconds: Histograms::new(Id::ConnectSeconds, 1),
             connect_errors: Counters::new(Id::ConnectErrors, Refusal::ALL.len()),
             greeting_seconds: Histograms::new(Id::GreetingSeconds, 1),
             bytes: Counters::new(Id::Bytes, 2 * COVERS),
@@ -143,12 +161,16 @@ impl Table {
             enhanced: Counters::new(Id::SmtpEnhanced, smtp * ENHANCED.len()),
             reply_reasons: Counters::new(Id::SmtpReplyReasons, smtp * ReplyReasons::MOST),
             offered: Counters::new(Id::ExtensionsOffered, smtp * EXTENSIONS.len()),
+            used: Counters::new(Id::ExtensionsUsed, smtp * Extension::ALL.len()),
             transactions: Counters::new(Id::Transactions, Kind::ALL.len() * Outcome::ALL.len() * COVERS),
             transaction_seconds: Histograms::new(Id::TransactionSeconds, Kind::ALL.len()),
             transfer_seconds: Histograms::new(Id::TransferSeconds, Kind::ALL.len()),
             message_bytes: Histograms::new(Id::MessageBytes, Kind::ALL.len()),
             recipients: Counters::new(Id::Recipients, smtp * ANSWERS),
             accepted_recipients: Histograms::new(Id::AcceptedRecipients, 1),
+            idle_active: (protocol == Protocol::Imap && shared.has(Id::IdleActive))
+                .then(|| place.gauge(Id::IdleActive, &[])),
+            idle_seconds: Histograms::new(Id::IdleSeconds, 1),
             untagged: Counters::new(Id::ImapUntagged, UntaggedReason::ALL.len()),
             attempts: Counters::new(Id::AuthAttempts, MECHANISMS * OUTCOMES * COVERS),
             auth_seconds: Histograms::new(Id::AuthSeconds, MECHANISMS),
@@ -160,6 +182,13 @@ impl Table {
             lines: Counters::new(Id::LineAnomalies, 2 * LineFault::ALL.len()),
             parser_errors: Counters::new(Id::ParserErrors, ParserError::ALL.len()),
             bypassed: Counters::new(Id::SessionsBypassed, Bypass::ALL.len()),
+            capture: shared.has(Id::GapBytes).then(|| Tracking {
+                gap_octets: Counters::new(Id::GapBytes, 2),
+                retransmitted: Counters::new(Id::Retransmitted, 2),
+                early: Counters::new(Id::OutOfOrder, 2),
+                overlaps: Counters::new(Id::Overlaps, 2),
+                evicted: Counters::new(Id::FlowsEvicted, Eviction::ALL.len()),
+            }),
             place,
         }
     }
@@ -174,6 +203,26 @@ impl Table {
         {
             midstream.add(&self.place, 0, 1, || []);
         }
+        if let Some(took) = context.connect {
+            self.connect_seconds.observe(&self.place, 0, seconds(took), || []);
+        }
+    }
+
+    fn lost(&mut self, dir: Dir, count: u64) {
+        if let Some(capture) = &mut self.capture {
+            capture.gap_octets.add(&self.place, dir.index(), count, || [labels::direction(dir)]);
+        }
+    }
+
+    fn idle(&self, by: i64) {
+        if let Some(active) = &self.idle_active {
+            active.add(by);
+        }
+    }
+
+    fn idle_over(&mut self, lasted: Duration) {
+        self.idle(-1);
+        self.idle_seconds.observe(&self.place, 0, seconds(lasted), || []);
     }
 
     fn octets(&mut self, context: &Context, dir: Dir, count: u64, tls: TlsMode) {
@@ -261,7 +310,7 @@ impl Table {
         let index = (mechanism * OUTCOMES + auth.outcome.index()) * COVERS + cover.index();
         self.attempts.add(&self.place, index, 1, || [word, auth.outcome.as_str(), cover.as_str()]);
         let seen = auth.outcome != AuthOutcome::Incomplete && auth.incomplete.is_empty();
-        if let Some(latency) = auth.latency.filter(|_| seen) {
+        if let Some(latency) = auth.server_latency.filter(|_| seen) {
             self.auth_seconds.observe(&self.place, mechanism, seconds(latency), || [word]);
         }
     }
@@ -277,7 +326,8 @@ impl Table {
         if let Some(took) = t.timing.transfer {
             self.transfer_seconds.observe(place, at, seconds(took), label);
         }
-        if t.has_message {
+        // Of a message with octets missing, the size is not known.
+        if t.has_message && t.message.size_known() {
             self.message_bytes.observe(place, at, t.message.size() as f64, label);
         }
         if kind == Kind::Delivery {
@@ -334,6 +384,11 @@ impl Table {
         let times = u64::from(a.count.max(1));
         let (state, word) = a.state.map_or((0, "seen"), |s| (s.index() + 1, s.as_str()));
         self.anomalies.add(&self.place, a.id.index() * STATES + state, times, || [a.id.as_str(), word]);
+        if a.id == anomaly::Id::TcpOverlap
+            && let Some(capture) = &mut self.capture
+        {
+            capture.overlaps.add(&self.place, a.dir.index(), times, || [labels::direction(a.dir)]);
+        }
         let fault = match a.id {
             anomaly::Id::LineBareLf => LineFault::BareLf,
             anomaly::Id::LineNul => LineFault::Nul,
@@ -359,6 +414,9 @@ impl Table {
             let at = labels::extension(entry);
             self.offered.add(&self.place, at, 1, || [EXTENSIONS.get(at).copied().unwrap_or("other")]);
         }
+        for extension in s.extensions.iter().filter(|_| labels::concerns(Id::ExtensionsUsed, context.protocol)) {
+            self.used.add(&self.place, extension.index(), 1, || [extension.as_str()]);
+        }
         if s.auth.attempts > 0 {
             self.per_session.observe(&self.place, 0, f64::from(s.auth.attempts), || []);
         }
@@ -367,6 +425,26 @@ impl Table {
         }
         self.encryption(s);
         self.trouble(context, s);
+        self.tracking(s);
+    }
+
+    fn tracking(&mut self, s: &Summary) {
+        let Some(capture) = &mut self.capture else { return };
+        for (dir, disorder) in Dir::BOTH.into_iter().zip(s.disorder.into_iter().flatten()) {
+            let Disorder { retransmitted, early } = disorder;
+            if retransmitted > 0 {
+                capture.retransmitted.add(&self.place, dir.index(), retransmitted.into(), || [labels::direction(dir)]);
+            }
+            if early > 0 {
+                capture.early.add(&self.place, dir.index(), early.into(), || [labels::direction(dir)]);
+            }
+        }
+        let eviction = match s.close.how {
+            How::Evicted => Eviction::TableFull,
+            How::Timeout => Eviction::Idle,
+            _ => return,
+        };
+        capture.evicted.add(&self.place, eviction.index(), 1, || [eviction.as_str()]);
     }
 
     fn encryption(&mut self, s: &Summary) {

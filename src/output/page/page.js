@@ -282,15 +282,9 @@ function fits(session) {
   return !filter.client || session.client.toLowerCase().includes(filter.client);
 }
 
+// The latest first, open or over: so a row keeps its place but for new ones above it.
 function inOrder() {
-  const open = [];
-  const over = [];
-  for (const session of world.sessions.values()) {
-    if (fits(session)) (session.outcome ? over : open).push(session);
-  }
-  open.sort((a, b) => b.began - a.began || (a.id < b.id ? -1 : 1));
-  over.sort((a, b) => b.heard - a.heard || (a.id < b.id ? -1 : 1));
-  return open.concat(over);
+  return [...world.sessions.values()].filter(fits).sort((a, b) => b.began - a.began || (a.id < b.id ? -1 : 1));
 }
 
 function sessionRow(session) {

@@ -293,6 +293,7 @@ impl Sink for Recorder {
         match event {
             Event::Body { .. } | Event::Auth(_) => return,
             Event::Start => self.start(context, at),
+            Event::Lost { .. } | Event::Idle | Event::IdleOver { .. } => {}
             Event::Octets { dir, count, tls } => self.octets(context, at, *dir, *count, *tls),
             Event::Greeting(greeting) => self.greeting(context, at, greeting),
             Event::Command(command) => self.command(context, at, command),
@@ -300,8 +301,8 @@ impl Sink for Recorder {
             Event::Anomaly(anomaly) => self.anomaly(context, at, anomaly),
             Event::End(summary) => self.end(context, summary),
         }
-        self.events += 1;
-        if self.events % OFTEN == 0 {
+        self.events = self.events.wrapping_add(1).max(1);
+        if self.events.is_multiple_of(OFTEN) {
             self.publish();
         }
     }

@@ -19,8 +19,8 @@ use super::row::{Anomaly, Message, Session};
 use super::talkers::Talkers;
 use super::telling::{Digest, Hello, Telling};
 use super::{LISTED, RECENT};
-use crate::engine::event::Protocol;
-use crate::output::InputKind;
+use crate::engine::event::{Phase, Protocol, SessionOutcome};
+use crate::output::{Detail, IdentityPolicy, InputKind, Policy};
 
 /// Seconds between two computations of what is told as a whole: quantiles, talkers, refusals.
 const PAUSE: u64 = 2;
@@ -32,6 +32,15 @@ pub struct Show {
     pub addresses: bool,
     /// Subjects.
     pub subjects: bool,
+}
+
+impl Show {
+    /// What `policy` lets the log show, if identities are not withheld and a token guards the page; else nothing:
+    /// whoever has an account on the host can reach a listener on loopback, but not the log.
+    pub fn of(policy: &Policy, has_token: bool) -> Self {
+        let addresses = has_token && policy.identity == IdentityPolicy::Full;
+        Self { addresses, subjects: addresses && policy.detail == Detail::Headers }
+    }
 }
 
 /// What the page shows.
@@ -155,15 +164,16 @@ impl Inner {
     }
 
     fn rows(&mut self, batch: &mut Batch) {
+        // First, for they make room.
+        for session in batch.ended.drain(..) {
+            self.open.remove(&session.id);
+            push(&mut self.ended, &mut self.change, session);
+        }
         for session in batch.changed.drain(..) {
             if self.open.len() < LISTED || self.open.contains_key(&session.id) {
                 self.change += 1;
                 self.open.insert(session.id, (self.change, session));
             }
-        }
-        for session in batch.ended.drain(..) {
-            self.open.remove(&session.id);
-            push(&mut self.ended, &mut self.change, session);
         }
         for message in batch.messages.drain(..) {
             push(&mut self.messages, &mut self.change, message);
@@ -173,10 +183,13 @@ impl Inner {
         }
     }
 
-    /// These sessions have no end that anybody saw.
+    /// These sessions have no end that anybody saw: who followed them is gone.
     pub(super) fn forget<'a>(&mut self, ids: impl Iterator<Item = &'a u64>) {
         for id in ids {
-            self.open.remove(id);
+            if let Some((_, mut session)) = self.open.remove(id) {
+                session.end = Some((SessionOutcome::CaptureEnd, Phase::Idle));
+                push(&mut self.ended, &mut self.change, session);
+            }
         }
     }
 

@@ -108,6 +108,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn counts_hold_what_is_promised(stream in proptest::collection::vec((0u16..300, 1u64..50), 0..2000), turn in 0u64..1500) {
             let mut talkers = Talkers::default();

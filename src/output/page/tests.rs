@@ -1,1 +1,278 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::*;
+use crate::engine::event::{End, Peers, Sink};
+use crate::engine::{Dir, Input, Limits, Session};
+use crate::output::InputKind;
+use crate::time::Timestamp;
+
+const NOW: Timestamp = Timestamp::from_parts(1_780_000_000, 0);
+
+fn state(show: Show) -> Arc<State> {
+    Arc::new(State::new(InputKind::Proxy, vec!["mx".into()], show))
+}
+
+fn told(state: &State, cursor: &mut Cursor) -> Value {
+    let mut json = Vec::new();
+    state.tell(cursor, &mut json);
+    assert!(!json.contains(&b'\n'), "one line");
+    serde_json::from_slice(&json).unwrap()
+}
+
+fn peers(number: u64) -> Peers {
+    let [.., a, b] = number.to_be_bytes();
+    Peers {
+        client: SocketAddr::from(([203, 0, a, b], 4000)),
+        server: SocketAddr::from(([192, 0, 2, 25], 25)),
+        established: Some(NOW),
+        roles_certain: true,
+        source: 0,
+        ordinal: number,
+    }
+}
+
+/// What client (`C: `) and server (`S: `) say, a line each; all that follows a `.` closes.
+fn talk(out: &mut dyn Sink, number: u64, script: &str) {
+    let mut session = Session::new(NOW, number, peers(number), Arc::new(Limits::default()));
+    let mut at = NOW;
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        at = at.after(std::time::Duration::from_millis(2));
+        let text = line.split_at(2).1.trim_start();
+        let dir = if line.starts_with("C:") { Dir::ToServer } else { Dir::ToClient };
+        session.handle(at, dir, Input::Data(format!("{text}\r\n").as_bytes()), out);
+    }
+    if script.contains("QUIT") {
+        session.handle(at, Dir::ToServer, Input::Fin, out);
+        session.finish(at, End::Closed, out);
+    }
+}
+
+const OPEN: &str = "S: 220 mx ESMTP\nC: EHLO client\nS: 250 mx";
+const WHOLE: &str = "S: 220 mx ESMTP
+    C: EHLO client
+    S: 250 mx
+    C: AUTH PLAIN AGFubgBzM2NyZXQ=
+    S: 235 2.7.0 ok
+    C: MAIL FROM:<ann@example.org>
+    S: 250 ok
+    C: RCPT TO:<no@example.net>
+    S: 550 5.1.1 unknown
+    C: RCPT TO:<bob@example.net>
+    S: 250 ok
+    C: DATA
+    S: 354 go
+    C: Subject: Lunch
+    C:
+    C: .
+    S: 250 2.0.0 ok
+    C: QUIT
+    S: 221 bye";
+
+#[test]
+fn a_session_is_told_from_its_start_to_its_end() {
+    let state = state(Show { addresses: true, subjects: true });
+    let mut recorder = state.recorder();
+    let mut cursor = Cursor::default();
+    let first = told(&state, &mut cursor);
+    assert_eq!(first["hello"]["input"], "proxy");
+    assert!(first.get("sessions").is_none());
+
+    talk(&mut recorder, 1, OPEN);
+    recorder.publish();
+    let news = told(&state, &mut cursor);
+    assert!(news.get("hello").is_none());
+    let session = &news["sessions"][0];
+    assert_eq!((&session["client"], &session["source"]), (&"203.0.0.1:4000".into(), &"mx".into()));
+    assert_eq!((&session["step"], &session["status"]), (&"EHLO".into(), &"250".into()));
+    assert_eq!(session["octets"], serde_json::json!([13, 22]));
+    assert!(session["outcome"].is_null());
+    assert!(told(&state, &mut cursor).get("sessions").is_none(), "nothing is told twice");
+
+    talk(&mut recorder, 2, WHOLE);
+    recorder.publish();
+    let news = told(&state, &mut cursor);
+    let (session, message) = (&news["sessions"][0], &news["messages"][0]);
+    assert_eq!((&session["outcome"], &session["messages"], &session["refused"]), (&"ok".into(), &1.into(), &1.into()));
+    assert_eq!(message["subject"], "Lunch");
+    assert_eq!((&message["from"], &message["to"]), (&"ann@example.org".into(), &"no@example.net".into()));
+
+    let mut late = Cursor::default();
+    let all = told(&state, &mut late);
+    assert_eq!(all["sessions"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn replies_are_told_by_what_they_answer() {
+    let state = state(Show::default());
+    let mut recorder = state.recorder();
+    talk(&mut recorder, 1, OPEN);
+    talk(&mut recorder, 2, WHOLE);
+    recorder.publish();
+    let all = told(&state, &mut Cursor::default());
+    let refusal = &all["digest"]["refusals"][0];
+    assert_eq!(
+        (&refusal["step"], &refusal["status"], &refusal["enhanced"]),
+        (&"RCPT".into(), &"550".into(), &"5.1.1".into())
+    );
+    assert_eq!(all["digest"]["open"], serde_json::json!([["smtp", 1]]));
+    let steps: Vec<&str> =
+        all["digest"]["latencies"].as_array().unwrap().iter().map(|one| one["step"].as_str().unwrap()).collect();
+    assert!(steps.contains(&"end of data") && steps.contains(&"greeting") && !steps.contains(&"AUTH"), "{steps:?}");
+}
+
+#[test]
+fn nothing_is_shown_that_may_not_be() {
+    for (show, addresses, subjects) in [
+        (Show::default(), false, false),
+        (Show { addresses: true, subjects: false }, true, false),
+        (Show { addresses: true, subjects: true }, true, true),
+    ] {
+        let state = state(show);
+        let mut recorder = state.recorder();
+        talk(&mut recorder, 1, WHOLE);
+        recorder.publish();
+        let all = told(&state, &mut Cursor::default()).to_string();
+        assert_eq!(all.contains("ann@example.org"), addresses, "{all}");
+        assert_eq!(all.contains("Lunch"), subjects, "{all}");
+        for secret in ["s3cret", "AGFubgBzM2NyZXQ", "\"ann\""] {
+            assert!(!all.contains(secret), "{all}");
+        }
+    }
+}
+
+#[test]
+fn without_a_token_no_address_is_shown() {
+    use crate::output::{Detail, IdentityPolicy, Policy};
+    let policy = |detail| Policy { detail, ..Policy::default() };
+    let (all, envelope) = (policy(Detail::Headers), policy(Detail::Envelope));
+    assert_eq!(Show::of(&all, false), Show::default());
+    assert_eq!(Show::of(&all, true), Show { addresses: true, subjects: true });
+    assert_eq!(Show::of(&envelope, true), Show { addresses: true, subjects: false });
+    let withheld = Policy { identity: IdentityPolicy::None, ..Policy::default() };
+    assert_eq!(Show::of(&withheld, true), Show::default());
+}
+
+#[test]
+fn lists_have_a_fixed_number_of_places() {
+    let state = state(Show::default());
+    let mut recorder = state.recorder();
+    for number in 0..2 * LISTED as u64 {
+        talk(&mut recorder, number, OPEN);
+    }
+    recorder.publish();
+    let all = told(&state, &mut Cursor::default());
+    assert_eq!(all["sessions"].as_array().unwrap().len(), LISTED);
+    assert_eq!(all["unlisted"], LISTED);
+    assert_eq!(all["digest"]["open"], serde_json::json!([["smtp", 2 * LISTED]]), "the count is exact");
+
+    let whole = 2 * LISTED as u64..2 * LISTED as u64 + 3 * RECENT as u64;
+    for number in whole {
+        talk(&mut recorder, number, WHOLE);
+    }
+    recorder.publish();
+    let all = told(&state, &mut Cursor::default());
+    let over = all["sessions"].as_array().unwrap().iter().filter(|session| session["outcome"] == "ok").count();
+    assert_eq!(over, RECENT);
+    assert_eq!(all["messages"].as_array().unwrap().len(), RECENT);
+    assert_eq!(all["unlisted"], LISTED);
+    let clients = all["digest"]["talkers"][0]["list"].as_array().unwrap();
+    assert!(clients.len() <= 20);
+}
+
+#[test]
+fn a_session_that_found_no_room_finds_it_later() {
+    let state = state(Show::default());
+    let mut recorder = state.recorder();
+    let mut sessions: Vec<Session> = (0..=LISTED as u64)
+        .map(|number| {
+            let mut session = Session::new(NOW, number, peers(number), Arc::new(Limits::default()));
+            session.handle(NOW, Dir::ToClient, Input::Data(b"220 mx ESMTP\r\n"), &mut recorder);
+            session
+        })
+        .collect();
+    recorder.publish();
+    sessions[0].finish(NOW, End::Closed, &mut recorder);
+    sessions[LISTED].handle(NOW, Dir::ToServer, Input::Data(b"NOOP\r\n"), &mut recorder);
+    recorder.publish();
+    let all = told(&state, &mut Cursor::default());
+    assert_eq!(all["unlisted"], 0);
+    let late = peers(LISTED as u64).client.to_string();
+    assert!(all["sessions"].as_array().unwrap().iter().any(|session| session["client"] == late.as_str()));
+}
+
+#[test]
+fn who_looks_does_not_hold_up_who_records() {
+    let state = state(Show::default());
+    let mut recorder = state.recorder();
+    let held = state.lock();
+    for number in 0..2 * LISTED as u64 {
+        talk(&mut recorder, number, WHOLE);
+        // Would never return if it waited.
+        recorder.publish();
+    }
+    drop(held);
+    recorder.publish();
+    let all = told(&state, &mut Cursor::default());
+    assert_eq!(all["sessions"].as_array().unwrap().len(), RECENT);
+    let latencies = all["digest"]["latencies"].as_array().unwrap();
+    let mail = latencies.iter().find(|one| one["step"] == "MAIL").unwrap();
+    assert_eq!(mail["count"], 2 * LISTED, "what waits is counted all the same");
+    assert_eq!(all["skipped"], 2 * (2 * LISTED - RECENT), "and what could not wait is told");
+}
+
+#[test]
+fn clients_are_credited_with_every_octet_once() {
+    let state = state(Show::default());
+    let mut recorder = state.recorder();
+    let mut session = Session::new(NOW, 1, peers(1), Arc::new(Limits::default()));
+    let mut total = 0;
+    for line in ["220 mx ESMTP\r\n", "250-mx\r\n250 x\r\n"] {
+        session.handle(NOW, Dir::ToClient, Input::Data(line.as_bytes()), &mut recorder);
+        session.handle(NOW, Dir::ToServer, Input::Data(b"EHLO x\r\n"), &mut recorder);
+        total += line.len() + 8;
+        recorder.publish();
+    }
+    session.finish(NOW, End::Closed, &mut recorder);
+    recorder.publish();
+    let all = told(&state, &mut Cursor::default());
+    assert_eq!(all["digest"]["talkers"][1]["list"], serde_json::json!([["203.0.0.1", total, 0]]));
+    assert_eq!(all["digest"]["talkers"][0]["list"], serde_json::json!([["203.0.0.1", 1, 0]]));
+}
+
+#[test]
+fn what_nobody_follows_any_more_is_not_open() {
+    let state = state(Show::default());
+    let mut recorder = state.recorder();
+    talk(&mut recorder, 1, OPEN);
+    recorder.publish();
+    drop(recorder);
+    let all = told(&state, &mut Cursor::default());
+    assert_eq!(all["sessions"][0]["outcome"], "capture_end");
+    assert_eq!(all["digest"]["open"], serde_json::json!([]));
+}
+
+#[test]
+fn the_files_of_the_page_name_nothing_outside() {
+    for asset in &ASSETS {
+        let text = std::str::from_utf8(asset.octets).unwrap();
+        let text = text.replace("http://www.w3.org/2000/svg", "");
+        for outside in [
+            "http://",
+            "https://",
+            "//cdn",
+            "@import",
+            "url(",
+            "innerHTML",
+            "insertAdjacent",
+            "style=",
+            "onclick",
+            "eval(",
+        ] {
+            assert!(!text.contains(outside), "{}: {outside}", asset.path);
+        }
+        assert!(asset.octets.len() < 40_000);
+    }
+}

@@ -199,7 +199,13 @@ impl Sink for RecordWriter {
             Event::Transaction(t) => lines.add(RecordKind::Transaction, t.began, transaction::incomplete(t), t),
             Event::Anomaly(a) => lines.add(RecordKind::Anomaly, a.at, Incomplete::NONE, a),
             Event::End(s) => lines.add(RecordKind::Session, context.began, s.incomplete, s),
-            Event::Start | Event::Octets { .. } | Event::Greeting(_) | Event::Body { .. } => {}
+            Event::Start
+            | Event::Octets { .. }
+            | Event::Lost { .. }
+            | Event::Idle
+            | Event::IdleOver { .. }
+            | Event::Greeting(_)
+            | Event::Body { .. } => {}
         }
     }
 }

@@ -106,7 +106,13 @@ impl Sink for Report {
             Event::Transaction(transaction) => tally.transaction(transaction),
             Event::End(summary) => tally.session(summary),
             Event::Anomaly(anomaly) => self.anomaly(anomaly),
-            Event::Start | Event::Octets { .. } | Event::Greeting(_) | Event::Body { .. } => {}
+            Event::Start
+            | Event::Octets { .. }
+            | Event::Lost { .. }
+            | Event::Idle
+            | Event::IdleOver { .. }
+            | Event::Greeting(_)
+            | Event::Body { .. } => {}
         }
     }
 }

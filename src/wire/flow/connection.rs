@@ -234,6 +234,7 @@ impl Connection {
         };
         for (side, dir) in [(self.head.client, Dir::ToServer), (self.head.client.other(), Dir::ToClient)] {
             let (count, first) = side.pick(&self.streams).conflicts();
+            session.disorder(dir, side.pick(&self.streams).disorder());
             session.overlap(at, dir, first.unwrap_or_default(), count, out);
         }
         session.finish(at, why, out);
@@ -365,6 +366,9 @@ impl Head {
             ordinal: self.ordinal,
         };
         let mut session = Box::new(Session::new(self.began, self.id, peers, Arc::clone(limits)));
+        if let Some(after) = self.syn.zip(self.syn_ack).and_then(|(syn, answer)| answer.since(syn)) {
+            session.connected(after);
+        }
         for side in [Side::Lesser, Side::Greater] {
             let dir = self.dir(side);
             for _ in 0..*side.pick(&self.packets) {

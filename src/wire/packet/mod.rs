@@ -111,6 +111,19 @@ pub struct Counters {
     pub datagrams_dropped: u64,
 }
 
+impl Counters {
+    /// Packets of no use since the snap length cut their headers.
+    pub fn cut(&self) -> u64 {
+        self.cut_header
+    }
+
+    /// Packets of no use since a header cannot be, or is of no known kind.
+    pub fn undecodable(&self) -> u64 {
+        let malformed = self.malformed_link + self.malformed_ip + self.malformed_transport + self.malformed_tunnel;
+        malformed + self.unknown_link + self.too_deep + self.fragments_dropped
+    }
+}
+
 /// Turns packets into segments. One per thread; it holds the table of fragments.
 #[derive(Debug)]
 pub struct Decoder {

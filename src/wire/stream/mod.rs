@@ -17,6 +17,7 @@ use std::time::Duration;
 use self::recent::Recent;
 use super::packet::Segment;
 use crate::engine::Input;
+use crate::engine::event::Disorder;
 use crate::time::Timestamp;
 
 /// Caps of one direction.
@@ -126,6 +127,7 @@ pub struct Stream {
     far_ack: Option<u32>,
     recent: Recent,
     conflicts: u32,
+    disorder: Disorder,
     first_conflict: Option<u64>,
 }
 
@@ -201,7 +203,11 @@ impl Stream {
             self.top = self.top.max(self.next);
             return;
         }
+        let before = (ledger.counters.duplicate_octets, ledger.counters.early);
         self.irregular(offset, segment, received, ledger, out);
+        let Disorder { retransmitted, early } = &mut self.disorder;
+        *retransmitted = retransmitted.saturating_add((ledger.counters.duplicate_octets > before.0).into());
+        *early = early.saturating_add((ledger.counters.early > before.1).into());
         self.settle(segment.at, ledger, out);
     }
 
@@ -331,6 +337,11 @@ impl Stream {
     /// Whether the other side acknowledged the FIN.
     pub fn is_fin_acknowledged(&self) -> bool {
         self.end == Some(End::Fin) && self.fin.is_some_and(|fin| self.acked > Some(fin.offset))
+    }
+
+    /// How its segments came.
+    pub fn disorder(&self) -> Disorder {
+        self.disorder
     }
 
     /// Segments with other octets than seen before, and the offset of the first.

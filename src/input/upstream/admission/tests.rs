@@ -27,7 +27,7 @@ fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
-fn admit(admission: &Admission, millis: u64, client: IpAddr) -> Result<Ticket, Reason> {
+fn admit(admission: &Admission, millis: u64, client: IpAddr) -> Result<Ticket, Rejection> {
     now(admission.admit(at(millis), client)).expect("no waiting")
 }
 
@@ -51,7 +51,7 @@ fn too_many_of_all_are_turned_away_or_wait() {
     let first = admit(&admission, 0, CLIENT).unwrap();
     let _second = admit(&admission, 0, CLIENT).unwrap();
     assert!(admission.would_exceed_total());
-    assert_eq!(admit(&admission, 0, CLIENT).unwrap_err(), Reason::MaxConnections);
+    assert_eq!(admit(&admission, 0, CLIENT).unwrap_err(), Rejection::MaxConnections);
     drop(first);
     assert!(admit(&admission, 0, CLIENT).is_ok());
 
@@ -74,12 +74,12 @@ fn one_source_and_one_network_have_their_part() {
     let v4 = |c, d| IpAddr::V4(Ipv4Addr::new(192, 0, c, d));
     let admission = close(Limits { per_source: 1, ..Limits::default() });
     let _tickets = [v4(2, 1), v4(2, 2), v6(1, 1, 1), v6(1, 2, 1)].map(|ip| admit(&admission, 0, ip).unwrap());
-    assert_eq!(admit(&admission, 0, v6(1, 1, 2)).unwrap_err(), Reason::PerSource, "the same /64");
-    assert_eq!(admit(&admission, 0, "::ffff:192.0.2.1".parse().unwrap()).unwrap_err(), Reason::PerSource);
+    assert_eq!(admit(&admission, 0, v6(1, 1, 2)).unwrap_err(), Rejection::PerSource, "the same /64");
+    assert_eq!(admit(&admission, 0, "::ffff:192.0.2.1".parse().unwrap()).unwrap_err(), Rejection::PerSource);
     let admission = close(Limits { per_prefix: 2, ..Limits::default() });
     let _tickets = [v4(2, 1), v4(2, 2), v6(1, 1, 1), v6(1, 2, 1)].map(|ip| admit(&admission, 0, ip).unwrap());
-    assert_eq!(admit(&admission, 0, v4(2, 3)).unwrap_err(), Reason::PerSource, "the same /24");
-    assert_eq!(admit(&admission, 0, v6(1, 3, 1)).unwrap_err(), Reason::PerSource, "the same /48");
+    assert_eq!(admit(&admission, 0, v4(2, 3)).unwrap_err(), Rejection::PerSource, "the same /24");
+    assert_eq!(admit(&admission, 0, v6(1, 3, 1)).unwrap_err(), Rejection::PerSource, "the same /48");
     assert!(admit(&admission, 0, v4(3, 1)).is_ok() && admit(&admission, 0, v6(2, 1, 1)).is_ok());
 }
 
@@ -88,9 +88,9 @@ fn a_rate_allows_a_burst_and_then_its_pace() {
     let admission = close(Limits { rate: 4, ..Limits::default() });
     let ok = |millis| admit(&admission, millis, CLIENT).map(drop);
     assert_eq!((0..6).filter(|_| ok(0).is_ok()).count(), 4, "one second's worth at once");
-    assert_eq!(ok(249), Err(Reason::Rate));
+    assert_eq!(ok(249), Err(Rejection::Rate));
     assert_eq!(ok(250), Ok(()));
-    assert_eq!(ok(251), Err(Reason::Rate));
+    assert_eq!(ok(251), Err(Rejection::Rate));
     assert_eq!(ok(500), Ok(()));
     assert_eq!((0..6).filter(|_| ok(5000).is_ok()).count(), 4, "full again, and not fuller");
 }
@@ -100,7 +100,7 @@ fn a_clock_set_back_locks_nobody_out() {
     let admission = close(Limits { rate: 1, ..Limits::default() });
     assert!(admit(&admission, 3_600_000, CLIENT).is_ok());
     assert!(admit(&admission, 0, CLIENT).is_ok());
-    assert_eq!(admit(&admission, 1, CLIENT).unwrap_err(), Reason::Rate);
+    assert_eq!(admit(&admission, 1, CLIENT).unwrap_err(), Rejection::Rate);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_reload_keeps_who_is_in() {
     let admission = close(Limits { connections: 5, per_source: 2, ..Limits::default() });
     let tickets: Vec<_> = (0..2).map(|_| admit(&admission, 0, CLIENT).unwrap()).collect();
     let admission = admission.adapted(Limits { on_limit: OnLimit::Close, connections: 2, ..Limits::default() });
-    assert_eq!(admit(&admission, 0, CLIENT).unwrap_err(), Reason::MaxConnections);
+    assert_eq!(admit(&admission, 0, CLIENT).unwrap_err(), Rejection::MaxConnections);
     drop(tickets);
     assert!(admit(&admission, 0, CLIENT).is_ok());
     assert_eq!(known(&admission), 0);

@@ -1,0 +1,3 @@
+mod authority;
+mod certificates;
+mod sessions;

@@ -1,0 +1,145 @@
+//! What a running mode shows of itself beside its log: metrics, the page, and the server that hands both out.
+//!
+//! Made in two steps: [`Monitor::open`] takes the address while the process may still do all it may,
+//! [`Monitor::start`] starts the thread that answers. Without an address nothing is counted.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::metrics::{Metrics, ReplyReasons, Setup, Source};
+use super::page::{self, Show};
+use super::serve::{Content, Handle, Readiness, Ready, Server};
+use super::{Feed, Outlet, Policy};
+use crate::config::{MetricsServer, Running};
+use crate::error::Error;
+
+/// Metrics and page, if they are wanted.
+#[derive(Debug)]
+pub struct Monitor {
+    shown: Option<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    metrics: Metrics,
+    page: Arc<page::State>,
+    readiness: Readiness,
+    opened: Option<Server>,
+    server: Option<Handle>,
+}
+
+impl Monitor {
+    /// Opens what `running` asks for; `sources` are the listeners or interfaces, `policy` says what may be seen.
+    /// `socket` listens at the address already, if somebody passed one.
+    pub fn open(
+        running: &Running,
+        sources: Vec<Source>,
+        policy: &Policy,
+        socket: Option<TcpListener>,
+    ) -> Result<Self, Error> {
+        let Some(config) = &running.metrics else { return Ok(Self { shown: None }) };
+        let reasons = match &running.reply_reasons {
+            Some(path) => {
+                let text = std::fs::read_to_string(path);
+                let text = text.map_err(|reason| Error::ConfigFile { path: path.clone(), reason })?;
+                Some(ReplyReasons::parse(&text).map_err(|why| Error::Usage(format!("{}: {why}", path.display())))?)
+            }
+            None => None,
+        };
+        let opened = match socket {
+            Some(socket) => Server::adopt(config, socket),
+            None => Server::bind(config),
+        };
+        let opened = opened.map_err(Error::Serve)?;
+        let names = sources.iter().map(|source| source.name.clone()).collect();
+        let setup = Setup { input: policy.input, sources, cap: Setup::CAP, reasons };
+        let metrics = Metrics::new(setup).map_err(|error| Error::Fault(error.to_string()))?;
+        let show = Show::of(policy, config.token.is_some());
+        let page = Arc::new(page::State::new(policy.input, names, show));
+        let readiness = Readiness::new();
+        Ok(Self { shown: Some(Shown { metrics, page, readiness, opened: Some(opened), server: None }) })
+    }
+
+    /// What an operator should know about who can read what, one line each.
+    pub fn cautions(&self) -> Vec<String> {
+        let opened = self.shown.as_ref().and_then(|shown| shown.opened.as_ref());
+        opened.map(Server::cautions).unwrap_or_default()
+    }
+
+    /// Where it answers, for people.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let shown = self.shown.as_ref()?;
+        shown.server.as_ref().map(Handle::address).or_else(|| shown.opened.as_ref().map(Server::address))
+    }
+
+    /// Starts to answer; it says that it is not ready.
+    pub fn start(&mut self) -> Result<(), Error> {
+        let Some(shown) = &mut self.shown else { return Ok(()) };
+        let Some(opened) = shown.opened.take() else { return Ok(()) };
+        let metrics = shown.metrics.clone();
+        let content = Content {
+            metrics: Box::new(move || metrics.render()),
+            page: Arc::clone(&shown.page),
+            readiness: shown.readiness.clone(),
+        };
+        shown.server = Some(opened.start(content).map_err(Error::Serve)?);
+        Ok(())
+    }
+
+    /// An outlet for one thread.
+    pub fn outlet(&self, policy: &Arc<Policy>, feed: &Feed) -> Outlet {
+        let outlet = Outlet::new(Arc::clone(policy), Some(feed.clone()));
+        match &self.shown {
+            Some(shown) => outlet.with_metrics(shown.metrics.recorder()).with_page(shown.page.recorder()),
+            None => outlet,
+        }
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> Option<&Metrics> {
+        self.shown.as_ref().map(|shown| &shown.metrics)
+    }
+
+    /// Follows the counters of the log.
+    pub fn follow(&self, feed: &Feed) {
+        if let Some(metrics) = self.metrics() {
+            metrics.log("log", Arc::clone(feed.counters()));
+        }
+    }
+
+    /// From now on it says this of itself.
+    pub fn say(&self, state: Ready) {
+        if let Some(shown) = &self.shown {
+            shown.readiness.set(state);
+        }
+    }
+
+    /// Token and certificate are taken from `config` anew; the address stays.
+    pub fn reload(&self, config: Option<&MetricsServer>) -> Result<(), Error> {
+        match (self.shown.as_ref().and_then(|shown| shown.server.as_ref()), config) {
+            (Some(server), Some(config)) => server.reload(config).map_err(Error::Serve),
+            _ => Ok(()),
+        }
+    }
+
+    /// The configuration was read again; whether it was taken.
+    pub fn reloaded(&self, taken: bool) {
+        if let Some(metrics) = self.metrics() {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            metrics.reloaded(taken, now.as_secs_f64());
+        }
+    }
+
+    /// The socket it listens at, once more.
+    pub fn socket(&self) -> Option<TcpListener> {
+        self.shown.as_ref()?.server.as_ref()?.socket().ok()
+    }
+
+    /// Answers what is asked already, and no more.
+    pub fn stop(&mut self) {
+        if let Some(server) = self.shown.as_mut().and_then(|shown| shown.server.take()) {
+            server.stop(Duration::from_secs(1));
+        }
+    }
+}
