@@ -286,12 +286,12 @@ impl Session {
             return;
         }
         tls.decrypted = true;
-        self.ledger.opaque = false;
+        (self.ledger.opaque, self.ledger.may_wrap) = (false, false);
         if matches!(self.machine, Machine::Smtp(_) | Machine::Pop3(_) | Machine::Imap(_)) {
             for dir in Dir::BOTH {
                 let lane = &mut self.lanes[dir];
                 lane.held = Held::default();
-                lane.injected = false;
+                (lane.layer, lane.closing, lane.injected) = (None, false, false);
                 lane.framer = Framer::new();
                 lane.framer.advance_by(lane.position());
             }
