@@ -137,7 +137,7 @@ def graph(title, queries, about, unit="short", width=12, height=8, thresholds=No
     custom = {
         "drawStyle": "bars" if bars else "line",
         "lineWidth": 1,
-        "fillOpacity": 70 if bars else (25 if stack else 8),
+        "fillOpacity": 70 if bars else 25 if stack else 0 if log else 8,
         "gradientMode": "none",
         "showPoints": "always" if dots else "auto",
         "pointSize": 4,
@@ -202,7 +202,7 @@ def heatmap(title, family, filters, about, unit="s", width=12, height=8):
 
 
 def table(title, queries, about, columns, unit="short", width=12, height=8, thresholds=None, paint=None, sort=None,
-          decimals=0, links=()):
+          decimals=0, links=(), widths=()):
     """Instant queries beside each other; `columns` maps a label or value to its heading, in order.
 
     With one query its value is `Value`; with several they are `Value #A`, `Value #B` …
@@ -210,7 +210,10 @@ def table(title, queries, about, columns, unit="short", width=12, height=8, thre
     chosen = instant(queries, "table")
     defaults = {"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "filterable": True, "minWidth": 60},
                 "color": {"mode": "thresholds"}, "decimals": decimals}
-    overrides = [by_name(name, {"id": "custom.cellOptions", "value": {"type": "color-text"}}) for name in listed_names(paint)]
+    # Words stay words: an enhanced status 5.1 is no number to be rounded.
+    overrides = [by_name(heading, {"id": "unit", "value": "string"}) for name, heading in columns.items() if not name.startswith("Value")]
+    overrides += [by_name(heading, {"id": "custom.width", "value": width}) for heading, width in dict(widths).items()]
+    overrides += [by_name(name, {"id": "custom.cellOptions", "value": {"type": "color-text"}}) for name in listed_names(paint)]
     transformations = [{"id": "merge", "options": {}}] if len(chosen) > 1 else []
     transformations.append({
         "id": "organize",

@@ -156,7 +156,7 @@ impl fmt::Display for Error {
                 if let Some(line) = line {
                     write!(f, ", line {line}")?;
                 }
-                write!(f, ": {reason}; the keys are the long flags of `mailtap analyze --help`")
+                write!(f, ": {reason}; the keys are the long flags of the mode: see its --help")
             }
             Self::KeyFile { path, reason } => {
                 write!(

@@ -1,6 +1,6 @@
 //! The proxy between bare sockets: octets, closes, limits, faults, and how it comes and goes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 #[path = "common/proxy.rs"]
 mod common;
@@ -471,4 +471,97 @@ fn wrong_usage_is_told() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_mailtap")).args(itself).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("is the listener itself"));
+}
+
+#[test]
+fn what_nobody_can_read_is_moved_by_the_kernel_and_counted() {
+    const RECORDS: usize = 2000;
+    let record = |kind: u8, length: u16| {
+        let mut octets = vec![kind, 3, 3];
+        octets.extend(length.to_be_bytes());
+        octets.extend(std::iter::repeat_n(b'x', length.into()));
+        octets
+    };
+    for splice in ["auto", "off"] {
+        let metrics = free_address().to_string();
+        let proxy = Proxy::start("imap", &["--splice", splice, "--metrics-listen", &metrics]);
+        let (mut client, mut server) = proxy.connect();
+        pass(&mut client, &mut server, &record(0x16, 200));
+        pass(&mut server, &mut client, &record(0x16, 800));
+        pass(&mut client, &mut server, &record(0x17, 100));
+        pass(&mut server, &mut client, &record(0x17, 100));
+        let bulk = record(0x17, 16_384).repeat(RECORDS);
+        let mut down = server.try_clone().unwrap();
+        let sent = bulk.clone();
+        let sender = thread::spawn(move || {
+            down.write_all(&sent).unwrap();
+            down.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        assert!(rest(&mut client) == bulk, "splice {splice}");
+        sender.join().unwrap();
+        pass(&mut client, &mut server, &record(0x17, 40));
+        let spliced = scrape(&metrics, "mailtap_spliced_bytes_total", "direction=\"server_to_client\"");
+        assert_eq!(spliced > 0.0, splice == "auto", "{spliced} octets spliced");
+        drop(client);
+        assert_eq!(rest(&mut server), b"");
+        let session = proxy.record("session");
+        assert_eq!(session["bytes"]["server"], bulk.len() + 805 + 105);
+        assert_eq!(session["bytes"]["client"], 205 + 105 + 45);
+        assert_eq!((&session["outcome"], &session["tls"]["handshake"]), (&"encrypted".into(), &"ok".into()));
+    }
+}
+
+/// The value of a sample that has this label.
+fn scrape(address: &str, name: &str, label: &str) -> f64 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    patient(&stream);
+    stream.write_all(format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).unwrap();
+    let text = String::from_utf8(rest(&mut stream)).unwrap();
+    let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
+    line.and_then(|line| line.rsplit(' ').next()).unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
+}
+
+#[test]
+fn thousands_stand_still_and_cost_little() {
+    // Both ends of each are in this process.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
+    let descriptors = limit.maximum.unwrap_or(u64::MAX).saturating_sub(100) / 2;
+    let wanted = usize::try_from(descriptors).unwrap_or(usize::MAX).min(5000);
+    if wanted < 5000 {
+        eprintln!("only {wanted} connections: the limit of descriptors is low (ulimit -Hn)");
+    }
+    let proxy = Proxy::start("imap", &[]);
+    // What the first ones cost once: buffers, tables.
+    let mut open: Vec<_> = (0..200).map(|_| idle(&proxy)).collect();
+    thread::sleep(Duration::from_millis(2500));
+    let before = proxy.resident();
+    open.extend((open.len()..wanted).map(|_| idle(&proxy)));
+    thread::sleep(Duration::from_millis(2500));
+    let each = (proxy.resident().saturating_sub(before)) * 1024 / (wanted as u64 - 200).max(1);
+    assert!(each < 6 << 10, "{each} octets each");
+    for (client, server) in open.iter_mut().rev().take(50) {
+        pass(server, client, b"* 1 EXISTS\r\n");
+        pass(client, server, b"DONE\r\n");
+    }
+}
+
+/// A client that waits for mail.
+fn idle(proxy: &Proxy) -> (TcpStream, TcpStream) {
+    let (mut client, mut server) = proxy.connect();
+    talk(
+        &mut client,
+        &mut server,
+        &[
+            "S: * OK ready",
+            "C: a LOGIN ann x",
+            "S: a OK in",
+            "C: b SELECT INBOX",
+            "S: b OK selected",
+            "C: c IDLE",
+            "S: + idling",
+        ],
+    );
+    (client, server)
 }

@@ -142,8 +142,8 @@ fn sessions(log: &str) -> Vec<Vec<Value>> {
 fn strip(value: &mut Value) {
     match value {
         Value::Object(members) => {
-            // After QUIT both sides close at once: who was first depends on where one stands.
-            if members.get("phase").is_some_and(|phase| phase == "quit") {
+            // After QUIT, perhaps inside TLS, both sides close at once: who was first depends on where one stands.
+            if members.get("phase").is_some_and(|phase| phase == "quit" || phase == "tls") {
                 members.remove("by");
             }
             members.retain(|name, _| !ASIDE_MEMBERS.contains(&name.as_str()));

@@ -42,6 +42,8 @@ fn outputs(args: &[&str]) -> Vec<u8> {
         .args(args)
         .arg("--log")
         .arg(&log)
+        .arg("--metrics-file")
+        .arg(dir.path().join("metrics"))
         .args(samples::captures())
         .output()
         .expect("it runs");
@@ -51,7 +53,8 @@ fn outputs(args: &[&str]) -> Vec<u8> {
         records.windows(9).any(|w| w == b"\"identity"),
         "the log tells of authentications, so there was something to hide"
     );
-    [records, output.stdout, output.stderr].concat()
+    let metrics = std::fs::read(dir.path().join("metrics")).expect("metrics");
+    [records, metrics, output.stdout, output.stderr].concat()
 }
 
 fn check(args: &[&str]) {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, Sink};
+use mailtap::message::Message;
 use mailtap::time::Timestamp;
 use proptest::prelude::*;
 
@@ -64,6 +65,15 @@ impl Sink for Said {
                 self.flush();
                 self.events.push(format!("{:?} {at:?} {command}", context.protocol));
             }
+            Event::Transaction(transaction) => {
+                let shown = format!("{transaction:?}");
+                let (front, rest) = shown.split_once("message: Message {").unwrap();
+                let (_, back) = rest.split_once("}, wire_size: ").unwrap();
+                let message = transaction.has_message.then(|| facts(&transaction.message));
+                self.flush();
+                self.events
+                    .push(format!("{:?} {at:?} {front}message: {message:?}, wire_size: {back}", context.protocol));
+            }
             _ => {
                 if let Event::End(summary) = event {
                     assert_eq!(self.octets, summary.bytes, "every octet is told");
@@ -74,6 +84,15 @@ impl Sink for Said {
             }
         }
     }
+}
+
+/// What a message tells; how it is known, and what its buffers held before, is its own affair.
+fn facts(message: &Message) -> String {
+    let header = (message.message_id(), message.date(), message.from(), message.to(), message.subject());
+    let body = (message.line_endings(), message.attachments(), message.attachments_total(), message.parts());
+    let caps = (message.header_truncated(), message.parts_truncated());
+    let seen = (message.size(), message.size_known(), message.complete(), message.sha256());
+    format!("{seen:?} {header:?} {body:?} {caps:?}")
 }
 
 /// Where data is cut: the lengths are used in turn. `resting`: the session rests after every piece.

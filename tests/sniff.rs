@@ -247,6 +247,33 @@ fn several_interfaces_and_all_of_them_are_watched() {
 }
 
 #[test]
+fn metrics_and_readiness_are_served_from_inside_the_sandbox() {
+    let Some(run) = Run::new(
+        "metrics",
+        r#"
+        sniff -i mx0 --user nobody --metrics-listen 127.0.0.1:9325
+        get() { curl --silent --fail http://127.0.0.1:9325/$1; }
+        $SERVERS client curl --silent --show-error --user ann:secret-of-ann pop3://192.0.2.25/ >/dev/null
+        until get readyz >/dev/null; do sleep 0.05; done
+        until get metrics | grep -q '^mailtap_capture_packets_total{listener="mx0"} [1-9]'; do sleep 0.05; done
+        until get metrics | grep -q '^mailtap_sessions_ended_total{.*protocol="pop3".* 1$'; do sleep 0.05; done
+        get metrics >$D/metrics
+        get "" >$D/page
+        finish
+        "#,
+    ) else {
+        return;
+    };
+    let metrics = run.text("metrics");
+    for reason in ["kernel", "interface", "queue", "snaplen", "decode"] {
+        let line = format!("mailtap_capture_dropped_packets_total{{listener=\"mx0\",reason=\"{reason}\"}} 0");
+        assert!(metrics.lines().any(|l| l == line), "{line} in\n{metrics}");
+    }
+    assert!(run.text("page").contains("<html"));
+    assert!(run.text("err").contains("metrics and the page are at 127.0.0.1:9325"), "{}", run.text("err"));
+}
+
+#[test]
 fn tagged_frames_pass_the_default_filter() {
     let Some(run) = Run::new(
         "tagged",

@@ -81,7 +81,7 @@ BOARD = Board("mailtap-overview", "mailtap: Overview", __doc__, [
           "What should not happen, over the range shown, and how it was settled. Anything `accepted` deserves a look at its "
           "sessions in the log: the record of the anomaly has the offset and the octets.",
           {"protocol": "Protocol", "anomaly": "Anomaly", "outcome": "Outcome", "Value": "Count"},
-          width=8, paint="Count", sort="Count", thresholds=steps(BLUE, (100, ORANGE)),
+          width=8, paint="Count", sort="Count", widths={"Anomaly": 190, "Protocol": 80}, thresholds=steps(BLUE, (100, ORANGE)),
           links=[sessions_link(protocol="${__data.fields.Protocol}")]),
     graph("Unobserved sessions by reason", query("sum by (reason) (rate(mailtap_sessions_bypassed_total{@lp}[@]))", "{{reason}}"),
           "Sessions that went on without being understood; should stay at 0 (runbook: MailtapBypass). `panic` and `parse_error` "

@@ -34,7 +34,7 @@ def log_table(title, text, about, columns, units, height=10, width=24, limit=500
     defaults = {"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": True, "filterable": True, "minWidth": 60}}
     options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False},
                "sortBy": [{"displayName": "Time", "desc": True}]}
-    return Panel("table", title, query(text, "", lines=limit), about, "none", width, height, steps(BLUE), options, defaults, overrides,
+    return Panel("table", title, query(text, "", lines=limit), about, "string", width, height, steps(BLUE), options, defaults, overrides,
                  transformations, source=LOKI)
 
 

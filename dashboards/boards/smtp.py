@@ -37,7 +37,7 @@ BOARD = Board("mailtap-smtp", "mailtap: SMTP", __doc__, [
           "RCPT replies. 4xx above a tenth: mail waits in the queues of others (runbook: SmtpDeferSpike). 5xx far above last "
           "week: addresses are being guessed, or a domain is no longer accepted here (runbook: SmtpRejectSpike).",
           unit="ops", width=7, stack=True, bars=True),
-    graph("Refusals at the greeting", query(f'sum by (code) (rate(mailtap_smtp_replies_total{{{MAIL}, command="greeting"}}[@])) > 0', "{{code}}"),
+    graph("Replies at the greeting", query(f'sum by (code) (rate(mailtap_smtp_replies_total{{{MAIL}, command="greeting"}}[@])) > 0', "{{code}}"),
           "First reply of the server: 220 is welcome. 421: too many connections or a restart. 554: the client's address is "
           "refused outright; if that is a partner, ask why before mail expires.",
           unit="cps", width=8, stack=True, bars=True),

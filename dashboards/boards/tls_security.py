@@ -52,7 +52,7 @@ BOARD = Board("mailtap-security", "mailtap: TLS and security", __doc__, [
           unit="cps", width=8, stack=True, bars=True),
     table("Ciphers", query(f"sort_desc(sum by (protocol, cipher) (increase(mailtap_tls_ciphers_total{{@lp}}{RANGE})) > 0)"),
           "Suites that were agreed on. CBC, RC4 and 3DES names should not be here: drop them from the server's list.",
-          {"protocol": "Protocol", "cipher": "Cipher", "Value": "Sessions"}, width=10, sort="Sessions", paint="Sessions", thresholds=steps(BLUE)),
+          {"protocol": "Protocol", "cipher": "Cipher", "Value": "Sessions"}, width=10, widths={"Cipher": 360}, sort="Sessions", paint="Sessions", thresholds=steps(BLUE)),
     graph("Handshake time", quantiles("mailtap_tls_handshake_seconds", "@lp"),
           "ClientHello to the first application data. A median above two round trips and 50 ms: the server is short of CPU, or "
           "of entropy.",
@@ -79,7 +79,7 @@ BOARD = Board("mailtap-security", "mailtap: TLS and security", __doc__, [
           "All kinds, with where and how it was settled. `accepted` and `unresolved` first: their records in the log hold the "
           "offset and the octets.",
           {"listener": "Listener", "protocol": "Protocol", "anomaly": "Anomaly", "outcome": "Outcome", "Value": "Count"}, width=12,
-          height=9, sort="Count", paint="Count", thresholds=steps(BLUE, (100, ORANGE)),
+          height=9, widths={"Anomaly": 210}, sort="Count", paint="Count", thresholds=steps(BLUE, (100, ORANGE)),
           links=[sessions_link(protocol="${__data.fields.Protocol}")]),
     graph("Anomalies", query("sum by (anomaly) (rate(mailtap_anomalies_total{@lp}[@])) > 0", "{{anomaly}}"),
           "When they came. A burst is one client; a level that stays is a population of bad software: decide whether the "

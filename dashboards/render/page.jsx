@@ -187,7 +187,7 @@ function Panel({ panel }) {
   const Kind = kinds[panel.type];
   return (
     <div style={at} id={`panel-${panel.id}`}>
-      <PanelChrome title={panel.title} description={panel.description} width={at.width} height={at.height} padding={panel.type === 'stat' ? 'md' : 'md'}>
+      <PanelChrome title={panel.title.replace(/\$\w+/g, 'All')} description={panel.description} width={at.width} height={at.height} padding="md">
         {(width, height) => <Kind panel={panel} width={width} height={height} />}
       </PanelChrome>
     </div>

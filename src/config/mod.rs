@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::cli::{self, Hash, PortMapping, Secret, Size};
+use crate::cli::{self, Hash, PortMapping, Size};
 use crate::engine::Limits;
 use crate::engine::event::words;
 use crate::error::Error;
@@ -22,6 +22,7 @@ use crate::output::{Detail, FailedIdentity, IdentityPolicy, InputKind, Policy, R
 use crate::wire::FlowLimits;
 use settings::Settings;
 
+pub use crate::cli::Secret;
 pub use analyze::{Analyze, analyze};
 pub use proxy::{Proxy, proxy};
 pub use running::{MetricsServer, Running};

@@ -516,14 +516,35 @@ pub struct Command {
 impl Command {
     /// Empties it for reuse; buffers keep their room.
     pub fn clear(&mut self) {
-        let Self { tag, args, reply, untagged, mailbox, .. } = std::mem::take(self);
-        let mut kept = Self { tag, args, reply, untagged, mailbox, ..Self::default() };
-        kept.tag.clear();
-        kept.args.clear();
-        kept.reply.clear();
-        kept.untagged.clear();
-        kept.mailbox.clear();
-        *self = kept;
+        let Self {
+            number,
+            verb,
+            tag,
+            args,
+            reply,
+            began,
+            sent,
+            latency,
+            service_latency,
+            coalesced,
+            pipelined,
+            octets,
+            untagged,
+            mailbox,
+            literals,
+            incomplete,
+        } = self;
+        (*number, *literals, *octets) = (0, 0, [0; 2]);
+        (*began, *sent) = (Timestamp::default(), Timestamp::default());
+        (*latency, *service_latency) = (None, None);
+        (*coalesced, *pipelined) = (false, false);
+        *verb = Verb::default();
+        *incomplete = Incomplete::NONE;
+        for text in [tag, args, mailbox] {
+            text.clear();
+        }
+        reply.clear();
+        untagged.clear();
     }
 }
 

@@ -270,6 +270,14 @@ impl Framer {
         self.offset += octets;
     }
 
+    /// Gives back what it does not need.
+    pub fn rest(&mut self) {
+        if self.spent {
+            self.drop_line();
+        }
+        self.partial.shrink_to_fit();
+    }
+
     fn drop_line(&mut self) {
         self.partial.clear();
         self.line_octets = 0;

@@ -18,9 +18,12 @@ pub(crate) enum Piece {
     Reset,
 }
 
-/// Inputs in their order.
+/// Inputs in their order. On the heap, for most sessions never hold anything; the room stays until [`Self::rest`].
 #[derive(Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct Held(Option<Box<Inputs>>);
+
+#[derive(Debug, Default)]
+struct Inputs {
     client: Vec<u8>,
     server: Vec<u8>,
     pieces: VecDeque<(Dir, Stamp, Piece)>,
@@ -28,76 +31,93 @@ pub(crate) struct Held {
     gap: bool,
 }
 
+static NOTHING: Inputs =
+    Inputs { client: Vec::new(), server: Vec::new(), pieces: VecDeque::new(), waiting: 0, gap: false };
+
 impl Held {
     /// Whether anything waits.
     pub(crate) fn waits(&self) -> bool {
-        !self.pieces.is_empty()
+        self.0.as_ref().is_some_and(|inputs| !inputs.pieces.is_empty())
     }
 
     /// Octets that wait.
     pub(crate) fn len(&self) -> usize {
-        self.waiting
+        self.inputs().waiting
     }
 
     /// Whether octets are missing among what waits.
     pub(crate) fn has_gap(&self) -> bool {
-        self.gap
+        self.inputs().gap
+    }
+
+    /// Gives the room back, if nothing waits.
+    pub(crate) fn rest(&mut self) {
+        if !self.waits() && !self.has_gap() {
+            self.0 = None;
+        }
     }
 
     /// Adds an input.
     pub(crate) fn push(&mut self, dir: Dir, stamp: Stamp, input: &Input<'_>) {
+        let inputs = self.0.get_or_insert_default();
         let piece = match input {
             Input::Data(octets) => {
-                let buffer = self.buffer(dir);
+                let buffer = inputs.buffer(dir);
                 let from = buffer.len();
                 buffer.extend_from_slice(octets);
-                self.waiting += octets.len();
-                Piece::Octets { from, to: from + octets.len() }
+                let end = from + octets.len();
+                inputs.waiting += octets.len();
+                if let Some((d, s, Piece::Octets { to, .. })) = inputs.pieces.back_mut()
+                    && (*d, s.piece, *to) == (dir, stamp.piece, from)
+                {
+                    // More of the same input.
+                    return *to = end;
+                }
+                Piece::Octets { from, to: end }
             }
             Input::Gap(lost) => {
-                self.gap = true;
+                inputs.gap = true;
                 Piece::Gap(*lost)
             }
             Input::Fin => Piece::Fin,
             Input::Reset => Piece::Reset,
         };
-        self.pieces.push_back((dir, stamp, piece));
+        inputs.pieces.push_back((dir, stamp, piece));
     }
 
     /// The octets of `dir` that wait, gaps passed over.
     pub(crate) fn octets(&self, dir: Dir) -> &[u8] {
-        let buffer = if dir == Dir::ToServer { &self.client } else { &self.server };
-        let from = self.pieces.iter().find_map(|(d, _, piece)| match piece {
-            Piece::Octets { from, .. } if *d == dir => Some(*from),
-            _ => None,
-        });
-        from.and_then(|from| buffer.get(from..)).unwrap_or_default()
+        let inputs = self.inputs();
+        let buffer = if dir == Dir::ToServer { &inputs.client } else { &inputs.server };
+        inputs.start(dir).and_then(|from| buffer.get(from..)).unwrap_or_default()
     }
 
     /// When the first of them came.
     pub(crate) fn stamp(&self) -> Stamp {
-        self.pieces.front().map(|(_, stamp, _)| *stamp).unwrap_or_default()
+        self.inputs().pieces.front().map(|(_, stamp, _)| *stamp).unwrap_or_default()
     }
 
     /// Takes the first `length` octets of `dir` out.
     pub(crate) fn consume(&mut self, dir: Dir, mut length: usize) {
-        for (d, _, piece) in &mut self.pieces {
+        let Some(inputs) = &mut self.0 else { return };
+        for (d, _, piece) in &mut inputs.pieces {
             if let Piece::Octets { from, to } = piece
                 && *d == dir
             {
                 let used = length.min(*to - *from);
                 *from += used;
-                self.waiting -= used;
+                inputs.waiting -= used;
                 length -= used;
             }
         }
-        self.pieces.retain(|(_, _, piece)| !matches!(piece, Piece::Octets { from, to } if from == to));
+        inputs.pieces.retain(|(_, _, piece)| !matches!(piece, Piece::Octets { from, to } if from == to));
     }
 
     /// Hands every input on, in order.
     pub(crate) fn replay(self, mut take: impl FnMut(Dir, Stamp, Input<'_>)) {
-        for (dir, stamp, piece) in self.pieces {
-            let buffer = if dir == Dir::ToServer { &self.client } else { &self.server };
+        let Inputs { client, server, pieces, .. } = self.0.map(|inputs| *inputs).unwrap_or_default();
+        for (dir, stamp, piece) in pieces {
+            let buffer = if dir == Dir::ToServer { &client } else { &server };
             match piece {
                 Piece::Octets { from, to } => take(dir, stamp, Input::Data(buffer.get(from..to).unwrap_or_default())),
                 Piece::Gap(lost) => take(dir, stamp, Input::Gap(lost)),
@@ -109,40 +129,52 @@ impl Held {
 
     /// The first input, with the buffer it points into: to be given back with [`Self::used`].
     pub(crate) fn first(&mut self) -> Option<(Stamp, Piece, Vec<u8>)> {
-        let &(dir, stamp, piece) = self.pieces.front()?;
-        Some((stamp, piece, std::mem::take(self.buffer(dir))))
+        let inputs = self.0.as_mut()?;
+        let &(dir, stamp, piece) = inputs.pieces.front()?;
+        Some((stamp, piece, std::mem::take(inputs.buffer(dir))))
     }
 
     /// So many octets of the first input were used (any input but octets is used up); takes the buffer back.
     pub(crate) fn used(&mut self, used: usize, mut buffer: Vec<u8>) {
-        let Some((dir, _, piece)) = self.pieces.front_mut() else { return };
+        let Some(inputs) = &mut self.0 else { return };
+        let Some((dir, _, piece)) = inputs.pieces.front_mut() else { return };
         let dir = *dir;
         let spent = match piece {
             Piece::Octets { from, to } => {
                 *from += used;
-                self.waiting -= used;
+                inputs.waiting -= used;
                 from >= to
             }
             Piece::Gap(_) | Piece::Fin | Piece::Reset => true,
         };
         if spent {
-            self.pieces.pop_front();
+            inputs.pieces.pop_front();
         }
-        if self.pieces.is_empty() {
+        if inputs.pieces.is_empty() {
             buffer.clear();
         }
-        self.compact(dir, &mut buffer);
-        *self.buffer(dir) = buffer;
+        inputs.compact(dir, &mut buffer);
+        *inputs.buffer(dir) = buffer;
+    }
+
+    fn inputs(&self) -> &Inputs {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl Inputs {
+    /// Where in its buffer the first octet of `dir` that waits stands.
+    fn start(&self, dir: Dir) -> Option<usize> {
+        self.pieces.iter().find_map(|(d, _, piece)| match piece {
+            Piece::Octets { from, .. } if *d == dir => Some(*from),
+            _ => None,
+        })
     }
 
     /// Drops used octets from the head of `buffer` once they are the greater part.
     fn compact(&mut self, dir: Dir, buffer: &mut Vec<u8>) {
         const WORTH: usize = 32 << 10;
-        let start = self.pieces.iter().find_map(|(d, _, piece)| match piece {
-            Piece::Octets { from, .. } if *d == dir => Some(*from),
-            _ => None,
-        });
-        let Some(start) = start.filter(|start| *start > WORTH && *start > buffer.len() / 2) else { return };
+        let Some(start) = self.start(dir).filter(|start| *start > WORTH && *start > buffer.len() / 2) else { return };
         buffer.drain(..start);
         for (d, _, piece) in &mut self.pieces {
             if let Piece::Octets { from, to } = piece

@@ -32,12 +32,13 @@ pub(crate) struct Inflated<'a> {
 
 impl Inflate {
     pub(crate) fn new() -> Self {
-        Self { stream: Decompress::new(false), output: vec![0; STEP], tail: [1; 4], without_line: 0 }
+        Self { stream: Decompress::new(false), output: Vec::new(), tail: [1; 4], without_line: 0 }
     }
 
     /// Inflates the head of `input`, at most up to a flush, so that what follows the layer's end is left alone.
     /// `cap`: octets that may come out without a line end.
     pub(crate) fn step(&mut self, input: &[u8], cap: usize) -> Inflated<'_> {
+        self.output.resize(STEP, 0);
         let upto = flush_end(self.tail, input).unwrap_or(input.len());
         let piece = input.get(..upto).unwrap_or(input);
         let (taken, made) = (self.stream.total_in(), self.stream.total_out());
@@ -55,6 +56,11 @@ impl Inflate {
         let stuck = used == 0 && out == 0 && !piece.is_empty();
         let broken = stuck || self.without_line > cap || status.is_err();
         Inflated { used, octets, broken }
+    }
+
+    /// Gives back what it does not need.
+    pub(crate) fn rest(&mut self) {
+        self.output = Vec::new();
     }
 
     /// Whether the last octets taken in were a flush: where the layer may end.

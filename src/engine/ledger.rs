@@ -49,7 +49,7 @@ pub(crate) struct Ledger {
     pub(crate) counts: Counts,
     pub(crate) proxied_client: Option<SocketAddr>,
     pub(crate) reply_desync: u32,
-    pub(crate) maildrop: Option<Maildrop>,
+    pub(crate) maildrop: Option<Box<Maildrop>>,
     pub(crate) untagged: Vec<(Untagged, u32)>,
     pub(crate) idle: Option<Idle>,
     pub(crate) incomplete: Incomplete,
@@ -71,7 +71,7 @@ pub(crate) struct Ledger {
     /// Roles were swapped by TURN or ATRN.
     pub(crate) reversed: bool,
     anomalies: Vec<Anomaly>,
-    commands: Vec<Command>,
+    commands: Vec<Box<Command>>,
     transactions: Vec<Box<Transaction>>,
     numbers: (u32, u32),
 }
@@ -82,8 +82,15 @@ impl Ledger {
         self.tls.mode.unwrap_or(TlsMode::None)
     }
 
+    /// The server agreed to STARTTLS, or did not; once there is TLS, a refusal takes nothing back.
+    pub(crate) fn tls_answered(&mut self, agreed: bool) {
+        if agreed || self.tls.mode.is_none() {
+            self.tls.accepted = Some(agreed);
+        }
+    }
+
     /// An empty command with the next number, begun and sent as told.
-    pub(crate) fn command(&mut self, began: Timestamp, sent: Timestamp) -> Command {
+    pub(crate) fn command(&mut self, began: Timestamp, sent: Timestamp) -> Box<Command> {
         self.numbers.0 = self.numbers.0.saturating_add(1);
         self.counts.commands = self.counts.commands.saturating_add(1);
         let mut command = self.commands.pop().unwrap_or_default();
@@ -91,6 +98,22 @@ impl Ledger {
         command.began = began;
         command.sent = sent;
         command
+    }
+
+    /// In place of a command, for a reply that none asked for: the greeting, the end of data at `sent`.
+    pub(crate) fn unasked(&mut self, sent: Timestamp) -> Box<Command> {
+        let mut command = self.commands.pop().unwrap_or_default();
+        command.sent = sent;
+        command
+    }
+
+    /// Takes back a command that is over.
+    pub(crate) fn recycle_command(&mut self, mut command: Box<Command>) {
+        const KEPT: usize = 64;
+        if self.commands.len() < KEPT {
+            command.clear();
+            self.commands.push(command);
+        }
     }
 
     /// An empty transaction with the next number, begun as told.
@@ -107,6 +130,27 @@ impl Ledger {
         }
         transaction.reversed = self.reversed;
         transaction
+    }
+
+    /// Gives back what it does not need while the session stands still: above all its pools.
+    pub(crate) fn rest(&mut self) {
+        self.commands = Vec::new();
+        self.transactions = Vec::new();
+        self.anomalies.shrink_to_fit();
+        self.untagged.shrink_to_fit();
+        self.capabilities.rest();
+        self.secrets.rest();
+        let Greeting { reply, .. } = &mut self.greeting;
+        for text in [
+            &mut reply.text,
+            &mut reply.response_code,
+            &mut self.helo,
+            &mut self.auth.identity,
+            &mut self.identity,
+            &mut self.mailbox,
+        ] {
+            text.rest();
+        }
     }
 
     /// Takes back a transaction that came to nothing; its number is free again if it was the last.
@@ -148,7 +192,7 @@ impl Ledger {
             proxied_client: took.proxied_client,
             reply_desync: took.reply_desync,
             outcome,
-            maildrop: took.maildrop,
+            maildrop: took.maildrop.map(|maildrop| *maildrop),
             untagged: took.untagged,
             idle: took.idle,
             incomplete: took.incomplete,
@@ -213,8 +257,7 @@ impl Scope<'_> {
     }
 
     /// A command is complete, or never will be.
-    pub(crate) fn command(&mut self, mut command: Command) {
-        const KEPT: usize = 64;
+    pub(crate) fn command(&mut self, mut command: Box<Command>) {
         self.count_reply(command.reply.status);
         if command.verb == Verb::Other {
             self.ledger.counts.unknown_commands = self.ledger.counts.unknown_commands.saturating_add(1);
@@ -229,10 +272,7 @@ impl Scope<'_> {
             self.ledger.extensions.add(Extension::Pipelining);
         }
         self.emit(&Event::Command(&command));
-        if self.ledger.commands.len() < KEPT {
-            command.clear();
-            self.ledger.commands.push(command);
-        }
+        self.ledger.recycle_command(command);
     }
 
     /// IDLE began.

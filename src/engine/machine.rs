@@ -10,7 +10,7 @@ use super::{Dir, End, imap, pop3, smtp};
 #[derive(Debug)]
 pub(crate) enum Machine {
     /// Not decided yet: the inputs so far.
-    Undecided(Box<Held>),
+    Undecided(Held),
     Smtp(Box<smtp::Smtp>),
     Pop3(Box<pop3::Pop3>),
     Imap(Box<imap::Imap>),
@@ -59,6 +59,16 @@ impl Machine {
             Self::Pop3(pop3) => pop3.finish(closed, why, scope),
             Self::Imap(imap) => imap.finish(closed, why, scope),
             Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
+        }
+    }
+
+    /// Gives back room that is not needed while the session stands still.
+    pub(crate) fn rest(&mut self) {
+        match self {
+            Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
+            Self::Smtp(smtp) => smtp.rest(),
+            Self::Pop3(pop3) => pop3.rest(),
+            Self::Imap(imap) => imap.rest(),
         }
     }
 

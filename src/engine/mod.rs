@@ -116,7 +116,7 @@ impl Session {
             context: Context { id, began: at, peers, protocol: Protocol::Unknown, connect: None },
             limits,
             lanes: Both::default(),
-            machine: Machine::Undecided(Box::default()),
+            machine: Machine::Undecided(Held::default()),
             ledger,
             tls: tls::Watch::default(),
             agreed: 0,
@@ -237,7 +237,25 @@ impl Session {
 
     /// Whether nothing can be read any more: octets are counted only.
     pub fn is_opaque(&self) -> bool {
-        self.ledger.opaque || matches!(self.machine, Machine::Ignored(_) | Machine::Counted)
+        self.ledger.opaque || matches!(self.machine, Machine::Ignored(_))
+    }
+
+    /// Whether nothing that may still come would tell more: then [`Self::passed_by`] will do for it.
+    pub fn is_settled(&self) -> bool {
+        match self.machine {
+            Machine::Undecided(_) => false,
+            Machine::Ignored(_) => true,
+            _ if self.ledger.opaque => self.ledger.tls.mode.is_none() || self.tls.handshake().is_some(),
+            Machine::Counted => true,
+            _ => false,
+        }
+    }
+
+    /// `count` octets of `dir` went by that nobody looked at. Only for a session that [is settled](Self::is_settled).
+    pub fn passed_by(&mut self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        let dir = self.oriented(dir);
+        self.lanes[dir].seen += count;
+        self.heard(at, dir, count, out);
     }
 
     /// Reads no more of it: something went wrong in here, and what is known is in doubt. Octets are counted still.
@@ -280,8 +298,19 @@ impl Session {
         }
     }
 
-    /// Gives back room that a session which stands still does not need.
-    pub fn rest(&mut self) {}
+    /// Gives back room that a session which stands still does not need: about 2 KiB stay. Changes nothing else.
+    pub fn rest(&mut self) {
+        for dir in Dir::BOTH {
+            let lane = &mut self.lanes[dir];
+            lane.held.rest();
+            lane.framer.rest();
+            if let Some(layer) = &mut lane.layer {
+                layer.rest();
+            }
+        }
+        self.machine.rest();
+        self.ledger.rest();
+    }
 
     /// No more will come. Emits what is still open, then [`Event::End`].
     pub fn finish(&mut self, at: Timestamp, why: End, out: &mut dyn Sink) {

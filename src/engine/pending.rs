@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 /// A command that waits; `K` is what its protocol must remember with it.
 #[derive(Debug)]
 pub(crate) struct Waiting<K> {
-    pub(crate) command: Command,
+    pub(crate) command: Box<Command>,
     pub(crate) kind: K,
 }
 
@@ -48,8 +48,17 @@ impl<K> Pending<K> {
         self.queue.is_empty()
     }
 
-    pub(crate) fn push(&mut self, command: Command, kind: K) {
+    pub(crate) fn push(&mut self, command: Box<Command>, kind: K) {
+        if self.queue.capacity() == 0 {
+            // Most clients wait for each reply.
+            self.queue.reserve_exact(1);
+        }
         self.queue.push_back(Waiting { command, kind });
+    }
+
+    /// Gives back what it does not need.
+    pub(crate) fn rest(&mut self) {
+        self.queue.shrink_to_fit();
     }
 
     pub(crate) fn front(&self) -> Option<&Waiting<K>> {

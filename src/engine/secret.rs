@@ -78,6 +78,11 @@ impl Secrets {
         }
     }
 
+    /// Gives back what it does not need.
+    pub(crate) fn rest(&mut self) {
+        self.known.shrink_to_fit();
+    }
+
     /// Replaces every echo of a secret in `text` by `[redacted]`.
     pub(crate) fn mask(&self, text: &mut Text) {
         if self.known.is_empty() || text.as_bytes().is_empty() {

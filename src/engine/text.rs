@@ -48,6 +48,11 @@ impl Text {
         self.present = other.present;
     }
 
+    /// Gives back what it does not need.
+    pub(crate) fn rest(&mut self) {
+        self.octets.shrink_to_fit();
+    }
+
     /// The octets for change in place (masking).
     pub(crate) fn octets_mut(&mut self) -> &mut Vec<u8> {
         &mut self.octets
@@ -118,6 +123,12 @@ impl List {
     pub fn clear(&mut self) {
         self.arena.clear();
         self.spans.clear();
+    }
+
+    /// Gives back what it does not need.
+    pub(crate) fn rest(&mut self) {
+        self.arena.shrink_to_fit();
+        self.spans.shrink_to_fit();
     }
 
     /// Those in it, in order.

@@ -17,8 +17,8 @@ pub(crate) fn begins(octet: u8) -> bool {
 #[derive(Clone, Copy, Debug, Default)]
 struct Records {
     header: [u8; 5],
-    have: usize,
-    left: usize,
+    have: u8,
+    left: u16,
     hello: bool,
     alert: bool,
     data: bool,
@@ -28,16 +28,16 @@ struct Records {
 impl Records {
     fn take(&mut self, mut octets: &[u8]) {
         while !self.lost {
-            let skip = self.left.min(octets.len());
-            self.left -= skip;
+            let skip = usize::from(self.left).min(octets.len());
             octets = octets.get(skip..).unwrap_or_default();
+            self.left -= skip as u16;
             let Some((&octet, rest)) = octets.split_first() else { return };
             octets = rest;
-            if let Some(slot) = self.header.get_mut(self.have) {
+            if let Some(slot) = self.header.get_mut(usize::from(self.have)) {
                 *slot = octet;
             }
             self.have += 1;
-            if self.have == self.header.len() {
+            if usize::from(self.have) == self.header.len() {
                 self.record();
             }
         }
@@ -46,7 +46,7 @@ impl Records {
     fn record(&mut self) {
         let [kind, major, _, high, low] = self.header;
         self.have = 0;
-        self.left = usize::from(high) << 8 | usize::from(low);
+        self.left = u16::from_be_bytes([high, low]);
         match kind {
             _ if major != 3 => self.lost = true,
             HANDSHAKE => self.hello = true,

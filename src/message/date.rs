@@ -19,13 +19,28 @@ pub(super) fn rfc3339(raw: &[u8]) -> Option<String> {
     let valid = (1..=days(year, month)).contains(&day) && hour < 24 && minute < 60 && second <= 60;
     valid.then(|| {
         let (sign, hours, minutes) = zone;
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{sign}{hours:02}:{minutes:02}")
+        let mut text = String::with_capacity("2026-01-31T09:00:00+00:00".len());
+        for (before, value) in [("", year / 100), ("", year % 100), ("-", month), ("-", day)] {
+            two(&mut text, before, value);
+        }
+        for (before, value) in [("T", hour), (":", minute), (":", second), (sign, hours), (":", minutes)] {
+            two(&mut text, before, value);
+        }
+        text
     })
 }
 
-type Zone = (char, u32, u32);
+/// Adds `before` and two digits; a format string would cost more than all the rest.
+fn two(text: &mut String, before: &str, value: u32) {
+    text.push_str(before);
+    for digit in [value / 10, value % 10] {
+        text.extend(char::from_digit(digit, 10));
+    }
+}
+
+type Zone = (&'static str, u32, u32);
 /// The sender's offset is not known (RFC 3339 section 4.3).
-const UNKNOWN: Zone = ('-', 0, 0);
+const UNKNOWN: Zone = ("-", 0, 0);
 
 fn without_comments(raw: &[u8]) -> Vec<u8> {
     let mut depth = 0usize;
@@ -91,8 +106,8 @@ fn time(text: &str) -> Option<(u32, u32, u32)> {
 
 fn zone(text: &str) -> Option<Zone> {
     let sign = match text.bytes().next()? {
-        b'+' => '+',
-        b'-' => '-',
+        b'+' => "+",
+        b'-' => "-",
         _ => return Some(named_zone(text)),
     };
     let digits = number(text.get(1..)?, 4..=4)?;
@@ -102,12 +117,12 @@ fn zone(text: &str) -> Option<Zone> {
 
 fn named_zone(name: &str) -> Zone {
     match name.to_ascii_uppercase().as_str() {
-        "UT" | "GMT" | "UTC" | "Z" => ('+', 0, 0),
-        "EDT" => ('-', 4, 0),
-        "EST" | "CDT" => ('-', 5, 0),
-        "CST" | "MDT" => ('-', 6, 0),
-        "MST" | "PDT" => ('-', 7, 0),
-        "PST" => ('-', 8, 0),
+        "UT" | "GMT" | "UTC" | "Z" => ("+", 0, 0),
+        "EDT" => ("-", 4, 0),
+        "EST" | "CDT" => ("-", 5, 0),
+        "CST" | "MDT" => ("-", 6, 0),
+        "MST" | "PDT" => ("-", 7, 0),
+        "PST" => ("-", 8, 0),
         _ => UNKNOWN,
     }
 }

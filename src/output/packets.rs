@@ -23,6 +23,9 @@ const BATCH: usize = 256 << 10;
 /// Batches that may wait: 16 MiB.
 const QUEUE: usize = 64;
 
+/// How long packets may gather: so that a disk that stands still for long costs none on a calm link.
+const GATHER: Duration = Duration::from_millis(500);
+
 /// Room that a spent batch keeps.
 const KEEP: usize = 1 << 20;
 
@@ -84,6 +87,7 @@ struct Blocks {
 /// An entrance for the packets of one thread.
 pub struct Shelf {
     blocks: Blocks,
+    flushed: Instant,
     queue: Sender<Message>,
     spent: Receiver<Vec<u8>>,
     counters: Arc<PacketCounters>,
@@ -122,6 +126,7 @@ impl Archive {
     pub fn shelf(&self) -> Shelf {
         Shelf {
             blocks: Blocks::default(),
+            flushed: Instant::now(),
             queue: self.queue.clone(),
             spent: self.spent.clone(),
             counters: Arc::clone(&self.counters),
@@ -146,29 +151,43 @@ impl Archive {
 }
 
 impl Shelf {
-    /// Keeps a packet of the interface `source`, of which `data` was captured. Never waits.
+    /// Keeps a packet of the interface `source`, of which `data` was captured, or gives it up. Never waits.
     pub fn packet(&mut self, at: Timestamp, source: u32, data: &[u8], wire_len: u32) {
-        let room = BATCH.saturating_sub(self.blocks.octets.len());
-        if room < data.len().saturating_add(64) && self.blocks.packets > 0 {
-            self.flush();
+        if self.is_full(data.len()) {
+            self.send();
+            if self.is_full(data.len()) {
+                self.counters.queue_full.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
         }
         block(&mut self.blocks.octets, at, source, data, wire_len);
         self.blocks.packets += 1;
     }
 
-    /// Hands over what has gathered, or gives it up. Never waits.
+    /// Hands over what has gathered, if it was long enough. Call it every now and then. Never waits.
     pub fn flush(&mut self) {
-        if self.blocks.packets == 0 {
+        if self.flushed.elapsed() >= GATHER {
+            self.send();
+        }
+    }
+
+    /// Whether `more` octets would be too many. One packet always fits.
+    fn is_full(&self, more: usize) -> bool {
+        self.blocks.packets > 0 && self.blocks.octets.len().saturating_add(more) > BATCH
+    }
+
+    /// Hands over what has gathered; what the queue has no room for stays.
+    fn send(&mut self) {
+        self.flushed = Instant::now();
+        if self.blocks.packets == 0 || self.queue.is_full() {
             return;
         }
         let octets = self.spent.try_recv().unwrap_or_default();
         let full = std::mem::replace(&mut self.blocks, Blocks { octets, packets: 0 });
         if let Err(refused) = self.queue.try_send(Message::Blocks(full))
-            && let Message::Blocks(mut lost) = refused.into_inner()
+            && let Message::Blocks(back) = refused.into_inner()
         {
-            self.counters.queue_full.fetch_add(lost.packets, Ordering::Relaxed);
-            lost.octets.clear();
-            self.blocks = Blocks { octets: lost.octets, packets: 0 };
+            self.blocks = back;
         }
     }
 }
@@ -510,13 +529,17 @@ mod tests {
         let (queue, messages) = bounded(1);
         let (_empty, spent) = bounded(1);
         let counters = Arc::new(PacketCounters::default());
-        let mut shelf = Shelf { blocks: Blocks::default(), queue, spent, counters: Arc::clone(&counters) };
-        for _ in 0..3 {
-            shelf.packet(Timestamp::default(), 0, b"x", 1);
-            shelf.packet(Timestamp::default(), 0, b"y", 1);
-            shelf.flush();
+        let counted = Arc::clone(&counters);
+        let mut shelf = Shelf { blocks: Blocks::default(), flushed: Instant::now(), queue, spent, counters: counted };
+        let large = vec![0; BATCH / 2 + 1];
+        for _ in 0..5 {
+            shelf.packet(Timestamp::default(), 0, &large, 1);
         }
-        assert_eq!(counters.queue_full.load(Ordering::Relaxed), 4);
+        assert_eq!(counters.queue_full.load(Ordering::Relaxed), 3, "one is queued, one waits");
+        let Message::Blocks(first) = messages.recv().unwrap() else { panic!("no blocks") };
+        assert_eq!(first.packets, 1);
+        shelf.packet(Timestamp::default(), 0, &large, 1);
+        assert_eq!(counters.queue_full.load(Ordering::Relaxed), 3);
         drop(messages);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use listenfd::ListenFd;
 
@@ -95,8 +96,14 @@ pub(super) fn open(
                 listener.name, listener.name
             )));
         }
-        let metrics = metrics.map(|metrics| metrics.proxy(source));
-        entrances.push(entrance(ready, listener, source, open, before, metrics)?);
+        let counts = metrics.map(|metrics| metrics.proxy(source));
+        let entrance = entrance(ready, listener, source, open, before, counts)?;
+        let ends = entrance.door.terminator.iter().flat_map(Terminator::certificates);
+        if let (Some(metrics), Some(end)) = (metrics, ends.map(|certificate| certificate.not_after).min()) {
+            let since = Duration::from_nanos(end.as_nanos());
+            metrics.certificate(source, entrance.door.protocol(), since.as_secs_f64());
+        }
+        entrances.push(entrance);
     }
     if sockets.len() > 0 {
         tracing::warn!(sockets = sockets.len(), "sockets were passed that no listener wants");

@@ -70,6 +70,13 @@ impl Client {
         self.reading && self.target == Target::Message && self.expect == Expect::More && !self.awaiting
     }
 
+    pub(super) fn rest(&mut self) {
+        if !self.reading {
+            self.line.clear();
+        }
+        self.line.shrink_to_fit();
+    }
+
     /// What the next octets are depends on the server's answer.
     fn wait(&mut self, scope: &mut Scope<'_>) {
         self.awaiting = true;

@@ -92,6 +92,14 @@ impl Imap {
         }
     }
 
+    /// Gives back room that is not needed while the session stands still.
+    pub(crate) fn rest(&mut self) {
+        self.pending.rest();
+        self.client.rest();
+        self.server.rest();
+        self.selected.rest();
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         if self.certain && !self.server.opened {

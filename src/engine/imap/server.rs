@@ -42,6 +42,11 @@ pub(super) struct Server {
 }
 
 impl Server {
+    pub(super) fn rest(&mut self) {
+        self.fetch.rest();
+        self.correlator.rest();
+    }
+
     /// Whether a literal is moving.
     pub(super) fn is_moving(&self) -> bool {
         self.moving
@@ -418,7 +423,7 @@ impl Imap {
     }
 
     fn start_tls(&mut self, ok: bool, scope: &mut Scope<'_>) {
-        scope.ledger.tls.accepted = Some(ok);
+        scope.ledger.tls_answered(ok);
         if !ok {
             return self.resume(Mode::Line, scope);
         }

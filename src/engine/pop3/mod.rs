@@ -141,6 +141,12 @@ impl Pop3 {
         }
     }
 
+    /// Gives back room that is not needed while the session stands still.
+    pub(crate) fn rest(&mut self) {
+        self.pending.rest();
+        self.user.rest();
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         let message = self.body.as_ref().is_some_and(|b| matches!(b.content, Content::Message(_)));

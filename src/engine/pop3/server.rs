@@ -581,7 +581,7 @@ fn unknown_message(line: &Line<'_>, headless: bool, scope: &mut Scope<'_>) -> Co
 }
 
 fn stls_answered(ok: bool, scope: &mut Scope<'_>) {
-    scope.ledger.tls.accepted = Some(ok);
+    scope.ledger.tls_answered(ok);
     let mode = if ok { Mode::Opaque } else { Mode::Line };
     if ok {
         scope.ledger.tls.mode = Some(TlsMode::StartTls);

@@ -213,7 +213,7 @@ impl Smtp {
                 !delivery.tx.incomplete.has(Missing::ClientGap) && !delivery.tx.incomplete.has(Missing::StartMissing);
             delivery.tx.wire_size = whole.then_some(wire);
         }
-        let waiting = Command { sent: scope.stamp.at, ..Command::default() };
+        let waiting = scope.ledger.unasked(scope.stamp.at);
         self.pending.push(waiting, Kind { want: Want::Eod { prdr: false }, tx: number, end: 0 });
     }
 

@@ -13,7 +13,7 @@ mod server;
 
 use std::collections::VecDeque;
 
-use super::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Reply};
+use super::event::{AuthOutcome, How, Missing, Outcome, Phase, Reply};
 use super::frame::{Frame, Mode};
 use super::ledger::Scope;
 use super::pending::{Arrival, Pending};
@@ -99,7 +99,7 @@ impl Smtp {
     pub(crate) fn new(certain: bool) -> Self {
         let mut pending = Pending::default();
         if certain {
-            pending.push(Command::default(), Kind { want: Want::Greeting, tx: None, end: 0 });
+            pending.push(Box::default(), Kind { want: Want::Greeting, tx: None, end: 0 });
         }
         Self {
             pending,
@@ -124,6 +124,16 @@ impl Smtp {
     /// How the client's octets are to be read at first.
     pub(crate) fn first_mode(&self) -> Mode {
         if self.lost.is_some() { Mode::Await } else { Mode::Line }
+    }
+
+    /// Gives back room that is not needed while the session stands still.
+    pub(crate) fn rest(&mut self) {
+        self.pending.rest();
+        self.deliveries.shrink_to_fit();
+        self.over.shrink_to_fit();
+        if self.deferred.is_none() {
+            self.replies.rest();
+        }
     }
 
     /// What the session is doing.

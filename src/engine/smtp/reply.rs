@@ -55,6 +55,13 @@ impl Assembler {
         Some(Arrival { first, last: stamp, octets: self.octets, end })
     }
 
+    /// Forgets a reply that was told.
+    pub(super) fn rest(&mut self) {
+        if self.first.is_none() {
+            self.reply = Reply::default();
+        }
+    }
+
     /// Forgets what has begun.
     pub(super) fn reset(&mut self) {
         self.first = None;

@@ -98,7 +98,9 @@ impl Smtp {
     }
 
     pub(super) fn greeting(&mut self, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
-        self.pending.pop();
+        if let Some(waiting) = self.pending.pop() {
+            scope.ledger.recycle_command(waiting.command);
+        }
         self.pending.note(arrival);
         if scope.ledger.greeted {
             return;
@@ -135,7 +137,7 @@ impl Smtp {
             }
             (_, Verb::Auth | Verb::XExps) => self.auth_reply(code, &command.reply, arrival, scope),
             (_, Verb::StartTls | Verb::XAnonymousTls) => {
-                scope.ledger.tls.accepted = Some(code == 220);
+                scope.ledger.tls_answered(code == 220);
                 if code == 220 {
                     self.abort();
                     self.encrypt(scope);
@@ -153,7 +155,8 @@ impl Smtp {
                 scope.switch(Dir::ToServer, Mode::Line);
                 if code == 250 {
                     self.abort();
-                    self.pending.push(Command::default(), Kind { want: Want::Greeting, tx: None, end: 0 });
+                    let unasked = scope.ledger.unasked(scope.stamp.at);
+                    self.pending.push(unasked, Kind { want: Want::Greeting, tx: None, end: 0 });
                     scope.turn = true;
                 }
             }
@@ -329,7 +332,9 @@ impl Smtp {
         if self.pending.front().is_some_and(|w| matches!(w.kind.want, Want::Chunk { .. })) {
             return self.answer(Want::Chunk { last: true }, code, arrival, scope);
         }
-        self.pending.pop();
+        if let Some(waiting) = self.pending.pop() {
+            scope.ledger.recycle_command(waiting.command);
+        }
         self.finals(number, arrival, scope);
     }
 

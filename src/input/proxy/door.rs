@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::proxy::{Listener, Target};
 use crate::engine::Limits;
+use crate::engine::event::Protocol;
 use crate::input::tls::Terminator;
 use crate::input::upstream::Admission;
 use crate::output::metrics::ProxyMetrics;
@@ -40,6 +41,13 @@ pub struct Door {
 }
 
 impl Door {
+    /// What is most likely spoken there.
+    pub fn protocol(&self) -> Protocol {
+        let ports = self.targets.iter().chain(&self.addresses).map(SocketAddr::port);
+        let told = self.listener.protocol.or_else(|| ports.filter_map(|port| self.limits.prior(port)).next());
+        told.unwrap_or(Protocol::Unknown)
+    }
+
     /// Where its connections go, for people.
     pub fn way(&self) -> String {
         match &self.listener.target {

@@ -7,6 +7,7 @@
 mod clock;
 mod connection;
 mod door;
+mod pipe;
 mod pool;
 mod pump;
 mod seat;

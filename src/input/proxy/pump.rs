@@ -16,6 +16,8 @@ use tokio::net::TcpStream;
 
 use super::connection::abort;
 use super::door::Door;
+use super::pipe::{Broken, Pipe, Pipes, Step};
+use super::pool::SIZE;
 use super::seat::{Call, Seat};
 use super::watch::{Fault, Watch};
 use super::worker::Shared;
@@ -54,8 +56,17 @@ pub(super) enum Ending {
 struct Flow {
     backlog: Option<Backlog>,
     state: State,
+    /// Through which the kernel moves octets meanwhile.
+    pipe: Option<Pipe>,
     /// When its receiver stopped draining.
     paused: Option<Timestamp>,
+}
+
+impl Flow {
+    /// Whether octets were taken that have not gone on.
+    fn waits(&self) -> bool {
+        self.backlog.is_some() || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
+    }
 }
 
 /// Octets read that could not be written yet.
@@ -165,7 +176,7 @@ impl Pump {
         if self.seat.still(self.shared.clock.now()) < STILL {
             return false;
         }
-        let waits = Dir::BOTH.iter().any(|dir| self.flows[*dir].backlog.is_some());
+        let waits = Dir::BOTH.iter().any(|dir| self.flows[*dir].waits());
         !waits && self.unseen.is_none() && self.watch.phase() == Phase::Idle
     }
 
@@ -194,6 +205,12 @@ impl Pump {
                     return Poll::Ready(None);
                 }
                 State::Ended | State::Broken => return Poll::Ready(None),
+            }
+            if self.flows[dir].pipe.is_some() {
+                match ready!(self.splice(dir, cx)) {
+                    Ok(()) => continue,
+                    Err(ending) => return Poll::Ready(Some(ending)),
+                }
             }
             let (from, to) = self.ends(dir);
             let mut buffer = shared.pool.take();
@@ -235,6 +252,10 @@ impl Pump {
             if let Err(Fault) = self.observe(dir, now, octets) {
                 return Poll::Ready(Some(Ending::Fault));
             }
+            if gone == SIZE && self.watch.is_settled() {
+                // More than a buffer at once, and nobody has to see it.
+                self.flows[dir].pipe = shared.pipes.as_ref().and_then(Pipes::take);
+            }
             if gone < length {
                 let flow = &mut self.flows[dir];
                 flow.backlog = Some(Backlog { buffer, from: gone, to: length, at: now });
@@ -249,6 +270,40 @@ impl Pump {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Lets the kernel move octets of `dir`. An ending if all is over.
+    fn splice(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        let shared = Rc::clone(&self.shared);
+        let Some(mut pipe) = self.flows[dir].pipe.take() else { return Poll::Ready(Ok(())) };
+        let (from, to) = self.ends(dir);
+        let Poll::Ready(step) = pipe.poll_move(from, to, cx) else {
+            self.flows[dir].pipe = Some(pipe);
+            return Poll::Pending;
+        };
+        let now = shared.clock.now();
+        match step {
+            Ok(Step::Passed(octets)) => {
+                self.flows[dir].pipe = Some(pipe);
+                self.watch.passed_by(now, dir, octets, &shared.outlet);
+                self.door.count(|metrics| metrics.spliced(dir, octets as u64));
+                self.moved(now);
+                return Poll::Ready(Ok(()));
+            }
+            // What comes next is read again.
+            Ok(Step::Empty) => {}
+            Ok(Step::Closed) => {
+                if let Some(ending) = self.end(dir, now, false) {
+                    return Poll::Ready(Err(ending));
+                }
+            }
+            Err(Broken::Sender) => return Poll::Ready(Err(Ending::Reset(dir))),
+            Err(Broken::Receiver) => self.flows[dir].state = State::Broken,
+        }
+        if let Some(pipes) = &shared.pipes {
+            pipes.give(pipe);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what waits.
@@ -327,6 +382,15 @@ impl Pump {
             self.door.count(|metrics| metrics.bypassed(self.watch.protocol(), Bypass::Panic));
         }
         self.greeted |= dir == Dir::ToClient;
+        self.moved(at);
+        match told {
+            Err(Fault) if self.shared.on_fault == OnFault::Close => Err(Fault),
+            _ => Ok(()),
+        }
+    }
+
+    /// Octets moved at `at`: from then on the next ones are waited for.
+    fn moved(&self, at: Timestamp) {
         let open = Dir::BOTH.iter().all(|dir| self.flows[*dir].state == State::Open);
         let patience = match self.watch.protocol() {
             _ if !open => self.door.listener.times.half_close,
@@ -334,10 +398,6 @@ impl Pump {
             protocol => self.door.listener.times.idle(protocol, self.watch.is_opaque()),
         };
         self.seat.moved(at, patience);
-        match told {
-            Err(Fault) if self.shared.on_fault == OnFault::Close => Err(Fault),
-            _ => Ok(()),
-        }
     }
 
     /// The client has sent `octets` at `at` already.

@@ -1,62 +1,64 @@
 //! A connection whose TLS is answered here, seen and looked after like any other.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::net::TcpStream;
 
+use super::door::Door;
 use super::seat::{Call, Seat};
 use super::watch::{Fault, Watch};
 use super::worker::Shared;
-use crate::config::proxy::{OnFault, Times};
+use crate::config::proxy::OnFault;
 use crate::engine::Input;
 use crate::engine::event::{Dir, End, Phase, Protocol, Secured};
 use crate::engine::frame::Both;
 use crate::input::tls::{Ending, Observer, Sides, Stop, Terminator, terminate};
+use crate::output::metrics::{Bypass, Refusal, Termination};
 
-/// What a connection is served with.
-pub(super) struct Setting<'a> {
-    pub(super) terminator: &'a Terminator,
-    pub(super) times: Times,
+/// A connection with both its sides.
+pub(super) struct Joined {
+    pub(super) client: TcpStream,
+    /// What was read of the client already.
+    pub(super) early: Vec<u8>,
+    pub(super) server: TcpStream,
+    pub(super) watch: Watch,
     /// What is most likely spoken.
     pub(super) prior: Protocol,
     /// What a client is told that must go although it did nothing wrong; empty: nothing.
     pub(super) goodbye: &'static [u8],
-    /// Its listener's name.
-    pub(super) listener: &'a str,
 }
 
-/// Serves a connection to its end; `early`: what was read of the client already.
-pub(super) async fn serve(
-    shared: &Rc<Shared>,
-    client: TcpStream,
-    early: Vec<u8>,
-    server: TcpStream,
-    watch: Watch,
-    setting: Setting<'_>,
-) {
+/// Serves a connection to its end.
+pub(super) async fn serve(shared: &Rc<Shared>, door: &Arc<Door>, terminator: &Terminator, joined: Joined) {
+    let Joined { client, early, server, watch, prior, goodbye } = joined;
     let now = shared.clock.now();
     let seat = shared.seat(now);
-    seat.moved(now, setting.times.greeting);
+    seat.moved(now, door.listener.times.greeting);
     if shared.draining.get() {
         seat.ask(Call::Drain);
     }
     let mut warden = Warden {
         watch,
         seat,
-        times: setting.times,
-        goodbye: setting.goodbye,
+        goodbye,
         shared: Rc::clone(shared),
+        door: Arc::clone(door),
         greeted: false,
         closed: Both::default(),
         failed: false,
         why: None,
     };
-    let sides = Sides { client, early, server, prior: setting.prior, refusal: setting.goodbye };
-    let ending = terminate(sides, setting.terminator, &mut warden).await;
+    let sides = Sides { client, early, server, prior, refusal: goodbye };
+    let ending = terminate(sides, terminator, &mut warden).await;
+    let listener = &door.listener.name;
     match &ending {
-        Ending::Client(error) => tracing::info!(listener = setting.listener, %error, "TLS with the client failed"),
-        Ending::Server(error) => tracing::warn!(listener = setting.listener, %error, "TLS with the server failed"),
+        Ending::Client(error) => tracing::info!(listener, %error, "TLS with the client failed"),
+        Ending::Server(error) => {
+            tracing::warn!(listener, %error, "TLS with the server failed");
+            door.count(|metrics| metrics.not_connected(prior, Refusal::Other));
+        }
         Ending::Closed | Ending::Reset(_) | Ending::Stopped(_) => {}
     }
     warden.end(&ending);
@@ -66,29 +68,33 @@ pub(super) async fn serve(
 struct Warden {
     watch: Watch,
     seat: Rc<Seat>,
-    times: Times,
     goodbye: &'static [u8],
     shared: Rc<Shared>,
+    door: Arc<Door>,
     greeted: bool,
     closed: Both<bool>,
     failed: bool,
     /// Why it was ended.
-    why: Option<End>,
+    why: Option<(End, Termination)>,
 }
 
 impl Warden {
     fn moved(&mut self) {
         let closed = Dir::BOTH.iter().any(|dir| self.closed[*dir]);
+        let times = &self.door.listener.times;
         let patience = match self.watch.protocol() {
-            _ if closed => self.times.half_close,
-            _ if !self.greeted => self.times.greeting,
-            protocol => self.times.idle(protocol, self.watch.is_opaque()),
+            _ if closed => times.half_close,
+            _ if !self.greeted => times.greeting,
+            protocol => times.idle(protocol, self.watch.is_opaque()),
         };
         self.seat.moved(self.shared.clock.now(), patience);
     }
 
     fn note(&mut self, told: Result<(), Fault>) {
-        self.failed |= told.is_err() && self.shared.on_fault == OnFault::Close;
+        if told.is_err() {
+            self.door.count(|metrics| metrics.bypassed(self.watch.protocol(), Bypass::Panic));
+            self.failed |= self.shared.on_fault == OnFault::Close;
+        }
     }
 
     /// Whether it can be closed without cutting anything short: between commands, and nothing is on its way.
@@ -102,7 +108,11 @@ impl Warden {
         if let Ending::Reset(dir) = ending {
             let _ = self.watch.handle(now, *dir, Input::Reset, &self.shared.outlet);
         }
-        self.watch.finish(now, self.why.unwrap_or(End::Closed), &self.shared.outlet);
+        if let Some((_, reason)) = self.why {
+            self.door.count(|metrics| metrics.terminated(self.watch.protocol(), reason, self.watch.phase()));
+        }
+        let why = self.why.map_or(End::Closed, |(why, _)| why);
+        self.watch.finish(now, why, &self.shared.outlet);
     }
 }
 
@@ -127,6 +137,9 @@ impl Observer for Warden {
     fn fin(&mut self, dir: Dir) {
         let told = self.watch.handle(self.shared.clock.now(), dir, Input::Fin, &self.shared.outlet);
         self.note(told);
+        if !self.closed[dir.reverse()] {
+            self.door.count(|metrics| metrics.half_closed(true));
+        }
         self.closed[dir] = true;
         self.moved();
     }
@@ -134,10 +147,10 @@ impl Observer for Warden {
     fn poll_stop(&mut self, rests: bool, cx: &mut Context<'_>) -> Poll<Stop> {
         self.seat.wait(cx.waker());
         let (why, abort, goodbye) = match self.seat.call() {
-            _ if self.failed => (End::Closed, true, &b""[..]),
-            Some(Call::TimedOut) => (End::Timeout, false, &b""[..]),
-            Some(Call::Stop) => (End::Drain, true, &b""[..]),
-            Some(Call::Drain) if self.is_quiet(rests) => (End::Drain, false, self.goodbye),
+            _ if self.failed => ((End::Closed, Termination::Error), true, &b""[..]),
+            Some(Call::TimedOut) => ((End::Timeout, Termination::Timeout), false, &b""[..]),
+            Some(Call::Stop) => ((End::Drain, Termination::Drain), true, &b""[..]),
+            Some(Call::Drain) if self.is_quiet(rests) => ((End::Drain, Termination::Drain), false, self.goodbye),
             Some(Call::Rest) => {
                 self.watch.rest();
                 self.seat.answered();
@@ -153,5 +166,8 @@ impl Observer for Warden {
 impl Drop for Warden {
     fn drop(&mut self) {
         self.seat.leave();
+        if Dir::BOTH.iter().any(|dir| self.closed[*dir]) {
+            self.door.count(|metrics| metrics.half_closed(false));
+        }
     }
 }

@@ -44,6 +44,16 @@ impl Watch {
         self.fenced(|session| session.secured(at, how, &mut *out.borrow_mut()))
     }
 
+    /// `count` octets went by unseen.
+    pub(super) fn passed_by(&mut self, at: Timestamp, dir: Dir, count: usize, out: &RefCell<Outlet>) {
+        let _ = self.fenced(|session| session.passed_by(at, dir, count as u64, &mut *out.borrow_mut()));
+    }
+
+    /// Whether it needs no octet more.
+    pub(super) fn is_settled(&self) -> bool {
+        self.session.is_settled()
+    }
+
     /// The server took the connection `after` it was asked.
     pub(super) fn connected(&mut self, after: Duration) {
         self.session.connected(after);

@@ -16,10 +16,11 @@ use tokio::time;
 use super::clock::Clock;
 use super::connection;
 use super::door::{Door, Entrance};
+use super::pipe::Pipes;
 use super::pool::Pool;
 use super::seat::{Call, Seat};
 use super::{Order, Setup};
-use crate::config::proxy::OnFault;
+use crate::config::proxy::{OnFault, Splice};
 use crate::input::upstream::Ends;
 use crate::output::Outlet;
 use crate::time::Timestamp;
@@ -37,6 +38,8 @@ const BREATH: Duration = Duration::from_millis(100);
 pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) pool: Pool,
+    /// Where the kernel may move octets.
+    pub(super) pipes: Option<Pipes>,
     pub(super) outlet: RefCell<Outlet>,
     pub(super) on_fault: OnFault,
     pub(super) draining: Cell<bool>,
@@ -85,6 +88,7 @@ pub(super) fn run(setup: &Setup, outlet: Outlet, ends: Ends, mut orders: watch::
     let shared = Rc::new(Shared {
         clock: Clock::new(),
         pool: Pool::default(),
+        pipes: (setup.splice == Splice::Auto).then(Pipes::default),
         outlet: RefCell::new(outlet),
         on_fault: setup.on_fault,
         draining: Cell::new(false),

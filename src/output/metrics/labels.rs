@@ -510,7 +510,55 @@ pub(super) fn outcomes(kind: Kind) -> &'static [Outcome] {
     }
 }
 
-const TLS_VERSIONS: &[&str] = &["SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "unknown"];
+pub(super) const TLS_VERSIONS: &[&str] = &["SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "unknown"];
+
+/// Cipher suites that have their own value, as IANA has them: those of TLS 1.3, and what mail servers still take before it.
+pub(super) const CIPHERS: &[&str] = &[
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_AES_128_CCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384",
+    "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_DHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_DHE_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_DHE_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA256",
+    "TLS_RSA_WITH_AES_256_CBC_SHA256",
+    "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+    "TLS_RSA_WITH_RC4_128_SHA",
+    "other",
+    "unknown",
+];
+
+/// Index in [`TLS_VERSIONS`]; one that is not known is the last.
+pub(super) fn tls_version(version: Option<&str>) -> usize {
+    TLS_VERSIONS.iter().position(|v| Some(*v) == version).unwrap_or(TLS_VERSIONS.len() - 1)
+}
+
+/// Index in [`CIPHERS`].
+pub(super) fn cipher(cipher: Option<&str>) -> usize {
+    let named = |cipher| CIPHERS.iter().position(|c| *c == cipher).unwrap_or(CIPHERS.len() - 2);
+    cipher.map_or(CIPHERS.len() - 1, named)
+}
 
 fn strings<T: Copy>(list: &[T], word: impl Fn(T) -> &'static str) -> Vec<&'static str> {
     list.iter().map(|item| word(*item)).collect()
@@ -542,7 +590,7 @@ pub(super) fn domain(id: Id, label: &str, protocol: Protocol) -> Option<Vec<&'st
         ("enhanced", _) => ENHANCED.to_vec(),
         ("extension", _) => EXTENSIONS.to_vec(),
         ("version", Id::TlsHandshakes) => TLS_VERSIONS.to_vec(),
-        ("cipher", _) => vec!["unknown"],
+        ("cipher", _) => CIPHERS.to_vec(),
         ("anomaly", _) => strings(anomaly::Id::ALL, anomaly::Id::as_str),
         ("outcome", Id::SessionsEnded) => strings(SessionOutcome::ALL, SessionOutcome::as_str),
         ("outcome", Id::Transactions) => strings(Outcome::ALL, Outcome::as_str),

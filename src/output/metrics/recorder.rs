@@ -9,8 +9,8 @@ use prometheus::IntGauge;
 use super::Shared;
 use super::families::Id;
 use super::labels::{
-    self, Answer, Bypass, CODES, Cover, ENHANCED, EXTENSIONS, Eviction, LineFault, ParserError, Refusal,
-    StartTlsOutcome, Unobserved, UntaggedReason,
+    self, Answer, Bypass, CIPHERS, CODES, Cover, ENHANCED, EXTENSIONS, Eviction, LineFault, ParserError, Refusal,
+    StartTlsOutcome, TLS_VERSIONS, Unobserved, UntaggedReason,
 };
 use super::reasons::ReplyReasons;
 use super::series::{COMMANDS, Counters, END_OF_DATA, GREETING, Histograms, Place, command, seconds};
@@ -176,8 +176,11 @@ impl Table {
             auth_seconds: Histograms::new(Id::AuthSeconds, MECHANISMS),
             per_session: Histograms::new(Id::AuthPerSession, 1),
             starttls: Counters::new(Id::StartTls, StartTlsOutcome::ALL.len()),
-            handshakes: Counters::new(Id::TlsHandshakes, TlsMode::ALL.len() * Handshake::ALL.len()),
-            ciphers: Counters::new(Id::TlsCiphers, 1),
+            handshakes: Counters::new(
+                Id::TlsHandshakes,
+                TlsMode::ALL.len() * Handshake::ALL.len() * TLS_VERSIONS.len(),
+            ),
+            ciphers: Counters::new(Id::TlsCiphers, CIPHERS.len()),
             anomalies: Counters::new(Id::Anomalies, anomaly::Id::ALL.len() * STATES),
             lines: Counters::new(Id::LineAnomalies, 2 * LineFault::ALL.len()),
             parser_errors: Counters::new(Id::ParserErrors, ParserError::ALL.len()),
@@ -326,7 +329,8 @@ impl Table {
         if let Some(took) = t.timing.transfer {
             self.transfer_seconds.observe(place, at, seconds(took), label);
         }
-        if t.has_message {
+        // Of a message with octets missing, the size is not known.
+        if t.has_message && t.message.size_known() {
             self.message_bytes.observe(place, at, t.message.size() as f64, label);
         }
         if kind == Kind::Delivery {
@@ -452,10 +456,13 @@ impl Table {
         }
         let Some(mode) = s.tls.mode.filter(|mode| *mode != TlsMode::None) else { return };
         let went = s.tls.handshake.unwrap_or(Handshake::Unseen);
-        let index = mode.index() * Handshake::ALL.len() + went.index();
-        self.handshakes.add(&self.place, index, 1, || [mode.as_str(), "unknown", went.as_str()]);
+        let word = |list: &[&'static str], at: usize| list.get(at).copied().unwrap_or("unknown");
+        let version = labels::tls_version(s.tls.version);
+        let index = (mode.index() * Handshake::ALL.len() + went.index()) * TLS_VERSIONS.len() + version;
+        self.handshakes.add(&self.place, index, 1, || [mode.as_str(), word(TLS_VERSIONS, version), went.as_str()]);
         if went == Handshake::Ok {
-            self.ciphers.add(&self.place, 0, 1, || ["unknown"]);
+            let cipher = labels::cipher(s.tls.cipher);
+            self.ciphers.add(&self.place, cipher, 1, || [word(CIPHERS, cipher)]);
         }
     }
 

@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::page;
-use crate::config::MetricsServer;
+use crate::config::{MetricsServer, Secret};
 use access::Access;
 
 /// Pages that may be open at the same time: each is told of what changed once a second.
@@ -191,10 +191,7 @@ impl fmt::Debug for Server {
 }
 
 fn access(config: &MetricsServer, address: SocketAddr) -> Access {
-    match &config.token {
-        Some(token) => Access::new(Some(token.reveal()), address),
-        None => Access::new(None, address),
-    }
+    Access::new(config.token.as_ref().map(Secret::reveal), address)
 }
 
 fn serve(

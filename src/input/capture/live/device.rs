@@ -82,12 +82,17 @@ impl Device {
     /// Hands packets over until `switch` stops it.
     pub fn watch(mut self, switch: &Switch, take: &mut dyn FnMut(Moment<'_>)) {
         while !switch.is_stopped() {
-            match self.round(take) {
+            let taken = self.round(take);
+            take(Moment::Pause);
+            match taken {
                 Ok(0) => {
-                    take(Moment::Pause);
                     let wrong = switch.or_readable(self.handle.as_ref().map(Capture::as_fd), LOOK);
                     if wrong && !self.counters.is_away() {
                         self.go_down();
+                    }
+                    if wrong {
+                        // It may stay so: no reason to be asked again at once.
+                        switch.or_readable(None, RETRY[0]);
                     }
                 }
                 Ok(_) => {}

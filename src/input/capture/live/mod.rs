@@ -44,7 +44,7 @@ pub struct Options {
 pub enum Moment<'a> {
     /// A packet.
     Packet(&'a Packet<'a>),
-    /// Nothing more for now: what has gathered should go on its way.
+    /// A block of the kernel's ring is taken, or nothing came for a while: what has gathered should go on its way.
     Pause,
 }
 
