@@ -335,6 +335,7 @@ impl Session {
         }
         let close = Close { by: self.closed.map(|(dir, _)| dir), how, phase };
         let outcome = self.outcome(close);
+        self.ledger.tls.took = self.tls.took();
         let mut summary = self.ledger.summary(at, close, outcome);
         let (client, server) = (&self.lanes.to_server, &self.lanes.to_client);
         summary.bytes = [client.seen, server.seen];
@@ -878,7 +879,7 @@ impl Session {
             self.lanes[dir].framer.advance_by(line as u64);
             return line;
         }
-        self.tls.octets(dir, octets);
+        self.tls.octets(stamp.at, dir, octets);
         self.lanes[dir].framer.advance_by(octets.len() as u64);
         octets.len()
     }
