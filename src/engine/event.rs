@@ -992,6 +992,8 @@ pub struct Tls {
     pub accepted: Option<bool>,
     /// The handshake.
     pub handshake: Option<Handshake>,
+    /// From the client's hello to application data of both sides, where they were seen on the wire.
+    pub took: Option<Duration>,
     /// Version, such as `TLSv1.3`.
     pub version: Option<&'static str>,
     /// Cipher suite, as IANA has it.

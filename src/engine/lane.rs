@@ -414,7 +414,7 @@ impl Session {
             self.lanes[dir].framer.advance_by(line as u64);
             return line;
         }
-        self.tls.octets(dir, octets);
+        self.tls.octets(stamp.at, dir, octets);
         self.lanes[dir].framer.advance_by(octets.len() as u64);
         octets.len()
     }

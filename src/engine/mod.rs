@@ -309,6 +309,7 @@ impl Session {
         }
         let close = Close { by: self.closed.map(|(dir, _)| dir), how, phase };
         let outcome = self.outcome(close);
+        self.ledger.tls.took = self.tls.took();
         let mut summary = self.ledger.summary(at, close, outcome);
         let (client, server) = (&self.lanes.to_server, &self.lanes.to_client);
         summary.bytes = [client.seen, server.seen];

@@ -1,8 +1,11 @@
 //! What can be told of TLS without keys: that it began, and whether its handshake came to application data.
 
+use std::time::Duration;
+
 use super::Dir;
 use super::event::Handshake;
 use super::frame::Both;
+use crate::time::Timestamp;
 
 const ALERT: u8 = 0x15;
 const HANDSHAKE: u8 = 0x16;
@@ -61,12 +64,27 @@ impl Records {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Watch {
     records: Both<Records>,
+    /// When the client's hello began.
+    began: Option<Timestamp>,
+    /// When both sides had sent application data.
+    over: Option<Timestamp>,
 }
 
 impl Watch {
-    /// The next octets of `dir`.
-    pub(crate) fn octets(&mut self, dir: Dir, octets: &[u8]) {
+    /// The next octets of `dir`, which came at `at`.
+    pub(crate) fn octets(&mut self, at: Timestamp, dir: Dir, octets: &[u8]) {
         self.records[dir].take(octets);
+        if self.began.is_none() && self.records.to_server.hello {
+            self.began = Some(at);
+        }
+        if self.over.is_none() && self.handshake() == Some(Handshake::Ok) {
+            self.over = Some(at);
+        }
+    }
+
+    /// From the client's hello to application data of both sides.
+    pub(crate) fn took(&self) -> Option<Duration> {
+        self.began.and_then(|began| self.over?.since(began))
     }
 
     /// Octets of `dir` were lost.

@@ -111,6 +111,9 @@ impl Table {
         self.handshakes.add(&self.place, index, 1, || [mode.as_str(), word(TLS_VERSIONS, version), went.as_str()]);
         if went == Handshake::Ok {
             let cipher = labels::cipher(s.tls.cipher);
+            if let Some(took) = s.tls.took {
+                self.handshake_seconds.observe(&self.place, 0, seconds(took), || []);
+            }
             self.ciphers.add(&self.place, cipher, 1, || [word(CIPHERS, cipher)]);
         }
     }
