@@ -97,8 +97,8 @@ function stateful(word) {
 
 function protocolCell(row) {
   const made = cell("", row.protocol.toUpperCase());
-  if (row.source && world.hello.sources > 1) made.append(element("span", { class: "tag", text: row.source }));
-  if (tlsName[row.tls]) made.append(element("span", { class: "tag", text: tlsName[row.tls] }));
+  if (row.source && world.hello.sources > 1) made.append(" ", element("span", { class: "tag", text: row.source }));
+  if (tlsName[row.tls]) made.append(" ", element("span", { class: "tag", text: tlsName[row.tls] }));
   return made;
 }
 
@@ -394,7 +394,7 @@ function messageRow(message) {
   const said = (label, text, kind = "") => cell(label, text === null ? "" : text === "" ? "<>" : text, `said text ${kind}${text === null ? " zero" : ""}`);
   const made = element("tr", { role: "row" });
   const what = stateful(message.outcome);
-  if (message.kind !== "delivery") what.append(element("span", { class: "tag", text: message.kind }));
+  if (message.kind !== "delivery") what.append(" ", element("span", { class: "tag", text: message.kind }));
   made.append(
     what,
     protocolCell(message),
