@@ -248,7 +248,8 @@ function drawTiles() {
   for (const tile of TILES) {
     const all = world.rates.map(tile.of);
     const also = tile.also ? world.rates.map(tile.also) : [];
-    const now = mean(all.slice(-tile.last));
+    const open = (world.digest?.open ?? []).reduce((sum, [, n]) => sum + n, 0);
+    const now = tile.level ? open : mean(all.slice(-tile.last));
     if (tile.also) {
       write(tile.value, tile.write(now + mean(also.slice(-tile.last))));
     } else {
