@@ -225,7 +225,7 @@ fn sessions_are_filtered_by_keyboard_alone() {
     let outline = browser.eval("getComputedStyle(document.activeElement).outlineStyle");
     assert_eq!(outline, "solid", "the focus can be seen");
     browser.key("p");
-    browser.wait(&format!("{shown}.length === 10 && {shown}.every((row) => row.cells[1].innerText === 'POP3')"));
+    browser.wait(&format!("{shown}.length === 10 && {shown}.every((row) => row.cells[1].innerText === 'POP3 mx')"));
     assert_eq!(browser.text("#sessions-n"), "10 of 60 match");
     browser.key("Tab");
     browser.key("Tab");

@@ -97,8 +97,8 @@ function stateful(word) {
 
 function protocolCell(row) {
   const made = cell("", row.protocol.toUpperCase());
-  if (row.source && world.hello.sources > 1) made.append(element("span", { class: "tag", text: row.source }));
-  if (tlsName[row.tls]) made.append(element("span", { class: "tag", text: tlsName[row.tls] }));
+  if (row.source && world.hello.sources > 1) made.append(" ", element("span", { class: "tag", text: row.source }));
+  if (tlsName[row.tls]) made.append(" ", element("span", { class: "tag", text: tlsName[row.tls] }));
   return made;
 }
 
@@ -248,7 +248,8 @@ function drawTiles() {
   for (const tile of TILES) {
     const all = world.rates.map(tile.of);
     const also = tile.also ? world.rates.map(tile.also) : [];
-    const now = mean(all.slice(-tile.last));
+    const open = (world.digest?.open ?? []).reduce((sum, [, n]) => sum + n, 0);
+    const now = tile.level ? open : mean(all.slice(-tile.last));
     if (tile.also) {
       write(tile.value, tile.write(now + mean(also.slice(-tile.last))));
     } else {
@@ -394,7 +395,7 @@ function messageRow(message) {
   const said = (label, text, kind = "") => cell(label, text === null ? "" : text === "" ? "<>" : text, `said text ${kind}${text === null ? " zero" : ""}`);
   const made = element("tr", { role: "row" });
   const what = stateful(message.outcome);
-  if (message.kind !== "delivery") what.append(element("span", { class: "tag", text: message.kind }));
+  if (message.kind !== "delivery") what.append(" ", element("span", { class: "tag", text: message.kind }));
   made.append(
     what,
     protocolCell(message),
