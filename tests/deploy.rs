@@ -3,11 +3,19 @@
 //! Where `nft` or `unshare` is missing its tests say so and pass, unless `MAILTAP_REQUIRE_SERVERS` is set: then that is
 //! a failure.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
@@ -135,4 +143,92 @@ fn the_units_say_what_the_program_understands() {
         let (_, said) = run(env!("CARGO_BIN_EXE_mailtap"), words.get(1..).unwrap()).unwrap();
         assert!(said.contains("the configuration cannot be read"), "nothing but the file is missing: {said}");
     }
+}
+
+/// As `mailtap-proxy.socket` does it: the port is open before mailtap is, and what a reload does is told.
+#[test]
+fn a_service_manager_passes_sockets_and_hears_how_it_goes() {
+    if Command::new("systemd-socket-activate").arg("--version").output().is_err() {
+        return eprintln!("SKIPPED: this host has no systemd to ask");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let told = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    told.set_read_timeout(Some(PATIENCE)).unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    // A listener takes the socket of its name; one that has addresses takes those at its ports, whatever their name.
+    let ports = [free_port(), free_port()];
+    let config = folder.path().join("proxy.toml");
+    let upstream = server.local_addr().unwrap();
+    let listeners = format!(
+        "[[listener]]\nname = \"by-name\"\nupstream = \"{upstream}\"\nprotocol = \"smtp\"\n\
+         [[listener]]\nname = \"by-port\"\nlisten = \"127.0.0.1:{}\"\nupstream = \"{upstream}\"\nprotocol = \"smtp\"\n",
+        ports[1]
+    );
+    fs::write(&config, listeners).unwrap();
+    let child = Command::new("systemd-socket-activate")
+        .args(["--fdname=by-name:mailtap", "-E"])
+        .arg(format!("NOTIFY_SOCKET={}", folder.path().join("notify").display()))
+        .args(ports.iter().map(|port| format!("--listen=127.0.0.1:{port}")))
+        .args(["--", env!("CARGO_BIN_EXE_mailtap"), "proxy", "--quiet", "--config"])
+        .arg(&config)
+        .arg("--log")
+        .arg(folder.path().join("log"))
+        .spawn()
+        .unwrap();
+    let mut child = Running(child);
+    let connect = |port: u16| {
+        let began = Instant::now();
+        let mut client = loop {
+            match TcpStream::connect(("127.0.0.1", port)) {
+                Ok(client) => break client,
+                Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
+            }
+        };
+        let (mut served, _) = server.accept().unwrap();
+        served.write_all(b"220 mx\r\n").unwrap();
+        let mut greeting = [0; 8];
+        client.read_exact(&mut greeting).unwrap();
+        assert_eq!(&greeting, b"220 mx\r\n");
+    };
+    // The first connection starts mailtap, and is served by it.
+    ports.into_iter().for_each(connect);
+    await_state(&told, "READY=1");
+    let signal = |signal| kill_process(Pid::from_child(&child.0), signal).unwrap();
+    signal(Signal::HUP);
+    await_state(&told, "RELOADING=1");
+    await_state(&told, "READY=1");
+    ports.into_iter().for_each(connect);
+    signal(Signal::TERM);
+    await_state(&told, "STOPPING=1");
+    assert!(child.0.wait().unwrap().success());
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    for name in ["by-name", "by-port"] {
+        assert_eq!(log.matches(&format!("\"source\":\"{name}\"")).count(), 2, "{log}");
+    }
+}
+
+/// It does not outlive the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until the service manager hears of `state`.
+fn await_state(told: &UnixDatagram, state: &str) {
+    let mut text = [0; 4096];
+    loop {
+        let length = told.recv(&mut text).unwrap_or_else(|error| panic!("{state} is not told: {error}"));
+        let text = String::from_utf8_lossy(text.get(..length).unwrap());
+        if text.lines().any(|line| line == state) {
+            return;
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

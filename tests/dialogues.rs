@@ -25,6 +25,8 @@ mod play;
 mod schema;
 
 use dialogue::Dialogue;
+use mailtap::output::InputKind;
+use mailtap::output::metrics::{FAMILIES, Inputs, Metrics, Recorder, Setup};
 use play::{Cut, Family};
 use serde_json::Value;
 
@@ -69,9 +71,41 @@ fn identification() {
     check(include_str!("dialogues/identification.txt"), "other");
 }
 
+/// Law 3 for metrics: what is no time, and no fact of packets, is counted the same however a conversation comes.
+fn counted(dialogues: &[Dialogue]) {
+    let ways: [(&str, &dyn Fn(&Dialogue, &mut Recorder)); 4] = [
+        ("session", &|d, out| play::session_to(d, Cut::Listed, out)),
+        ("session, octet by octet", &|d, out| play::session_to(d, Cut::Octets, out)),
+        ("capture", &|d, out| play::capture_to(d, Cut::Listed, Family::V4, out)),
+        ("capture, merged", &|d, out| play::capture_to(d, Cut::Merged, Family::V6, out)),
+    ];
+    let texts = ways.map(|(way, play)| {
+        let metrics = Metrics::new(Setup::new(InputKind::File, ["dialogue"])).unwrap();
+        let mut recorder = metrics.recorder();
+        dialogues.iter().for_each(|dialogue| play(dialogue, &mut recorder));
+        let text = String::from_utf8(metrics.render()).unwrap();
+        let of_all = |line: &&str| {
+            let name = line.split(['{', ' ']).next().unwrap_or_default();
+            let all = FAMILIES.iter().filter(|f| f.inputs == Inputs::All);
+            let timed = name.contains("_seconds") || name.contains("_unobserved") || name.contains("_connect_errors");
+            !timed && all.into_iter().any(|f| name.starts_with(f.name))
+        };
+        (way, text.lines().filter(of_all).map(str::to_owned).collect::<Vec<_>>())
+    });
+    let [(_, first), others @ ..] = texts;
+    assert!(first.iter().filter(|line| !line.ends_with(" 0")).count() > 20, "something is counted");
+    for (way, other) in others {
+        let differ = first.iter().filter(|l| !other.contains(l)).chain(other.iter().filter(|l| !first.contains(l)));
+        assert!(first == other, "{way}: {:#?}", differ.collect::<Vec<_>>());
+    }
+}
+
 fn check(text: &str, server: &str) {
     let only = std::env::var("DIALOGUE").ok();
     let dialogues = dialogue::parse(text, server);
+    if only.is_none() {
+        counted(&dialogues);
+    }
     let (mut failed, mut report, mut all) = (0, String::new(), Vec::new());
     for dialogue in &dialogues {
         if only.as_ref().is_some_and(|part| !dialogue.title.contains(part.as_str())) {

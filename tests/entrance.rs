@@ -1,7 +1,7 @@
 //! Who comes in at the proxy, as whom, and how many: limits and PROXY headers, between bare sockets and beside HAProxy,
 //! Postfix and Dovecot.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::panic)]
 
 #[path = "common/proxy.rs"]
 #[allow(dead_code, reason = "others need the rest")]

@@ -13,23 +13,34 @@ mod allocations;
 mod samples;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, Sink};
+use mailtap::output::InputKind;
+use mailtap::output::metrics::{Metrics, Recorder, Setup};
 use mailtap::time::Timestamp;
 use mailtap::wire::{Decoder, DecoderLimits, FlowLimits, FlowTable, LinkType, Packet, Segment};
 use proptest::prelude::*;
 
-/// Counts transactions, and forgets everything else.
-#[derive(Default)]
+/// Counts, as metrics do, and forgets everything else.
 struct Ignore {
     transactions: u64,
     ends: u64,
+    metrics: Recorder,
+}
+
+impl Default for Ignore {
+    fn default() -> Self {
+        static METRICS: LazyLock<Metrics> =
+            LazyLock::new(|| Metrics::new(Setup::new(InputKind::Live, ["lo"])).expect("names that are good"));
+        Self { transactions: 0, ends: 0, metrics: METRICS.recorder() }
+    }
 }
 
 impl Sink for Ignore {
-    fn event(&mut self, _: &Context, _: Timestamp, event: &Event<'_>) {
+    fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        self.metrics.event(context, at, event);
         match event {
             Event::Transaction(_) => self.transactions += 1,
             Event::End(_) => self.ends += 1,

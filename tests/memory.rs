@@ -1,5 +1,5 @@
 //! What a session at rest costs: thousands of idle connections are the daily bread of IMAP.
-#![allow(unreachable_pub, reason = "parts of a test")]
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "parts of a test")]
 
 #[path = "common/allocations.rs"]
 mod allocations;

@@ -162,6 +162,7 @@ fn the_page_shows_what_is_going_on() {
     for (name, width, scheme) in [
         ("wide-light", 1280, "light"),
         ("wide-dark", 1280, "dark"),
+        ("middle-light", 1100, "light"),
         ("narrow-light", 390, "light"),
         ("narrow-dark", 390, "dark"),
         ("phone", 320, "light"),
@@ -457,7 +458,7 @@ fn pictures() {
     }
     page.show(&mut browser);
     browser.wait("document.querySelectorAll('#t-latency tbody tr').length > 5");
-    let looks = [("page", 1120, 740, "light"), ("page-dark", 1120, 740, "dark"), ("page-phone", 390, 844, "dark")];
+    let looks = [("page", 1280, 860, "light"), ("page-dark", 1280, 860, "dark"), ("page-phone", 390, 844, "dark")];
     for (name, width, height, scheme) in looks {
         browser.look(width, height, scheme);
         browser.wait("true");

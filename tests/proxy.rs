@@ -1,6 +1,6 @@
 //! The proxy between bare sockets: octets, closes, limits, faults, and how it comes and goes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 #[path = "common/proxy.rs"]
 mod common;
@@ -519,4 +519,49 @@ fn scrape(address: &str, name: &str, label: &str) -> f64 {
     let text = String::from_utf8(rest(&mut stream)).unwrap();
     let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
     line.and_then(|line| line.rsplit(' ').next()).unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
+}
+
+#[test]
+fn thousands_stand_still_and_cost_little() {
+    // Both ends of each are in this process.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
+    let descriptors = limit.maximum.unwrap_or(u64::MAX).saturating_sub(100) / 2;
+    let wanted = usize::try_from(descriptors).unwrap_or(usize::MAX).min(5000);
+    if wanted < 5000 {
+        eprintln!("only {wanted} connections: the limit of descriptors is low (ulimit -Hn)");
+    }
+    let proxy = Proxy::start("imap", &[]);
+    // What the first ones cost once: buffers, tables.
+    let mut open: Vec<_> = (0..200).map(|_| idle(&proxy)).collect();
+    thread::sleep(Duration::from_millis(2500));
+    let before = proxy.resident();
+    open.extend((open.len()..wanted).map(|_| idle(&proxy)));
+    thread::sleep(Duration::from_millis(2500));
+    let each = (proxy.resident().saturating_sub(before)) * 1024 / (wanted as u64 - 200).max(1);
+    assert!(each < 6 << 10, "{each} octets each");
+    for (client, server) in open.iter_mut().rev().take(50) {
+        pass(server, client, b"* 1 EXISTS\r\n");
+        pass(client, server, b"DONE\r\n");
+    }
+}
+
+/// A client that waits for mail.
+fn idle(proxy: &Proxy) -> (TcpStream, TcpStream) {
+    let (mut client, mut server) = proxy.connect();
+    talk(
+        &mut client,
+        &mut server,
+        &[
+            "S: * OK ready",
+            "C: a LOGIN ann x",
+            "S: a OK in",
+            "C: b SELECT INBOX",
+            "S: b OK selected",
+            "C: c IDLE",
+            "S: + idling",
+        ],
+    );
+    (client, server)
 }

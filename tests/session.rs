@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, Sink};
+use mailtap::engine::event::{Handshake, Secured, TlsMode};
+use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, Sink, Text};
 use mailtap::message::Message;
 use mailtap::time::Timestamp;
 use proptest::prelude::*;
@@ -21,6 +22,8 @@ enum Step {
     /// The other side had taken all but so many octets of this direction.
     Acked(Dir, u64),
     Rest,
+    /// TLS that whoever feeds it has answered, or failed to.
+    Secured(Secured),
 }
 
 fn shown(steps: &[Step]) -> String {
@@ -132,6 +135,7 @@ fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize], resting: bool) 
             Step::Reset(dir) => session.handle(at, *dir, Input::Reset, &mut said),
             Step::Acked(dir, short) => session.acked(*dir, sent[dir.index()].saturating_sub(*short)),
             Step::Rest => session.rest(),
+            Step::Secured(how) => session.secured(at, how, &mut said),
         }
     }
     session.finish(at, End::CaptureEnd, &mut said);
@@ -212,6 +216,12 @@ fn data(dir: Dir, known: &'static [&'static str]) -> impl Strategy<Value = Step>
     proptest::collection::vec(piece, 1..4).prop_map(move |pieces| Step::Data(dir, pieces.concat()))
 }
 
+fn secured(starttls: bool, ok: bool) -> Secured {
+    let mode = if starttls { TlsMode::StartTls } else { TlsMode::Implicit };
+    let handshake = if ok { Handshake::Ok } else { Handshake::Failed };
+    Secured { mode, handshake, version: Some("TLSv1.3"), cipher: None, sni: Text::default() }
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let dir = || prop_oneof![Just(Dir::ToServer), Just(Dir::ToClient)];
     prop_oneof![
@@ -222,6 +232,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => dir().prop_map(Step::Fin),
         1 => dir().prop_map(Step::Reset),
         1 => Just(Step::Rest),
+        1 => any::<(bool, bool)>().prop_map(|(starttls, ok)| Step::Secured(secured(starttls, ok))),
     ]
 }
 

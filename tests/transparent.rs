@@ -181,6 +181,58 @@ router!(a_server_that_is_down_looks_down {
     }
 });
 
+/// A mail server and mailtap on one host: what clients send there is redirected, what mailtap sends there is not.
+#[test]
+fn a_mail_server_on_the_same_host_needs_no_change() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+    let missing = Command::new(samples.join("servers")).arg("missing").output().unwrap();
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    if !missing.status.success() || !is_root {
+        assert!(std::env::var_os("MAILTAP_REQUIRE_SERVERS").is_none(), "{}", String::from_utf8_lossy(&missing.stdout));
+        return eprintln!("SKIPPED: needs root, and `samples/servers install`");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+        sed 's/"eth0"/"mx0"/' $DEPLOY/redirect.nft >$OUT/redirect.nft
+        $MAILTAP proxy --transparent redirect --listen :2525 --log $OUT/log 2>$OUT/err &
+        proxy=$!
+        until grep -qs 'note: listener' $OUT/err; do kill -0 $proxy; sleep 0.05; done
+        $DEPLOY/intercept start $OUT/redirect.nft
+        printf 'Subject: Same host\r\n\r\nHello\r\n' >$OUT/message
+        for server in 192.0.2.25 [2001:db8::25]; do
+            curl() { $SERVERS client curl --silent --show-error "$@" >>$OUT/curl; }
+            curl smtp://$server/client.example.net --upload-file $OUT/message --mail-from bob@example.net --mail-rcpt ann@example.org
+            until ls $MAIL_ROOT/mail/ann/Maildir/*/* >$OUT/mail 2>&1; do sleep 0.05; done
+            curl --user ann:secret-of-ann "imap://$server/INBOX;MAILINDEX=1"
+            curl --user ann:secret-of-ann "pop3://$server/1"
+        done
+        kill -TERM $proxy
+        wait $proxy
+        $DEPLOY/intercept stop
+        $SERVERS client swaks --silent 2 --server 192.0.2.25 --from bob@example.net --to ann@example.org
+    "#;
+    let output = Command::new(samples.join("servers"))
+        .args(["with", "timeout", "60", "bash", "-euc", script])
+        .env("OUT", folder.path())
+        .env("DEPLOY", deploy())
+        .env("MAILTAP", env!("CARGO_BIN_EXE_mailtap"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    let records: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sessions: Vec<_> = records.iter().filter(|record| record["record"] == "session").collect();
+    for server in ["192.0.2.25", "2001:db8::25"] {
+        for (port, protocol) in [(25, "smtp"), (110, "pop3"), (143, "imap")] {
+            let is_it = |record: &&&Value| record["server"]["ip"] == server && record["server"]["port"] == port;
+            let found: Vec<_> = sessions.iter().filter(is_it).collect();
+            assert_eq!(found.len(), 1, "{server} {port}: {log}");
+            assert_eq!((&found[0]["protocol"], &found[0]["outcome"]), (&protocol.into(), &"ok".into()), "{log}");
+        }
+    }
+    assert_eq!(sessions.len(), 6, "the last one passed by: {log}");
+}
+
 /// Runs the ignored test `name` as the router.
 fn on_a_router(name: &str) {
     let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/network");

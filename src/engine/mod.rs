@@ -5,6 +5,7 @@
 //! client's next octets depends on the server's answer, they are held back, bounded, until the answer is in.
 //! The engine has no errors: hostile octets cost at most one command, lost octets are a gap.
 
+mod account;
 pub mod anomaly;
 mod detect;
 pub mod event;
@@ -27,7 +28,6 @@ mod tls;
 mod verb;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use event::{Context, Dir, End, Event, Peers, Sink};
 pub use limits::Limits;
@@ -112,25 +112,6 @@ impl Session {
     /// No octets are wanted any more: it is no mail, and no record will come of it.
     pub fn is_ignored(&self) -> bool {
         matches!(self.machine, Machine::Ignored(_)) && self.prior().is_none()
-    }
-
-    /// The server took the connection `after` the client asked for it.
-    pub fn connected(&mut self, after: Duration) {
-        self.context.connect = Some(after);
-    }
-
-    /// The protocol that the session's start was told with; `None` before it is told, and when the end is.
-    pub fn started(&self) -> Option<Protocol> {
-        self.started
-    }
-
-    /// The segments of `dir` came so (captures only).
-    pub fn disorder(&mut self, dir: Dir, disorder: Disorder) {
-        let dir = self.oriented(dir);
-        let both = self.disorder.get_or_insert_default();
-        if let Some(mine) = both.get_mut(dir.index()) {
-            *mine = disorder;
-        }
     }
 
     /// A packet of `dir` belongs to it (captures only).
@@ -260,12 +241,12 @@ impl Session {
             return;
         }
         tls.decrypted = true;
-        self.ledger.opaque = false;
+        (self.ledger.opaque, self.ledger.may_wrap) = (false, false);
         if matches!(self.machine, Machine::Smtp(_) | Machine::Pop3(_) | Machine::Imap(_)) {
             for dir in Dir::BOTH {
                 let lane = &mut self.lanes[dir];
                 lane.held = Held::default();
-                lane.injected = false;
+                (lane.layer, lane.closing, lane.injected) = (None, false, false);
                 lane.framer = Framer::new();
                 lane.framer.advance_by(lane.position());
             }
@@ -389,18 +370,6 @@ impl Session {
 
     fn prior(&self) -> Option<Protocol> {
         self.limits.prior(self.context.peers.server.port())
-    }
-
-    fn missed(&self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
-        if count > 0 && !self.is_ignored() {
-            out.event(&self.context, at, &Event::Lost { dir, count });
-        }
-    }
-
-    fn heard(&self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
-        if count > 0 && !self.is_ignored() {
-            out.event(&self.context, at, &Event::Octets { dir, count, tls: self.ledger.tls_mode() });
-        }
     }
 }
 

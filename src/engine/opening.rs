@@ -5,7 +5,7 @@ use super::event::{Other, Protocol, TlsMode};
 use super::frame::Mode;
 use super::ledger::Stamp;
 use super::machine::Machine;
-use super::{Dir, Event, Input, Session, Sink, detect, imap, pop3, smtp};
+use super::{Dir, Input, Session, Sink, detect, imap, pop3, smtp};
 use crate::time::Timestamp;
 
 impl Session {
@@ -69,19 +69,6 @@ impl Session {
             let dir = if flipped { dir.reverse() } else { dir };
             self.take(dir, stamp, input, out);
         });
-    }
-
-    /// The protocol is told, and with it what was heard so far.
-    pub(super) fn start(&mut self, at: Timestamp, out: &mut dyn Sink) {
-        if self.is_ignored() {
-            return;
-        }
-        self.started = Some(self.context.protocol);
-        out.event(&self.context, at, &Event::Start);
-        for dir in [Dir::ToServer, Dir::ToClient] {
-            self.heard(at, dir, self.lanes[dir].seen, out);
-            self.missed(at, dir, self.lanes[dir].lost, out);
-        }
     }
 
     pub(super) fn adopt(&mut self, verdict: Verdict) {

@@ -4,6 +4,7 @@
 //! sandbox belong to a thread and are inherited by those it starts, so giving them up later would leave some behind;
 //! [`privileges::drop_to`] refuses that. Nothing here knows what the mode does.
 
+pub mod descriptors;
 pub mod privileges;
 pub mod readiness;
 pub mod sandbox;

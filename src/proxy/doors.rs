@@ -98,14 +98,10 @@ pub(super) fn open(
         }
         let counts = metrics.map(|metrics| metrics.proxy(source));
         let entrance = entrance(ready, listener, source, open, before, counts)?;
-        if let (Some(metrics), Some(terminator)) = (metrics, &entrance.door.terminator) {
-            if let Some(end) = terminator.certificates().iter().map(|certificate| certificate.not_after).min() {
-                metrics.certificate(
-                    source,
-                    entrance.door.protocol(),
-                    Duration::from_nanos(end.as_nanos()).as_secs_f64(),
-                );
-            }
+        let ends = entrance.door.terminator.iter().flat_map(Terminator::certificates);
+        if let (Some(metrics), Some(end)) = (metrics, ends.map(|certificate| certificate.not_after).min()) {
+            let since = Duration::from_nanos(end.as_nanos());
+            metrics.certificate(source, entrance.door.protocol(), since.as_secs_f64());
         }
         entrances.push(entrance);
     }

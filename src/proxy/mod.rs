@@ -24,7 +24,7 @@ use crate::input::proxy::{Entrance, Order, Setup, Workers};
 use crate::output::metrics::Source;
 use crate::output::serve::Ready;
 use crate::output::{Feed, Log, LogError, Monitor};
-use crate::process::{Account, Capability, Sandbox, Signal, Signals, privileges, readiness};
+use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
 use doors::Sockets;
 
 /// Forwards until a signal ends it; `again` reads the configuration anew.
@@ -33,6 +33,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let entered = runtime.enter();
     let signals = Signals::listen().map_err(Error::Thread)?;
     drop(entered);
+    tracing::debug!(descriptors = descriptors::raise(), "at the same time");
     let path = ready.running.log.clone().unwrap_or_else(|| "-".into());
     let log = Log::open(&path, ready.running.log_rotate).map_err(Error::LogOpen)?;
     let mut sockets = Sockets::of_service_manager();

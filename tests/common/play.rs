@@ -117,11 +117,16 @@ fn dir(side: Side) -> Dir {
 /// Plays it to a session.
 pub fn session(dialogue: &Dialogue, cut: Cut) -> Vec<u8> {
     let mut out = writer();
-    for earlier in earlier(dialogue) {
-        play(&earlier.0, cut, earlier.1, &mut out);
-    }
-    play(dialogue, cut, CLIENT_PORT, &mut out);
+    session_to(dialogue, cut, &mut out);
     out.bytes().to_vec()
+}
+
+/// The same, its events going to `out`.
+pub fn session_to(dialogue: &Dialogue, cut: Cut, out: &mut dyn Sink) {
+    for earlier in earlier(dialogue) {
+        play(&earlier.0, cut, earlier.1, out);
+    }
+    play(dialogue, cut, CLIENT_PORT, out);
 }
 
 fn play(dialogue: &Dialogue, cut: Cut, port: u16, out: &mut dyn Sink) {
@@ -165,6 +170,12 @@ fn play(dialogue: &Dialogue, cut: Cut, port: u16, out: &mut dyn Sink) {
 /// Plays it as TCP segments to a table of connections.
 pub fn capture(dialogue: &Dialogue, cut: Cut, family: Family) -> Vec<u8> {
     let mut out = writer();
+    capture_to(dialogue, cut, family, &mut out);
+    out.bytes().to_vec()
+}
+
+/// The same, its events going to `out`.
+pub fn capture_to(dialogue: &Dialogue, cut: Cut, family: Family, out: &mut dyn Sink) {
     let mut frames = Vec::new();
     for (earlier, port) in earlier(dialogue) {
         frames.extend(segments(&earlier, cut, family, port));
@@ -178,10 +189,9 @@ pub fn capture(dialogue: &Dialogue, cut: Cut, family: Family) -> Vec<u8> {
         last = last.max(*at);
         let packet = Packet { at: *at, source: 0, link: LinkType::RAW, data: &data, wire_len: data.len() as u32 };
         let segment = decoder.decode(&packet).expect("a segment");
-        table.segment(number as u64, &segment, &mut out);
+        table.segment(number as u64, &segment, out);
     }
-    table.finish(last, &mut out);
-    out.bytes().to_vec()
+    table.finish(last, out);
 }
 
 /// The segments of a dialogue. Each acknowledges everything of the other side that stands above it, lost octets included.

@@ -61,7 +61,25 @@ pub(super) async fn serve(shared: Rc<Shared>, door: Arc<Door>, mut client: TcpSt
     pump.close(ending, told(&door).then(|| line(door.protocol())));
 }
 
-/// Lets the connection in and dials its server.
+/// Who comes, and for whom.
+struct Arrival {
+    began: Timestamp,
+    peer: SocketAddr,
+    /// The client itself: the peer, or whom a PROXY header names.
+    source: SocketAddr,
+    header: Vec<u8>,
+    early: Option<(Vec<u8>, Timestamp)>,
+}
+
+/// Where it goes.
+struct Way {
+    /// The address that the client connected to, as it sees it.
+    server: SocketAddr,
+    targets: Vec<SocketAddr>,
+    near: Option<upstream::End>,
+}
+
+/// Lets the connection in and dials its server; `None` if that came to nothing, which is told and counted.
 async fn join(
     shared: &Rc<Shared>,
     door: &Arc<Door>,
@@ -69,31 +87,13 @@ async fn join(
     peer: SocketAddr,
     began: Timestamp,
 ) -> Option<Joined> {
-    let peer = canonical(peer);
-    let local = client.local_addr().map(canonical).ok()?;
-    let mut source = peer;
-    let mut header = Vec::new();
-    let mut early = None;
-    if door.listener.header_from.iter().any(|net| net.contains(&peer.ip())) {
-        match timeout(Times::HEADER, read_header(client)).await {
-            Ok(Ok((octets, length, told))) => {
-                let mut octets = octets;
-                let behind = octets.split_off(length);
-                header = octets;
-                if !behind.is_empty() {
-                    early = Some((behind, shared.clock.now()));
-                }
-                source = told.unwrap_or(peer);
-            }
-            // It has no right to speak without one.
-            _ => {
-                door.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
-                abort(client);
-                return None;
-            }
-        }
-    }
-    let ticket = match door.admission.admit(began, source.ip()).await {
+    let Ok(arrival) = arrive(shared, door, client, canonical(peer), began).await else {
+        // It has no right to speak without a header.
+        door.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
+        abort(client);
+        return None;
+    };
+    let ticket = match door.admission.admit(began, arrival.source.ip()).await {
         Ok(ticket) => ticket,
         Err(reason) => {
             door.count(|metrics| metrics.rejected(reason));
@@ -101,67 +101,104 @@ async fn join(
             return None;
         }
     };
-    let mut targets: Vec<SocketAddr> = door.targets(local).collect();
-    let mut server_address = local;
-    let mut near = None;
-    if let Target::Original(how) = door.listener.target {
-        match meant(shared, door, client, how, peer) {
-            Ok((address, end)) => {
-                targets.push(address);
-                server_address = address;
-                near = end;
-            }
-            Err(error) => {
-                door.count(|metrics| metrics.rejected(Rejection::Loop));
-                tracing::warn!(listener = door.listener.name, %peer, %error, "no way on");
-                abort(client);
-                return None;
-            }
+    let way = match way(shared, door, client, arrival.peer) {
+        Ok(way) => way,
+        Err(error) => {
+            door.count(|metrics| metrics.rejected(Rejection::Loop));
+            tracing::warn!(listener = door.listener.name, %peer, %error, "no way on");
+            abort(client);
+            return None;
+        }
+    };
+    let dialling = shared.clock.now();
+    let id = connection_id(arrival.peer, way.server, began);
+    let dialled = reach(shared, door, &arrival, &way, id).await;
+    let established = shared.clock.now();
+    let mut watch = observer(shared, door, &arrival, &way, id, established);
+    match dialled {
+        Ok((server, far)) => {
+            watch.connected(established.since(dialling).unwrap_or_default());
+            let held = Held { _ticket: ticket, _ends: [way.near, far] };
+            Some(Joined { server, watch, early: arrival.early, held })
+        }
+        Err(failed) => {
+            unreachable(shared, door, watch, established, failed);
+            tracing::warn!(listener = door.listener.name, %peer, reason = failed.as_str(), "the server cannot be reached");
+            refuse(door, client).await;
+            None
         }
     }
+}
+
+/// Reads the PROXY header of a peer that has to send one.
+async fn arrive(
+    shared: &Shared,
+    door: &Door,
+    client: &mut TcpStream,
+    peer: SocketAddr,
+    began: Timestamp,
+) -> io::Result<Arrival> {
+    let mut arrival = Arrival { began, peer, source: peer, header: Vec::new(), early: None };
+    if door.listener.header_from.iter().any(|net| net.contains(&peer.ip())) {
+        let (mut octets, length, told) = timeout(Times::HEADER, read_header(client)).await??;
+        let behind = octets.split_off(length);
+        arrival.header = octets;
+        arrival.early = (!behind.is_empty()).then(|| (behind, shared.clock.now()));
+        arrival.source = told.unwrap_or(peer);
+    }
+    Ok(arrival)
+}
+
+/// Where `client` goes from here.
+fn way(shared: &Shared, door: &Door, client: &TcpStream, peer: SocketAddr) -> Result<Way, NoWay> {
+    if let Target::Original(how) = door.listener.target {
+        let (address, near) = meant(shared, door, client, how, peer)?;
+        return Ok(Way { server: address, targets: vec![address], near });
+    }
+    let local = client.local_addr().map(canonical).map_err(NoWay::Unknown)?;
+    Ok(Way { server: local, targets: door.targets(local).collect(), near: None })
+}
+
+/// Dials on, and begins the connection as configured.
+async fn reach(
+    shared: &Shared,
+    door: &Door,
+    arrival: &Arrival,
+    way: &Way,
+    id: u64,
+) -> Result<(TcpStream, Option<upstream::End>), Refusal> {
+    let mut server = dial(door, &way.targets, arrival.source).await?;
+    let far = if way.near.is_some() { far_end(shared, &server)? } else { None };
+    let greeted = greet(door, &mut server, arrival.source, way.server, id).await;
+    greeted.map_err(|error| Refusal::from(&error))?;
+    Ok((server, far))
+}
+
+/// The observer of a connection whose dialling came to its end at `established`.
+fn observer(shared: &Shared, door: &Door, arrival: &Arrival, way: &Way, id: u64, established: Timestamp) -> Watch {
     let peers = Peers {
-        client: peer,
-        server: server_address,
-        established: None,
+        client: arrival.peer,
+        server: way.server,
+        established: Some(established),
         roles_certain: true,
         source: door.source,
         ordinal: 0,
     };
-    let id = connection_id(peer, server_address, began);
-    let dialling = shared.clock.now();
-    let dialled = dial(door, &targets, source).await;
-    let far = match (&dialled, &near) {
-        (Ok(server), Some(_)) => far_end(shared, server),
-        _ => Ok(None),
-    };
-    let dialled = dialled.and_then(|server| Ok((server, far?)));
-    let established = shared.clock.now();
-    let mut watch = Watch::new(began, id, Peers { established: Some(established), ..peers }, Arc::clone(&door.limits));
-    if !header.is_empty() {
-        let _ = watch.handle(began, Dir::ToServer, Input::Data(&header), &shared.outlet);
+    let mut watch = Watch::new(arrival.began, id, peers, Arc::clone(&door.limits));
+    if !arrival.header.is_empty() {
+        let _ = watch.handle(arrival.began, Dir::ToServer, Input::Data(&arrival.header), &shared.outlet);
     }
-    let failed = match dialled {
-        Ok((mut server, far)) => match greet(door, &mut server, source, server_address, id).await {
-            Ok(()) => {
-                let took = established.since(dialling).unwrap_or_default();
-                watch.connected(took);
-                let held = Held { _ticket: ticket, _ends: [near, far] };
-                return Some(Joined { server, watch, early, held });
-            }
-            Err(error) => Refusal::from(&error),
-        },
-        Err(failure) => failure,
-    };
+    watch
+}
+
+/// The server is not there: the record says what the client would have met with, had it dialled itself.
+fn unreachable(shared: &Shared, door: &Door, mut watch: Watch, at: Timestamp, failed: Refusal) {
     door.count(|metrics| metrics.not_connected(door.protocol(), failed));
-    // What the client would have met with, had it dialled itself.
     let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
     if why == End::Closed {
-        let _ = watch.handle(established, Dir::ToClient, Input::Reset, &shared.outlet);
+        let _ = watch.handle(at, Dir::ToClient, Input::Reset, &shared.outlet);
     }
-    watch.finish(established, why, &shared.outlet);
-    tracing::warn!(listener = door.listener.name, %peer, reason = failed.as_str(), "the server cannot be reached");
-    refuse(door, client).await;
-    None
+    watch.finish(at, why, &shared.outlet);
 }
 
 /// Where `client` wanted to go, and that it is on its way there.

@@ -171,12 +171,19 @@ impl Relay {
             self.close(dir, observer);
             return Poll::Ready(None);
         }
-        self.pass(dir, into.filled());
-        let length = self.flows[dir].out.len();
-        let _ = self.write_some(dir, cx);
-        match dir {
-            Dir::ToServer => observer.data(dir, into.filled()),
-            Dir::ToClient => observer.data(dir, self.flows[dir].out.get(..length).unwrap_or_default()),
+        let octets = into.filled();
+        if self.dialogue.is_none() {
+            let gone = self.write_octets(dir, octets, cx);
+            self.flows[dir].out.extend_from_slice(octets.get(gone..).unwrap_or_default());
+            observer.data(dir, octets);
+        } else {
+            self.pass(dir, octets);
+            let length = self.flows[dir].out.len();
+            let _ = self.write_some(dir, cx);
+            match dir {
+                Dir::ToServer => observer.data(dir, octets),
+                Dir::ToClient => observer.data(dir, self.flows[dir].out.get(..length).unwrap_or_default()),
+            }
         }
         let _ = self.write(dir, cx);
         Poll::Ready(None)
@@ -231,25 +238,35 @@ impl Relay {
     }
 
     fn write_some(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { client, server, flows, .. } = self;
-        let to = if dir == Dir::ToServer { server } else { client };
-        let flow = &mut flows[dir];
-        let rest = flow.out.get(flow.sent..).unwrap_or_default();
-        if rest.is_empty() {
-            return Poll::Ready(());
+        let out = std::mem::take(&mut self.flows[dir].out);
+        let rest = out.get(self.flows[dir].sent..).unwrap_or_default();
+        let (gone, waits) = (self.write_octets(dir, rest, cx), rest.is_empty());
+        let flow = &mut self.flows[dir];
+        flow.sent += gone;
+        flow.out = out;
+        if gone > 0 || waits { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Writes what the receiver of `dir` takes of `octets`: how many are done with. 0: it takes none now.
+    fn write_octets(&mut self, dir: Dir, octets: &[u8], cx: &mut Context<'_>) -> usize {
+        if octets.is_empty() {
+            return 0;
         }
-        match ready!(Pin::new(to).poll_write(cx, rest)) {
-            Ok(written @ 1..) => {
-                flow.sent += written;
+        let (_, to) = self.ends(dir);
+        let written = Pin::new(to).poll_write(cx, octets);
+        let flow = &mut self.flows[dir];
+        match written {
+            Poll::Pending => 0,
+            Poll::Ready(Ok(written @ 1..)) => {
                 flow.dirty = true;
+                written
             }
-            _ => {
-                // Nobody is there to take the rest.
-                flow.sent = flow.out.len();
+            Poll::Ready(_) => {
+                // Nobody is there to take them.
                 flow.state = State::Broken;
+                octets.len()
             }
         }
-        Poll::Ready(())
     }
 
     /// Where octets of `dir` come from, and where they go.

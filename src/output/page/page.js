@@ -97,7 +97,7 @@ function stateful(word) {
 
 function protocolCell(row) {
   const made = cell("", row.protocol.toUpperCase());
-  if (row.source) made.title = row.source;
+  if (row.source && world.hello.sources > 1) made.append(element("span", { class: "tag", text: row.source }));
   if (tlsName[row.tls]) made.append(element("span", { class: "tag", text: tlsName[row.tls] }));
   return made;
 }

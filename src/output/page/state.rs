@@ -202,7 +202,7 @@ impl Inner {
         sessions.sort_by_key(|(change, _)| *change);
         let total: u64 = self.counts.iter().flatten().sum();
         let telling = Telling {
-            hello: (!cursor.greeted).then(|| Hello::new(state.input, state.show)),
+            hello: (!cursor.greeted).then(|| Hello::new(state.input, self.sources.len(), state.show)),
             now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
             uptime: second,
             unlisted: total.saturating_sub(self.open.len() as u64),

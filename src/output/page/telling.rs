@@ -49,6 +49,8 @@ pub(super) struct Telling<'a> {
 pub(super) struct Hello {
     version: &'static str,
     input: &'static str,
+    /// How many there are: with one only, its name says nothing.
+    sources: usize,
     addresses: bool,
     subjects: bool,
     listed: usize,
@@ -60,10 +62,11 @@ pub(super) struct Hello {
 }
 
 impl Hello {
-    pub(super) fn new(input: InputKind, show: Show) -> Self {
+    pub(super) fn new(input: InputKind, sources: usize, show: Show) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             input: input.as_str(),
+            sources,
             addresses: show.addresses,
             subjects: show.subjects,
             listed: LISTED,

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -27,8 +28,18 @@ const BATCH_OCTETS: usize = 128 << 10;
 /// Segments in a full batch.
 const BATCH_SEGMENTS: usize = 1024;
 
-/// Batches that may wait for a worker: at most 16 MiB of payload, and as much of headers.
-const QUEUE: usize = 128;
+/// Batches that may wait for a worker: on a calm link they are small.
+const QUEUE: usize = 1024;
+
+/// What the batches that wait for a worker may hold together: some tenths of a second of a busy Gbit/s link, in which
+/// others may have the cores.
+const QUEUE_OCTETS: usize = 48 << 20;
+
+/// What a segment counts for beside its payload.
+const SEGMENT_OCTETS: usize = 128;
+
+/// Spent batches that are kept for use.
+const SPENT: usize = 32;
 
 /// How long records may gather.
 const FLUSH: Duration = Duration::from_millis(100);
@@ -62,6 +73,18 @@ pub struct State {
 struct Post {
     batches: Sender<Batch>,
     spent: Receiver<Batch>,
+    /// What waits and what is worked on.
+    octets: Arc<AtomicUsize>,
+}
+
+impl Post {
+    fn is_full(&self) -> bool {
+        self.batches.is_full() || self.octets.load(Ordering::Relaxed) >= QUEUE_OCTETS
+    }
+}
+
+fn weight(batch: &Batch) -> usize {
+    batch.octets() + batch.len() * SEGMENT_OCTETS
 }
 
 /// What a capture thread hands its packets to.
@@ -87,12 +110,14 @@ impl Crew {
         let mut crew = Self { threads: Vec::new(), states: Vec::new(), posts: Vec::new() };
         for number in 0..threads {
             let (batches, desk) = bounded(QUEUE);
-            let (empty, spent) = bounded(QUEUE);
+            let (empty, spent) = bounded(SPENT);
+            let octets = Arc::default();
             let state = Arc::default();
             let worker = Worker {
                 tables: Tables::new(number, threads, setup),
                 outlet: outlet(),
                 state: Arc::clone(&state),
+                octets: Arc::clone(&octets),
                 flushed: Instant::now(),
                 ticked: Instant::now(),
             };
@@ -100,7 +125,7 @@ impl Crew {
             let thread = thread::Builder::new().name(name).spawn(move || worker.work(&desk, &empty))?;
             crew.threads.push(thread);
             crew.states.push(state);
-            crew.posts.push(Post { batches, spent });
+            crew.posts.push(Post { batches, spent, octets });
         }
         Ok(crew)
     }
@@ -176,6 +201,7 @@ impl Drop for Lanes {
     fn drop(&mut self) {
         for Lane { batch, post } in &mut self.lanes {
             if batch.len() > 0 {
+                post.octets.fetch_add(weight(batch), Ordering::Relaxed);
                 let _ = post.batches.send(std::mem::take(batch));
             }
         }
@@ -199,12 +225,15 @@ impl Lane {
 
     /// Sends the batch, if there is room for it; else it stays.
     fn send(&mut self) {
-        if self.batch.len() == 0 || self.post.batches.is_full() {
+        if self.batch.len() == 0 || self.post.is_full() {
             return;
         }
         let next = self.post.spent.try_recv().unwrap_or_default();
         let full = std::mem::replace(&mut self.batch, next);
+        let octets = weight(&full);
+        self.post.octets.fetch_add(octets, Ordering::Relaxed);
         if let Err(refused) = self.post.batches.try_send(full) {
+            self.post.octets.fetch_sub(octets, Ordering::Relaxed);
             // Another capture thread was faster; the empty one goes.
             self.batch = refused.into_inner();
         }
@@ -216,6 +245,7 @@ struct Worker {
     tables: Tables,
     outlet: Outlet,
     state: Arc<Mutex<State>>,
+    octets: Arc<AtomicUsize>,
     flushed: Instant,
     ticked: Instant,
 }
@@ -226,6 +256,7 @@ impl Worker {
             match batches.recv_timeout(FLUSH) {
                 Ok(mut batch) => {
                     self.batch(&batch);
+                    self.octets.fetch_sub(weight(&batch), Ordering::Relaxed);
                     batch.clear();
                     let _ = spent.try_send(batch);
                 }

@@ -58,8 +58,9 @@ fn open_sessions_end_with_the_capture() {
 /// Lanes to a worker that does nothing.
 fn stuck(counters: &Arc<Counters>) -> (Lanes, Receiver<Batch>, Sender<Batch>) {
     let (batches, desk) = bounded(QUEUE);
-    let (empty, spent) = bounded(QUEUE);
-    let crew = Crew { threads: Vec::new(), states: Vec::new(), posts: vec![Post { batches, spent }] };
+    let (empty, spent) = bounded(SPENT);
+    let crew =
+        Crew { threads: Vec::new(), states: Vec::new(), posts: vec![Post { batches, spent, octets: Arc::default() }] };
     (crew.lanes(&setup(1), 0, 1, Arc::clone(counters)), desk, empty)
 }
 
@@ -67,7 +68,7 @@ fn stuck(counters: &Arc<Counters>) -> (Lanes, Receiver<Batch>, Sender<Batch>) {
 fn a_worker_that_is_behind_costs_segments_and_no_time() {
     let counters: Arc<Counters> = Arc::default();
     let (mut lanes, desk, empty) = stuck(&counters);
-    let room = (QUEUE + 1) * BATCH_SEGMENTS;
+    let room = (QUEUE_OCTETS.div_ceil(BATCH_SEGMENTS * SEGMENT_OCTETS) + 1) * BATCH_SEGMENTS;
     for n in 0..room + 500 {
         give(&mut lanes, &frame(20_000, 25, n as u32, 0x10, b""));
     }
@@ -76,6 +77,7 @@ fn a_worker_that_is_behind_costs_segments_and_no_time() {
     // One batch is taken and given back: there is room again for as many.
     let mut taken = desk.recv().unwrap();
     assert_eq!(taken.len(), BATCH_SEGMENTS);
+    lanes.lanes[0].post.octets.fetch_sub(weight(&taken), Ordering::Relaxed);
     taken.clear();
     empty.send(taken).unwrap();
     for n in 0..BATCH_SEGMENTS + 1 {
@@ -108,7 +110,7 @@ fn records_come_while_the_link_is_idle() {
     give(&mut lanes, &frame(25, 20_000, 27, 0x14, b""));
     lanes.flush();
     let until = Instant::now() + Duration::from_secs(20);
-    while feed.counters().written.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+    while feed.counters().written.load(Ordering::Relaxed) == 0 {
         assert!(Instant::now() < until, "no record came");
         thread::yield_now();
     }

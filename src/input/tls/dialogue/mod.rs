@@ -151,7 +151,7 @@ impl Dialogue {
         }
     }
 
-    /// The server has closed: what was kept of its last line goes on.
+    /// The server has closed: what was kept of its last line goes on, and no answer is waited for any more.
     pub(super) fn server_closed(&mut self, out: &mut Vec<u8>) {
         match &mut self.tongue {
             Tongue::Smtp(smtp) => smtp.release(out),
@@ -159,6 +159,7 @@ impl Dialogue {
             Tongue::Imap(imap) => imap.release(out),
             Tongue::Unknown | Tongue::Opaque => {}
         }
+        (self.tongue, self.asked) = (Tongue::Opaque, None);
     }
 
     /// The client's STARTTLS, once everything before it is answered.

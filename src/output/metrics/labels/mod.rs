@@ -1,11 +1,18 @@
 //! The closed sets that labels take their values from. Nothing of the wire is ever one.
 
+mod words;
+
 use super::families::{Family, Id};
 use crate::engine::Verb;
 use crate::engine::anomaly;
 use crate::engine::event::{
     AnomalyState, Auth, AuthMethod, AuthOutcome, Dir, Enhanced, Kind, Mechanism, Outcome, Phase, Protocol, Reply,
     SessionOutcome, Status, TlsMode, words,
+};
+
+pub use words::{
+    AnalysisLoss, Bypass, Enforcement, Eviction, LineFault, LogLoss, PacketLoss, ParserError, Refusal, Rejection,
+    StartTlsOutcome, Termination, Unobserved, UntaggedReason,
 };
 
 /// The greeting, as a command.
@@ -250,204 +257,6 @@ pub(super) fn mechanism(auth: &Auth) -> (usize, &'static str) {
     }
 }
 
-words! {
-    /// Why a reply's latency is not observed.
-    Unobserved {
-        /// It came in one piece with the reply before it.
-        Coalesced = "coalesced",
-        /// Octets of the command or the reply were lost.
-        Gap = "gap",
-        /// Only one direction was captured.
-        OneSided = "one_sided",
-        /// The reply is older than the command: clocks differ.
-        Negative = "negative",
-        /// It lasts as long as the client likes.
-        Excluded = "excluded",
-    }
-}
-
-words! {
-    /// Why a connection was not taken.
-    Refusal {
-        /// Reset.
-        Refused = "refused",
-        /// No answer.
-        Timeout = "timeout",
-        /// No route, or the host does not answer.
-        Unreachable = "unreachable",
-        /// Anything else.
-        Other = "other",
-    }
-}
-
-words! {
-    /// What became of STARTTLS.
-    StartTlsOutcome {
-        /// The handshake went well.
-        Ok = "ok",
-        /// The server said no.
-        Refused = "refused",
-        /// A capability list without it.
-        NotOffered = "not_offered",
-        /// Asked for, and nothing came of it.
-        Abandoned = "abandoned",
-        /// The handshake failed.
-        HandshakeFailed = "handshake_failed",
-    }
-}
-
-words! {
-    /// What is wrong with a line.
-    LineFault {
-        /// LF without CR.
-        BareLf = "bare_lf",
-        /// CR without LF.
-        BareCr = "bare_cr",
-        /// A NUL.
-        Nul = "nul",
-        /// Too long.
-        Overlong = "overlong",
-    }
-}
-
-words! {
-    /// IMAP untagged responses.
-    UntaggedReason {
-        /// `EXISTS`.
-        Exists = "exists",
-        /// `EXPUNGE` and `VANISHED`.
-        Expunge = "expunge",
-        /// `FETCH`.
-        Fetch = "fetch",
-        /// `BYE`.
-        Bye = "bye",
-        /// With the response code `ALERT`.
-        Alert = "alert",
-        /// The rest.
-        Other = "other",
-    }
-}
-
-words! {
-    /// How a parser left the grammar.
-    ParserError {
-        /// A direction could not be read for a while.
-        Unparseable = "unparseable",
-        /// More waited for an answer than the cap allows.
-        HoldOverflow = "hold_overflow",
-    }
-}
-
-words! {
-    /// Why a session is not, or no longer, understood.
-    Bypass {
-        /// Framing was lost.
-        ParseError = "parse_error",
-        /// The observer failed.
-        Panic = "panic",
-        /// It cost too much.
-        WorkLimit = "work_limit",
-        /// There was too much to do.
-        Overload = "overload",
-        /// No protocol that is known.
-        UnknownProtocol = "unknown_protocol",
-    }
-}
-
-words! {
-    /// Why the proxy turned a connection away.
-    Rejection {
-        /// Too many connections.
-        MaxConnections = "max_connections",
-        /// Too many of one address or network.
-        PerSource = "per_source",
-        /// Too many a second.
-        Rate = "rate",
-        /// Not allowed.
-        Acl = "acl",
-        /// A PROXY header that is missing or wrong.
-        ProxyHeader = "proxy_header",
-        /// It came from the proxy itself.
-        Loop = "loop",
-    }
-}
-
-words! {
-    /// Why the proxy closed a connection.
-    Termination {
-        /// The proxy goes down.
-        Drain = "drain",
-        /// It stood still for too long.
-        Timeout = "timeout",
-        /// A cap was reached.
-        Limit = "limit",
-        /// What it carried is not let through.
-        Enforcement = "enforcement",
-        /// Reading or writing failed.
-        Error = "error",
-    }
-}
-
-words! {
-    /// What the proxy did against an anomaly.
-    Enforcement {
-        /// Kept the octets.
-        Block = "block",
-        /// Closed the connection.
-        Close = "close",
-    }
-}
-
-words! {
-    /// Why a packet was lost, or of no use.
-    PacketLoss {
-        /// The kernel had no room.
-        Kernel = "kernel",
-        /// The interface had none.
-        Interface = "interface",
-        /// The analysis was behind.
-        Queue = "queue",
-        /// Headers cut off by the snap length.
-        Snaplen = "snaplen",
-        /// Headers that cannot be.
-        Decode = "decode",
-    }
-}
-
-words! {
-    /// Why the tracker gave a connection up.
-    Eviction {
-        /// It kept too many octets.
-        Memory = "memory",
-        /// No packet came.
-        Idle = "idle",
-        /// There were too many.
-        TableFull = "table_full",
-    }
-}
-
-words! {
-    /// Why records were lost.
-    LogLoss {
-        /// The queue was full.
-        QueueFull = "queue_full",
-        /// They could not be written.
-        SinkError = "sink_error",
-        /// They exceed what can be written.
-        TooLarge = "too_large",
-    }
-}
-
-words! {
-    /// Why something was not analyzed.
-    AnalysisLoss {
-        /// The queue was full.
-        QueueFull = "queue_full",
-        /// It would have cost too much.
-        WorkLimit = "work_limit",
-    }
-}
-
 /// EHLO keywords that have their own value.
 pub(super) const EXTENSIONS: &[&str] = &[
     "8BITMIME",
@@ -510,7 +319,55 @@ pub(super) fn outcomes(kind: Kind) -> &'static [Outcome] {
     }
 }
 
-const TLS_VERSIONS: &[&str] = &["SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "unknown"];
+pub(super) const TLS_VERSIONS: &[&str] = &["SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "unknown"];
+
+/// Cipher suites that have their own value, as IANA has them: those of TLS 1.3, and what mail servers still take before it.
+pub(super) const CIPHERS: &[&str] = &[
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_AES_128_CCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384",
+    "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_DHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_DHE_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_DHE_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA256",
+    "TLS_RSA_WITH_AES_256_CBC_SHA256",
+    "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+    "TLS_RSA_WITH_RC4_128_SHA",
+    "other",
+    "unknown",
+];
+
+/// Index in [`TLS_VERSIONS`]; one that is not known is the last.
+pub(super) fn tls_version(version: Option<&str>) -> usize {
+    TLS_VERSIONS.iter().position(|v| Some(*v) == version).unwrap_or(TLS_VERSIONS.len() - 1)
+}
+
+/// Index in [`CIPHERS`].
+pub(super) fn cipher(cipher: Option<&str>) -> usize {
+    let named = |cipher| CIPHERS.iter().position(|c| *c == cipher).unwrap_or(CIPHERS.len() - 2);
+    cipher.map_or(CIPHERS.len() - 1, named)
+}
 
 fn strings<T: Copy>(list: &[T], word: impl Fn(T) -> &'static str) -> Vec<&'static str> {
     list.iter().map(|item| word(*item)).collect()
@@ -542,7 +399,7 @@ pub(super) fn domain(id: Id, label: &str, protocol: Protocol) -> Option<Vec<&'st
         ("enhanced", _) => ENHANCED.to_vec(),
         ("extension", _) => EXTENSIONS.to_vec(),
         ("version", Id::TlsHandshakes) => TLS_VERSIONS.to_vec(),
-        ("cipher", _) => vec!["unknown"],
+        ("cipher", _) => CIPHERS.to_vec(),
         ("anomaly", _) => strings(anomaly::Id::ALL, anomaly::Id::as_str),
         ("outcome", Id::SessionsEnded) => strings(SessionOutcome::ALL, SessionOutcome::as_str),
         ("outcome", Id::Transactions) => strings(Outcome::ALL, Outcome::as_str),

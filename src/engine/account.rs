@@ -1,0 +1,53 @@
+//! What a session tells of itself while it goes on, and what its connection tells of the octets that carried it.
+
+use std::time::Duration;
+
+use super::Session;
+use super::event::{Dir, Disorder, Event, Protocol, Sink};
+use crate::time::Timestamp;
+
+impl Session {
+    /// The server took the connection `after` the client asked for it.
+    pub fn connected(&mut self, after: Duration) {
+        self.context.connect = Some(after);
+    }
+
+    /// The protocol that the session's start was told with; `None` before it is told, and when the end is.
+    pub fn started(&self) -> Option<Protocol> {
+        self.started
+    }
+
+    /// The segments of `dir` came so (captures only).
+    pub fn disorder(&mut self, dir: Dir, disorder: Disorder) {
+        let dir = self.oriented(dir);
+        let both = self.disorder.get_or_insert_default();
+        if let Some(mine) = both.get_mut(dir.index()) {
+            *mine = disorder;
+        }
+    }
+
+    /// The protocol is told, and with it what was heard so far.
+    pub(super) fn start(&mut self, at: Timestamp, out: &mut dyn Sink) {
+        if self.is_ignored() {
+            return;
+        }
+        self.started = Some(self.context.protocol);
+        out.event(&self.context, at, &Event::Start);
+        for dir in [Dir::ToServer, Dir::ToClient] {
+            self.heard(at, dir, self.lanes[dir].seen, out);
+            self.missed(at, dir, self.lanes[dir].lost, out);
+        }
+    }
+
+    pub(super) fn missed(&self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        if count > 0 && !self.is_ignored() {
+            out.event(&self.context, at, &Event::Lost { dir, count });
+        }
+    }
+
+    pub(super) fn heard(&self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        if count > 0 && !self.is_ignored() {
+            out.event(&self.context, at, &Event::Octets { dir, count, tls: self.ledger.tls_mode() });
+        }
+    }
+}

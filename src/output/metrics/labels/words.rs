@@ -1,0 +1,201 @@
+//! Values of the label `reason`, and of others that are words of this program.
+
+use crate::engine::event::words;
+
+words! {
+    /// Why a reply's latency is not observed.
+    Unobserved {
+        /// It came in one piece with the reply before it.
+        Coalesced = "coalesced",
+        /// Octets of the command or the reply were lost.
+        Gap = "gap",
+        /// Only one direction was captured.
+        OneSided = "one_sided",
+        /// The reply is older than the command: clocks differ.
+        Negative = "negative",
+        /// It lasts as long as the client likes.
+        Excluded = "excluded",
+    }
+}
+
+words! {
+    /// Why a connection was not taken.
+    Refusal {
+        /// Reset.
+        Refused = "refused",
+        /// No answer.
+        Timeout = "timeout",
+        /// No route, or the host does not answer.
+        Unreachable = "unreachable",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+words! {
+    /// What became of STARTTLS.
+    StartTlsOutcome {
+        /// The handshake went well.
+        Ok = "ok",
+        /// The server said no.
+        Refused = "refused",
+        /// A capability list without it.
+        NotOffered = "not_offered",
+        /// Asked for, and nothing came of it.
+        Abandoned = "abandoned",
+        /// The handshake failed.
+        HandshakeFailed = "handshake_failed",
+    }
+}
+
+words! {
+    /// What is wrong with a line.
+    LineFault {
+        /// LF without CR.
+        BareLf = "bare_lf",
+        /// CR without LF.
+        BareCr = "bare_cr",
+        /// A NUL.
+        Nul = "nul",
+        /// Too long.
+        Overlong = "overlong",
+    }
+}
+
+words! {
+    /// IMAP untagged responses.
+    UntaggedReason {
+        /// `EXISTS`.
+        Exists = "exists",
+        /// `EXPUNGE` and `VANISHED`.
+        Expunge = "expunge",
+        /// `FETCH`.
+        Fetch = "fetch",
+        /// `BYE`.
+        Bye = "bye",
+        /// With the response code `ALERT`.
+        Alert = "alert",
+        /// The rest.
+        Other = "other",
+    }
+}
+
+words! {
+    /// How a parser left the grammar.
+    ParserError {
+        /// A direction could not be read for a while.
+        Unparseable = "unparseable",
+        /// More waited for an answer than the cap allows.
+        HoldOverflow = "hold_overflow",
+    }
+}
+
+words! {
+    /// Why a session is not, or no longer, understood.
+    Bypass {
+        /// Framing was lost.
+        ParseError = "parse_error",
+        /// The observer failed.
+        Panic = "panic",
+        /// It cost too much.
+        WorkLimit = "work_limit",
+        /// There was too much to do.
+        Overload = "overload",
+        /// No protocol that is known.
+        UnknownProtocol = "unknown_protocol",
+    }
+}
+
+words! {
+    /// Why the proxy turned a connection away.
+    Rejection {
+        /// Too many connections.
+        MaxConnections = "max_connections",
+        /// Too many of one address or network.
+        PerSource = "per_source",
+        /// Too many a second.
+        Rate = "rate",
+        /// Not allowed.
+        Acl = "acl",
+        /// A PROXY header that is missing or wrong.
+        ProxyHeader = "proxy_header",
+        /// It came from the proxy itself.
+        Loop = "loop",
+    }
+}
+
+words! {
+    /// Why the proxy closed a connection.
+    Termination {
+        /// The proxy goes down.
+        Drain = "drain",
+        /// It stood still for too long.
+        Timeout = "timeout",
+        /// A cap was reached.
+        Limit = "limit",
+        /// What it carried is not let through.
+        Enforcement = "enforcement",
+        /// Reading or writing failed.
+        Error = "error",
+    }
+}
+
+words! {
+    /// What the proxy did against an anomaly.
+    Enforcement {
+        /// Kept the octets.
+        Block = "block",
+        /// Closed the connection.
+        Close = "close",
+    }
+}
+
+words! {
+    /// Why a packet was lost, or of no use.
+    PacketLoss {
+        /// The kernel had no room.
+        Kernel = "kernel",
+        /// The interface had none.
+        Interface = "interface",
+        /// The analysis was behind.
+        Queue = "queue",
+        /// Headers cut off by the snap length.
+        Snaplen = "snaplen",
+        /// Headers that cannot be.
+        Decode = "decode",
+    }
+}
+
+words! {
+    /// Why the tracker gave a connection up.
+    Eviction {
+        /// It kept too many octets.
+        Memory = "memory",
+        /// No packet came.
+        Idle = "idle",
+        /// There were too many.
+        TableFull = "table_full",
+    }
+}
+
+words! {
+    /// Why records were lost.
+    LogLoss {
+        /// The queue was full.
+        QueueFull = "queue_full",
+        /// They could not be written.
+        SinkError = "sink_error",
+        /// They exceed what can be written.
+        TooLarge = "too_large",
+    }
+}
+
+words! {
+    /// Why something was not analyzed.
+    AnalysisLoss {
+        /// The queue was full.
+        QueueFull = "queue_full",
+        /// It would have cost too much.
+        WorkLimit = "work_limit",
+    }
+}

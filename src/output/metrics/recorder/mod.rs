@@ -1,0 +1,199 @@
+//! Counts the events of one thread. Allocates when a listener, a protocol or a label set is met for the first time,
+//! and never again; takes a lock then only.
+
+mod exchange;
+mod session;
+
+use std::sync::Arc;
+
+use prometheus::IntGauge;
+
+use super::Shared;
+use super::families::Id;
+use super::labels::{
+    self, Answer, Bypass, CIPHERS, CODES, Cover, ENHANCED, EXTENSIONS, Eviction, LineFault, ParserError, Refusal,
+    StartTlsOutcome, TLS_VERSIONS, Unobserved, UntaggedReason,
+};
+use super::reasons::ReplyReasons;
+use super::series::{COMMANDS, Counters, Histograms, Place};
+use crate::engine::Sink;
+use crate::engine::anomaly;
+use crate::engine::event::{
+    AnomalyState, AuthMethod, AuthOutcome, Context, Event, Extension, Handshake, Kind, Mechanism, Outcome, Phase,
+    Protocol, SessionOutcome, TlsMode,
+};
+use crate::time::Timestamp;
+
+/// Counts the events of one thread.
+#[derive(Debug)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+    /// By listener and protocol.
+    tables: Vec<Option<Box<Table>>>,
+}
+
+impl Recorder {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let size = shared.listeners.len() * Protocol::ALL.len();
+        Self { shared, tables: (0..size).map(|_| None).collect() }
+    }
+
+    fn table(&mut self, context: &Context, protocol: Protocol) -> Option<&mut Table> {
+        let listener = self.shared.listener(context.peers.source);
+        let at = listener * Protocol::ALL.len() + protocol.index();
+        let Self { shared, tables } = self;
+        Some(tables.get_mut(at)?.get_or_insert_with(|| Box::new(Table::new(shared, listener, protocol))))
+    }
+}
+
+impl Sink for Recorder {
+    fn event(&mut self, context: &Context, _: Timestamp, event: &Event<'_>) {
+        // A message's octets come in many pieces, and say nothing here.
+        if matches!(event, Event::Body { .. }) {
+            return;
+        }
+        if let Event::End(summary) = event
+            && let Some(table) = self.table(context, summary.started)
+            && let Some(active) = &table.active
+        {
+            active.dec();
+        }
+        let Some(table) = self.table(context, context.protocol) else { return };
+        match event {
+            Event::Start => table.start(context),
+            Event::Octets { dir, count, tls } => table.octets(context, *dir, *count, *tls),
+            Event::Lost { dir, count } => table.lost(*dir, *count),
+            Event::Idle => table.idle(1),
+            Event::IdleOver { lasted } => table.idle_over(*lasted),
+            Event::Greeting(greeting) => table.greeting(&greeting.reply, greeting.delay),
+            Event::Command(command) => table.command(command),
+            Event::Auth(auth) => table.auth(auth),
+            Event::Transaction(transaction) => table.transaction(transaction),
+            Event::Anomaly(anomaly) => table.anomaly(anomaly),
+            Event::End(summary) => table.end(context, summary),
+            Event::Body { .. } => {}
+        }
+    }
+}
+
+/// Handles of one listener and protocol.
+#[derive(Debug)]
+struct Table {
+    place: Place,
+    reasons: Option<Arc<ReplyReasons>>,
+    active: Option<IntGauge>,
+    sessions: Counters,
+    midstream: Option<Counters>,
+    ended: Counters,
+    duration: Histograms,
+    connect_seconds: Histograms,
+    connect_errors: Counters,
+    greeting_seconds: Histograms,
+    bytes: Counters,
+    commands: Counters,
+    latency: Histograms,
+    unobserved: Counters,
+    pipelined: Counters,
+    replies: Counters,
+    enhanced: Counters,
+    reply_reasons: Counters,
+    offered: Counters,
+    used: Counters,
+    transactions: Counters,
+    transaction_seconds: Histograms,
+    transfer_seconds: Histograms,
+    message_bytes: Histograms,
+    recipients: Counters,
+    accepted_recipients: Histograms,
+    idle_active: Option<IntGauge>,
+    idle_seconds: Histograms,
+    untagged: Counters,
+    attempts: Counters,
+    auth_seconds: Histograms,
+    per_session: Histograms,
+    starttls: Counters,
+    handshakes: Counters,
+    ciphers: Counters,
+    anomalies: Counters,
+    lines: Counters,
+    parser_errors: Counters,
+    bypassed: Counters,
+    capture: Option<Tracking>,
+}
+
+/// What the tracker of connections did, for a session.
+#[derive(Debug)]
+struct Tracking {
+    gap_octets: Counters,
+    retransmitted: Counters,
+    early: Counters,
+    overlaps: Counters,
+    evicted: Counters,
+}
+
+const COVERS: usize = Cover::ALL.len();
+const PHASES: usize = Phase::ALL.len();
+const MECHANISMS: usize = Mechanism::ALL.len() + AuthMethod::ALL.len();
+const OUTCOMES: usize = AuthOutcome::ALL.len();
+const STATES: usize = AnomalyState::ALL.len() + 1;
+const ANSWERS: usize = Answer::ALL.len();
+
+impl Table {
+    fn new(shared: &Arc<Shared>, listener: usize, protocol: Protocol) -> Self {
+        let place = shared.place(listener, protocol);
+        place.zero(|id| shared.has(id));
+        let smtp = usize::from(labels::concerns(Id::SmtpReplies, protocol));
+        Self {
+            reasons: shared.reasons.clone(),
+            active: shared.has(Id::SessionsActive).then(|| place.gauge(Id::SessionsActive, &[])),
+            sessions: Counters::new(Id::Sessions, 1),
+            midstream: shared.has(Id::SessionsMidstream).then(|| Counters::new(Id::SessionsMidstream, 1)),
+            ended: Counters::new(Id::SessionsEnded, SessionOutcome::ALL.len() * PHASES),
+            duration: Histograms::new(Id::SessionDuration, COVERS),
+            connect_seconds: Histograms::new(Id::ConnectSeconds, 1),
+            connect_errors: Counters::new(Id::ConnectErrors, Refusal::ALL.len()),
+            greeting_seconds: Histograms::new(Id::GreetingSeconds, 1),
+            bytes: Counters::new(Id::Bytes, 2 * COVERS),
+            commands: Counters::new(Id::Commands, COMMANDS * ANSWERS),
+            latency: Histograms::new(Id::CommandLatency, COMMANDS),
+            unobserved: Counters::new(Id::LatencyUnobserved, Unobserved::ALL.len()),
+            pipelined: Counters::new(Id::Pipelined, 1),
+            replies: Counters::new(Id::SmtpReplies, smtp * COMMANDS * CODES.len()),
+            enhanced: Counters::new(Id::SmtpEnhanced, smtp * ENHANCED.len()),
+            reply_reasons: Counters::new(Id::SmtpReplyReasons, smtp * ReplyReasons::MOST),
+            offered: Counters::new(Id::ExtensionsOffered, smtp * EXTENSIONS.len()),
+            used: Counters::new(Id::ExtensionsUsed, smtp * Extension::ALL.len()),
+            transactions: Counters::new(Id::Transactions, Kind::ALL.len() * Outcome::ALL.len() * COVERS),
+            transaction_seconds: Histograms::new(Id::TransactionSeconds, Kind::ALL.len()),
+            transfer_seconds: Histograms::new(Id::TransferSeconds, Kind::ALL.len()),
+            message_bytes: Histograms::new(Id::MessageBytes, Kind::ALL.len()),
+            recipients: Counters::new(Id::Recipients, smtp * ANSWERS),
+            accepted_recipients: Histograms::new(Id::AcceptedRecipients, 1),
+            idle_active: (protocol == Protocol::Imap && shared.has(Id::IdleActive))
+                .then(|| place.gauge(Id::IdleActive, &[])),
+            idle_seconds: Histograms::new(Id::IdleSeconds, 1),
+            untagged: Counters::new(Id::ImapUntagged, UntaggedReason::ALL.len()),
+            attempts: Counters::new(Id::AuthAttempts, MECHANISMS * OUTCOMES * COVERS),
+            auth_seconds: Histograms::new(Id::AuthSeconds, MECHANISMS),
+            per_session: Histograms::new(Id::AuthPerSession, 1),
+            starttls: Counters::new(Id::StartTls, StartTlsOutcome::ALL.len()),
+            handshakes: Counters::new(
+                Id::TlsHandshakes,
+                TlsMode::ALL.len() * Handshake::ALL.len() * TLS_VERSIONS.len(),
+            ),
+            ciphers: Counters::new(Id::TlsCiphers, CIPHERS.len()),
+            anomalies: Counters::new(Id::Anomalies, anomaly::Id::ALL.len() * STATES),
+            lines: Counters::new(Id::LineAnomalies, 2 * LineFault::ALL.len()),
+            parser_errors: Counters::new(Id::ParserErrors, ParserError::ALL.len()),
+            bypassed: Counters::new(Id::SessionsBypassed, Bypass::ALL.len()),
+            capture: shared.has(Id::GapBytes).then(|| Tracking {
+                gap_octets: Counters::new(Id::GapBytes, 2),
+                retransmitted: Counters::new(Id::Retransmitted, 2),
+                early: Counters::new(Id::OutOfOrder, 2),
+                overlaps: Counters::new(Id::Overlaps, 2),
+                evicted: Counters::new(Id::FlowsEvicted, Eviction::ALL.len()),
+            }),
+            place,
+        }
+    }
+}
