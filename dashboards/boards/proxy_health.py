@@ -6,7 +6,7 @@ JOB = 'job="mailtap", instance=~"$instance"'
 
 BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
     Row("Now"),
-    stat("Added latency, p99", quantiles("mailtap_proxy_added_latency_seconds", "@l", shares=(0.99,)),
+    stat("Added latency, p99", query("histogram_quantile(0.99, sum by (le) (increase(mailtap_proxy_added_latency_seconds_bucket{@l}[$__range])))"),
          "From reading octets to having written them on: what the proxy costs. Above 5 ms: too little CPU, or peers that do not "
          "read (runbook: ProxyAddedLatency).",
          unit="s", thresholds=steps(GREEN, (0.001, YELLOW), (0.005, RED))),
@@ -88,7 +88,7 @@ BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
          "When the configuration was last read with success. Older than your last change: reload it (SIGHUP).", unit="dateTimeFromNow", width=6),
     stat("Series dropped", query("sum(increase(mailtap_metrics_series_dropped_total{@i}[$__range]))"),
          "Label sets beyond the cap of a family: their values are under `other`. Above 0: raise the cap, or use fewer listeners.",
-         width=6, thresholds=steps(GREEN, (1, ORANGE)), decimals=0),
+         width=6, thresholds=steps(GREEN, (1, ORANGE)), decimals=0, none="0"),
     stat("Draining", query("max(mailtap_draining{@i})"),
          "Whether the proxy waits for its last sessions. Longer than --drain-timeout cannot be: report it.",
          width=6, thresholds=steps(GREEN, (1, YELLOW)), mappings=mapped(v0=("No", GREEN), v1=("Draining", YELLOW))),
