@@ -26,7 +26,8 @@ fn every_panel_has_what_a_reader_needs() {
     let mut uids = BTreeSet::new();
     for (name, board) in boards() {
         assert!(uids.insert(board["uid"].as_str().unwrap().to_owned()), "{name}: its uid is taken");
-        let declared: BTreeSet<_> = list(&board["templating"]["list"]).map(|v| v["name"].as_str().unwrap().to_owned()).collect();
+        let declared: BTreeSet<_> =
+            list(&board["templating"]["list"]).map(|v| v["name"].as_str().unwrap().to_owned()).collect();
         if name != "sessions" {
             for wanted in ["datasource", "instance", "listener", "protocol"] {
                 assert!(declared.contains(wanted), "{name}: no variable {wanted}");
@@ -87,7 +88,8 @@ fn every_name_and_label_in_a_query_exists() {
     for (at, query) in asked {
         let mut labels = BTreeSet::from(["instance", "job"]);
         for selector in selectors(&query) {
-            let known = labels_of(selector.name, &recorded).unwrap_or_else(|| panic!("{at}: no family {}", selector.name));
+            let known =
+                labels_of(selector.name, &recorded).unwrap_or_else(|| panic!("{at}: no family {}", selector.name));
             for label in &selector.matched {
                 let is_known = known.contains(label) || matches!(*label, "instance" | "job");
                 assert!(is_known, "{at}: {} has no label {label}", selector.name);
@@ -103,7 +105,8 @@ fn every_name_and_label_in_a_query_exists() {
 #[test]
 fn every_family_is_on_a_dashboard() {
     let asked: Vec<_> = prometheus_queries().into_iter().map(|(_, query)| query).collect();
-    let missing: Vec<_> = FAMILIES.iter().map(|f| f.name).filter(|name| !asked.iter().any(|query| query.contains(name))).collect();
+    let missing: Vec<_> =
+        FAMILIES.iter().map(|f| f.name).filter(|name| !asked.iter().any(|query| query.contains(name))).collect();
     assert!(missing.is_empty(), "on no dashboard: {missing:?}");
 }
 
@@ -132,7 +135,10 @@ fn every_alert_has_a_case_that_fires_one_that_is_silent_and_a_page_of_the_runboo
         assert!(cases.contains(&format!("alertname: {name}\n")), "{name}: no case in which it fires");
         assert!(cases.contains(&format!("alertname: {name}, exp_alerts: []")), "{name}: no case in which it is silent");
         assert!(runbook.contains(&format!("\n## {name}\n")), "{name}: not in the runbook");
-        assert!(body.contains(&format!("runbook: docs/runbook.md#{}\n", name.to_lowercase())), "{name}: no link to the runbook");
+        assert!(
+            body.contains(&format!("runbook: docs/runbook.md#{}\n", name.to_lowercase())),
+            "{name}: no link to the runbook"
+        );
         for wanted in ["summary: ", "description: ", "severity: "] {
             assert!(body.contains(wanted), "{name}: no {wanted}");
         }
@@ -278,7 +284,8 @@ fn rules() -> Vec<Rule> {
     let file = fs::read_to_string(path("dashboards/prometheus/rules.yml")).unwrap();
     let mut found: Vec<Rule> = Vec::new();
     for line in file.lines().filter(|line| !line.trim_start().starts_with('#')) {
-        let start = |key: &str| line.strip_prefix("      - ").and_then(|rest| rest.strip_prefix(key)).map(str::to_owned);
+        let start =
+            |key: &str| line.strip_prefix("      - ").and_then(|rest| rest.strip_prefix(key)).map(str::to_owned);
         if let Some(name) = start("alert: ") {
             found.push(Rule { name, is_alert: true, body: String::new() });
         } else if let Some(name) = start("record: ") {
@@ -323,7 +330,10 @@ fn selectors(query: &str) -> Vec<Selector<'_>> {
             rest = after.split_once('"').map_or("", |(_, rest)| rest);
             continue;
         }
-        let is_series = name.starts_with("mailtap") || name.contains(':') || name.starts_with("process_") || matches!(name, "up" | "ALERTS");
+        let is_series = name.starts_with("mailtap")
+            || name.contains(':')
+            || name.starts_with("process_")
+            || matches!(name, "up" | "ALERTS");
         if !is_series || name.chars().all(|c| c.is_ascii_digit() || c == ':') {
             continue;
         }
@@ -351,19 +361,31 @@ fn labels_of(name: &str, recorded: &BTreeSet<String>) -> Option<Vec<&'static str
         let known = ["instance", "listener", "protocol", "status", "tls", "outcome"];
         assert!(recorded.contains(name), "no rule records {name}");
         // A recorded series is named for what it is grouped by.
-        return Some(known.into_iter().filter(|label| *label == "instance" || level.split('_').any(|word| word == *label)).collect());
+        return Some(
+            known
+                .into_iter()
+                .filter(|label| *label == "instance" || level.split('_').any(|word| word == *label))
+                .collect(),
+        );
     }
     match name {
         "up" => return Some(vec![]),
         "ALERTS" => return Some(vec!["alertname", "alertstate", "severity", "component", "protocol", "listener"]),
         name if name.starts_with("process_") => {
-            let standard = ["process_cpu_seconds_total", "process_open_fds", "process_max_fds", "process_resident_memory_bytes", "process_start_time_seconds"];
+            let standard = [
+                "process_cpu_seconds_total",
+                "process_open_fds",
+                "process_max_fds",
+                "process_resident_memory_bytes",
+                "process_start_time_seconds",
+            ];
             return standard.contains(&name).then(Vec::new);
         }
         _ => {}
     }
     FAMILIES.iter().find_map(|family| {
-        let suffixes: &[&str] = if matches!(family.kind, Type::Histogram(_)) { &["_bucket", "_sum", "_count"] } else { &[""] };
+        let suffixes: &[&str] =
+            if matches!(family.kind, Type::Histogram(_)) { &["_bucket", "_sum", "_count"] } else { &[""] };
         let suffix = suffixes.iter().find(|suffix| name.strip_suffix(**suffix) == Some(family.name))?;
         let mut labels = family.labels.to_vec();
         if *suffix == "_bucket" {

@@ -42,14 +42,14 @@ BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
           "Servers that could not be reached: clients are turned away meanwhile (runbook: UpstreamErrors). `refused`: the service is "
           "down. `timeout`, `unreachable`: the network, or a firewall.",
           unit="cps", width=8, stack=True, bars=True),
-    graph("Reading paused", query("sum by (listener, direction) (rate(mailtap_forward_paused_seconds_total{@l}[@]))", "{{listener}} {{direction}}"),
+    graph("Reading paused", query("sum by (direction) (rate(mailtap_forward_paused_seconds_total{@l}[@]))", "{{direction}}"),
           "Seconds a second in which reading waits for the other side to take what it has. client_to_server: the mail server is "
           "slow. server_to_client: slow lines of clients, mostly harmless.",
           unit="s", width=8),
-    graph("Pauses", query("sum by (listener, direction) (rate(mailtap_forward_paused_total{@l}[@]))", "{{listener}} {{direction}}"),
+    graph("Pauses", query("sum by (direction) (rate(mailtap_forward_paused_total{@l}[@]))", "{{direction}}"),
           "How often reading stops. Many short pauses are normal flow control; few long ones (beside) are stalls.",
           unit="cps", width=8),
-    graph("Buffered octets", query("sum by (listener, direction) (mailtap_forward_buffered_bytes{@l})", "{{listener}} {{direction}}"),
+    graph("Buffered octets", query("sum by (direction) (mailtap_forward_buffered_bytes{@l})", "{{direction}}"),
           "Read and not yet written. Bounded by sessions times buffer size; near that bound every peer is slow: look at the "
           "network between proxy and servers.",
           unit="bytes", width=8),
@@ -57,7 +57,7 @@ BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
           "One side has closed, the other has not. Many that stay: servers that do not notice, until --half-close-timeout ends "
           "them; lower it if they pile up.",
           width=8),
-    graph("Spliced octets", query("sum by (listener, direction) (rate(mailtap_spliced_bytes_total{@l}[@]))", "{{listener}} {{direction}}"),
+    graph("Spliced octets", query("sum by (direction) (rate(mailtap_spliced_bytes_total{@l}[@]))", "{{direction}}"),
           "Octets moved by the kernel without a copy through mailtap. Ends suddenly while TLS goes on: splice failed and copying "
           "took over; mail is unharmed, CPU rises.",
           unit="Bps", width=8),
