@@ -60,6 +60,7 @@ packages-test: packages-build
 	if [ "$$(id -u)" = 0 ]; then samples/servers install
 	elif sudo -n true 2> /dev/null; then sudo samples/servers install
 	else samples/servers missing || echo 'Not installed (that takes root): tests with real servers will fail.'; fi
+	dashboards/check --install || echo 'Not installed: dashboards are not held against the schema of Grafana.'
 
 test: packages-test ## everything CI runs: format, lints, docs, dependencies, fuzz targets, all tests
 	@$(step) 'rustfmt'

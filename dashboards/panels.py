@@ -113,9 +113,11 @@ def instant(queries, form=None):
 
 
 def stat(title, queries, about, unit="short", width=4, height=4, thresholds=None, mappings=(), names=False, decimals=None,
-         graph=False, source=PROMETHEUS):
-    """A number that is true now."""
+         graph=False, source=PROMETHEUS, none=None):
+    """A number that is true now; `none` is shown where there is no series."""
     defaults = {"color": {"mode": "thresholds"}, "mappings": list(mappings)}
+    if none is not None:
+        defaults["noValue"] = none
     if decimals is not None:
         defaults["decimals"] = decimals
     options = {

@@ -6,7 +6,7 @@ JOB = 'job="mailtap", instance=~"$instance"'
 
 BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
     Row("Now"),
-    stat("Added latency, p99", quantiles("mailtap_proxy_added_latency_seconds", "@l", shares=(0.99,)),
+    stat("Added latency, p99", query("histogram_quantile(0.99, sum by (le) (increase(mailtap_proxy_added_latency_seconds_bucket{@l}[$__range])))"),
          "From reading octets to having written them on: what the proxy costs. Above 5 ms: too little CPU, or peers that do not "
          "read (runbook: ProxyAddedLatency).",
          unit="s", thresholds=steps(GREEN, (0.001, YELLOW), (0.005, RED))),
@@ -42,14 +42,14 @@ BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
           "Servers that could not be reached: clients are turned away meanwhile (runbook: UpstreamErrors). `refused`: the service is "
           "down. `timeout`, `unreachable`: the network, or a firewall.",
           unit="cps", width=8, stack=True, bars=True),
-    graph("Reading paused", query("sum by (listener, direction) (rate(mailtap_forward_paused_seconds_total{@l}[@]))", "{{listener}} {{direction}}"),
+    graph("Reading paused", query("sum by (direction) (rate(mailtap_forward_paused_seconds_total{@l}[@]))", "{{direction}}"),
           "Seconds a second in which reading waits for the other side to take what it has. client_to_server: the mail server is "
           "slow. server_to_client: slow lines of clients, mostly harmless.",
           unit="s", width=8),
-    graph("Pauses", query("sum by (listener, direction) (rate(mailtap_forward_paused_total{@l}[@]))", "{{listener}} {{direction}}"),
+    graph("Pauses", query("sum by (direction) (rate(mailtap_forward_paused_total{@l}[@]))", "{{direction}}"),
           "How often reading stops. Many short pauses are normal flow control; few long ones (beside) are stalls.",
           unit="cps", width=8),
-    graph("Buffered octets", query("sum by (listener, direction) (mailtap_forward_buffered_bytes{@l})", "{{listener}} {{direction}}"),
+    graph("Buffered octets", query("sum by (direction) (mailtap_forward_buffered_bytes{@l})", "{{direction}}"),
           "Read and not yet written. Bounded by sessions times buffer size; near that bound every peer is slow: look at the "
           "network between proxy and servers.",
           unit="bytes", width=8),
@@ -57,7 +57,7 @@ BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
           "One side has closed, the other has not. Many that stay: servers that do not notice, until --half-close-timeout ends "
           "them; lower it if they pile up.",
           width=8),
-    graph("Spliced octets", query("sum by (listener, direction) (rate(mailtap_spliced_bytes_total{@l}[@]))", "{{listener}} {{direction}}"),
+    graph("Spliced octets", query("sum by (direction) (rate(mailtap_spliced_bytes_total{@l}[@]))", "{{direction}}"),
           "Octets moved by the kernel without a copy through mailtap. Ends suddenly while TLS goes on: splice failed and copying "
           "took over; mail is unharmed, CPU rises.",
           unit="Bps", width=8),
@@ -88,7 +88,7 @@ BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
          "When the configuration was last read with success. Older than your last change: reload it (SIGHUP).", unit="dateTimeFromNow", width=6),
     stat("Series dropped", query("sum(increase(mailtap_metrics_series_dropped_total{@i}[$__range]))"),
          "Label sets beyond the cap of a family: their values are under `other`. Above 0: raise the cap, or use fewer listeners.",
-         width=6, thresholds=steps(GREEN, (1, ORANGE)), decimals=0),
+         width=6, thresholds=steps(GREEN, (1, ORANGE)), decimals=0, none="0"),
     stat("Draining", query("max(mailtap_draining{@i})"),
          "Whether the proxy waits for its last sessions. Longer than --drain-timeout cannot be: report it.",
          width=6, thresholds=steps(GREEN, (1, YELLOW)), mappings=mapped(v0=("No", GREEN), v1=("Draining", YELLOW))),

@@ -13,7 +13,7 @@ def count(text):
 def seen(title, pattern, about, outcome="", width=4, worst=RED):
     more = f', outcome=~"{outcome}"' if outcome else ""
     return stat(title, count(f'mailtap_anomalies_total{{@lp, anomaly=~"{pattern}"{more}}}'), about, width=width,
-                thresholds=steps(GREEN, (1, worst)), decimals=0)
+                thresholds=steps(GREEN, (1, worst)), decimals=0, none="0")
 
 
 BOARD = Board("mailtap-security", "mailtap: TLS and security", __doc__, [
