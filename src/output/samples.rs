@@ -276,6 +276,7 @@ pub(super) fn full_summary() -> Summary {
         offered: Some(true),
         requested: Some(true),
         accepted: Some(false),
+        took: None,
         handshake: Some(Handshake::Failed),
         version: Some("TLSv1.3"),
         cipher: Some("TLS_AES_128_GCM_SHA256"),
