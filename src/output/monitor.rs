@@ -3,7 +3,7 @@
 //! Made in two steps: [`Monitor::open`] takes the address while the process may still do all it may,
 //! [`Monitor::start`] starts the thread that answers. Without an address nothing is counted.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use super::page::{self, Show};
 use super::serve::{Content, Handle, Readiness, Ready, Server};
 use super::{Feed, Outlet, Policy};
 use crate::config::{MetricsServer, Running};
-use crate::error::Error;
+use crate::error::{self, Error, Level};
 
 /// Metrics and page, if they are wanted.
 #[derive(Debug)]
@@ -39,14 +39,7 @@ impl Monitor {
         socket: Option<TcpListener>,
     ) -> Result<Self, Error> {
         let Some(config) = &running.metrics else { return Ok(Self { shown: None }) };
-        let reasons = match &running.reply_reasons {
-            Some(path) => {
-                let text = std::fs::read_to_string(path);
-                let text = text.map_err(|reason| Error::ConfigFile { path: path.clone(), reason })?;
-                Some(ReplyReasons::parse(&text).map_err(|why| Error::Usage(format!("{}: {why}", path.display())))?)
-            }
-            None => None,
-        };
+        let reasons = running.reply_reasons.as_deref().map(ReplyReasons::read).transpose()?;
         let opened = match socket {
             Some(socket) => Server::adopt(config, socket),
             None => Server::bind(config),
@@ -67,10 +60,11 @@ impl Monitor {
         opened.map(Server::cautions).unwrap_or_default()
     }
 
-    /// Where it answers, for people.
-    pub fn address(&self) -> Option<SocketAddr> {
-        let shown = self.shown.as_ref()?;
-        shown.server.as_ref().map(Handle::address).or_else(|| shown.opened.as_ref().map(Server::address))
+    /// Tells people where it answers.
+    pub fn announce(&self) {
+        if let Some(server) = self.shown.as_ref().and_then(|shown| shown.server.as_ref()) {
+            error::tell(Level::Note, &format!("metrics and live page at {}", server.address()));
+        }
     }
 
     /// Starts to answer; it says that it is not ready.

@@ -224,9 +224,7 @@ async fn successor(listener: Option<&UnixListener>) -> io::Result<std::os::unix:
 }
 
 fn announce(entrances: &[Entrance], monitor: &Monitor) {
-    if let Some(address) = monitor.address() {
-        error::tell(Level::Note, &format!("metrics and live page: http://{address}/"));
-    }
+    monitor.announce();
     for Entrance { door, .. } in entrances {
         let places = door.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         error::tell(Level::Note, &format!("listener {}: {places} to {}", door.listener.name, door.way()));

@@ -4,8 +4,8 @@
 //! for signals. The log and the capture file are opened by the user who will have to open them again. Nothing here
 //! looks into a packet.
 
+mod meters;
 mod print;
-mod served;
 mod watch;
 
 use std::path::Path;
@@ -17,11 +17,11 @@ use crate::input::capture::live::{Device, Options};
 use crate::input::shard::Setup;
 use crate::input::shard::live::Crew;
 use crate::output::packets::{Plan, Source};
-use crate::output::{Archive, Feed, Files, Log, LogError, Outlet};
+use crate::output::{Archive, Feed, Files, Log, LogError, Monitor, metrics};
 use crate::process::{Account, Capability, Sandbox, Waiter, privileges, readiness};
 use crate::wire::DecoderLimits;
 
-use served::Prepared;
+use meters::Meters;
 use watch::{Outputs, Watch};
 
 pub use print::interfaces;
@@ -34,7 +34,8 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     let options = options(&ready);
     let opened = (0..).zip(&ready.interfaces).map(|(source, name)| Device::open(name, source, &options));
     let devices = opened.collect::<Result<Vec<_>, _>>().map_err(Error::Interface)?;
-    let served = Prepared::open(&ready)?;
+    let sources = ready.interfaces.iter().map(metrics::Source::named).collect();
+    let mut monitor = Monitor::open(&ready.running, sources, &ready.policy, None)?;
     privileges::drop_to(user.as_ref(), kept(&devices))?;
     let path = ready.running.log.as_deref().unwrap_or_else(|| Path::new("-"));
     let log = Log::open(path, ready.running.log_rotate).map_err(Error::LogOpen)?;
@@ -51,19 +52,15 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
         flows: ready.flows,
         decoder: DecoderLimits::default(),
     };
-    let outlet = || {
-        let outlet = Outlet::new(Arc::clone(&policy), Some(feed.clone()));
-        match &served {
-            Some(served) => served.outlet(outlet),
-            None => outlet,
-        }
-    };
+    let outlet = || monitor.outlet(&policy, &feed);
     let crew = Crew::start(&setup, outlet).map_err(Error::Thread)?;
-    let log = (path, Arc::clone(feed.counters()));
-    let served = served.map(|served| served.start(&ready, log)).transpose()?;
-    let outputs = Outputs { feed, keeper, archive, served, on_stdout: path.as_os_str() == "-" };
+    let cautions = monitor.cautions();
+    monitor.follow(&feed);
+    monitor.start()?;
+    let meters = Meters::new(&ready, &monitor);
+    announce(&ready, &monitor, &cautions);
+    let outputs = Outputs { feed, keeper, archive, monitor, meters, on_stdout: path.as_os_str() == "-" };
     let watch = Watch::start(devices, &setup, crew, outputs)?;
-    announce(&ready);
     readiness::ready();
     watch.until_stopped(waiter, &ready, again)
 }
@@ -103,7 +100,8 @@ fn keep(write: &crate::config::sniff::Write, devices: &[Device], snaplen: u32) -
     Files::open(plan).map_err(|reason| Error::Packets { path: write.path.clone(), reason })
 }
 
-fn announce(ready: &Sniff) {
+fn announce(ready: &Sniff, monitor: &Monitor, cautions: &[String]) {
+    cautions.iter().for_each(|caution| error::tell(Level::Warning, caution));
     if let Some(write) = &ready.write {
         error::tell(
             Level::Warning,
@@ -113,6 +111,7 @@ fn announce(ready: &Sniff) {
     if !ready.running.quiet {
         let filter = ready.filter.as_deref().unwrap_or("mail ports");
         error::tell(Level::Note, &format!("watching {}: {filter}", ready.interfaces.join(", ")));
+        monitor.announce();
     }
 }
 

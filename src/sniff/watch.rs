@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use super::meters::Meters;
 use super::print;
-use super::served::Served;
 use crate::config::Sniff;
 use crate::error::{self, Error, Level};
 use crate::input::capture::live::{Counters, Device, Moment, Switch};
 use crate::input::shard::Setup;
 use crate::input::shard::live::{Crew, Lanes, State};
-use crate::output::{Archive, Feed, Keeper, Shelf};
+use crate::output::serve::Ready;
+use crate::output::{Archive, Feed, Keeper, Monitor, Shelf};
 use crate::process::{Signal, Waiter, readiness};
 
 /// How often it is looked whether all threads are well.
@@ -37,7 +38,8 @@ pub(super) struct Outputs {
     pub(super) feed: Feed,
     pub(super) keeper: Keeper,
     pub(super) archive: Option<Archive>,
-    pub(super) served: Option<Served>,
+    pub(super) monitor: Monitor,
+    pub(super) meters: Meters,
     /// Whether the log is standard output.
     pub(super) on_stdout: bool,
 }
@@ -75,9 +77,7 @@ impl Watch {
     ) -> Result<(), Error> {
         let beat = readiness::watchdog().map_or(LOOK, |beat| beat.min(LOOK));
         let mut told = Instant::now();
-        if let Some(served) = &self.outputs.served {
-            served.ready(ready.running.quiet);
-        }
+        self.outputs.monitor.say(Ready::Ready);
         loop {
             match waiter.wait(beat) {
                 Some(Signal::Terminate | Signal::Again) => break,
@@ -113,9 +113,9 @@ impl Watch {
 
     /// Carries counters over to the metrics.
     fn update(&self) {
-        if let Some(served) = &self.outputs.served {
-            served.update(self.captures.iter().map(|c| &*c.counters), self.crew.states(), self.crew.queued());
-        }
+        let counters = self.captures.iter().map(|c| &*c.counters);
+        let Outputs { monitor, meters, .. } = &self.outputs;
+        meters.update(monitor, counters, self.crew.states(), self.crew.queued());
     }
 
     /// Opens the files anew. What else has changed takes a restart, and that is said.
@@ -125,23 +125,22 @@ impl Watch {
         if let Some(archive) = &self.outputs.archive {
             archive.renew();
         }
-        match again() {
+        let now = again().and_then(|now| {
+            self.outputs.monitor.reload(now.running.metrics.as_ref())?;
+            Ok(now)
+        });
+        self.outputs.monitor.reloaded(now.is_ok());
+        match now {
             Ok(now) => {
                 if ready.differs(&now) {
                     let text = "more than the filter has changed in the configuration; that takes a restart";
                     error::tell(Level::Warning, &text);
-                }
-                if let Some(served) = &self.outputs.served {
-                    served.reloaded(now.running.metrics.as_ref());
                 }
                 self.switch.set_filter(now.filter);
             }
             Err(error) => {
                 error::tell(Level::Error, &error);
                 error::tell(Level::Warning, &"the configuration stays as it was");
-                if let Some(served) = &self.outputs.served {
-                    served.reloaded(None);
-                }
             }
         }
         readiness::ready();
@@ -149,10 +148,9 @@ impl Watch {
 
     /// Stops capturing, finishes what is open, and writes everything.
     fn end(self, quiet: bool) -> Result<(), Error> {
-        let Self { switch, captures, crew, outputs: Outputs { feed, keeper, archive, served, on_stdout: _ } } = self;
-        if let Some(served) = &served {
-            served.draining();
-        }
+        let Self { switch, captures, crew, outputs } = self;
+        let Outputs { feed, keeper, archive, mut monitor, .. } = outputs;
+        monitor.say(Ready::Draining);
         switch.stop();
         let mut whole = true;
         let mut counters = Vec::with_capacity(captures.len());
@@ -164,9 +162,7 @@ impl Watch {
         let lost = Arc::clone(feed.counters());
         drop(feed);
         let written = keeper.finish();
-        if let Some(served) = served {
-            served.stop();
-        }
+        monitor.stop();
         let kept = archive.map(|archive| (archive.path().to_owned(), archive.finish()));
         if !quiet && let Some(states) = &states {
             let lost = lost.queue_full.load(Ordering::Relaxed) + lost.failed.load(Ordering::Relaxed);

@@ -68,6 +68,13 @@ pub struct Source {
     pub protocol: Option<Protocol>,
 }
 
+impl Source {
+    /// A source of any protocol.
+    pub fn named(name: &String) -> Self {
+        Self { name: name.clone(), protocol: None }
+    }
+}
+
 impl Setup {
     /// The default of [`Self::cap`].
     pub const CAP: usize = 2000;
