@@ -181,7 +181,6 @@ impl Session {
                 if matches!(self.machine, Machine::Undecided(_)) {
                     return self.listen(dir, stamp, octets, out);
                 }
-                self.heard(at, dir, octets.len() as u64, out);
             }
             Input::Gap(lost) => {
                 self.lanes[dir].lost += lost;
@@ -201,6 +200,9 @@ impl Session {
             self.decide(at, false, out);
         } else {
             self.take(dir, stamp, input, out);
+            if let Input::Data(octets) = input {
+                self.heard(at, dir, octets.len() as u64, out);
+            }
         }
     }
 
@@ -263,6 +265,7 @@ impl Session {
                 self.machine = Machine::Counted;
                 self.adopt(Verdict::Tls(protocol));
                 self.start(at, out);
+                self.told(at, out);
             }
             return;
         }
@@ -459,6 +462,7 @@ impl Session {
             let dir = if flipped { dir.reverse() } else { dir };
             self.take(dir, stamp, input, out);
         });
+        self.told(at, out);
     }
 
     fn adopt(&mut self, verdict: Verdict) {

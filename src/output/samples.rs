@@ -277,6 +277,7 @@ pub(super) fn full_summary() -> Summary {
         requested: Some(true),
         accepted: Some(false),
         handshake: Some(Handshake::Failed),
+        took: millis(40),
         version: Some("TLSv1.3"),
         cipher: Some("TLS_AES_128_GCM_SHA256"),
         sni: text("mx.example"),
