@@ -26,6 +26,19 @@ impl Session {
         }
     }
 
+    /// `count` octets of `dir` went by that nobody looked at. Only for a session that [is settled](Self::is_settled).
+    pub fn passed_by(&mut self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        let dir = self.oriented(dir);
+        self.lanes[dir].seen += count;
+        self.heard(at, dir, count, out);
+    }
+
+    /// A packet of `dir` belongs to it (captures only).
+    pub fn packet(&mut self, dir: Dir) {
+        let dir = self.oriented(dir);
+        self.lanes[dir].packets += 1;
+    }
+
     /// The protocol is told.
     pub(super) fn start(&mut self, at: Timestamp, out: &mut dyn Sink) {
         if self.is_ignored() {

@@ -140,12 +140,6 @@ impl Session {
         matches!(self.machine, Machine::Ignored(_)) && self.prior().is_none()
     }
 
-    /// A packet of `dir` belongs to it (captures only).
-    pub fn packet(&mut self, dir: Dir) {
-        let dir = self.oriented(dir);
-        self.lanes[dir].packets += 1;
-    }
-
     /// Segments of `dir` overlapped `count` times with different octets, first at stream offset `offset`; the octets that
     /// came first were taken.
     pub fn overlap(&mut self, at: Timestamp, dir: Dir, offset: u64, count: u32, out: &mut dyn Sink) {
@@ -232,13 +226,6 @@ impl Session {
             Machine::Counted => true,
             _ => false,
         }
-    }
-
-    /// `count` octets of `dir` went by that nobody looked at. Only for a session that [is settled](Self::is_settled).
-    pub fn passed_by(&mut self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
-        let dir = self.oriented(dir);
-        self.lanes[dir].seen += count;
-        self.heard(at, dir, count, out);
     }
 
     /// Reads no more of it: something went wrong in here, and what is known is in doubt. Octets are counted still.
