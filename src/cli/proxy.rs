@@ -127,6 +127,10 @@ pub struct Proxy {
     #[arg(long, value_name = "TIME", help_heading = "Times")]
     pub half_close_timeout: Option<Patience>,
 
+    /// How long open sessions may go on after SIGTERM [default: 120s]
+    #[arg(long, value_name = "TIME", help_heading = "Times")]
+    pub drain_timeout: Option<Patience>,
+
     /// What becomes of a session in which the observer fails: goes on unobserved, or is closed [default: bypass]
     #[arg(long, value_name = "WHAT", value_parser = word(OnFault::ALL, OnFault::as_str))]
     pub on_fault: Option<OnFault>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueHint};
 
-use super::{Patience, Secret, Size};
+use super::{Secret, Size};
 
 /// Flags of a running mode.
 #[derive(Debug, Default, Args)]
@@ -47,10 +47,6 @@ pub struct Running {
     /// Do not confine the process with Landlock, which by default is used where the kernel has it
     #[arg(long, help_heading = "Privileges")]
     pub no_sandbox: bool,
-
-    /// How long open sessions may go on after SIGTERM [default: 120s]
-    #[arg(long, value_name = "TIME")]
-    pub drain_timeout: Option<Patience>,
 
     /// No messages but warnings and errors
     #[arg(short, long)]

@@ -26,6 +26,8 @@ pub struct Proxy {
     pub splice: Splice,
     /// Socket by which a successor takes the listeners over.
     pub handover: Option<PathBuf>,
+    /// How long open sessions may go on after SIGTERM; `None` is for ever.
+    pub drain: Option<Duration>,
     /// Threads that forward.
     pub threads: usize,
     /// What the log shows.

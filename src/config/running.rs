@@ -3,15 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::settings::Settings;
 use super::{either, key, parsed};
-use crate::cli::{self, Patience, Secret};
+use crate::cli::{self, Secret};
 use crate::error::Error;
-
-/// How long open sessions may go on after SIGTERM.
-const DRAIN: Duration = Duration::from_secs(120);
 
 /// Settings of a running mode, ready.
 #[derive(Clone, Debug)]
@@ -30,8 +26,6 @@ pub struct Running {
     pub user: Option<String>,
     /// Confine the process where the kernel can.
     pub sandbox: bool,
-    /// How long open sessions may go on after SIGTERM; `None` is for ever.
-    pub drain: Option<Duration>,
     /// No messages but warnings and errors.
     pub quiet: bool,
     /// 0, 1, 2: how much to say about the run itself.
@@ -63,7 +57,6 @@ pub(super) fn running(
     let token = token.map(|t| Secret::from(String::from_utf8_lossy(&t).into_owned()));
     let cert = flags.metrics_cert.or_else(|| settings.metrics_cert.take());
     let tls = cert.zip(flags.metrics_key.or_else(|| settings.metrics_key.take()));
-    let drain = either(flags.drain_timeout, settings.drain_timeout.take(), |t| parsed("drain-timeout", &t))?;
     Ok(Running {
         config: flags.config,
         log,
@@ -72,7 +65,6 @@ pub(super) fn running(
         reply_reasons: flags.reply_reasons.or_else(|| settings.reply_reasons.take()),
         user: flags.user.or_else(|| settings.user.take()),
         sandbox: !(flags.no_sandbox || settings.no_sandbox),
-        drain: drain.map_or(Some(DRAIN), |Patience(time)| time),
         quiet: flags.quiet || settings.quiet,
         verbose: flags.verbose.max(settings.verbose),
     })

@@ -97,9 +97,6 @@ fn ready(
     cores: usize,
     read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Sniff, Error> {
-    if flags.running.drain_timeout.is_some() {
-        return Err(Error::Usage("--drain-timeout is for `mailtap proxy`: what is only watched ends at once".into()));
-    }
     let write = write(&flags, &mut settings)?;
     let interfaces = interfaces(flags.interface, settings.interface.take())?;
     let records = RecordSet::ALL.without(RecordKind::Command);
@@ -230,7 +227,6 @@ mod tests {
         assert!(text("-i a", "write-files = 3").contains("need a --write FILE"));
         assert!(text("-i a --write -", "").contains("needs a file"));
         assert!(text("-i a --write f --write-files 0", "").contains("at least 1"));
-        assert!(text("-i a --drain-timeout 3s", "").contains("is for `mailtap proxy`"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Session;
-use super::event::{Dir, Disorder, Event, Protocol, Sink};
+use super::event::{Dir, Disorder, Event, Protocol, Sink, TlsMode};
 use crate::time::Timestamp;
 
 impl Session {
@@ -26,13 +26,30 @@ impl Session {
         }
     }
 
-    /// The protocol is told, and with it what was heard so far.
+    /// `count` octets of `dir` went by that nobody looked at. Only for a session that [is settled](Self::is_settled).
+    pub fn passed_by(&mut self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        let dir = self.oriented(dir);
+        self.lanes[dir].seen += count;
+        self.heard(at, dir, count, out);
+    }
+
+    /// A packet of `dir` belongs to it (captures only).
+    pub fn packet(&mut self, dir: Dir) {
+        let dir = self.oriented(dir);
+        self.lanes[dir].packets += 1;
+    }
+
+    /// The protocol is told.
     pub(super) fn start(&mut self, at: Timestamp, out: &mut dyn Sink) {
         if self.is_ignored() {
             return;
         }
         self.started = Some(self.context.protocol);
         out.event(&self.context, at, &Event::Start);
+    }
+
+    /// Tells what was heard before that.
+    pub(super) fn told(&self, at: Timestamp, out: &mut dyn Sink) {
         for dir in [Dir::ToServer, Dir::ToClient] {
             self.heard(at, dir, self.lanes[dir].seen, out);
             self.missed(at, dir, self.lanes[dir].lost, out);
@@ -45,9 +62,24 @@ impl Session {
         }
     }
 
+    /// The last `count` octets of `dir` are told once they are read, for they may show that they are TLS. The server's
+    /// agreement to it is in clear, whatever comes in one piece with it.
     pub(super) fn heard(&self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
-        if count > 0 && !self.is_ignored() {
-            out.event(&self.context, at, &Event::Octets { dir, count, tls: self.ledger.tls_mode() });
+        if count == 0 || self.is_ignored() {
+            return;
         }
+        let mut say = |count, tls| {
+            if count > 0 {
+                out.event(&self.context, at, &Event::Octets { dir, count, tls });
+            }
+        };
+        let mode = self.ledger.tls_mode();
+        let begin = self.lanes[dir].position().saturating_sub(count);
+        let clear = match (mode, dir) {
+            (TlsMode::StartTls, Dir::ToClient) => self.agreed.saturating_sub(begin).min(count),
+            _ => 0,
+        };
+        say(clear, TlsMode::None);
+        say(count - clear, mode);
     }
 }

@@ -114,12 +114,6 @@ impl Session {
         matches!(self.machine, Machine::Ignored(_)) && self.prior().is_none()
     }
 
-    /// A packet of `dir` belongs to it (captures only).
-    pub fn packet(&mut self, dir: Dir) {
-        let dir = self.oriented(dir);
-        self.lanes[dir].packets += 1;
-    }
-
     /// Segments of `dir` overlapped `count` times with different octets, first at stream offset `offset`; the octets that
     /// came first were taken.
     pub fn overlap(&mut self, at: Timestamp, dir: Dir, offset: u64, count: u32, out: &mut dyn Sink) {
@@ -155,7 +149,6 @@ impl Session {
                 if matches!(self.machine, Machine::Undecided(_)) {
                     return self.listen(dir, stamp, octets, out);
                 }
-                self.heard(at, dir, octets.len() as u64, out);
             }
             Input::Gap(lost) => {
                 self.lanes[dir].lost += lost;
@@ -175,6 +168,9 @@ impl Session {
             self.decide(at, false, out);
         } else {
             self.take(dir, stamp, input, out);
+            if let Input::Data(octets) = input {
+                self.heard(at, dir, octets.len() as u64, out);
+            }
         }
     }
 
@@ -206,13 +202,6 @@ impl Session {
         }
     }
 
-    /// `count` octets of `dir` went by that nobody looked at. Only for a session that [is settled](Self::is_settled).
-    pub fn passed_by(&mut self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
-        let dir = self.oriented(dir);
-        self.lanes[dir].seen += count;
-        self.heard(at, dir, count, out);
-    }
-
     /// Reads no more of it: something went wrong in here, and what is known is in doubt. Octets are counted still.
     pub fn give_up(&mut self) {
         self.machine = Machine::Counted;
@@ -237,6 +226,7 @@ impl Session {
                 self.machine = Machine::Counted;
                 self.adopt(Verdict::Tls(protocol));
                 self.start(at, out);
+                self.told(at, out);
             }
             return;
         }

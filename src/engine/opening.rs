@@ -69,6 +69,7 @@ impl Session {
             let dir = if flipped { dir.reverse() } else { dir };
             self.take(dir, stamp, input, out);
         });
+        self.told(at, out);
     }
 
     pub(super) fn adopt(&mut self, verdict: Verdict) {

@@ -63,7 +63,7 @@ impl Monitor {
     /// Tells people where it answers.
     pub fn announce(&self) {
         if let Some(server) = self.shown.as_ref().and_then(|shown| shown.server.as_ref()) {
-            error::tell(Level::Note, &format!("metrics and live page at {}", server.address()));
+            error::tell(Level::Note, &format!("metrics and the page are at {}", server.address()));
         }
     }
 

@@ -35,7 +35,6 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     drop(entered);
     tracing::debug!(descriptors = descriptors::raise(), "at the same time");
     let path = ready.running.log.clone().unwrap_or_else(|| "-".into());
-    let log = Log::open(&path, ready.running.log_rotate).map_err(Error::LogOpen)?;
     let mut sockets = Sockets::of_service_manager();
     let predecessor = match &ready.handover {
         Some(path) => handover::ask(path).map_err(|reason| at(path, reason))?,
@@ -51,6 +50,9 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let entrances = doors::open(&ready, sockets, &[], monitor.metrics())?;
     let successors = ready.handover.as_deref().map(|path| handover::listen(path).map_err(|reason| at(path, reason)));
     let successors = successors.transpose()?;
+    give_up_privileges(&ready)?;
+    // By the user who will have to open it again.
+    let log = Log::open(&path, ready.running.log_rotate).map_err(Error::LogOpen)?;
     confine(&ready)?;
     let (feed, keeper) = Feed::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
@@ -70,7 +72,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     }
     readiness::ready();
     monitor.say(Ready::Ready);
-    let control = Control { workers, feed, entrances, monitor, drain: ready.running.drain };
+    let control = Control { workers, feed, entrances, monitor, drain: ready.drain };
     runtime.block_on(control.watch(signals, successors, again))?;
     runtime.shutdown_background();
     if let Err(error) = keeper.finish() {
@@ -80,8 +82,8 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
 }
 
 /// Gives up what is not needed any more, once everything is open and before the first thread.
-fn confine(ready: &Proxy) -> Result<(), Error> {
-    let Running { user, sandbox, log, config, .. } = &ready.running;
+fn give_up_privileges(ready: &Proxy) -> Result<(), Error> {
+    let Running { user, config, .. } = &ready.running;
     let listeners = &ready.listeners;
     let mut keep = Vec::new();
     // A reload may bring listeners at ports that only the privileged may have.
@@ -94,9 +96,13 @@ fn confine(ready: &Proxy) -> Result<(), Error> {
         keep.push(Capability::CAP_NET_RAW);
     }
     let user = user.as_deref().map(Account::find).transpose()?;
-    privileges::drop_to(user.as_ref(), &keep)?;
-    if *sandbox {
-        let written = log.iter().chain(&ready.handover);
+    privileges::drop_to(user.as_ref(), &keep)
+}
+
+/// Confines the process to the files that it writes.
+fn confine(ready: &Proxy) -> Result<(), Error> {
+    if ready.running.sandbox {
+        let written = ready.running.log.iter().chain(&ready.handover);
         written.fold(Sandbox::new(), |sandbox, path| sandbox.file(path)).enforce()?;
     }
     Ok(())
@@ -140,7 +146,7 @@ impl Control {
         let open = again().and_then(|ready| {
             let mut sockets = Sockets::default();
             sockets.extend(self.sockets().map_err(Error::Thread)?);
-            self.drain = ready.running.drain;
+            self.drain = ready.drain;
             self.monitor.reload(ready.running.metrics.as_ref())?;
             doors::open(&ready, sockets, &self.entrances, self.monitor.metrics())
         });

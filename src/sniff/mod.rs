@@ -34,7 +34,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     let options = options(&ready);
     let opened = (0..).zip(&ready.interfaces).map(|(source, name)| Device::open(name, source, &options));
     let devices = opened.collect::<Result<Vec<_>, _>>().map_err(Error::Interface)?;
-    let sources = ready.interfaces.iter().map(metrics::Source::named).collect();
+    let sources = ready.interfaces.iter().map(|name| metrics::Source::named(name)).collect();
     let mut monitor = Monitor::open(&ready.running, sources, &ready.policy, None)?;
     privileges::drop_to(user.as_ref(), kept(&devices))?;
     let path = ready.running.log.as_deref().unwrap_or_else(|| Path::new("-"));

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -21,6 +22,9 @@ const PORTS: [u16; 3] = [25, 110, 143];
 
 /// Mark of our own connections where connections are intercepted: `mt`.
 const MARK: u32 = 0x6d74;
+
+/// How long open sessions may go on after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(120);
 
 /// Ports with a name of their own.
 const NAMES: [(u16, &str); 9] = [
@@ -52,7 +56,9 @@ fn ready(mut flags: cli::Proxy, mut settings: Settings, cores: usize) -> Result<
     let on_fault =
         either(flags.on_fault, settings.on_fault.take(), |w| word("on-fault", &w, OnFault::ALL, OnFault::as_str))?;
     let splice = either(flags.splice, settings.splice.take(), |w| word("splice", &w, Splice::ALL, Splice::as_str))?;
+    let drain = either(flags.drain_timeout, settings.drain_timeout.take(), |t| parsed("drain-timeout", &t))?;
     Ok(Proxy {
+        drain: drain.map_or(Some(DRAIN), |Patience(time)| time),
         listeners,
         on_fault: on_fault.unwrap_or(OnFault::Bypass),
         splice: splice.unwrap_or(Splice::Auto),
@@ -291,7 +297,6 @@ fn name_of(port: u16) -> String {
 mod tests {
     use super::*;
     use clap::Parser as _;
-    use std::time::Duration;
 
     fn made(args: &str, file: &str) -> Result<Proxy, Error> {
         let args = ["mailtap", "proxy"].into_iter().chain(args.split_whitespace());

@@ -70,8 +70,8 @@ pub struct Source {
 
 impl Source {
     /// A source of any protocol.
-    pub fn named(name: &String) -> Self {
-        Self { name: name.clone(), protocol: None }
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), protocol: None }
     }
 }
 
