@@ -73,7 +73,7 @@ BOARD = Board("mailtap-capture", "mailtap: Capture health", __doc__, [
           "learn; report it with a capture.",
           unit="eps", width=8, stack=True, bars=True),
     graph("Unobserved sessions", query("sum by (reason) (rate(mailtap_sessions_bypassed_total{@lp}[@]))", "{{reason}}"),
-          "Sessions given up; should be 0 (runbook: MailtapBypass).",
+          "Sessions given up; should be 0. By reason: what to do is in the runbook under MailtapBypass.",
           unit="cps", width=8, stack=True, bars=True),
     graph("Queue", query("mailtap_analysis_queue_depth{@i}", "{{instance}}"),
           "Batches that wait for a thread. Grows without end: too few cores; drops with reason `queue` follow.",
@@ -98,6 +98,6 @@ BOARD = Board("mailtap-capture", "mailtap: Capture health", __doc__, [
           "Age of the oldest record not yet written. Above some seconds: the sink cannot follow; losses come next.",
           unit="s", width=6, thresholds=steps(GREEN, (10, ORANGE)), limit=True),
     graph("Spool", query("sum by (sink) (mailtap_log_spool_bytes{@i})", "{{sink}}"),
-          "Octets waiting to be written. Grows without end: as for lag.",
+          "Octets waiting to be written. Grows without end: the sink cannot follow, as for lag.",
           unit="bytes", width=6),
 ])

@@ -11,7 +11,7 @@ BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
          "read (runbook: ProxyAddedLatency).",
          unit="s", thresholds=steps(GREEN, (0.001, YELLOW), (0.005, RED))),
     stat("Open sessions", query("sum(mailtap_sessions_active{@lp})"),
-         "Connections being forwarded. Compare with the limit beside it.", graph=True, decimals=0),
+         "Connections being forwarded. Compare with the limit beside it; far above the usual, see which listener grew.", graph=True, decimals=0),
     stat("Of the limit", query("max(sum by (instance, listener) (mailtap_sessions_active{@l}) / sum by (instance, listener) (mailtap_sessions_limit{@l} > 0))"),
          "The fullest listener that has a --max-connections. Above 85 %: raise the limit if CPU and descriptors allow, else add "
          "an instance (runbook: SessionSaturation). No data: no listener has a limit.",
