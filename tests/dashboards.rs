@@ -407,12 +407,12 @@ fn grouped(query: &str) -> Vec<&str> {
 fn has_field(schema: &Value, record: &str, field: &str) -> bool {
     let steps: Vec<_> = field.split('.').map(|step| step.split('[').next().unwrap()).collect();
     let mut found = Vec::new();
-    definitions(schema, schema, record, &mut found);
+    definitions(schema, record, &mut found);
     found.iter().any(|start| reaches(schema, start, &steps))
 }
 
 /// Every object of the schema that says it is this record.
-fn definitions<'a>(schema: &'a Value, at: &'a Value, record: &str, found: &mut Vec<&'a Value>) {
+fn definitions<'a>(at: &'a Value, record: &str, found: &mut Vec<&'a Value>) {
     if at["properties"]["record"]["const"] == record {
         found.push(at);
     }
@@ -422,7 +422,7 @@ fn definitions<'a>(schema: &'a Value, at: &'a Value, record: &str, found: &mut V
         _ => Vec::new(),
     };
     for value in inside {
-        definitions(schema, value, record, found);
+        definitions(value, record, found);
     }
 }
 

@@ -233,7 +233,7 @@ fn metrics_take_the_place_of_nothing_that_is_read() {
     let capture = dir.path().join("mail.pcap");
     std::fs::copy(sample("smtp-plain.pcap"), &capture).unwrap();
     let before = std::fs::read(&capture).unwrap();
-    let out = analyze(&["--metrics-file", capture.to_str().unwrap()], &[capture.clone()]);
+    let out = analyze(&["--metrics-file", capture.to_str().unwrap()], std::slice::from_ref(&capture));
     assert_eq!(out.status.code(), Some(2));
     assert_eq!(std::fs::read(&capture).unwrap(), before);
     let out = analyze(&["--metrics-file", "/nowhere/metrics.prom"], &[capture]);
