@@ -142,9 +142,11 @@ fn sessions(log: &str) -> Vec<Vec<Value>> {
 fn strip(value: &mut Value) {
     match value {
         Value::Object(members) => {
-            // After QUIT, perhaps inside TLS, both sides close at once: who was first depends on where one stands.
+            // After QUIT, perhaps inside TLS, both sides close at once, and who is late resets: where one stands decides
+            // what is seen first.
             if members.get("phase").is_some_and(|phase| phase == "quit" || phase == "tls") {
                 members.remove("by");
+                members.remove("how");
             }
             members.retain(|name, _| !ASIDE_MEMBERS.contains(&name.as_str()));
             members.values_mut().for_each(strip);
