@@ -107,11 +107,15 @@ const organized = (list, panel) => {
   return made;
 };
 
-const Empty = () => <div style={{ display: 'grid', placeItems: 'center', height: '100%', color: theme.colors.text.secondary }}>No data</div>;
+const Empty = ({ panel }) => (
+  <div style={{ display: 'grid', placeItems: 'center', height: '100%', color: theme.colors.text.secondary }}>
+    {panel.fieldConfig.defaults.noValue ?? 'No data'}
+  </div>
+);
 
 function Series({ panel, width, height }) {
   const list = configured(frames(panel), panel);
-  if (!list.length) return <Empty />;
+  if (!list.length) return <Empty panel={panel} />;
   return (
     <TimeSeries frames={list} structureRev={1} timeRange={range} timeZone="utc" width={width} height={height} legend={panel.options.legend} options={panel.options} />
   );
@@ -126,7 +130,7 @@ function values(panel) {
 
 function Stat({ panel, width, height }) {
   const all = values(panel);
-  if (!frames(panel).length) return <Empty />;
+  if (!frames(panel).length) return <Empty panel={panel} />;
   return (
     <VizRepeater getValues={() => all} source={{}} width={width} height={height} orientation={panel.options.orientation} autoGrid
       renderValue={({ value, width, height, count }) => (
@@ -138,7 +142,7 @@ function Stat({ panel, width, height }) {
 
 function Bars({ panel, width, height }) {
   const all = values(panel);
-  if (!frames(panel).length) return <Empty />;
+  if (!frames(panel).length) return <Empty panel={panel} />;
   // All bars share one scale, as in Grafana.
   const most = Math.max(1, ...all.map((each) => each.display.numeric));
   return (
@@ -152,7 +156,7 @@ function Bars({ panel, width, height }) {
 
 function Cells({ panel, width, height }) {
   const frame = organized(frames(panel), panel);
-  if (!frame || !frame.length) return <Empty />;
+  if (!frame || !frame.length) return <Empty panel={panel} />;
   const [ready] = configured([frame], panel);
   return <TableNG data={ready} width={width} height={height} showTypeIcons={false} enablePagination={false} cellHeight="sm" theme={theme} timeRange={range} />;
 }
@@ -162,7 +166,7 @@ function Heat({ panel, width, height }) {
   const result = answers[panel.id]?.A?.result ?? [];
   const rows = result.map((each) => ({ le: Number(each.metric.le.replace('+Inf', 'Infinity')), at: new Map(each.values.map(([t, v]) => [t, Number(v)])) })).sort((a, b) => a.le - b.le);
   const times = []; for (let time = start; time <= end; time += step) times.push(time);
-  if (!rows.length) return <Empty />;
+  if (!rows.length) return <Empty panel={panel} />;
   const counts = rows.map((row, y) => times.map((time) => Math.max(0, (row.at.get(time) ?? 0) - (y ? rows[y - 1].at.get(time) ?? 0 : 0))));
   const most = Math.max(...counts.flat(), 1e-9), format = getValueFormat(panel.options.yAxis.unit);
   const left = 64, bottom = 20, inner = { w: width - left - 8, h: height - bottom - 4 }, w = inner.w / times.length, h = inner.h / rows.length;
