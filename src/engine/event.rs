@@ -546,6 +546,15 @@ impl Command {
         reply.clear();
         untagged.clear();
     }
+
+    /// Gives back room that is not needed.
+    pub(crate) fn rest(&mut self) {
+        let Reply { response_code, text, .. } = &mut self.reply;
+        for text in [&mut self.tag, &mut self.args, &mut self.mailbox, response_code, text] {
+            text.rest();
+        }
+        self.untagged.shrink_to_fit();
+    }
 }
 
 words! {

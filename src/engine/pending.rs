@@ -59,6 +59,7 @@ impl<K> Pending<K> {
     /// Gives back what it does not need.
     pub(crate) fn rest(&mut self) {
         self.queue.shrink_to_fit();
+        self.queue.iter_mut().for_each(|waiting| waiting.command.rest());
     }
 
     pub(crate) fn front(&self) -> Option<&Waiting<K>> {

@@ -4,7 +4,6 @@
 //! So every text of the server passes [`Secrets::mask`] before anyone sees it. What is remembered is bounded and
 //! overwritten when the session is over; its `Debug` says how much there is, never what.
 
-use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use data_encoding::{BASE64, BASE64_NOPAD, Encoding};
@@ -24,6 +23,9 @@ const HEAD: usize = 1 << 10;
 /// Counted for each secret besides its octets, so that many short ones are bounded too.
 const OVERHEAD: usize = 16;
 
+/// Octets of a length.
+const LENGTH: usize = 2;
+
 /// From here on a secret is found inside other words; a shorter one as a word of its own only.
 const INSIDE_WORDS: usize = 4;
 
@@ -40,8 +42,8 @@ static PERMISSIVE: LazyLock<Encoding> = LazyLock::new(|| {
 /// The secrets a session has shown so far.
 #[derive(Default)]
 pub(crate) struct Secrets {
-    known: VecDeque<Vec<u8>>,
-    octets: usize,
+    /// One behind the other, the oldest first, each behind its length: sessions are many, and most know one or two.
+    known: Vec<u8>,
 }
 
 impl Secrets {
@@ -66,21 +68,61 @@ impl Secrets {
     /// Remembers `secret`, and nothing else.
     pub(crate) fn remember(&mut self, secret: &[u8]) {
         let secret = secret.get(..HEAD).unwrap_or(secret);
-        if secret.is_empty() || self.known.iter().any(|known| known == secret) {
+        if secret.is_empty() || self.each().any(|known| known == secret) {
             return;
         }
-        self.octets += secret.len() + OVERHEAD;
-        self.known.push_back(secret.to_vec());
-        while self.octets > ROOM {
-            let Some(mut oldest) = self.known.pop_front() else { break };
-            self.octets -= oldest.len() + OVERHEAD;
-            wipe(&mut oldest);
+        while self.cost() + secret.len() + OVERHEAD > ROOM {
+            self.forget_oldest();
         }
+        self.make_room(LENGTH + secret.len());
+        self.known.extend_from_slice(&(secret.len() as u16).to_le_bytes());
+        self.known.extend_from_slice(secret);
     }
 
     /// Gives back what it does not need.
     pub(crate) fn rest(&mut self) {
-        self.known.shrink_to_fit();
+        if self.known.capacity() > self.known.len() {
+            self.move_to(self.known.len());
+        }
+    }
+
+    /// The secrets, the oldest first.
+    fn each(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.known.as_slice();
+        std::iter::from_fn(move || {
+            let (length, behind) = rest.split_first_chunk::<LENGTH>()?;
+            let (secret, behind) = behind.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            rest = behind;
+            Some(secret)
+        })
+    }
+
+    /// What is counted against [`ROOM`].
+    fn cost(&self) -> usize {
+        self.each().map(|known| known.len() + OVERHEAD).sum()
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(gone) = self.each().next().map(|oldest| LENGTH + oldest.len()) else { return };
+        let kept = self.known.len() - gone;
+        self.known.copy_within(gone.., 0);
+        wipe(self.known.get_mut(kept..).unwrap_or_default());
+        self.known.truncate(kept);
+    }
+
+    /// Makes room for `more` octets. A vector that grows by itself leaves its octets behind.
+    fn make_room(&mut self, more: usize) {
+        let wanted = self.known.len() + more;
+        if wanted > self.known.capacity() {
+            self.move_to(wanted.max(self.known.capacity() * 2));
+        }
+    }
+
+    fn move_to(&mut self, capacity: usize) {
+        let mut moved = Vec::with_capacity(capacity);
+        moved.extend_from_slice(&self.known);
+        wipe(&mut self.known);
+        self.known = moved;
     }
 
     /// Replaces every echo of a secret in `text` by `[redacted]`.
@@ -89,25 +131,25 @@ impl Secrets {
             return;
         }
         let mut found = Vec::new();
-        for secret in &self.known {
+        for secret in self.each() {
             echoes(secret, text.as_bytes(), &mut found);
         }
         if !found.is_empty() {
             found.sort_unstable();
-            replace(text.octets_mut(), &found);
+            replace(text, &found);
         }
     }
 }
 
 impl Drop for Secrets {
     fn drop(&mut self) {
-        self.known.iter_mut().for_each(|known| wipe(known));
+        wipe(&mut self.known);
     }
 }
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} secrets", self.known.len())
+        write!(f, "{} secrets", self.each().count())
     }
 }
 
@@ -151,19 +193,20 @@ fn is_word(text: &[u8], start: usize, end: usize) -> bool {
 }
 
 /// Replaces the sorted ranges `found`; those that overlap or touch as one.
-fn replace(text: &mut Vec<u8>, found: &[(usize, usize)]) {
-    let mut masked = Vec::with_capacity(text.len() + REDACTED.len());
+fn replace(text: &mut Text, found: &[(usize, usize)]) {
+    let octets = text.as_bytes();
+    let mut masked = Vec::with_capacity(octets.len() + REDACTED.len());
     let mut done = None;
     for (start, end) in found {
         if done.is_none_or(|done| *start > done) {
-            masked.extend_from_slice(text.get(done.unwrap_or(0)..*start).unwrap_or_default());
+            masked.extend_from_slice(octets.get(done.unwrap_or(0)..*start).unwrap_or_default());
             masked.extend_from_slice(REDACTED);
         }
         done = done.max(Some(*end));
     }
-    masked.extend_from_slice(text.get(done.unwrap_or(0)..).unwrap_or_default());
-    wipe(text);
-    *text = masked;
+    masked.extend_from_slice(octets.get(done.unwrap_or(0)..).unwrap_or_default());
+    wipe(text.octets_mut());
+    text.set(&masked);
 }
 
 #[cfg(test)]
@@ -224,7 +267,7 @@ mod tests {
             secrets.remember(format!("secret number {n:08}").as_bytes());
         }
         secrets.remember(&[b'x'; 100_000]);
-        assert!(secrets.octets <= ROOM && secrets.known.len() < 300);
+        assert!(secrets.cost() <= ROOM && secrets.known.capacity() <= 2 * ROOM);
         assert_eq!(masked(&secrets, b"the first one"), "the first one");
         assert_eq!(masked(&secrets, b"is secret number 00009999"), "is [redacted]");
     }

@@ -1,9 +1,14 @@
 //! Octets that are kept: reusable, so that a steady session allocates nothing.
 
+use smallvec::SmallVec;
+
+/// Octets of a text that need no room on the heap: tags, names, numbers. As many as a vector would take anyway.
+const SHORT: usize = 16;
+
 /// Octets from the wire that may be absent. Clearing keeps the room.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Text {
-    octets: Vec<u8>,
+    octets: SmallVec<[u8; SHORT]>,
     present: bool,
 }
 
@@ -53,8 +58,13 @@ impl Text {
         self.octets.shrink_to_fit();
     }
 
+    /// Leaves off what is beyond `length`.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.octets.truncate(length);
+    }
+
     /// The octets for change in place (masking).
-    pub(crate) fn octets_mut(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn octets_mut(&mut self) -> &mut [u8] {
         &mut self.octets
     }
 }

@@ -183,13 +183,13 @@ pub(super) fn show(line: &[u8], cap: usize, args: &mut Text) -> bool {
         args.push(b"\"");
         rest = tokens.rest();
         if args.as_bytes().len() > cap {
-            args.octets_mut().truncate(cap);
+            args.truncate(cap);
             return false;
         }
     }
     args.push(rest);
     let fits = args.as_bytes().len() <= cap;
-    args.octets_mut().truncate(cap);
+    args.truncate(cap);
     fits
 }
 

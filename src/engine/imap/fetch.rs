@@ -77,12 +77,6 @@ impl Fetch {
         self.clear_name();
     }
 
-    pub(super) fn rest(&mut self) {
-        self.name.shrink_to_fit();
-        self.section.shrink_to_fit();
-        self.waiting.shrink_to_fit();
-    }
-
     fn clear_name(&mut self) {
         self.name.clear();
         self.section.clear();

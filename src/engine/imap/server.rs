@@ -32,7 +32,8 @@ pub(super) struct Server {
     /// Its first line came.
     pub(super) opened: bool,
     open: Open,
-    fetch: Fetch,
+    /// The current or last FETCH response.
+    fetch: Option<Box<Fetch>>,
     /// Octets of the logical line so far.
     octets: u64,
     /// Octets of a literal are coming.
@@ -43,8 +44,14 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn rest(&mut self) {
-        self.fetch.rest();
+        if self.open != Open::Fetch {
+            self.fetch = None;
+        }
         self.correlator.rest();
+    }
+
+    fn fetch(&mut self) -> &mut Fetch {
+        self.fetch.get_or_insert_default()
     }
 
     /// Whether a literal is moving.
@@ -82,7 +89,7 @@ impl Imap {
         self.server.octets = self.server.octets.saturating_add(octets.len() as u64);
         self.server.moving = !last;
         if self.server.open == Open::Fetch {
-            self.server.fetch.octets(octets, last, scope);
+            self.server.fetch().octets(octets, last, scope);
         }
     }
 
@@ -90,7 +97,7 @@ impl Imap {
         self.server.octets = self.server.octets.saturating_add(octets);
         self.server.moving = !last;
         if self.server.open == Open::Fetch {
-            self.server.fetch.lost(octets, last, scope);
+            self.server.fetch().lost(octets, last, scope);
         }
     }
 
@@ -104,7 +111,7 @@ impl Imap {
     pub(super) fn server_end(&mut self, cut: Outcome, scope: &mut Scope<'_>) {
         self.server.moving = false;
         if std::mem::take(&mut self.server.open) == Open::Fetch {
-            self.server.fetch.end(Some(cut), scope);
+            self.server.fetch().end(Some(cut), scope);
         }
     }
 
@@ -115,7 +122,7 @@ impl Imap {
             let request = self.request();
             let text = text.get(..header.map_or(text.len(), |h| h.start)).unwrap_or_default();
             let mailbox = self.selected.as_bytes();
-            self.server.fetch.text(text, header.map(|h| h.octets), request, mailbox, scope);
+            self.server.fetch().text(text, header.map(|h| h.octets), request, mailbox, scope);
         }
         if let Some(header) = header {
             self.server.open = open;
@@ -126,7 +133,7 @@ impl Imap {
         self.server.open = Open::Nothing;
         match open {
             Open::Fetch => {
-                self.server.fetch.end(None, scope);
+                self.server.fetch().end(None, scope);
                 self.attribute(Untagged::Fetch, scope);
             }
             Open::Data(kind) => self.attribute(kind, scope),
@@ -136,7 +143,7 @@ impl Imap {
 
     /// The command that the current FETCH response answers, as far as it is known.
     fn request(&self) -> Option<Request> {
-        let fetch = &self.server.fetch;
+        let fetch = self.server.fetch.as_deref()?;
         let holds = |waiting: &&Waiting<Flight>| match waiting.command.verb {
             Verb::Fetch => command::set_holds(waiting.command.args.as_bytes(), fetch.number),
             Verb::UidFetch => fetch.uid.is_none_or(|uid| command::set_holds(waiting.command.args.as_bytes(), uid)),
@@ -240,13 +247,13 @@ impl Imap {
 
     fn untagged(&mut self, number: Option<u64>, kind: Untagged, text: &[u8], line: &Line<'_>, scope: &mut Scope<'_>) {
         self.server.correlator.clear();
-        self.server.fetch.begin(number.unwrap_or(0), None, line.began);
         match kind {
-            Untagged::Fetch | Untagged::UidFetch if number.is_some() => {
-                if kind == Untagged::UidFetch {
-                    self.server.fetch.begin(0, number, line.began);
+            Untagged::Fetch | Untagged::UidFetch => {
+                let (sequence, uid) = if kind == Untagged::UidFetch { (None, number) } else { (number, None) };
+                self.server.fetch().begin(sequence.unwrap_or(0), uid, line.began);
+                if number.is_some() {
+                    return self.piece(Open::Fetch, text, scope);
                 }
-                return self.piece(Open::Fetch, text, scope);
             }
             Untagged::Capability => self.capabilities(text, scope),
             Untagged::Ok | Untagged::No | Untagged::Bad | Untagged::Preauth => {
@@ -292,20 +299,21 @@ impl Imap {
     /// Counts the response that just ended for the command that asked for it, or for none.
     fn attribute(&mut self, kind: Untagged, scope: &mut Scope<'_>) {
         let Self { pending, server, .. } = self;
-        let (fetch, correlator) = (&server.fetch, server.correlator.get());
+        let is_fetch = matches!(kind, Untagged::Fetch | Untagged::UidFetch);
+        let (fetch, correlator) = (server.fetch.as_deref().filter(|_| is_fetch), server.correlator.get());
         if pending.iter().any(|w| matches!(w.kind.task, Task::Idle(Some(_), None))) {
             let idle = scope.ledger.idle.get_or_insert_with(Idle::default);
             idle.events = idle.events.saturating_add(1);
         }
-        let number = (fetch.number > 0).then_some(fetch.number);
-        let is_fetch = matches!(kind, Untagged::Fetch | Untagged::UidFetch);
+        let number = fetch.map(|fetch| fetch.number).filter(|number| *number > 0);
+        let uid = fetch.and_then(|fetch| fetch.uid);
         let mine = |w: &&mut Waiting<Flight>| {
             let args = w.command.args.as_bytes();
             let holds = |n: Option<u64>| n.is_none_or(|n| command::set_holds(args, n));
             match (correlator, w.command.verb) {
                 (Some(tag), _) => tag == w.command.tag.as_bytes(),
                 (None, verb) if !response::asks(verb, kind) => false,
-                (None, Verb::UidFetch | Verb::UidStore) if is_fetch => holds(fetch.uid),
+                (None, Verb::UidFetch | Verb::UidStore) if is_fetch => holds(uid),
                 (None, Verb::Fetch | Verb::Store) if is_fetch => holds(number),
                 _ => true,
             }
@@ -315,7 +323,7 @@ impl Imap {
         count(&mut waiting.command.untagged, kind);
         let [_, server_octets] = &mut waiting.command.octets;
         *server_octets = server_octets.saturating_add(octets);
-        if let Task::Fetch(_, bodies) = &mut waiting.kind.task {
+        if let (Task::Fetch(_, bodies), Some(fetch)) = (&mut waiting.kind.task, fetch) {
             *bodies = bodies.saturating_add(fetch.bodies);
         }
     }

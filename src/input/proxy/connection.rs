@@ -26,39 +26,42 @@ use crate::time::Timestamp;
 use crate::wire::connection_id;
 
 /// A connection with both its sides.
-struct Joined {
-    server: TcpStream,
-    watch: Watch,
+pub(super) struct Joined {
+    pub(super) client: TcpStream,
+    pub(super) server: TcpStream,
+    pub(super) watch: Watch,
     /// What came behind a PROXY header, and when.
-    early: Option<(Vec<u8>, Timestamp)>,
+    pub(super) early: Option<(Vec<u8>, Timestamp)>,
     /// What it holds as long as it lives.
-    held: Held,
+    pub(super) held: Held,
 }
 
 /// Its place among those let in, and its two ends where it might be a loop.
-struct Held {
+pub(super) struct Held {
     _ticket: Ticket,
-    _ends: [Option<upstream::End>; 2],
+    _ends: Vec<upstream::End>,
 }
 
-/// Serves `client`, which came from `peer`, to its end.
-pub(super) async fn serve(shared: Rc<Shared>, door: Arc<Door>, mut client: TcpStream, peer: SocketAddr, _open: Open) {
-    let began = shared.clock.now();
+/// Serves `client`, which came from `peer`, to its end. What this future holds, every open connection holds.
+pub(super) fn serve(
+    shared: Rc<Shared>,
+    door: Arc<Door>,
+    client: TcpStream,
+    peer: SocketAddr,
+    open: Open,
+) -> impl Future<Output = ()> {
     // On the heap, and gone before the long time of forwarding begins.
-    let joined = Box::pin(join(&shared, &door, &mut client, peer, began)).await;
-    let Some(Joined { server, watch, early, held: _held }) = joined else { return };
-    if let Some(terminator) = &door.terminator {
-        let goodbye = if told(&door) { line(door.protocol()) } else { b"" };
-        let early = early.map(|(octets, _)| octets).unwrap_or_default();
-        let joined = secured::Joined { client, early, server, watch, prior: door.protocol(), goodbye };
-        return Box::pin(secured::serve(&shared, &door, terminator, joined)).await;
+    let joining = Box::pin(join(Rc::clone(&shared), Arc::clone(&door), client, peer));
+    async move {
+        let _open = open;
+        let Some(joined) = joining.await else { return };
+        if let Some(terminator) = &door.terminator {
+            return Box::pin(secured::serve(&shared, &door, terminator, joined)).await;
+        }
+        let mut pump = Pump::new(joined, door, &shared);
+        let ending = poll_fn(|cx| pump.poll(cx)).await;
+        pump.close(ending);
     }
-    let mut pump = Pump::new(client, server, watch, Arc::clone(&door), &shared);
-    if let Some((octets, at)) = early {
-        pump.begin_with(&octets, at);
-    }
-    let ending = poll_fn(|cx| pump.poll(cx)).await;
-    pump.close(ending, told(&door).then(|| line(door.protocol())));
 }
 
 /// Who comes, and for whom.
@@ -80,51 +83,46 @@ struct Way {
 }
 
 /// Lets the connection in and dials its server; `None` if that came to nothing, which is told and counted.
-async fn join(
-    shared: &Rc<Shared>,
-    door: &Arc<Door>,
-    client: &mut TcpStream,
-    peer: SocketAddr,
-    began: Timestamp,
-) -> Option<Joined> {
-    let Ok(arrival) = arrive(shared, door, client, canonical(peer), began).await else {
+async fn join(shared: Rc<Shared>, door: Arc<Door>, mut client: TcpStream, peer: SocketAddr) -> Option<Box<Joined>> {
+    let began = shared.clock.now();
+    let Ok(arrival) = arrive(&shared, &door, &mut client, canonical(peer), began).await else {
         // It has no right to speak without a header.
         door.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
-        abort(client);
+        abort(&client);
         return None;
     };
     let ticket = match door.admission.admit(began, arrival.source.ip()).await {
         Ok(ticket) => ticket,
         Err(reason) => {
             door.count(|metrics| metrics.rejected(reason));
-            refuse(door, client).await;
+            refuse(&door, &mut client).await;
             return None;
         }
     };
-    let way = match way(shared, door, client, arrival.peer) {
+    let way = match way(&shared, &door, &client, arrival.peer) {
         Ok(way) => way,
         Err(error) => {
             door.count(|metrics| metrics.rejected(Rejection::Loop));
             tracing::warn!(listener = door.listener.name, %peer, %error, "no way on");
-            abort(client);
+            abort(&client);
             return None;
         }
     };
     let dialling = shared.clock.now();
     let id = connection_id(arrival.peer, way.server, began);
-    let dialled = reach(shared, door, &arrival, &way, id).await;
+    let dialled = reach(&shared, &door, &arrival, &way, id).await;
     let established = shared.clock.now();
-    let mut watch = observer(shared, door, &arrival, &way, id, established);
+    let mut watch = observer(&shared, &door, &arrival, &way, id, established);
     match dialled {
         Ok((server, far)) => {
             watch.connected(established.since(dialling).unwrap_or_default());
-            let held = Held { _ticket: ticket, _ends: [way.near, far] };
-            Some(Joined { server, watch, early: arrival.early, held })
+            let held = Held { _ticket: ticket, _ends: way.near.into_iter().chain(far).collect() };
+            Some(Box::new(Joined { client, server, watch, early: arrival.early, held }))
         }
         Err(failed) => {
-            unreachable(shared, door, watch, established, failed);
+            unreachable(&shared, &door, watch, established, failed);
             tracing::warn!(listener = door.listener.name, %peer, reason = failed.as_str(), "the server cannot be reached");
-            refuse(door, client).await;
+            refuse(&door, &mut client).await;
             None
         }
     }
@@ -269,17 +267,15 @@ async fn read_header(client: &mut TcpStream) -> io::Result<(Vec<u8>, usize, Opti
 
 /// Turns the client away as configured.
 async fn refuse(door: &Door, client: &mut TcpStream) {
-    if !told(door) {
-        return abort(client);
-    }
+    let Some(line) = goodbye(door) else { return abort(client) };
     // A client that does not take one line within a second has no use for it.
-    let line = line(door.protocol());
     let _ = timeout(Duration::from_secs(1), client.write_all(line)).await;
     let _ = client.shutdown().await;
 }
 
-fn told(door: &Door) -> bool {
-    door.listener.admission.refuse == Refuse::Tell
+/// What a client is told that has to go although it did nothing wrong, if that is configured.
+pub(super) fn goodbye(door: &Door) -> Option<&'static [u8]> {
+    (door.listener.admission.refuse == Refuse::Tell).then(|| line(door.protocol()))
 }
 
 /// The words of a server that is not there (RFC 5321 section 3.8, RFC 3206, RFC 5530 section 3).

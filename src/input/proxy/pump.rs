@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connection::abort;
+use super::connection::{Held, Joined, abort, goodbye};
 use super::door::Door;
 use super::pipe::{Broken, Pipe, Pipes, Step};
 use super::pool::SIZE;
@@ -54,12 +54,11 @@ pub(super) enum Ending {
 /// One direction.
 #[derive(Debug, Default)]
 struct Flow {
-    backlog: Option<Backlog>,
+    /// On the heap, for most never have one.
+    backlog: Option<Box<Backlog>>,
     state: State,
     /// Through which the kernel moves octets meanwhile.
     pipe: Option<Pipe>,
-    /// When its receiver stopped draining.
-    paused: Option<Timestamp>,
 }
 
 impl Flow {
@@ -77,6 +76,8 @@ struct Backlog {
     to: usize,
     /// When they were read.
     at: Timestamp,
+    /// Their receiver does not drain.
+    paused: bool,
 }
 
 /// Octets that have gone on and were not observed yet.
@@ -112,24 +113,36 @@ pub(super) struct Pump {
     half_closed: bool,
     seat: Rc<Seat>,
     shared: Rc<Shared>,
+    _held: Held,
 }
 
 impl Pump {
-    pub(super) fn new(
-        client: TcpStream,
-        server: TcpStream,
-        watch: Watch,
-        door: Arc<Door>,
-        shared: &Rc<Shared>,
-    ) -> Self {
+    #[expect(clippy::boxed_local, reason = "whoever waits for the end must not hold the room of what was moved out")]
+    pub(super) fn new(joined: Box<Joined>, door: Arc<Door>, shared: &Rc<Shared>) -> Self {
         let now = shared.clock.now();
         let seat = shared.seat(now);
         seat.moved(now, door.listener.times.greeting);
         if shared.draining.get() {
             seat.ask(Call::Drain);
         }
-        let (flows, shared) = (Both::default(), Rc::clone(shared));
-        Self { client, server, flows, unseen: None, watch, door, greeted: false, half_closed: false, seat, shared }
+        let Joined { client, server, watch, early, held } = *joined;
+        let mut pump = Self {
+            client,
+            server,
+            flows: Both::default(),
+            unseen: None,
+            watch,
+            door,
+            greeted: false,
+            half_closed: false,
+            seat,
+            shared: Rc::clone(shared),
+            _held: held,
+        };
+        if let Some((octets, at)) = early {
+            pump.begin_with(&octets, at);
+        }
+        pump
     }
 
     /// Forwards as far as it goes.
@@ -258,8 +271,7 @@ impl Pump {
             }
             if gone < length {
                 let flow = &mut self.flows[dir];
-                flow.backlog = Some(Backlog { buffer, from: gone, to: length, at: now });
-                flow.paused = Some(now);
+                flow.backlog = Some(Box::new(Backlog { buffer, from: gone, to: length, at: now, paused: true }));
                 self.buffered(dir, length - gone, true);
             } else {
                 shared.pool.give(buffer);
@@ -328,8 +340,8 @@ impl Pump {
             } else {
                 shared.pool.give(backlog.buffer);
                 self.passed(dir, backlog.at);
-                if let Some(since) = self.flows[dir].paused.take() {
-                    let lasted = shared.clock.now().since(since).unwrap_or_default();
+                if backlog.paused {
+                    let lasted = shared.clock.now().since(backlog.at).unwrap_or_default();
                     self.door.count(|metrics| metrics.paused(dir, lasted));
                 }
             }
@@ -401,17 +413,18 @@ impl Pump {
     }
 
     /// The client has sent `octets` at `at` already.
-    pub(super) fn begin_with(&mut self, octets: &[u8], at: Timestamp) {
+    fn begin_with(&mut self, octets: &[u8], at: Timestamp) {
         let mut buffer = self.shared.pool.take();
         if let Some(start) = buffer.get_mut(..octets.len()) {
             start.copy_from_slice(octets);
             self.buffered(Dir::ToServer, octets.len(), true);
-            self.flows[Dir::ToServer].backlog = Some(Backlog { buffer, from: 0, to: octets.len(), at });
+            let backlog = Backlog { buffer, from: 0, to: octets.len(), at, paused: false };
+            self.flows[Dir::ToServer].backlog = Some(Box::new(backlog));
         }
     }
 
-    /// Closes both sides as `ending` says; `goodbye` is for a client that must go although it did nothing wrong.
-    pub(super) fn close(mut self, ending: Ending, goodbye: Option<&'static [u8]>) {
+    /// Closes both sides as `ending` says.
+    pub(super) fn close(mut self, ending: Ending) {
         let _ = self.see();
         let now = self.shared.clock.now();
         let why = match ending {
@@ -423,7 +436,7 @@ impl Pump {
             }
             Ending::TimedOut => End::Timeout,
             Ending::Drained => {
-                if let Some(line) = goodbye.filter(|_| !self.watch.is_opaque()) {
+                if let Some(line) = goodbye(&self.door).filter(|_| !self.watch.is_opaque()) {
                     // What the socket does not take at once is not worth waiting for.
                     let _ = self.client.try_write(line);
                 }

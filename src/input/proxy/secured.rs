@@ -4,35 +4,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::net::TcpStream;
-
+use super::connection::{Held, Joined, goodbye};
 use super::door::Door;
 use super::seat::{Call, Seat};
 use super::watch::{Fault, Watch};
 use super::worker::Shared;
 use crate::config::proxy::OnFault;
 use crate::engine::Input;
-use crate::engine::event::{Dir, End, Phase, Protocol, Secured};
+use crate::engine::event::{Dir, End, Phase, Secured};
 use crate::engine::frame::Both;
 use crate::input::tls::{Ending, Observer, Sides, Stop, Terminator, terminate};
 use crate::output::metrics::{Bypass, Refusal, Termination};
 
-/// A connection with both its sides.
-pub(super) struct Joined {
-    pub(super) client: TcpStream,
-    /// What was read of the client already.
-    pub(super) early: Vec<u8>,
-    pub(super) server: TcpStream,
-    pub(super) watch: Watch,
-    /// What is most likely spoken.
-    pub(super) prior: Protocol,
-    /// What a client is told that must go although it did nothing wrong; empty: nothing.
-    pub(super) goodbye: &'static [u8],
-}
-
 /// Serves a connection to its end.
-pub(super) async fn serve(shared: &Rc<Shared>, door: &Arc<Door>, terminator: &Terminator, joined: Joined) {
-    let Joined { client, early, server, watch, prior, goodbye } = joined;
+pub(super) async fn serve(shared: &Rc<Shared>, door: &Arc<Door>, terminator: &Terminator, joined: Box<Joined>) {
+    let Joined { client, server, watch, early, held } = *joined;
+    let (prior, goodbye) = (door.protocol(), goodbye(door).unwrap_or_default());
     let now = shared.clock.now();
     let seat = shared.seat(now);
     seat.moved(now, door.listener.times.greeting);
@@ -43,6 +30,7 @@ pub(super) async fn serve(shared: &Rc<Shared>, door: &Arc<Door>, terminator: &Te
         watch,
         seat,
         goodbye,
+        _held: held,
         shared: Rc::clone(shared),
         door: Arc::clone(door),
         greeted: false,
@@ -50,6 +38,7 @@ pub(super) async fn serve(shared: &Rc<Shared>, door: &Arc<Door>, terminator: &Te
         failed: false,
         why: None,
     };
+    let early = early.map(|(octets, _)| octets).unwrap_or_default();
     let sides = Sides { client, early, server, prior, refusal: goodbye };
     let ending = terminate(sides, terminator, &mut warden).await;
     let listener = &door.listener.name;
@@ -76,6 +65,7 @@ struct Warden {
     failed: bool,
     /// Why it was ended.
     why: Option<(End, Termination)>,
+    _held: Held,
 }
 
 impl Warden {

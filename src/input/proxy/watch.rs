@@ -19,13 +19,14 @@ pub(super) struct Fault;
 /// A session and what it says.
 #[derive(Debug)]
 pub(super) struct Watch {
-    session: Session,
+    /// Apart from the task, which has room for everything that it ever holds at once.
+    session: Box<Session>,
     failed: bool,
 }
 
 impl Watch {
     pub(super) fn new(at: Timestamp, id: u64, peers: Peers, limits: Arc<Limits>) -> Self {
-        Self { session: Session::new(at, id, peers, limits), failed: false }
+        Self { session: Box::new(Session::new(at, id, peers, limits)), failed: false }
     }
 
     /// `input` has gone on in `dir`. The first failure is told.
