@@ -156,6 +156,43 @@ fn a_reset_is_passed_on_as_one() {
 }
 
 #[test]
+fn a_client_may_go_at_any_time() {
+    let body = ["C: Subject: x", "C: ", "C: half"];
+    // Up to where, what it was doing, and the stage of its transaction.
+    let phases: [(&[&[&str]], &str, Option<&str>); 6] = [
+        (&[], "connect", None),
+        (&[&HELLO[..1]], "idle", None),
+        (&[&HELLO], "idle", None),
+        (&[&HELLO, &OPEN[..2]], "transaction", Some("mail")),
+        (&[&HELLO, &OPEN, &body], "data", Some("data")),
+        (&[&HELLO, &OPEN, &body, &["C: ."]], "data", Some("eod_unanswered")),
+    ];
+    for (dialogue, phase, stage) in phases {
+        for resets in [false, true] {
+            let proxy = Proxy::start("smtp", &[]);
+            let (mut client, mut server) = proxy.connect();
+            talk(&mut client, &mut server, &dialogue.concat());
+            if resets {
+                reset(client);
+                assert!(is_reset(&mut server), "{dialogue:?}");
+            } else {
+                drop(client);
+                assert_eq!(rest(&mut server), b"", "{dialogue:?}");
+            }
+            drop(server);
+            let session = proxy.record("session");
+            let outcome = if resets { "reset" } else { "client_gone" };
+            let told = (&session["outcome"], &session["close"]["by"], &session["close"]["phase"]);
+            assert_eq!(told, (&outcome.into(), &"client".into(), &phase.into()), "{dialogue:?}");
+            let records = proxy.stop();
+            let lost = records.iter().find(|record| record["record"] == "transaction");
+            assert_eq!(lost.map(|lost| lost["stage"].as_str().unwrap()), stage, "{dialogue:?}");
+            assert!(lost.is_none_or(|lost| lost["outcome"] == "connection_lost"), "{lost:?}");
+        }
+    }
+}
+
+#[test]
 fn a_reader_that_does_not_read_costs_one_buffer() {
     let proxy = Proxy::start("smtp", &[]);
     let (mut client, mut server) = proxy.connect();

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -109,7 +110,12 @@ fn same(name: &str) {
         .unwrap();
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     let capture = folder.join(format!("{name}.pcap"));
-    let output = Command::new(mailtap).args(["analyze", "--quiet", "--log", "-"]).arg(capture).output().unwrap();
+    let analyzed = folder.join(format!("{name}.analyzed"));
+    let output = Command::new(mailtap)
+        .args(["analyze", "--quiet", "--log", "-", "--metrics-file"])
+        .args([&analyzed, &capture])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     let captured = sessions(&String::from_utf8(output.stdout).unwrap());
     let proxied = sessions(&fs::read_to_string(folder.join(format!("{name}.jsonl"))).unwrap());
@@ -121,6 +127,43 @@ fn same(name: &str) {
             assert_eq!(proxied, captured, "{name}: through the proxy, and from the capture");
         }
     }
+    let counted =
+        [folder.join(format!("{name}.metrics")), analyzed].map(|file| counts(&fs::read_to_string(file).unwrap()));
+    assert!(counted[0].keys().any(|series| series.starts_with("mailtap_sessions_ended_total{")), "{name}: {counted:?}");
+    assert_eq!(counted[0], counted[1], "{name}: counted by the proxy, and from the capture");
+}
+
+/// Families that count what hangs on where one stands: segments and reads, records written, time.
+const ASIDE_FAMILIES: [&str; 6] = [
+    "mailtap_build_info",
+    "mailtap_command_latency_seconds",
+    "mailtap_command_latency_unobserved_total",
+    "mailtap_log_",
+    "mailtap_metrics_",
+    "mailtap_connect_seconds",
+];
+
+/// What was counted in the families that all inputs have, by series; of histograms, how much went in.
+fn counts(exposition: &str) -> BTreeMap<String, f64> {
+    let of_all: Vec<&str> = include_str!("../docs/metrics.md")
+        .lines()
+        .filter(|row| row.contains("| all |"))
+        .filter_map(|row| row.split('`').nth(1))
+        .filter(|family| !ASIDE_FAMILIES.iter().any(|aside| family.starts_with(aside)))
+        .collect();
+    let mut counted = BTreeMap::new();
+    for line in exposition.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let family = name.strip_suffix("_count").unwrap_or(name);
+        let value: f64 = value.parse().unwrap();
+        if !of_all.contains(&family) || value == 0.0 {
+            continue;
+        }
+        let labels = labels.split(',').filter(|label| !label.starts_with("listener=")).collect::<Vec<_>>().join(",");
+        *counted.entry(format!("{name}{{{labels}")).or_default() += value;
+    }
+    counted
 }
 
 /// The records of each session, sessions in order of the client's ports.

@@ -57,7 +57,7 @@ impl LineEndings {
             (Before::Other, true) => self.bare_lf += 1,
             (Before::Lost, true) | (_, false) => {}
         }
-        let seen = count(front, rest);
+        let seen = pulp::Arch::new().dispatch(Count { before: front, here: rest });
         self.nul += seen.nul;
         self.crlf += seen.crlf;
         self.bare_lf += seen.lf - seen.crlf;
@@ -103,7 +103,23 @@ const LANES: usize = 32;
 /// Rounds before a lane of one octet could overflow.
 const ROUNDS: usize = 255;
 
+/// [`count`], as something to be compiled for wider registers too.
+struct Count<'a> {
+    before: &'a [u8],
+    here: &'a [u8],
+}
+
+impl pulp::NullaryFnOnce for Count<'_> {
+    type Output = Counts;
+
+    #[inline(always)]
+    fn call(self) -> Counts {
+        count(self.before, self.here)
+    }
+}
+
 /// Counts LF and NUL in `here`, CR in `before`, and the pairs; `here` is `before` one octet later.
+#[inline(always)]
 fn count(before: &[u8], here: &[u8]) -> Counts {
     let mut counts = Counts::default();
     for (before, here) in before.chunks(LANES * ROUNDS).zip(here.chunks(LANES * ROUNDS)) {
@@ -122,6 +138,7 @@ fn count(before: &[u8], here: &[u8]) -> Counts {
 }
 
 #[expect(clippy::indexing_slicing, reason = "every index is below LANES, the length of all arrays")]
+#[inline(always)]
 fn count_lanes(before: &[[u8; LANES]], here: &[[u8; LANES]], counts: &mut Counts) {
     let (mut lf, mut cr, mut crlf, mut nul) = ([0u8; LANES], [0u8; LANES], [0u8; LANES], [0u8; LANES]);
     for (before, here) in before.iter().zip(here) {

@@ -68,13 +68,12 @@ const ROUNDS: usize = 255;
 impl Base64 {
     fn octets(&mut self, octets: &[u8]) {
         for chunk in octets.chunks(LANES * ROUNDS) {
-            let (used, padded) = alphabet_octets(chunk);
-            if !padded {
-                self.run += used;
+            if memchr::memchr(b'=', chunk).is_none() {
+                self.run += count(chunk);
                 continue;
             }
             for piece in chunk.split_inclusive(|&octet| octet == b'=') {
-                self.run += alphabet_octets(piece).0;
+                self.run += count(piece);
                 if piece.ends_with(b"=") {
                     self.size += decoded(self.run);
                     self.run = 0;
@@ -95,6 +94,7 @@ fn decoded(sextets: u64) -> u64 {
 
 /// Whether base64 uses this octet. A range is moved to the top of the signed octets, where one comparison tells it:
 /// vector registers compare signed octets only. `/` stands before `0`.
+#[inline(always)]
 fn in_alphabet(octet: u8) -> bool {
     const fn top(octet: u8, last: u8) -> i8 {
         octet.wrapping_add(127 - last) as i8
@@ -104,21 +104,36 @@ fn in_alphabet(octet: u8) -> bool {
     letter | digit | (octet == b'+')
 }
 
-/// Counts octets of the base64 alphabet in at most `LANES * ROUNDS` octets; whether there is padding among them.
+/// Octets of the base64 alphabet in at most `LANES * ROUNDS` octets.
+fn count(chunk: &[u8]) -> u64 {
+    pulp::Arch::new().dispatch(Alphabet(chunk))
+}
+
+/// [`alphabet_octets`], as something to be compiled for wider registers too.
+struct Alphabet<'a>(&'a [u8]);
+
+impl pulp::NullaryFnOnce for Alphabet<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn call(self) -> u64 {
+        alphabet_octets(self.0)
+    }
+}
+
+/// Counts octets of the base64 alphabet in at most `LANES * ROUNDS` octets.
+#[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "every index is below LANES, the length of both arrays")]
-fn alphabet_octets(chunk: &[u8]) -> (u64, bool) {
+fn alphabet_octets(chunk: &[u8]) -> u64 {
     let (blocks, rest) = chunk.as_chunks::<LANES>();
     let mut lanes = [0u8; LANES];
-    let mut padding = [0u8; LANES];
     for block in blocks {
         for lane in 0..LANES {
             lanes[lane] = lanes[lane].wrapping_add(u8::from(in_alphabet(block[lane])));
-            padding[lane] |= u8::from(block[lane] == b'=');
         }
     }
     let odd = rest.iter().filter(|&&octet| in_alphabet(octet)).count() as u64;
-    let used = lanes.iter().map(|&lane| u64::from(lane)).sum::<u64>() + odd;
-    (used, padding.contains(&1) || rest.contains(&b'='))
+    lanes.iter().map(|&lane| u64::from(lane)).sum::<u64>() + odd
 }
 
 /// quoted-printable (RFC 2045 section 6.7): soft line breaks and blanks at the end of a line vanish;
