@@ -134,14 +134,15 @@ class Peer:
         """A command; every part after the first is a literal with what follows it: (octets, rest)."""
         self.tag += 1
         tag = f"a{self.tag:03}"
-        self.send(f"{tag} {parts[0]}")
+        line = f"{tag} {parts[0]}".encode()
         for octets, rest in parts[1:]:
             octets = octets if isinstance(octets, bytes) else octets.encode()
-            self.send(f"{{{len(octets)}}}\r\n")
+            self.send(line + f"{{{len(octets)}}}\r\n".encode())
             if (lines := self.untagged(("+", tag), None))[-1].startswith(tag):
                 return self.judge(lines, results)
-            self.send(octets + rest.encode())
-        self.send("\r\n")
+            line = octets + rest.encode()
+        # In one piece with the last literal: Dovecot answers some commands before it has seen the end of their line.
+        self.send(line + b"\r\n")
         return self.untagged(tag, results)
 
 
