@@ -5,9 +5,10 @@ use super::command::{self, Asked};
 use super::lex::{self, Token, Tokens};
 use super::{Flight, Imap, Task, Wait};
 use crate::engine::Dir;
-use crate::engine::event::{AuthMethod, Missing, Outcome};
+use crate::engine::event::{AuthMethod, Command, Missing, Outcome};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::ledger::{Layer, Scope};
+use crate::engine::pending::Waiting;
 use crate::engine::sasl::Exchange;
 use crate::engine::verb::Verb;
 
@@ -39,6 +40,8 @@ pub(super) struct Client {
     pub(super) reading: bool,
     /// Nothing of the current literal came yet, and the go-ahead for it was not seen.
     untouched: bool,
+    /// The line so far ends with a whole literal.
+    whole: bool,
     /// The mode waits for the server.
     pub(super) awaiting: bool,
     /// Authentication was refused: what is no command may still be a credential.
@@ -56,6 +59,7 @@ impl Default for Client {
             target: Target::Nothing,
             reading: false,
             untouched: false,
+            whole: false,
             awaiting: false,
             armed: false,
             lost: false,
@@ -112,7 +116,10 @@ impl Imap {
         self.client.untouched = false;
         self.count_client(octets.len() as u64, scope);
         match self.client.target {
-            Target::Argument => self.client.line.extend_from_slice(octets),
+            Target::Argument => {
+                self.client.line.extend_from_slice(octets);
+                self.client.whole = last;
+            }
             Target::Message => {
                 if let Some(append) = self.append() {
                     append.octets(octets, last, scope);
@@ -329,6 +336,7 @@ impl Imap {
     fn text(&mut self, text: &[u8], truncated: bool, scope: &mut Scope<'_>) {
         let Some(waiting) = self.pending.back_mut() else { return };
         self.client.truncated |= truncated;
+        self.client.whole = false;
         // RFC 4422: a SASL response is base64, whatever it ends with.
         let header = if waiting.command.verb == Verb::Authenticate { None } else { lex::literal(text) };
         let text = text.get(..header.map_or(text.len(), |h| h.start)).unwrap_or_default();
@@ -405,15 +413,17 @@ impl Imap {
                     name_of_append(append, command);
                 }
             }
-            verb => {
-                let cap = scope.limits.line;
-                if !command::arguments(verb, line, cap, &mut command.args, &mut command.mailbox) {
-                    command.incomplete.add(Missing::Truncated);
-                }
-                if let Task::Fetch(asked, _) = &mut waiting.kind.task {
-                    *asked = command::asked(line);
-                }
-            }
+            _ => arguments(command, &mut waiting.kind.task, line, scope),
+        }
+    }
+
+    /// The arguments of a command that was answered before the end of its line: a server that has the last literal need
+    /// not wait for what is behind it, and Dovecot does not.
+    pub(super) fn arguments_cut(&self, waiting: &mut Waiting<Flight>, scope: &Scope<'_>) {
+        let Waiting { command, kind: Flight { task, .. } } = waiting;
+        let plain = matches!(task, Task::Plain | Task::Fetch(..)) && command.verb != Verb::Authenticate;
+        if plain && self.client.whole {
+            arguments(command, task, &self.client.line, scope);
         }
     }
 
@@ -438,8 +448,19 @@ impl Imap {
     }
 }
 
+/// What `line` tells of a command without a secret.
+fn arguments(command: &mut Command, task: &mut Task, line: &[u8], scope: &Scope<'_>) {
+    let Command { verb, args, mailbox, incomplete, .. } = command;
+    if !command::arguments(*verb, line, scope.limits.line, args, mailbox) {
+        incomplete.add(Missing::Truncated);
+    }
+    if let Task::Fetch(asked, _) = task {
+        *asked = command::asked(line);
+    }
+}
+
 /// Mailbox and flags of an append as arguments.
-pub(super) fn name_of_append(append: &Append, command: &mut crate::engine::event::Command) {
+pub(super) fn name_of_append(append: &Append, command: &mut Command) {
     if append.mailbox.is_present() {
         command.mailbox.copy_from(&append.mailbox);
         command.args.copy_from(&append.mailbox);

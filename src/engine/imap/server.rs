@@ -351,6 +351,8 @@ impl Imap {
         if cut {
             if command.verb == Verb::Login {
                 waiting.kind.task = Task::Auth(self.login_cut(command.began, scope), false);
+            } else {
+                self.arguments_cut(&mut waiting, scope);
             }
             self.reading_refused(scope);
         }
