@@ -5,10 +5,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "common/servers.rs"]
+mod servers;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -38,12 +40,12 @@ fn what_works_directly_works_through_it() {
             done
             until [ "$(ls $MAIL_ROOT/mail/ann/Maildir/new 2>/dev/null | wc -l)" = 3 ]; do sleep 0.05; done
             # Once, so that no message is new in the first run alone.
-            "$CLIENTS/all" "$OUT/before"
-            "$CLIENTS/all" "$OUT/directly"
+            "$SAMPLES/../tests/clients/all" "$OUT/before"
+            "$SAMPLES/../tests/clients/all" "$OUT/directly"
             "#,
             THROUGH,
             r#"
-            "$CLIENTS/all" "$OUT/through"
+            "$SAMPLES/../tests/clients/all" "$OUT/through"
             kill $proxy
             wait $proxy
             "#,
@@ -125,23 +127,11 @@ struct Run {
 impl Run {
     /// Runs `scenario` beside the servers; `None` where that cannot be.
     fn new(name: &str, scenario: &str) -> Option<Self> {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let servers = here.join("samples/servers");
-        if let Err(reason) = can_run(&servers) {
-            assert!(std::env::var_os("MAILTAP_REQUIRE_SERVERS").is_none(), "{reason}");
-            eprintln!("SKIPPED {name}: {reason}");
+        if !servers::available(name) {
             return None;
         }
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients").join(name);
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        let output = Command::new(&servers)
-            .args(["with", "timeout", "240", "bash", "-euc", scenario])
-            .env("OUT", &folder)
-            .env("CLIENTS", here.join("tests/clients"))
-            .env("MAILTAP", env!("CARGO_BIN_EXE_mailtap"))
-            .output()
-            .unwrap();
+        let folder = servers::folder("clients", name);
+        let output = servers::run(&folder, 240, scenario);
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         let log = fs::read_to_string(folder.join("log")).unwrap();
         assert!(!log.contains("secret-of-"), "a secret in the log:\n{log}");
@@ -151,17 +141,4 @@ impl Run {
     fn of(&self, kind: &str) -> Vec<&Value> {
         self.records.iter().filter(|record| record["record"] == kind).collect()
     }
-}
-
-fn can_run(servers: &Path) -> Result<(), String> {
-    let user = Command::new("id").arg("-u").output().map_err(|error| format!("id: {error}"))?;
-    if user.stdout != b"0\n" {
-        return Err("namespaces and mail ports need root".to_owned());
-    }
-    let missing =
-        Command::new(servers).arg("missing").output().map_err(|error| format!("{}: {error}", servers.display()))?;
-    if !missing.status.success() {
-        return Err(format!("run `samples/servers install`; missing: {}", String::from_utf8_lossy(&missing.stdout)));
-    }
-    Ok(())
 }

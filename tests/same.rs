@@ -6,9 +6,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "common/servers.rs"]
+mod servers;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -21,7 +23,7 @@ macro_rules! samples {
         #[test]
         fn every_sample_that_can_be_is_compared() {
             let compared = [$($name),*];
-            let output = Command::new(samples().join("record")).arg("list").output().unwrap();
+            let output = Command::new(servers::samples().join("record")).arg("list").output().unwrap();
             let all = String::from_utf8(output.stdout).unwrap();
             for name in all.lines().filter_map(|line| line.split('\t').next()) {
                 assert!(compared.contains(&name) != ASIDE.contains(&name), "{name}");
@@ -93,25 +95,15 @@ const ASIDE_MEMBERS: [&str; 14] = [
 ];
 
 fn same(name: &str) {
-    if let Err(reason) = can_run() {
-        assert!(std::env::var_os("MAILTAP_REQUIRE_SERVERS").is_none(), "{reason}");
-        return eprintln!("SKIPPED {name}: {reason}");
+    if !servers::available(name) {
+        return;
     }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("same");
-    fs::create_dir_all(&folder).unwrap();
-    let mailtap = env!("CARGO_BIN_EXE_mailtap");
-    let output = Command::new(samples().join("servers"))
-        .arg("with")
-        .arg(samples().join("record"))
-        .args(["through_proxy", name])
-        .arg(&folder)
-        .env("MAILTAP", mailtap)
-        .output()
-        .unwrap();
+    let folder = servers::folder("same", name);
+    let output = servers::run(&folder, 240, &format!("\"$SAMPLES/record\" through_proxy {name} \"$OUT\""));
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     let capture = folder.join(format!("{name}.pcap"));
     let analyzed = folder.join(format!("{name}.analyzed"));
-    let output = Command::new(mailtap)
+    let output = Command::new(env!("CARGO_BIN_EXE_mailtap"))
         .args(["analyze", "--quiet", "--log", "-", "--metrics-file"])
         .args([&analyzed, &capture])
         .output()
@@ -197,20 +189,4 @@ fn strip(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(strip),
         _ => {}
     }
-}
-
-fn samples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")
-}
-
-fn can_run() -> Result<(), String> {
-    let user = Command::new("id").arg("-u").output().map_err(|error| format!("id: {error}"))?;
-    if user.stdout != b"0\n" {
-        return Err("namespaces and mail ports need root".to_owned());
-    }
-    let missing = Command::new(samples().join("servers")).arg("missing").output().unwrap();
-    if !missing.status.success() {
-        return Err(format!("run `samples/servers install`; missing: {}", String::from_utf8_lossy(&missing.stdout)));
-    }
-    Ok(())
 }

@@ -6,8 +6,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/servers.rs"]
+mod servers;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use data_encoding::HEXLOWER;
@@ -156,22 +159,11 @@ const AFTER: &str = r#"
 impl Run {
     /// Runs `scenario` beside the servers and `mailtap analyze` over its capture; `None` where that cannot be.
     fn new(name: &str, scenario: &str) -> Option<Self> {
-        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
-        let servers = samples.join("servers");
-        if let Err(reason) = can_run(&servers) {
-            assert!(std::env::var_os("MAILTAP_REQUIRE_SERVERS").is_none(), "{reason}");
-            eprintln!("SKIPPED {name}: {reason}");
+        if !servers::available(name) {
             return None;
         }
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("servers").join(name);
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        let output = Command::new(&servers)
-            .args(["with", "bash", "-euc", &[BEFORE, scenario, AFTER].concat()])
-            .env("OUT", &folder)
-            .env("SAMPLES", &samples)
-            .output()
-            .unwrap();
+        let folder = servers::folder("servers", name);
+        let output = servers::run(&folder, 240, &[BEFORE, scenario, AFTER].concat());
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         let output = Command::new(env!("CARGO_BIN_EXE_mailtap"))
             .args(["analyze", "--quiet", "--log", "-", "capture.pcap"])
@@ -201,18 +193,4 @@ impl Run {
         assert_eq!(message["complete"], true);
         assert_eq!(message["sha256"], HEXLOWER.encode(&Sha256::digest(&octets)), "hash of {name}");
     }
-}
-
-fn can_run(servers: &Path) -> Result<(), String> {
-    let user = Command::new("id").arg("-u").output().map_err(|error| format!("id: {error}"))?;
-    if user.stdout != b"0\n" {
-        return Err("namespaces and mail ports need root".to_owned());
-    }
-    let missing =
-        Command::new(servers).arg("missing").output().map_err(|error| format!("{}: {error}", servers.display()))?;
-    if !missing.status.success() {
-        let packages = String::from_utf8_lossy(&missing.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
-        return Err(format!("run `samples/servers install`; packages missing: {packages}"));
-    }
-    Ok(())
 }

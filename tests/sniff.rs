@@ -6,13 +6,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "common/servers.rs"]
+mod servers;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde_json::Value;
-
-const MAILTAP: &str = env!("CARGO_BIN_EXE_mailtap");
 
 #[test]
 fn live_records_are_those_of_the_packets_kept() {
@@ -406,23 +406,11 @@ const BEFORE: &str = r#"
 impl Run {
     /// Runs `scenario` beside the servers; `None` where that cannot be.
     fn new(name: &str, scenario: &str) -> Option<Self> {
-        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
-        let servers = samples.join("servers");
-        if let Err(reason) = can_run(&servers) {
-            assert!(std::env::var_os("MAILTAP_REQUIRE_SERVERS").is_none(), "{reason}");
-            eprintln!("SKIPPED {name}: {reason}");
+        if !servers::available(name) {
             return None;
         }
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sniff").join(name);
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        let output = Command::new(&servers)
-            .args(["with", "timeout", "120", "bash", "-euc", &[BEFORE, scenario].concat()])
-            .env("OUT", &folder)
-            .env("SAMPLES", &samples)
-            .env("MAILTAP", MAILTAP)
-            .output()
-            .unwrap();
+        let folder = servers::folder("sniff", name);
+        let output = servers::run(&folder, 120, &[BEFORE, scenario].concat());
         let said = fs::read_to_string(folder.join("err")).unwrap_or_default();
         assert!(output.status.success(), "{name}: {}\n{said}", String::from_utf8_lossy(&output.stderr));
         Some(Self { folder })
@@ -437,18 +425,4 @@ impl Run {
         assert!(!log.contains("secret-of-ann"), "a secret in the log:\n{log}");
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
-}
-
-fn can_run(servers: &Path) -> Result<(), String> {
-    let user = Command::new("id").arg("-u").output().map_err(|error| format!("id: {error}"))?;
-    if user.stdout != b"0\n" {
-        return Err("namespaces and mail ports need root".to_owned());
-    }
-    let missing =
-        Command::new(servers).arg("missing").output().map_err(|error| format!("{}: {error}", servers.display()))?;
-    if !missing.status.success() {
-        let packages = String::from_utf8_lossy(&missing.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
-        return Err(format!("run `samples/servers install`; packages missing: {packages}"));
-    }
-    Ok(())
 }

@@ -5,9 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "common/servers.rs"]
+mod servers;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -234,24 +236,12 @@ struct Run {
 impl Run {
     /// Runs `scenario` beside the servers and a proxy with all listeners; `None` where that cannot be.
     fn new(name: &str, scenario: &str) -> Option<Self> {
-        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
-        let servers = samples.join("servers");
-        if let Err(reason) = can_run(&servers) {
-            assert!(std::env::var_os("MAILTAP_REQUIRE_SERVERS").is_none(), "{reason}");
-            eprintln!("SKIPPED {name}: {reason}");
+        if !servers::available(name) {
             return None;
         }
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("terminate").join(name);
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
+        let folder = servers::folder("terminate", name);
         fs::write(folder.join("proxy.toml"), configuration()).unwrap();
-        let output = Command::new(&servers)
-            .args(["with", "bash", "-euc", &[BEFORE, scenario, AFTER].concat()])
-            .env("OUT", &folder)
-            .env("SAMPLES", &samples)
-            .env("MAILTAP", env!("CARGO_BIN_EXE_mailtap"))
-            .output()
-            .unwrap();
+        let output = servers::run(&folder, 240, &[BEFORE, scenario, AFTER].concat());
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         let log = fs::read_to_string(folder.join("log")).unwrap();
         assert!(!log.contains("secret-of-ann"), "a secret in the log:\n{log}");
@@ -285,17 +275,4 @@ fn configuration() -> String {
         }
     }
     text
-}
-
-fn can_run(servers: &Path) -> Result<(), String> {
-    let user = Command::new("id").arg("-u").output().map_err(|error| format!("id: {error}"))?;
-    if user.stdout != b"0\n" {
-        return Err("namespaces and mail ports need root".to_owned());
-    }
-    let missing =
-        Command::new(servers).arg("missing").output().map_err(|error| format!("{}: {error}", servers.display()))?;
-    if !missing.status.success() {
-        return Err(format!("run `samples/servers install`; missing: {}", String::from_utf8_lossy(&missing.stdout)));
-    }
-    Ok(())
 }

@@ -119,12 +119,7 @@ pub(super) struct Pump {
 impl Pump {
     #[expect(clippy::boxed_local, reason = "whoever waits for the end must not hold the room of what was moved out")]
     pub(super) fn new(joined: Box<Joined>, door: Arc<Door>, shared: &Rc<Shared>) -> Self {
-        let now = shared.clock.now();
-        let seat = shared.seat(now);
-        seat.moved(now, door.listener.times.greeting);
-        if shared.draining.get() {
-            seat.ask(Call::Drain);
-        }
+        let seat = shared.seat(shared.clock.now(), door.listener.times.greeting);
         let Joined { client, server, watch, early, held } = *joined;
         let mut pump = Self {
             client,
@@ -270,8 +265,8 @@ impl Pump {
                 self.flows[dir].pipe = shared.pipes.as_ref().and_then(Pipes::take);
             }
             if gone < length {
-                let flow = &mut self.flows[dir];
-                flow.backlog = Some(Box::new(Backlog { buffer, from: gone, to: length, at: now, paused: true }));
+                self.flows[dir].backlog =
+                    Some(Box::new(Backlog { buffer, from: gone, to: length, at: now, paused: true }));
                 self.buffered(dir, length - gone, true);
             } else {
                 shared.pool.give(buffer);

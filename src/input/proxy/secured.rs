@@ -20,12 +20,7 @@ use crate::output::metrics::{Bypass, Refusal, Termination};
 pub(super) async fn serve(shared: &Rc<Shared>, door: &Arc<Door>, terminator: &Terminator, joined: Box<Joined>) {
     let Joined { client, server, watch, early, held } = *joined;
     let (prior, goodbye) = (door.protocol(), goodbye(door).unwrap_or_default());
-    let now = shared.clock.now();
-    let seat = shared.seat(now);
-    seat.moved(now, door.listener.times.greeting);
-    if shared.draining.get() {
-        seat.ask(Call::Drain);
-    }
+    let seat = shared.seat(shared.clock.now(), door.listener.times.greeting);
     let mut warden = Warden {
         watch,
         seat,

@@ -49,9 +49,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// A place in the list of connections.
-    pub(super) fn seat(&self, now: Timestamp) -> Rc<Seat> {
+    /// A place in the list of connections, for one that begins `now` and whose first octets must come within `patience`.
+    pub(super) fn seat(&self, now: Timestamp, patience: Option<Duration>) -> Rc<Seat> {
         let seat = Rc::new(Seat::new(now));
+        seat.moved(now, patience);
+        if self.draining.get() {
+            seat.ask(Call::Drain);
+        }
         self.seats.borrow_mut().push(Rc::clone(&seat));
         seat
     }
