@@ -23,6 +23,7 @@ pub mod message;
 pub mod output;
 pub mod process;
 pub mod proxy;
+pub mod secret;
 pub mod sniff;
 pub mod time;
 pub mod wire;

@@ -7,30 +7,29 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::thread;
 
-use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use mailtap::analyze::{self, Read};
-use mailtap::cli::{Analyze, Cli, Mode, Proxy, Sniff};
+use mailtap::cli::{Analyze, Proxy, Request, Sniff, Typed};
 use mailtap::config;
 use mailtap::error::{self, Error, Level};
 use mailtap::{proxy, sniff};
 
 fn main() -> ExitCode {
     error::note_faults();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let request = match Request::parse(std::env::args_os()) {
+        Ok(request) => request,
         Err(help) => {
             // Help goes to standard output and may meet a closed pipe, as everything may.
             let _ = help.print();
             return ExitCode::from(u8::try_from(help.exit_code()).unwrap_or(2));
         }
     };
-    let done = match cli.mode {
-        Mode::Analyze(flags) => run(*flags),
-        Mode::Sniff(flags) => run_sniff(*flags),
-        Mode::Proxy(flags) => run_proxy(*flags),
-        Mode::Schema => analyze::schema().map(|()| ExitCode::SUCCESS),
+    let done = match &request {
+        Request::Analyze(typed) => run(typed),
+        Request::Sniff(typed) => run_sniff(typed),
+        Request::Proxy(typed) => run_proxy(typed),
+        Request::Schema => analyze::schema().map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(status) => status,
@@ -42,35 +41,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(flags: Analyze) -> Result<ExitCode, Error> {
-    let ready = config::analyze(flags, cores())?;
-    trace(ready.verbose);
+fn run(typed: &Typed<Analyze>) -> Result<ExitCode, Error> {
+    let ready = config::analyze(typed, cores())?;
+    trace(ready.verbose)?;
     Ok(match analyze::run(ready)? {
         Read::Whole => ExitCode::SUCCESS,
         Read::Partly => ExitCode::FAILURE,
     })
 }
 
-fn run_sniff(flags: Sniff) -> Result<ExitCode, Error> {
-    if flags.list_interfaces {
+fn run_sniff(typed: &Typed<Sniff>) -> Result<ExitCode, Error> {
+    if typed.flags().list_interfaces {
         return sniff::interfaces().map(|()| ExitCode::SUCCESS);
     }
-    let ready = config::sniff(flags, cores())?;
-    trace(ready.running.verbose);
-    let again = || match Cli::try_parse() {
-        Ok(Cli { mode: Mode::Sniff(flags) }) => config::sniff(*flags, cores()),
-        _ => Err(Error::Usage("the command line is another one now".into())),
-    };
+    let again = || config::sniff(typed, cores());
+    let ready = again()?;
+    trace(ready.running.verbose)?;
     sniff::run(ready, &again).map(|()| ExitCode::SUCCESS)
 }
 
-fn run_proxy(flags: Proxy) -> Result<ExitCode, Error> {
-    let ready = config::proxy(flags, cores())?;
-    trace(ready.running.verbose);
-    let again = || match Cli::try_parse() {
-        Ok(Cli { mode: Mode::Proxy(flags) }) => config::proxy(*flags, cores()),
-        _ => Err(Error::Usage("the command line is another one now".into())),
-    };
+fn run_proxy(typed: &Typed<Proxy>) -> Result<ExitCode, Error> {
+    let again = || config::proxy(typed, cores());
+    let ready = again()?;
+    trace(ready.running.verbose)?;
     proxy::run(ready, &again).map(|()| ExitCode::SUCCESS)
 }
 
@@ -79,12 +72,8 @@ fn cores() -> usize {
 }
 
 /// Lets the program speak of itself on standard error, as far as asked for.
-fn trace(verbose: u8) {
-    let level = match verbose {
-        0 => "off",
-        1 => "mailtap=debug",
-        _ => "mailtap=trace",
-    };
-    let filter = EnvFilter::try_from_env("MAILTAP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+fn trace(verbose: u8) -> Result<(), Error> {
+    let filter = config::diagnostics(std::env::var_os(config::VARIABLE).as_deref(), verbose)?;
+    tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(io::stderr).init();
+    Ok(())
 }

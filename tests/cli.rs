@@ -107,7 +107,7 @@ mod usage {
         fs::write(config, "quiet = true\nrecord = 'auth'\n").unwrap();
         let (status, _, err) = run(&["analyze", &file, "--config", config]);
         assert_eq!(status, 2);
-        assert!(err.starts_with(&format!("mailtap: error: {config}, line 2: unknown field `record`")), "{err}");
+        assert!(err.starts_with(&format!("mailtap: error: {config}, line 2: unknown key `record`")), "{err}");
         assert_eq!(err.lines().count(), 1, "{err}");
     }
 

@@ -12,18 +12,19 @@ use std::path::{Path, PathBuf};
 /// Who may name whom. `lib` is the map and declares all; a room may always name itself.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("main", &["analyze", "cli", "config", "error", "input", "output", "proxy", "sniff"]),
-    ("cli", &["config", "engine", "error", "output"]),
-    ("config", &["cli", "engine", "error", "input", "output", "wire"]),
+    ("cli", &["engine", "input", "output", "secret"]),
+    ("config", &["cli", "engine", "error", "input", "output", "process", "secret", "wire"]),
     ("proxy", &["config", "engine", "error", "input", "output", "process", "time"]),
     ("sniff", &["config", "engine", "error", "input", "output", "process", "time", "wire"]),
-    ("process", &["config", "error"]),
+    ("process", &["error"]),
     ("analyze", &["config", "engine", "error", "input", "output", "time", "wire"]),
-    ("input", &["config", "engine", "error", "output", "time", "wire"]),
-    ("output", &["config", "engine", "error", "message", "time"]),
+    ("input", &["engine", "error", "output", "time", "wire"]),
+    ("output", &["engine", "error", "message", "secret", "time"]),
     ("wire", &["engine", "time"]),
     ("engine", &["message", "time"]),
     ("message", &["time"]),
     ("error", &["input", "output"]),
+    ("secret", &[]),
     ("time", &[]),
 ];
 

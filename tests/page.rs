@@ -24,12 +24,12 @@ use std::thread;
 use std::time::Duration;
 
 use browser::Browser;
-use mailtap::cli::Secret;
-use mailtap::config::MetricsServer;
+
 use mailtap::engine::event::{Context, Event, Sink};
 use mailtap::output::InputKind;
 use mailtap::output::page::{Recorder, Show, State};
-use mailtap::output::serve::{Content, Handle, Readiness, Server};
+use mailtap::output::serve::{Content, Handle, Readiness, Server, Settings};
+use mailtap::secret::Secret;
 use mailtap::time::Timestamp;
 use traffic::{Talk, hello, message};
 
@@ -45,7 +45,7 @@ impl Page {
     }
 
     fn at(listen: SocketAddr, token: Option<&str>) -> Self {
-        let config = MetricsServer { listen, token: token.map(|token| Secret::from(token.to_owned())), tls: None };
+        let config = Settings { listen, token: token.map(|token| Secret::from(token.to_owned())), tls: None };
         let show = Show { addresses: true, subjects: true };
         let state = Arc::new(State::new(InputKind::Proxy, vec!["mx".into(), "submission".into()], show));
         let recorder = state.recorder();

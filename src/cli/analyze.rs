@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueHint};
+use serde::Deserialize;
 
-use super::{Records, Size};
+use super::file::parsed;
+use super::{Number, Records, Size};
 
 const HELP: &str = "\
 Examples:
@@ -20,7 +22,7 @@ Exit status:
   2  wrong usage";
 
 /// Flags and files of `mailtap analyze`.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(after_help = HELP)]
 pub struct Analyze {
     /// Captures: pcap or pcapng, also inside gzip or zstd; `-` is standard input
@@ -40,20 +42,45 @@ pub struct Analyze {
     #[command(flatten)]
     pub records: Records,
 
+    /// How packets are analyzed.
+    #[command(flatten)]
+    pub analysis: Analysis,
+
+    /// The metrics.
+    #[command(flatten)]
+    pub metrics: MetricsFile,
+
+    /// How much it says.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// Flags of the modes that see packets.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Analysis {
     /// Threads that analyze; more than 16 are of no use [default: one per core]
     ///
-    /// The log is the same, octet for octet, for any number.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Analysis")]
-    pub threads: Option<u16>,
+    /// The log is the same, byte for byte, for any number.
+    #[arg(long, value_name = "N", help_heading = "Analysis")]
+    #[serde(deserialize_with = "parsed")]
+    pub threads: Option<Number<1, 65_535>>,
 
     /// Connections followed at the same time; beyond it the least recently active are closed [default: 65536]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..), help_heading = "Analysis")]
-    pub max_flows: Option<u32>,
+    #[arg(long, value_name = "N", help_heading = "Analysis")]
+    #[serde(deserialize_with = "parsed")]
+    pub max_flows: Option<Number<16>>,
 
-    /// Octets of packets out of order that are held, all connections together [default: 64MiB]
+    /// Bytes of packets out of order that are held, all connections together [default: 64MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Analysis")]
+    #[serde(deserialize_with = "parsed")]
     pub max_buffer: Option<Size>,
+}
 
+/// Flags of metrics that are written once.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct MetricsFile {
     /// Write the metrics to PATH once, at the end, in the text format of Prometheus
     ///
     /// The file appears whole or not at all: PATH may lie where a textfile collector looks.
@@ -63,8 +90,13 @@ pub struct Analyze {
     /// Name reply texts by regular expression: a TOML file with `name = "regex"` lines, at most 50
     #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath, help_heading = "Metrics")]
     pub reply_reasons: Option<PathBuf>,
+}
 
-    /// No summary and no progress bar; warnings and errors still go to standard error
+/// How much a mode says of itself.
+#[derive(Clone, Copy, Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Verbosity {
+    /// No messages but warnings and errors; for analyze no summary and no progress bar
     #[arg(short, long)]
     pub quiet: bool,
 

@@ -1,25 +1,33 @@
-//! What the user may type. Nothing is decided here: [`config`](crate::config) makes it ready.
+//! What the user may type: the flags of each mode, which are also the keys of its configuration file.
+//!
+//! Each group of flags is one struct that derives both. A flag that only the command line takes is a field of its
+//! mode, outside of the groups. Nothing is decided here: [`config`](crate::config) lays flags over the file over the
+//! defaults.
 
 mod analyze;
+mod file;
 mod proxy;
 mod records;
 mod running;
 mod sniff;
+mod values;
 
+use std::ffi::OsString;
 use std::fmt;
-use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::engine::event::Protocol;
+use crate::engine::event::Words;
 
-pub use analyze::Analyze;
-pub use proxy::Proxy;
+pub use analyze::{Analysis, Analyze, MetricsFile, Verbosity};
+pub use proxy::{Forwarding, Listener, Proxy};
 pub use records::Records;
-pub use running::{Place, Running};
-pub use sniff::Sniff;
+pub use running::{ConfigFile, Running};
+pub use sniff::{Capture, Sniff};
+pub use values::{Hash, ListenAddress, LocalAddress, Mark, Network, Number, PortMapping, Size, TimeOrOff, Upstream};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -27,11 +35,20 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
+const HELP: &str = "\
+Start with:
+  mailtap analyze capture.pcap
+
+Environment:
+  MAILTAP_LOG  what to say about the run itself on standard error, in place of --verbose: off, error, warn, info,
+               debug or trace; for one part PART=LEVEL, as in mailtap::proxy=debug; several with commas
+  NO_COLOR     no colours";
+
 /// Watches SMTP, LMTP, POP3 and IMAP, and tells what happened: a record for every session, message, command,
 /// authentication and anomaly.
 #[derive(Debug, Parser)]
 #[command(name = "mailtap", version, styles = STYLES, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Start with:\n  mailtap analyze capture.pcap")]
+#[command(after_help = HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -51,140 +68,90 @@ pub enum Mode {
     Schema,
 }
 
-/// Whether messages are hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hash {
-    /// They are not.
-    None,
-    /// With SHA-256.
-    Message,
+/// What is asked for.
+#[derive(Debug)]
+pub enum Request {
+    /// `mailtap analyze`
+    Analyze(Typed<Analyze>),
+    /// `mailtap sniff`
+    Sniff(Typed<Sniff>),
+    /// `mailtap proxy`
+    Proxy(Typed<Proxy>),
+    /// `mailtap schema`
+    Schema,
 }
 
-impl Hash {
-    /// Both.
-    pub const ALL: &'static [Self] = &[Self::None, Self::Message];
+impl Request {
+    /// Parses a command line, the program's name first.
+    ///
+    /// # Errors
+    /// Wrong usage; also help and the version, which are no error but nothing to run either.
+    pub fn parse(args: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut matches = Cli::command().try_get_matches_from(args)?;
+        let mode = Cli::from_arg_matches(&matches)?.mode;
+        let matches = matches.remove_subcommand().map(|(_, matches)| matches).unwrap_or_default();
+        Ok(match mode {
+            Mode::Analyze(flags) => Self::Analyze(Typed::new(*flags, matches)),
+            Mode::Sniff(flags) => Self::Sniff(Typed::new(*flags, matches)),
+            Mode::Proxy(flags) => Self::Proxy(Typed::new(*flags, matches)),
+            Mode::Schema => Self::Schema,
+        })
+    }
+}
 
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Message => "message",
+/// The flags of a mode, and which of them were typed.
+#[derive(Clone)]
+pub struct Typed<T> {
+    flags: T,
+    /// Of the typed ones.
+    matches: ArgMatches,
+}
+
+impl<T> Typed<T> {
+    fn new(flags: T, mut matches: ArgMatches) -> Self {
+        let is_default = |id: &&str| matches.value_source(id) != Some(ValueSource::CommandLine);
+        let defaults: Vec<String> = matches.ids().map(clap::Id::as_str).filter(is_default).map(str::to_owned).collect();
+        for id in defaults {
+            let _ = matches.try_clear_id(&id);
         }
+        Self { flags, matches }
+    }
+
+    /// All flags; those that were not typed have their defaults.
+    pub const fn flags(&self) -> &T {
+        &self.flags
+    }
+
+    /// `file` with what was typed in place of what it says.
+    pub fn over<G: Args>(&self, mut file: G) -> Result<G, clap::Error> {
+        file.update_from_arg_matches(&self.matches)?;
+        Ok(file)
     }
 }
 
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
+impl<T: fmt::Debug> fmt::Debug for Typed<T> {
+    /// Only the flags: they know which values are secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
+        self.flags.fmt(f)
     }
 }
 
-/// What to expect on a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortMapping {
-    /// The server's port.
-    pub port: u16,
-    /// What is spoken there.
-    pub protocol: Protocol,
+/// The mode that has the flag `--key`, if it is not `but`: who wrote it into a file for `but` meant another mode.
+pub fn mode_with(key: &str, but: &str) -> Option<String> {
+    let cli = Cli::command();
+    let mut modes = cli.get_subcommands().filter(|mode| mode.get_name() != but);
+    let found = modes.find(|mode| mode.get_arguments().any(|flag| flag.get_long() == Some(key)));
+    found.map(|mode| mode.get_name().to_owned())
 }
 
-impl std::str::FromStr for PortMapping {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (port, name) = text.split_once('=').ok_or("expected PORT=PROTOCOL, such as 2525=smtp")?;
-        let port = port.parse().ok().filter(|p| *p > 0).ok_or("the port is a number from 1 to 65535")?;
-        let mut known = Protocol::ALL.iter().filter(|p| **p != Protocol::Unknown);
-        let protocol = known.find(|p| p.as_str() == name);
-        let protocol = protocol.copied().ok_or("the protocol is one of smtp, lmtp, pop3, imap, managesieve")?;
-        Ok(Self { port, protocol })
-    }
-}
-
-/// A number of octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(pub u64);
-
-impl std::str::FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        const WRONG: &str = "expected a number with an optional unit: B, kB, MB, GB, KiB, MiB, GiB";
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at_checked(digits).ok_or(WRONG)?;
-        let unit: u64 = match unit.trim_start().to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "kb" => 1_000,
-            "mb" => 1_000_000,
-            "gb" => 1_000_000_000,
-            "k" | "kib" => 1 << 10,
-            "m" | "mib" => 1 << 20,
-            "g" | "gib" => 1 << 30,
-            _ => return Err(WRONG.into()),
-        };
-        let octets = number.parse::<u64>().map_err(|_| WRONG)?.checked_mul(unit);
-        octets.filter(|o| *o > 0).map(Self).ok_or_else(|| "expected more than nothing, and less than 16 EiB".into())
-    }
-}
-
-/// A time that may be switched off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience(pub Option<Duration>);
-
-impl std::str::FromStr for Patience {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        const WRONG: &str = "expected a number with a unit: ms, s, m, h, d; or `off`";
-        if text == "off" {
-            return Ok(Self(None));
-        }
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at_checked(digits).ok_or(WRONG)?;
-        let unit: u64 = match unit.trim_start() {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" | "min" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(WRONG.into()),
-        };
-        let millis = number.parse::<u64>().map_err(|_| WRONG)?.checked_mul(unit);
-        let millis = millis.filter(|m| (1..=365 * 86_400_000).contains(m));
-        millis.map(|m| Self(Some(Duration::from_millis(m)))).ok_or_else(|| "expected from 1ms to 365d, or `off`".into())
-    }
-}
-
-/// Parses the word of a closed list.
-fn word<T: Copy + Send + Sync + 'static>(
-    all: &'static [T],
-    name: fn(T) -> &'static str,
-) -> impl TypedValueParser<Value = T> {
-    let words = PossibleValuesParser::new(all.iter().map(move |v| name(*v)));
-    words.try_map(move |w| all.iter().copied().find(|v| name(*v) == w).ok_or("is no such word"))
+/// Parses the word of a closed list, and names the list in the help.
+fn word<T: Words>() -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(T::WORDS).try_map(|word| word.parse::<T>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -192,27 +159,23 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_units() {
-        for (text, octets) in [("1", 1), ("10kB", 10_000), ("64MiB", 64 << 20), ("2 GiB", 2 << 30), ("3m", 3 << 20)] {
-            assert_eq!(text.parse(), Ok(Size(octets)), "{text}");
-        }
-        for text in ["", "0", "MiB", "-1", "1.5GB", "9parsecs", "99999999999GiB"] {
-            assert!(text.parse::<Size>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn port_mappings_name_a_protocol() {
-        assert_eq!("2525=smtp".parse(), Ok(PortMapping { port: 2525, protocol: Protocol::Smtp }));
-        for text in ["2525", "0=smtp", "70000=smtp", "25=unknown", "25=SMTP"] {
-            assert!(text.parse::<PortMapping>().is_err(), "{text}");
-        }
+    fn what_is_typed_wins_and_what_is_not_typed_leaves_the_file() {
+        let Ok(Request::Sniff(typed)) = Request::parse(["mailtap", "sniff", "--no-promiscuous", "--snaplen", "100"])
+        else {
+            panic!("another mode")
+        };
+        let file = Capture { snaplen: "200".parse().ok(), buffer: "2MiB".parse().ok(), ..Capture::default() };
+        let merged = typed.over(file).unwrap();
+        assert_eq!((merged.snaplen.map(Number::get), merged.buffer), (Some(100), Some(Size(2 << 20))));
+        assert!(merged.no_promiscuous);
+        let verbosity = typed.over(Verbosity { quiet: true, verbose: 2 }).unwrap();
+        assert!(verbosity.quiet && verbosity.verbose == 2);
     }
 
     #[test]
     fn a_key_is_never_shown() {
-        let cli = Cli::try_parse_from(["mailtap", "analyze", "--identity-key", "hunter2", "f"]).unwrap();
-        let text = format!("{cli:?}");
+        let request = Request::parse(["mailtap", "analyze", "--identity-key", "hunter2", "f"]).unwrap();
+        let text = format!("{request:?}");
         assert!(text.contains("[redacted]") && !text.contains("hunter2"), "{text}");
     }
 }

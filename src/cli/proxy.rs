@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
-use ipnet::IpNet;
+use serde::Deserialize;
 
-use super::{Patience, Records, Running, word};
-use crate::config::proxy::{HeaderOut, OnFault, OnLimit, Refuse, Splice, TlsListen, TlsUpstream, Transparent};
+use super::file::{list, parsed};
+use super::{ConfigFile, ListenAddress, Mark, Network, Number, Records, Running, TimeOrOff, Upstream, Verbosity, word};
 use crate::engine::event::Protocol;
+use crate::input::proxy::settings::{HeaderOut, OnFault, OnLimit, Refuse, Splice, TlsListen, TlsUpstream, Transparent};
 
 const HELP: &str = "\
 Examples:
@@ -28,19 +29,56 @@ Exit status:
   2  wrong usage";
 
 /// Flags of `mailtap proxy`.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(after_help = HELP)]
 pub struct Proxy {
+    /// Where it listens.
+    #[command(flatten)]
+    pub listener: Listener,
+
+    /// What all listeners share.
+    #[command(flatten)]
+    pub forwarding: Forwarding,
+
+    /// The log.
+    #[command(flatten)]
+    pub records: Records,
+
+    /// What every running mode has.
+    #[command(flatten)]
+    pub running: Running,
+
+    /// The configuration file.
+    #[command(flatten)]
+    pub file: ConfigFile,
+
+    /// How much it says.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+
+    /// Let the observer fail after so many bytes of each session: for tests.
+    #[arg(long, hide = true)]
+    pub inject_fault: Option<u64>,
+}
+
+/// Flags of a listener. In the configuration file they are keys of a `[[listener]]` table, or stand above the tables
+/// for all of them.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Listener {
     /// Where to listen: ADDR:PORT, or :PORT for all addresses, IPv4 and IPv6; several with as many --upstream
     #[arg(long, value_name = "ADDR", help_heading = "Listeners")]
-    pub listen: Vec<String>,
+    #[serde(deserialize_with = "list")]
+    pub listen: Option<Vec<ListenAddress>>,
 
     /// Where connections go: HOST, HOST:PORT or ADDR:PORT; without a port, the port of the listener
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Listeners")]
-    pub upstream: Vec<String>,
+    #[serde(deserialize_with = "list")]
+    pub upstream: Option<Vec<Upstream>>,
 
     /// Connections were meant for another address and come here by nftables: go on to that address
-    #[arg(long, value_name = "HOW", value_parser = word(Transparent::ALL, Transparent::as_str), conflicts_with = "upstream", help_heading = "Listeners")]
+    #[arg(long, value_name = "HOW", value_parser = word::<Transparent>(), help_heading = "Listeners")]
+    #[serde(deserialize_with = "parsed")]
     pub transparent: Option<Transparent>,
 
     /// Let the server see the client's own address (needs CAP_NET_RAW and routing of the answers to this host)
@@ -48,35 +86,43 @@ pub struct Proxy {
     pub spoof_source: bool,
 
     /// Mark of mailtap's own connections, by which nftables can leave them alone [default: 0x6d74 if transparent]
-    #[arg(long, value_name = "NUMBER", value_parser = number, help_heading = "Listeners")]
-    pub mark: Option<u32>,
+    #[arg(long, value_name = "NUMBER", help_heading = "Listeners")]
+    #[serde(deserialize_with = "parsed")]
+    pub mark: Option<Mark>,
 
     /// What is spoken there, if the port does not tell; only a first guess
-    #[arg(long, value_name = "PROTOCOL", value_parser = word(Protocol::ALL, Protocol::as_str), help_heading = "Listeners")]
+    #[arg(long, value_name = "PROTOCOL", value_parser = word::<Protocol>(), help_heading = "Listeners")]
+    #[serde(deserialize_with = "parsed")]
     pub protocol: Option<Protocol>,
 
     /// Networks whose connections begin with a PROXY header, v1 or v2; no other may send one
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', help_heading = "Listeners")]
-    pub proxy_from: Option<Vec<IpNet>>,
+    #[serde(deserialize_with = "list")]
+    pub proxy_from: Option<Vec<Network>>,
 
     /// Begin connections to the server with a PROXY header
-    #[arg(long, value_name = "VERSION", value_parser = word(HeaderOut::ALL, HeaderOut::as_str), help_heading = "Listeners")]
+    #[arg(long, value_name = "VERSION", value_parser = word::<HeaderOut>(), help_heading = "Listeners")]
+    #[serde(deserialize_with = "parsed")]
     pub proxy_to: Option<HeaderOut>,
 
     /// Answer TLS here instead of passing it through [default: passthrough]
-    #[arg(long, value_name = "HOW", value_parser = word(TlsListen::ALL, TlsListen::as_str), help_heading = "TLS")]
+    #[arg(long, value_name = "HOW", value_parser = word::<TlsListen>(), help_heading = "TLS")]
+    #[serde(deserialize_with = "parsed")]
     pub tls: Option<TlsListen>,
 
     /// PEM file with a certificate chain; several are chosen from by the name the client asks for
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
-    pub tls_cert: Vec<PathBuf>,
+    #[serde(deserialize_with = "list")]
+    pub tls_cert: Option<Vec<PathBuf>>,
 
     /// PEM file with its private key, in the order of --tls-cert
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
-    pub tls_key: Vec<PathBuf>,
+    #[serde(deserialize_with = "list")]
+    pub tls_key: Option<Vec<PathBuf>>,
 
     /// How to talk to the server where TLS is answered here [default: none]
-    #[arg(long, value_name = "HOW", value_parser = word(TlsUpstream::ALL, TlsUpstream::as_str), help_heading = "TLS")]
+    #[arg(long, value_name = "HOW", value_parser = word::<TlsUpstream>(), help_heading = "TLS")]
+    #[serde(deserialize_with = "parsed")]
     pub upstream_tls: Option<TlsUpstream>,
 
     /// PEM file with the authorities that may vouch for the server [default: those of the system]
@@ -89,54 +135,72 @@ pub struct Proxy {
 
     /// Connections at the same time, of each listener [default: 0, no limit]
     #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub max_connections: Option<u32>,
+    #[serde(deserialize_with = "parsed")]
+    pub max_connections: Option<Number>,
 
     /// Connections at the same time from one address (IPv6: one /64) [default: 0, no limit]
     #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub max_per_source: Option<u32>,
+    #[serde(deserialize_with = "parsed")]
+    pub max_per_source: Option<Number>,
 
     /// Connections at the same time from one network (IPv4 /24, IPv6 /48) [default: 0, no limit]
     #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub max_per_prefix: Option<u32>,
+    #[serde(deserialize_with = "parsed")]
+    pub max_per_prefix: Option<Number>,
 
     /// New connections a second from one address [default: 0, no limit]
     #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub max_rate: Option<u32>,
+    #[serde(deserialize_with = "parsed")]
+    pub max_rate: Option<Number>,
 
     /// What becomes of connections over --max-connections [default: wait]
-    #[arg(long, value_name = "WHAT", value_parser = word(OnLimit::ALL, OnLimit::as_str), help_heading = "Limits")]
+    #[arg(long, value_name = "WHAT", value_parser = word::<OnLimit>(), help_heading = "Limits")]
+    #[serde(deserialize_with = "parsed")]
     pub on_limit: Option<OnLimit>,
 
     /// Whether a connection that is turned away, or whose server cannot be reached, is told why [default: close]
-    #[arg(long, value_name = "HOW", value_parser = word(Refuse::ALL, Refuse::as_str), help_heading = "Limits")]
+    #[arg(long, value_name = "HOW", value_parser = word::<Refuse>(), help_heading = "Limits")]
+    #[serde(deserialize_with = "parsed")]
     pub refuse: Option<Refuse>,
 
     /// How long the server may take to answer the connection [default: 30s]
     #[arg(long, value_name = "TIME", help_heading = "Times")]
-    pub connect_timeout: Option<Patience>,
+    #[serde(deserialize_with = "parsed")]
+    pub connect_timeout: Option<TimeOrOff>,
 
     /// How long the server may take to greet [default: 5m]
     #[arg(long, value_name = "TIME", help_heading = "Times")]
-    pub greeting_timeout: Option<Patience>,
+    #[serde(deserialize_with = "parsed")]
+    pub greeting_timeout: Option<TimeOrOff>,
 
     /// How long a connection may stand still [default: SMTP and POP3 15m, IMAP 35m, encrypted 35m]
     #[arg(long, value_name = "TIME", help_heading = "Times")]
-    pub idle_timeout: Option<Patience>,
+    #[serde(deserialize_with = "parsed")]
+    pub idle_timeout: Option<TimeOrOff>,
 
     /// How long one side may stay open when the other has closed [default: 10m]
     #[arg(long, value_name = "TIME", help_heading = "Times")]
-    pub half_close_timeout: Option<Patience>,
+    #[serde(deserialize_with = "parsed")]
+    pub half_close_timeout: Option<TimeOrOff>,
+}
 
+/// Flags of a proxy that do not belong to one of its listeners.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Forwarding {
     /// How long open sessions may go on after SIGTERM [default: 120s]
     #[arg(long, value_name = "TIME", help_heading = "Times")]
-    pub drain_timeout: Option<Patience>,
+    #[serde(deserialize_with = "parsed")]
+    pub drain_timeout: Option<TimeOrOff>,
 
     /// What becomes of a session in which the observer fails: goes on unobserved, or is closed [default: bypass]
-    #[arg(long, value_name = "WHAT", value_parser = word(OnFault::ALL, OnFault::as_str))]
+    #[arg(long, value_name = "WHAT", value_parser = word::<OnFault>())]
+    #[serde(deserialize_with = "parsed")]
     pub on_fault: Option<OnFault>,
 
     /// Let the kernel move what cannot be read (TLS passed through) [default: auto]
-    #[arg(long, value_name = "WHEN", value_parser = word(Splice::ALL, Splice::as_str))]
+    #[arg(long, value_name = "WHEN", value_parser = word::<Splice>())]
+    #[serde(deserialize_with = "parsed")]
     pub splice: Option<Splice>,
 
     /// A socket by which a new mailtap takes the listeners over from a running one, without a refused connection
@@ -144,24 +208,7 @@ pub struct Proxy {
     pub handover: Option<PathBuf>,
 
     /// Threads that forward [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub threads: Option<u16>,
-
-    /// Let the observer fail after so many octets of each session: for tests.
-    #[arg(long, hide = true)]
-    pub inject_fault: Option<u64>,
-
-    /// The log.
-    #[command(flatten)]
-    pub records: Records,
-
-    /// What every running mode has.
-    #[command(flatten)]
-    pub running: Running,
-}
-
-/// A number, decimal or with `0x`.
-fn number(text: &str) -> Result<u32, String> {
-    let parsed = text.strip_prefix("0x").map_or_else(|| text.parse(), |hex| u32::from_str_radix(hex, 16));
-    parsed.map_err(|_| "expected a number, decimal or hexadecimal with 0x".into())
+    #[arg(long, value_name = "N")]
+    #[serde(deserialize_with = "parsed")]
+    pub threads: Option<Number<1, 64>>,
 }

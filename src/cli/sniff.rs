@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use serde::Deserialize;
 
-use super::{Patience, Records, Running, Size};
+use super::file::{list, parsed};
+use super::{Analysis, ConfigFile, Number, Records, Running, Size, TimeOrOff, Verbosity};
 
 const HELP: &str = "\
 Examples:
@@ -23,34 +25,67 @@ Exit status:
   2  wrong usage";
 
 /// Flags of `mailtap sniff`.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(after_help = HELP)]
 pub struct Sniff {
+    /// What is captured.
+    #[command(flatten)]
+    pub capture: Capture,
+
+    /// List the interfaces that can be watched, and end
+    #[arg(long)]
+    pub list_interfaces: bool,
+
+    /// The log.
+    #[command(flatten)]
+    pub records: Records,
+
+    /// How packets are analyzed.
+    #[command(flatten)]
+    pub analysis: Analysis,
+
+    /// What every running mode has.
+    #[command(flatten)]
+    pub running: Running,
+
+    /// The configuration file.
+    #[command(flatten)]
+    pub file: ConfigFile,
+
+    /// How much it says.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// Flags of the capture.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Capture {
     /// Capture filter (pcap-filter(7)) [default: the mail ports, also inside VLANs]
     #[arg(value_name = "FILTER")]
     pub filter: Option<String>,
 
     /// Interface to watch, or `any`; may be given several times
     #[arg(short, long, value_name = "NAME")]
-    pub interface: Vec<String>,
+    #[serde(deserialize_with = "list")]
+    pub interface: Option<Vec<String>>,
 
-    /// List the interfaces that can be watched, and end
-    #[arg(long)]
-    pub list_interfaces: bool,
-
-    /// Octets of each packet to take [default: 262144]
+    /// Bytes of each packet to take [default: 262144]
     ///
     /// Offloading network cards hand over frames of up to 64 KiB: less cuts them.
-    #[arg(long, value_name = "OCTETS", help_heading = "Capture")]
-    pub snaplen: Option<u32>,
+    #[arg(long, value_name = "BYTES", help_heading = "Capture")]
+    #[serde(deserialize_with = "parsed")]
+    pub snaplen: Option<Number<64, 262_144>>,
 
     /// Kernel buffer of each interface [default: 32MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Capture")]
+    #[serde(deserialize_with = "parsed")]
     pub buffer: Option<Size>,
 
     /// How long the kernel may gather packets before it hands them over [default: 50ms]
     #[arg(long, value_name = "TIME", help_heading = "Capture")]
-    pub gather: Option<Patience>,
+    #[serde(deserialize_with = "parsed")]
+    pub gather: Option<TimeOrOff>,
 
     /// Do not switch the interface to promiscuous mode
     #[arg(long, help_heading = "Capture")]
@@ -61,34 +96,17 @@ pub struct Sniff {
     pub write: Option<PathBuf>,
 
     /// Begin a new capture file at this size [default: 1GiB]
-    #[arg(long, value_name = "SIZE", requires = "write", help_heading = "Capture")]
+    #[arg(long, value_name = "SIZE", help_heading = "Capture")]
+    #[serde(deserialize_with = "parsed")]
     pub write_size: Option<Size>,
 
     /// Begin a new capture file after this time [default: 1h]
-    #[arg(long, value_name = "TIME", requires = "write", help_heading = "Capture")]
-    pub write_time: Option<Patience>,
+    #[arg(long, value_name = "TIME", help_heading = "Capture")]
+    #[serde(deserialize_with = "parsed")]
+    pub write_time: Option<TimeOrOff>,
 
     /// Capture files to keep; the oldest go [default: all]
-    #[arg(long, value_name = "N", requires = "write", help_heading = "Capture")]
-    pub write_files: Option<u32>,
-
-    /// The log.
-    #[command(flatten)]
-    pub records: Records,
-
-    /// Threads that analyze; more than 16 are of no use [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Analysis")]
-    pub threads: Option<u16>,
-
-    /// Connections followed at the same time; beyond it the least recently active are closed [default: 65536]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..), help_heading = "Analysis")]
-    pub max_flows: Option<u32>,
-
-    /// Octets of packets out of order that are held, all connections together [default: 64MiB]
-    #[arg(long, value_name = "SIZE", help_heading = "Analysis")]
-    pub max_buffer: Option<Size>,
-
-    /// What every running mode has.
-    #[command(flatten)]
-    pub running: Running,
+    #[arg(long, value_name = "N", help_heading = "Capture")]
+    #[serde(deserialize_with = "parsed")]
+    pub write_files: Option<Number<1>>,
 }

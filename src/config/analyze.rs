@@ -1,11 +1,10 @@
 //! `mailtap analyze`, made ready.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use super::settings::{For, Settings};
-use super::{Defaults, flows};
-use crate::cli;
+use super::layers::{File, Layers};
+use super::{Defaults, Read, analysis};
+use crate::cli::{self, Typed};
 use crate::engine::Limits;
 use crate::error::Error;
 use crate::output::metrics::ReplyReasons;
@@ -37,49 +36,38 @@ pub struct Analyze {
     pub verbose: u8,
 }
 
-/// Makes `flags` ready; `cores`: the default for the threads.
-pub fn analyze(flags: cli::Analyze, cores: usize) -> Result<Analyze, Error> {
-    let settings = Settings::of(flags.config.as_deref(), For::Analyze)?;
-    let ready = ready(flags, settings, cores, &|path| std::fs::read(path))?;
+/// Makes what was typed ready; `cores`: the default for the threads.
+pub fn analyze(typed: &Typed<cli::Analyze>, cores: usize) -> Result<Analyze, Error> {
+    let file = File::read(typed.flags().config.as_deref())?;
+    let ready = ready(typed, &file, cores, &|path| std::fs::read(path))?;
     unequal(&ready)?;
     Ok(ready)
 }
 
-fn ready(
-    flags: cli::Analyze,
-    mut settings: Settings,
-    cores: usize,
-    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-) -> Result<Analyze, Error> {
-    let cli::Analyze {
-        files,
-        records,
-        threads,
-        max_flows,
-        max_buffer,
-        metrics_file,
-        reply_reasons,
-        quiet,
-        verbose,
-        config: _,
-    } = flags;
+fn ready(typed: &Typed<cli::Analyze>, file: &File, cores: usize, read: Read<'_>) -> Result<Analyze, Error> {
+    let mut layers = Layers::new("analyze", typed, file)?;
+    let records = layers.group()?;
+    let (threads, flows) = analysis(&layers.group()?, cores);
+    let cli::MetricsFile { metrics_file, reply_reasons } = layers.group()?;
+    let cli::Verbosity { quiet, verbose } = layers.group()?;
+    layers.finish()?;
+    let files = typed.flags().files.clone();
     if files.iter().filter(|f| f.as_os_str() == "-").count() > 1 {
         return Err(Error::Usage("standard input can be read once only; name `-` one time".into()));
     }
     let defaults = Defaults { input: InputKind::File, records: RecordSet::ALL, detail: Detail::Headers };
-    let (log, mut policy, limits) = super::records(records, &mut settings, &defaults, read)?;
-    let reasons = reply_reasons.or_else(|| settings.reply_reasons.take());
+    let (log, mut policy, limits) = super::records(records, &defaults, read)?;
     policy.sources = files.iter().map(|f| f.display().to_string()).collect();
     Ok(Analyze {
         log,
         policy,
         limits,
-        flows: flows(max_flows, max_buffer, &mut settings)?,
-        metrics_file: metrics_file.or_else(|| settings.metrics_file.take()),
-        reply_reasons: reasons.map(|path| ReplyReasons::read(&path)).transpose()?,
-        threads: threads.or(settings.threads).map_or(cores, usize::from).max(1),
-        quiet: quiet || settings.quiet,
-        verbose: verbose.max(settings.verbose),
+        flows,
+        metrics_file,
+        reply_reasons: reply_reasons.map(|path| ReplyReasons::read(&path)).transpose()?,
+        threads,
+        quiet,
+        verbose,
         files,
     })
 }
@@ -107,20 +95,14 @@ mod tests {
     use super::*;
     use crate::engine::event::Protocol;
     use crate::output::{FailedIdentity, IdentityPolicy, RecordKind};
-    use clap::Parser as _;
 
     fn made(args: &[&str], file: &str) -> Result<Analyze, Error> {
         let args = ["mailtap", "analyze", "a.pcap"].iter().chain(args);
-        let cli::Mode::Analyze(flags) = cli::Cli::try_parse_from(args).unwrap().mode else { panic!("another mode") };
-        let settings = Settings::parse(file, For::Analyze).map_err(|(line, reason)| Error::ConfigText {
-            path: "c.toml".into(),
-            line,
-            reason,
-        })?;
-        ready(*flags, settings, 3, &|path| match path.to_str() {
+        let Ok(cli::Request::Analyze(typed)) = cli::Request::parse(args) else { panic!("another mode") };
+        ready(&typed, &File::of(file), 3, &|path| match path.to_str() {
             Some("key") => Ok(b"from a file\r\n".to_vec()),
             Some("empty") => Ok(b"\n".to_vec()),
-            _ => Err(io::ErrorKind::NotFound.into()),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
         })
     }
 
@@ -164,13 +146,20 @@ mod tests {
     fn a_wrong_file_names_the_line() {
         let unknown = text(&[], "threads = 2\nthread = 3\n");
         assert!(
-            unknown.starts_with("c.toml, line 2: unknown field `thread`, expected one of `log`, `records`"),
+            unknown.starts_with("c.toml, line 2: unknown key `thread`; mailtap analyze has log, records, "),
             "{unknown}"
         );
-        assert!(text(&[], "\n\nthreads = 'two'").starts_with("c.toml, line 3: invalid type: string"));
-        assert!(text(&[], "records = 3").starts_with("c.toml, line 1: expected a list of words"));
-        assert!(text(&[], "detail = 'all'").contains("`all` is no such word; it is one of envelope, headers"));
-        assert!(text(&[], "port-map = '25'").contains("expected PORT=PROTOCOL"));
+        assert!(
+            text(&[], "\n\nthreads = 'two'")
+                .starts_with("c.toml, line 3: threads: `two`: expected a number from 1 to 65535")
+        );
+        assert!(text(&[], "records = 3").contains("expected a list of words"));
+        assert!(
+            text(&[], "detail = 'all'").starts_with("c.toml, line 1: detail: `all`: expected one of envelope, headers")
+        );
+        assert!(text(&[], "port-map = '25'").contains("line 1: port-map: `25`: expected PORT=PROTOCOL"));
+        assert!(text(&[], "quiet = 'yes'").starts_with("c.toml, line 1: quiet: "));
+        assert!(text(&[], "user = 'a'").contains("`user` is a key of mailtap sniff"));
         assert!(!text(&[], "max-buffer = 0").contains('\n'));
     }
 
@@ -196,12 +185,18 @@ mod tests {
             "identity-key = 'hunter2' x",
             "identity-key = {hunter2 = 1}",
             "identity-key = 'hunter2'\nidentity-key = 'hunter2'",
+            "identity-key = 'hunter2'\nthreads = 0",
+            "identity-key = true # hunter2",
         ] {
             let text = text(&[], file);
             assert!(!text.contains("hunter2"), "{text}");
         }
         let ready = made(&["--identity-key=hunter2"], "").unwrap();
         assert!(!format!("{ready:?}").contains("hunter2"));
+        // An error of another flag shows the command line's other values to nobody.
+        let error =
+            cli::Request::parse(["mailtap", "analyze", "f", "--identity-key=hunter2", "--threads=x"]).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 
     #[test]

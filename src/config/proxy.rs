@@ -1,35 +1,47 @@
-//! `mailtap proxy`, made ready: listeners with all that belongs to each.
+//! `mailtap proxy`, made ready: flags and `[[listener]]` tables become listeners.
 
-mod listeners;
-
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use serde::Deserialize;
 
-use super::{Running, words};
+use super::layers::{File, Layers, Table};
+use super::{Defaults, Read, Running, running};
+use crate::cli::{self, ListenAddress, Network, Number, TimeOrOff, Typed, Upstream};
 use crate::engine::Limits;
-use crate::engine::event::Protocol;
-use crate::output::Policy;
+use crate::error::Error;
+use crate::input::proxy::settings::{
+    Admission, Listener, OnFault, Settings, Splice, Target, Times, Tls, TlsListen, TlsUpstream,
+};
+use crate::output::{Detail, InputKind, Policy, RecordKind, RecordSet};
 
-pub use listeners::proxy;
+/// Where mail servers listen: the ports of `--upstream HOST` alone.
+const PORTS: [u16; 3] = [25, 110, 143];
+
+/// Mark of our own connections where connections are intercepted: `mt`.
+const MARK: u32 = 0x6d74;
+
+/// How long open sessions may go on after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(120);
+
+/// Ports with a name of their own.
+const NAMES: [(u16, &str); 9] = [
+    (24, "lmtp"),
+    (25, "smtp"),
+    (110, "pop3"),
+    (143, "imap"),
+    (465, "submissions"),
+    (587, "submission"),
+    (993, "imaps"),
+    (995, "pop3s"),
+    (4190, "managesieve"),
+];
 
 /// A run of `mailtap proxy`, ready.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    /// Where connections come in; names are unique, at least one.
-    pub listeners: Vec<Listener>,
-    /// What becomes of a session in which the observer fails.
-    pub on_fault: OnFault,
-    /// Whether the kernel may move what cannot be read.
-    pub splice: Splice,
-    /// Socket by which a successor takes the listeners over.
-    pub handover: Option<PathBuf>,
-    /// How long open sessions may go on after SIGTERM; `None` is for ever.
-    pub drain: Option<Duration>,
-    /// Threads that forward.
-    pub threads: usize,
+    /// What is forwarded, and how.
+    pub proxy: Settings,
     /// What the log shows.
     pub policy: Policy,
     /// Caps of a session.
@@ -38,204 +50,288 @@ pub struct Proxy {
     pub running: Running,
 }
 
-/// Where connections come in, and what becomes of them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Listener {
-    /// Its name in records and metrics.
-    pub name: String,
-    /// Addresses to listen on. Empty: the sockets are those that the service manager passes under this name.
-    pub listen: Vec<SocketAddr>,
-    /// Where connections go.
-    pub target: Target,
-    /// The server sees the client's own address.
-    pub spoof_source: bool,
-    /// `SO_MARK` of connections to the server.
-    pub mark: Option<u32>,
-    /// What is spoken there, a prior only.
-    pub protocol: Option<Protocol>,
-    /// Networks whose connections begin with a PROXY header.
-    pub header_from: Vec<IpNet>,
-    /// Header that connections to the server begin with.
-    pub header_to: Option<HeaderOut>,
-    /// TLS that is answered here; `None` passes it through.
-    pub tls: Option<Tls>,
-    /// How many connections are let in.
-    pub admission: Admission,
-    /// Times.
-    pub times: Times,
+/// What only a `[[listener]]` table can say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Own {
+    name: Option<String>,
 }
 
-/// Where connections go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// To this host and port; a name is looked up at start and at each reload.
-    Host {
-        /// A name or an address.
-        host: String,
-        /// 0: the port that the client connected to.
-        port: u16,
-    },
-    /// Where the client wanted to go.
-    Original(Transparent),
+/// Makes what was typed ready; `cores`: the default for the threads.
+pub fn proxy(typed: &Typed<cli::Proxy>, cores: usize) -> Result<Proxy, Error> {
+    let file = File::read(typed.flags().file.config.as_deref())?;
+    ready(typed, &file, cores, &|path| std::fs::read(path))
 }
 
-/// TLS that is answered here (RFC 8314, RFC 3207, RFC 2595).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// From the first octet, or on STARTTLS and STLS.
-    pub listen: TlsListen,
-    /// Certificate chains and their keys; the first is for clients that name none.
-    pub certificates: Vec<(PathBuf, PathBuf)>,
-    /// Towards the server.
-    pub upstream: TlsUpstream,
-    /// Authorities; those of the system if there is none.
-    pub authorities: Option<PathBuf>,
-    /// The name that the server's certificate must have; `None`: the target's host.
-    pub name: Option<String>,
+fn ready(typed: &Typed<cli::Proxy>, file: &File, cores: usize, read: Read<'_>) -> Result<Proxy, Error> {
+    let mut layers = Layers::new("proxy", typed, file)?;
+    let (common, tables) = layers.tables("listener")?;
+    let forwarding = layers.group()?;
+    let records = layers.group()?;
+    let running = layers.group()?;
+    let verbosity = layers.group()?;
+    layers.finish()?;
+    let kinds = RecordSet::ALL.without(RecordKind::Command);
+    let defaults = Defaults { input: InputKind::Proxy, records: kinds, detail: Detail::Envelope };
+    let (log, mut policy, mut limits) = super::records(records, &defaults, read)?;
+    limits.fault_at = typed.flags().inject_fault;
+    let listeners = listeners(&typed.flags().listener, common, tables, file)?;
+    policy.sources = listeners.iter().map(|listener| listener.name.clone()).collect();
+    Ok(Proxy {
+        proxy: settings(forwarding, listeners, cores),
+        policy,
+        limits,
+        running: running::running(running, typed.flags().file.config.clone(), log, verbosity, read)?,
+    })
 }
 
-/// How many connections are let in. 0 is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Admission {
-    /// At the same time.
-    pub connections: u32,
-    /// At the same time from one address (IPv6: /64).
-    pub per_source: u32,
-    /// At the same time from one network (IPv4 /24, IPv6 /48).
-    pub per_prefix: u32,
-    /// A second, from one address (IPv6: /64).
-    pub rate: u32,
-    /// What becomes of those over `connections`.
-    pub on_limit: OnLimit,
-    /// Whether one that is turned away is told so.
-    pub refuse: Refuse,
+fn settings(flags: cli::Forwarding, listeners: Vec<Listener>, cores: usize) -> Settings {
+    let cli::Forwarding { drain_timeout, on_fault, splice, handover, threads } = flags;
+    Settings {
+        listeners,
+        on_fault: on_fault.unwrap_or(OnFault::Bypass),
+        splice: splice.unwrap_or(Splice::Auto),
+        handover,
+        drain: drain_timeout.map_or(Some(DRAIN), |TimeOrOff(time)| time),
+        threads: threads.map_or(cores, |threads| threads.get() as usize).max(1),
+    }
 }
 
-/// How long things may take; `None` is for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
-    /// Until the server has taken the connection.
-    pub connect: Option<Duration>,
-    /// Until the server's first octet.
-    pub greeting: Option<Duration>,
-    /// Without an octet either way.
-    pub idle: Option<Duration>,
-    /// Whether `idle` was given: else the protocol decides.
-    pub idle_given: bool,
-    /// With one side closed.
-    pub half_close: Option<Duration>,
-}
-
-impl Times {
-    /// Time for a PROXY header to come.
-    pub const HEADER: Duration = Duration::from_secs(3);
-
-    /// How long a connection may stand still (RFC 5321 section 4.5.3.2, RFC 1939 section 3, RFC 9051 section 5.4 demand less).
-    pub fn idle(&self, protocol: Protocol, encrypted: bool) -> Option<Duration> {
-        match protocol {
-            _ if self.idle_given => self.idle,
-            Protocol::Smtp | Protocol::Lmtp | Protocol::Pop3 if !encrypted => Some(Duration::from_secs(15 * 60)),
-            _ => Some(Duration::from_secs(35 * 60)),
+/// The listeners of the tables, unless the command line names some.
+fn listeners(
+    typed: &cli::Listener,
+    common: cli::Listener,
+    tables: Vec<Table<Own, cli::Listener>>,
+    file: &File,
+) -> Result<Vec<Listener>, Error> {
+    let mut listeners = Vec::new();
+    if typed.listen.is_none() && typed.upstream.is_none() && !tables.is_empty() {
+        for Table { line, own, group } in tables {
+            let made = listener(own.name, group).and_then(|listener| add(&mut listeners, listener));
+            made.map_err(|error| match error {
+                Error::Usage(reason) => file.at(line, reason),
+                other => other,
+            })?;
+        }
+    } else {
+        for flags in pairs(common)? {
+            add(&mut listeners, listener(None, flags)?)?;
         }
     }
+    Ok(listeners)
 }
 
-impl Default for Times {
-    fn default() -> Self {
-        Self {
-            connect: Some(Duration::from_secs(30)),
-            greeting: Some(Duration::from_secs(300)),
-            idle: None,
-            idle_given: false,
-            half_close: Some(Duration::from_secs(600)),
+/// Adds `listener` to the others, under a name that none of them has.
+fn add(listeners: &mut Vec<Listener>, mut listener: Listener) -> Result<(), Error> {
+    let taken = |name: &str| listeners.iter().any(|other| other.name == name);
+    if taken(&listener.name) {
+        let base = listener.name.clone();
+        let free = (2..).map(|n| format!("{base}-{n}")).find(|name| !taken(name));
+        listener.name = free.unwrap_or(base);
+    }
+    if let Some(twice) = listener.listen.iter().find(|a| listeners.iter().any(|l| l.listen.contains(a))) {
+        return Err(Error::Usage(format!("two listeners want {twice}; give each an address of its own")));
+    }
+    listeners.push(listener);
+    Ok(())
+}
+
+/// The flags of one listener for each `--listen` and its `--upstream`.
+fn pairs(flags: cli::Listener) -> Result<Vec<cli::Listener>, Error> {
+    let listen = flags.listen.clone().unwrap_or_default();
+    let upstream = flags.upstream.clone().unwrap_or_default();
+    let one = |listen: &ListenAddress, upstream: Option<&Upstream>| cli::Listener {
+        listen: Some(vec![*listen]),
+        upstream: upstream.map(|upstream| vec![upstream.clone()]),
+        ..flags.clone()
+    };
+    match (&*listen, &*upstream) {
+        ([], []) => Err(Error::Usage(
+            "nothing to forward: give --upstream HOST, pairs of --listen and --upstream, --transparent with --listen, or --config with [[listener]] tables".into(),
+        )),
+        ([], hosts @ [_]) => {
+            let any = |port| ListenAddress(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port));
+            Ok(PORTS.into_iter().map(|port| one(&any(port), hosts.first())).collect())
         }
+        (listen, []) if flags.transparent.is_some() => Ok(listen.iter().map(|listen| one(listen, None)).collect()),
+        (listen, hosts @ [_]) => Ok(listen.iter().map(|listen| one(listen, hosts.first())).collect()),
+        (listen, hosts) if listen.len() == hosts.len() => {
+            Ok(listen.iter().zip(hosts).map(|(listen, host)| one(listen, Some(host))).collect())
+        }
+        (listen, hosts) => Err(Error::Usage(format!(
+            "{} --listen and {} --upstream: give as many of one as of the other, or one --upstream for all",
+            listen.len(),
+            hosts.len()
+        ))),
     }
 }
 
-words! {
-    /// How connections meant for another address come here.
-    Transparent {
-        /// NAT: the address is asked of the kernel (`SO_ORIGINAL_DST`).
-        Redirect = "redirect",
-        /// TPROXY: the socket has the address.
-        Tproxy = "tproxy",
+fn listener(name: Option<String>, flags: cli::Listener) -> Result<Listener, Error> {
+    let listen: Vec<_> = flags.listen.iter().flatten().map(|ListenAddress(address)| *address).collect();
+    let name = match name {
+        Some(name) if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) => {
+            return Err(Error::Usage(
+                "the name of a listener has 1 to 64 bytes and no control characters; choose another".into(),
+            ));
+        }
+        Some(name) => name,
+        None => listen.first().map_or_else(|| "inherited".to_owned(), |address| name_of(address.port())),
+    };
+    let target = match (flags.transparent, flags.upstream.as_deref().unwrap_or_default()) {
+        (Some(how), []) => Target::Original(how),
+        (None, [Upstream { host, port }]) => Target::Host { host: host.clone(), port: *port },
+        (Some(_), _) => return Err(Error::Usage(format!("listener {name}: either transparent or upstream, not both"))),
+        (None, []) => return Err(Error::Usage(format!("listener {name}: where to? give it an upstream"))),
+        (None, hosts) => {
+            return Err(Error::Usage(format!(
+                "listener {name}: one upstream, not {}; make it several listeners",
+                hosts.len()
+            )));
+        }
+    };
+    Ok(Listener {
+        listen,
+        target,
+        spoof_source: flags.spoof_source,
+        mark: flags.mark.map(|mark| mark.0).or_else(|| flags.transparent.map(|_| MARK)),
+        protocol: flags.protocol,
+        header_from: flags.proxy_from.iter().flatten().map(|Network(network)| *network).collect(),
+        header_to: flags.proxy_to,
+        tls: tls(&name, &flags)?,
+        admission: admission(&flags),
+        times: times(&flags),
+        name,
+    })
+}
+
+fn admission(flags: &cli::Listener) -> Admission {
+    let number = |flag: Option<Number>| flag.map_or(0, Number::get);
+    Admission {
+        connections: number(flags.max_connections),
+        per_source: number(flags.max_per_source),
+        per_prefix: number(flags.max_per_prefix),
+        rate: number(flags.max_rate),
+        on_limit: flags.on_limit.unwrap_or_default(),
+        refuse: flags.refuse.unwrap_or_default(),
     }
 }
 
-words! {
-    /// Version of a PROXY header.
-    HeaderOut {
-        /// Text.
-        V1 = "v1",
-        /// Binary, with the session's id.
-        V2 = "v2",
+fn times(flags: &cli::Listener) -> Times {
+    let standard = Times::default();
+    let time = |flag: Option<TimeOrOff>, standard| flag.map_or(standard, |TimeOrOff(time)| time);
+    Times {
+        connect: time(flags.connect_timeout, standard.connect),
+        greeting: time(flags.greeting_timeout, standard.greeting),
+        idle: time(flags.idle_timeout, standard.idle),
+        idle_given: flags.idle_timeout.is_some(),
+        half_close: time(flags.half_close_timeout, standard.half_close),
     }
 }
 
-words! {
-    /// Who answers TLS.
-    TlsListen {
-        /// The server; mailtap sees that it is there.
-        Passthrough = "passthrough",
-        /// mailtap, from the first octet.
-        Implicit = "implicit",
-        /// mailtap, on STARTTLS or STLS.
-        StartTls = "starttls",
+fn tls(name: &str, flags: &cli::Listener) -> Result<Option<Tls>, Error> {
+    let certificates = flags.tls_cert.as_deref().unwrap_or_default();
+    let keys = flags.tls_key.as_deref().unwrap_or_default();
+    let Some(listen) = flags.tls.filter(|listen| *listen != TlsListen::Passthrough) else {
+        if !certificates.is_empty() || !keys.is_empty() || flags.upstream_tls.is_some() {
+            return Err(Error::Usage(format!(
+                "listener {name}: certificates and upstream-tls are of use only where TLS is answered: give it tls implicit or starttls"
+            )));
+        }
+        return Ok(None);
+    };
+    if certificates.is_empty() || certificates.len() != keys.len() {
+        return Err(Error::Usage(format!(
+            "listener {name}: tls {} needs certificates and as many keys; it has {} and {}",
+            listen.as_str(),
+            certificates.len(),
+            keys.len()
+        )));
     }
+    Ok(Some(Tls {
+        listen,
+        certificates: certificates.iter().cloned().zip(keys.iter().cloned()).collect(),
+        upstream: flags.upstream_tls.unwrap_or(TlsUpstream::None),
+        authorities: flags.upstream_ca.clone(),
+        name: flags.upstream_name.clone(),
+    }))
 }
 
-words! {
-    /// How mailtap talks to a server for whose clients it answers TLS.
-    TlsUpstream {
-        /// In clear.
-        None = "none",
-        /// STARTTLS or STLS.
-        StartTls = "starttls",
-        /// TLS from the first octet.
-        Implicit = "implicit",
-    }
+fn name_of(port: u16) -> String {
+    let known = NAMES.iter().find(|(known, _)| *known == port);
+    known.map_or_else(|| format!("port-{port}"), |(_, name)| (*name).to_owned())
 }
 
-words! {
-    /// What becomes of connections over the limit.
-    #[derive(Default)]
-    OnLimit {
-        /// They wait in the kernel's queue.
-        #[default]
-        Wait = "wait",
-        /// They are turned away.
-        Close = "close",
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::event::Protocol;
+    use crate::input::proxy::settings::Transparent;
 
-words! {
-    /// How a connection is turned away.
-    #[derive(Default)]
-    Refuse {
-        /// Without a word.
-        #[default]
-        Close = "close",
-        /// With `421`, `-ERR` or `* BYE`.
-        Tell = "tell",
+    fn made(args: &str, file: &str) -> Result<Proxy, Error> {
+        let args = ["mailtap", "proxy"].into_iter().chain(args.split_whitespace());
+        let Ok(cli::Request::Proxy(typed)) = cli::Request::parse(args) else { panic!("another mode") };
+        ready(&typed, &File::of(file), 2, &|path| std::fs::read(path))
     }
-}
 
-words! {
-    /// What becomes of a session in which the observer fails.
-    OnFault {
-        /// It goes on unobserved.
-        Bypass = "bypass",
-        /// It is closed.
-        Close = "close",
+    fn fault(args: &str, file: &str) -> String {
+        let error = made(args, file).unwrap_err();
+        assert_eq!(error.exit_status(), 2);
+        error.to_string()
     }
-}
 
-words! {
-    /// Whether the kernel moves what cannot be read.
-    Splice {
-        /// Where it is faster.
-        Auto = "auto",
-        /// Never.
-        Off = "off",
+    #[test]
+    fn a_host_alone_stands_for_the_mail_ports() {
+        let ready = made("--upstream mx.example.org", "").unwrap();
+        let names: Vec<_> = ready.proxy.listeners.iter().map(|l| (&*l.name, l.listen[0].port())).collect();
+        assert_eq!(names, [("smtp", 25), ("pop3", 110), ("imap", 143)]);
+        assert_eq!(ready.proxy.listeners[0].target, Target::Host { host: "mx.example.org".into(), port: 0 });
+        assert_eq!(ready.policy.sources, ["smtp", "pop3", "imap"]);
+        assert_eq!(ready.policy.detail, Detail::Envelope);
+        assert!(!ready.policy.records.has(RecordKind::Command));
+    }
+
+    #[test]
+    fn pairs_keep_their_order() {
+        let ready =
+            made("--listen 127.0.0.1:2525 --upstream 192.0.2.25:25 --listen :143 --upstream [2001:db8::1]:1143", "")
+                .unwrap();
+        let [first, second] = &*ready.proxy.listeners else { panic!() };
+        assert_eq!((&*first.name, first.listen[0]), ("port-2525", "127.0.0.1:2525".parse().unwrap()));
+        assert_eq!(second.target, Target::Host { host: "2001:db8::1".into(), port: 1143 });
+        assert!(
+            fault("--listen :1 --listen :2 --listen :3 --upstream a --upstream b", "").starts_with("3 --listen and 2")
+        );
+        assert!(fault("--listen :1 --listen :1 --upstream a", "").starts_with("two listeners want [::]:1"));
+        assert!(fault("", "").starts_with("nothing to forward"));
+    }
+
+    #[test]
+    fn tables_have_settings_of_their_own() {
+        let file = "max-connections = 100\nidle-timeout = 'off'\n\
+                    [[listener]]\nname = 'in'\nlisten = ':2525'\nupstream = 'mx:25'\nmax-connections = 5\nproxy-from = ['10.0.0.0/8', '192.0.2.1']\n\
+                    [[listener]]\nlisten = ['127.0.0.1:1143', '[::1]:1143']\ntransparent = 'tproxy'\nspoof-source = true\n";
+        let ready = made("", file).unwrap();
+        let [first, second] = &*ready.proxy.listeners else { panic!() };
+        assert_eq!((&*first.name, first.admission.connections, first.header_from.len()), ("in", 5, 2));
+        assert_eq!((&*second.name, second.admission.connections, second.listen.len()), ("port-1143", 100, 2));
+        assert_eq!((second.mark, second.spoof_source), (Some(MARK), true));
+        assert_eq!(second.target, Target::Original(Transparent::Tproxy));
+        assert_eq!(second.times.idle(Protocol::Imap, false), None);
+        let times = made("--upstream a", "").unwrap().proxy.listeners[0].times;
+        assert_eq!(times.idle(Protocol::Imap, false), Some(Duration::from_secs(35 * 60)));
+        assert!(times.idle(Protocol::Smtp, false) >= Some(Duration::from_secs(600)));
+        assert!(fault("", "[[listener]]\nlisten = ':1'\n").contains("where to?"));
+        assert!(fault("", "[[listener]]\nport = 3\n").contains("unknown key `port`"));
+    }
+
+    #[test]
+    fn answered_tls_needs_certificates() {
+        assert!(fault("--listen :1 --upstream a --tls implicit", "").contains("needs certificates"));
+        assert!(fault("--listen :1 --upstream a --tls-cert c --tls-key k", "").contains("are of use only where"));
+        let ready =
+            made("--listen :1 --upstream a --tls starttls --tls-cert c --tls-key k --upstream-tls implicit", "")
+                .unwrap();
+        let tls = ready.proxy.listeners[0].tls.as_ref().unwrap();
+        assert_eq!((tls.listen, tls.upstream), (TlsListen::StartTls, TlsUpstream::Implicit));
     }
 }

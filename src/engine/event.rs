@@ -34,9 +34,45 @@ macro_rules! words {
                 self as usize
             }
         }
+
+        impl $crate::engine::event::Words for $name {
+            const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::engine::event::UnknownWord;
+
+            fn from_str(word: &str) -> Result<Self, $crate::engine::event::UnknownWord> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err($crate::engine::event::UnknownWord { expected: <Self as $crate::engine::event::Words>::WORDS }),
+                }
+            }
+        }
     };
 }
 pub(crate) use words;
+
+/// An enum that is a closed list of words: of a flag, a key of the configuration, a field of a record or a label.
+pub trait Words: std::str::FromStr<Err = UnknownWord> + Copy + Send + Sync + 'static {
+    /// The words, in the order of declaration.
+    const WORDS: &'static [&'static str];
+}
+
+/// A word that is not in its list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownWord {
+    /// The list.
+    pub expected: &'static [&'static str],
+}
+
+impl std::fmt::Display for UnknownWord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "expected one of {}", self.expected.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownWord {}
 
 /// Which way octets travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

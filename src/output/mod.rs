@@ -20,6 +20,7 @@ pub mod report;
 mod samples;
 pub mod schema;
 pub mod serve;
+mod settings;
 
 pub use feed::{Feed, Keeper};
 pub use identity::{FailedIdentity, IdentityPolicy};
@@ -32,3 +33,4 @@ pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter}
 pub use report::{Capture, Report, Style};
 pub use schema::schema;
 pub use serve::ServeError;
+pub use settings::{LogSettings, MonitorSettings};

@@ -9,9 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::metrics::{Metrics, ReplyReasons, Setup, Source};
 use super::page::{self, Show};
-use super::serve::{Content, Handle, Readiness, Ready, Server};
-use super::{Feed, Outlet, Policy};
-use crate::config::{MetricsServer, Running};
+use super::serve::{self, Content, Handle, Readiness, Ready, Server};
+use super::{Feed, MonitorSettings, Outlet, Policy};
 use crate::error::{self, Error, Level};
 
 /// Metrics and page, if they are wanted.
@@ -30,16 +29,16 @@ struct Shown {
 }
 
 impl Monitor {
-    /// Opens what `running` asks for; `sources` are the listeners or interfaces, `policy` says what may be seen.
+    /// Opens what `settings` ask for; `sources` are the listeners or interfaces, `policy` says what may be seen.
     /// `socket` listens at the address already, if somebody passed one.
     pub fn open(
-        running: &Running,
+        settings: &MonitorSettings,
         sources: Vec<Source>,
         policy: &Policy,
         socket: Option<TcpListener>,
     ) -> Result<Self, Error> {
-        let Some(config) = &running.metrics else { return Ok(Self { shown: None }) };
-        let reasons = running.reply_reasons.as_deref().map(ReplyReasons::read).transpose()?;
+        let Some(config) = &settings.server else { return Ok(Self { shown: None }) };
+        let reasons = settings.reply_reasons.as_deref().map(ReplyReasons::read).transpose()?;
         let opened = match socket {
             Some(socket) => Server::adopt(config, socket),
             None => Server::bind(config),
@@ -110,7 +109,7 @@ impl Monitor {
     }
 
     /// Token and certificate are taken from `config` anew; the address stays.
-    pub fn reload(&self, config: Option<&MetricsServer>) -> Result<(), Error> {
+    pub fn reload(&self, config: Option<&serve::Settings>) -> Result<(), Error> {
         match (self.shown.as_ref().and_then(|shown| shown.server.as_ref()), config) {
             (Some(server), Some(config)) => server.reload(config).map_err(Error::Serve),
             _ => Ok(()),

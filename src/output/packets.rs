@@ -47,8 +47,8 @@ pub struct Source {
 }
 
 /// Where packets are kept, and how much of them.
-#[derive(Clone, Debug)]
-pub struct Plan {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
     /// The file that is written now.
     pub path: PathBuf,
     /// Octets after which the next begins.
@@ -57,8 +57,6 @@ pub struct Plan {
     pub age: Option<Duration>,
     /// Files that are kept, this one included.
     pub files: Option<u32>,
-    /// The interfaces; a packet's is a position here.
-    pub sources: Vec<Source>,
 }
 
 /// What became of the packets.
@@ -110,7 +108,7 @@ impl Archive {
         let (empty, spent) = bounded(QUEUE);
         let counters = Arc::new(PacketCounters::default());
         let counted = Arc::clone(&counters);
-        let path = files.plan.path.clone();
+        let path = files.settings.path.clone();
         let thread = thread::Builder::new()
             .name("packets".into())
             .spawn(move || keep(files, &messages, &empty, &counted, complain))?;
@@ -231,7 +229,7 @@ fn keep(
             Err(RecvTimeoutError::Disconnected) => return last,
         };
         if let (Err(reason), Ok(())) = (&done, &last) {
-            complain(&files.plan.path, reason);
+            complain(&files.settings.path, reason);
         }
         last = done;
     }
@@ -240,7 +238,7 @@ fn keep(
 /// The file that is written, and those put away.
 #[derive(Debug)]
 pub struct Files {
-    plan: Plan,
+    settings: Settings,
     /// What each begins with.
     head: Vec<u8>,
     file: Option<File>,
@@ -252,26 +250,26 @@ pub struct Files {
 
 impl Files {
     /// Begins a file; one that is there already is put away.
-    pub fn open(plan: Plan) -> io::Result<Self> {
-        let mut files = Self::new(plan);
+    pub fn open(settings: Settings, sources: &[Source]) -> io::Result<Self> {
+        let mut files = Self::new(settings, sources);
         files.begin()?;
         Ok(files)
     }
 
-    fn new(plan: Plan) -> Self {
-        Self { head: head(&plan.sources), plan, file: None, written: 0, began: Instant::now(), tried: None }
+    fn new(settings: Settings, sources: &[Source]) -> Self {
+        Self { head: head(sources), settings, file: None, written: 0, began: Instant::now(), tried: None }
     }
 
     /// Puts the file away, if there is one, and begins the next.
     fn begin(&mut self) -> io::Result<()> {
         self.file = None;
         self.tried = Some(Instant::now());
-        let path = &self.plan.path;
+        let path = &self.settings.path;
         match fs::symlink_metadata(path) {
             Ok(about) if !about.is_file() => {
                 return Err(io::Error::new(ErrorKind::AlreadyExists, "is there already, and is no file"));
             }
-            Ok(_) => put_away(path, self.plan.files)?,
+            Ok(_) => put_away(path, self.settings.files)?,
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) => return Err(e),
         }
@@ -307,12 +305,12 @@ impl Files {
 
     fn is_full(&self, more: usize) -> bool {
         let all = [self.head.len(), more].iter().fold(self.written, |sum, n| sum.saturating_add(*n as u64));
-        self.written > 0 && all > self.plan.size
+        self.written > 0 && all > self.settings.size
     }
 
     /// One without a packet does not grow old.
     fn is_old(&self) -> bool {
-        self.written > 0 && self.plan.age.is_some_and(|age| self.began.elapsed() >= age)
+        self.written > 0 && self.settings.age.is_some_and(|age| self.began.elapsed() >= age)
     }
 }
 
@@ -425,9 +423,13 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn plan(path: PathBuf) -> Plan {
+    fn settings(path: PathBuf) -> Settings {
+        Settings { path, size: 4096, age: None, files: None }
+    }
+
+    fn sources() -> [Source; 2] {
         let source = |name: &str, link| Source { name: name.into(), link, snaplen: 262_144 };
-        Plan { path, size: 4096, age: None, files: None, sources: vec![source("eth0", 1), source("any", 276)] }
+        [source("eth0", 1), source("any", 276)]
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -460,7 +462,8 @@ mod tests {
     fn packets_come_back_as_they_were() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mail.pcapng");
-        let archive = Archive::start(Files::open(plan(path.clone())).unwrap(), |_, e| panic!("{e}")).unwrap();
+        let archive =
+            Archive::start(Files::open(settings(path.clone()), &sources()).unwrap(), |_, e| panic!("{e}")).unwrap();
         let mut shelf = archive.shelf();
         let at = Timestamp::from_nanos(1_700_000_000_123_456_789);
         for (source, data, len) in [(0, "1", 1), (1, "22", 2), (0, "333", 1500), (1, "", 0)] {
@@ -481,7 +484,7 @@ mod tests {
         let path = dir.path().join("mail.pcapng");
         fs::write(&path, "of an earlier run").unwrap();
         fs::write(dir.path().join("mail.pcapng.07"), "mine").unwrap();
-        let mut files = Files::new(Plan { files: Some(3), ..plan(path.clone()) });
+        let mut files = Files::new(Settings { files: Some(3), ..settings(path.clone()) }, &sources());
         files.begin().unwrap();
         assert_eq!(fs::read(dir.path().join("mail.pcapng.1")).unwrap(), b"of an earlier run");
         for n in 0_u8..4 {
@@ -504,7 +507,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mail.pcapng");
         let age = Some(Duration::ZERO);
-        let mut files = Files::new(Plan { age, ..plan(path) });
+        let mut files = Files::new(Settings { age, ..settings(path) }, &sources());
         files.begin().unwrap();
         files.look().unwrap();
         assert_eq!(names(dir.path()), ["mail.pcapng"], "nothing is in it");
@@ -516,11 +519,11 @@ mod tests {
     #[test]
     fn only_a_file_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Files::open(plan(dir.path().to_owned())).unwrap_err();
+        let error = Files::open(settings(dir.path().to_owned()), &sources()).unwrap_err();
         assert!(error.to_string().contains("is no file"), "{error}");
         let path = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path().join("elsewhere"), &path).unwrap();
-        assert!(Files::open(plan(path)).is_err());
+        assert!(Files::open(settings(path), &sources()).is_err());
         assert!(!dir.path().join("elsewhere").exists());
     }
 

@@ -13,3 +13,12 @@ pub mod signals;
 pub use privileges::{Account, Capability};
 pub use sandbox::Sandbox;
 pub use signals::{Signal, Signals, Waiter};
+
+/// What the process may do once everything is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The user to run as.
+    pub user: Option<String>,
+    /// Confine the process where the kernel can.
+    pub sandbox: bool,
+}

@@ -7,9 +7,9 @@ use std::time::Duration;
 use listenfd::ListenFd;
 
 use crate::config::Proxy;
-use crate::config::proxy::{Listener, Target};
 use crate::engine::Limits;
 use crate::error::Error;
+use crate::input::proxy::settings::{Listener, Target};
 use crate::input::proxy::{Door, Entrance};
 use crate::input::tls::Terminator;
 use crate::input::upstream::{self, Admission};
@@ -76,8 +76,8 @@ pub(super) fn open(
     before: &[Entrance],
     metrics: Option<&Metrics>,
 ) -> Result<Vec<Entrance>, Error> {
-    let mut entrances = Vec::with_capacity(ready.listeners.len());
-    for (source, listener) in (0..).zip(&ready.listeners) {
+    let mut entrances = Vec::with_capacity(ready.proxy.listeners.len());
+    for (source, listener) in (0..).zip(&ready.proxy.listeners) {
         let mut open = sockets.named(&listener.name);
         for address in &listener.listen {
             let known = open.iter().any(|s| s.local_addr().is_ok_and(|own| own.port() == address.port()));

@@ -17,9 +17,9 @@ use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 use tokio::time;
 
-use crate::config::proxy::{Listener, Target, Transparent};
 use crate::config::{Proxy, Running};
 use crate::error::{self, Error, Level};
+use crate::input::proxy::settings::{Listener, Target, Transparent};
 use crate::input::proxy::{Entrance, Order, Setup, Workers};
 use crate::output::metrics::Source;
 use crate::output::serve::Ready;
@@ -34,9 +34,9 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let signals = Signals::listen().map_err(Error::Thread)?;
     drop(entered);
     tracing::debug!(descriptors = descriptors::raise(), "at the same time");
-    let path = ready.running.log.clone().unwrap_or_else(|| "-".into());
+    let path = ready.running.log.path.clone().unwrap_or_else(|| "-".into());
     let mut sockets = Sockets::of_service_manager();
-    let predecessor = match &ready.handover {
+    let predecessor = match &ready.proxy.handover {
         Some(path) => handover::ask(path).map_err(|reason| at(path, reason))?,
         None => None,
     };
@@ -44,23 +44,24 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
         sockets.extend(passed);
         predecessor
     });
-    let taken = ready.running.metrics.as_ref().and_then(|config| sockets.at(config.listen));
-    let sources = ready.listeners.iter().map(|l| Source { name: l.name.clone(), protocol: l.protocol }).collect();
-    let mut monitor = Monitor::open(&ready.running, sources, &ready.policy, taken)?;
+    let taken = ready.running.monitor.server.as_ref().and_then(|config| sockets.at(config.listen));
+    let sources = ready.proxy.listeners.iter().map(|l| Source { name: l.name.clone(), protocol: l.protocol }).collect();
+    let mut monitor = Monitor::open(&ready.running.monitor, sources, &ready.policy, taken)?;
     let entrances = doors::open(&ready, sockets, &[], monitor.metrics())?;
-    let successors = ready.handover.as_deref().map(|path| handover::listen(path).map_err(|reason| at(path, reason)));
+    let successors =
+        ready.proxy.handover.as_deref().map(|path| handover::listen(path).map_err(|reason| at(path, reason)));
     let successors = successors.transpose()?;
     give_up_privileges(&ready)?;
     // By the user who will have to open it again.
-    let log = Log::open(&path, ready.running.log_rotate).map_err(Error::LogOpen)?;
+    let log = Log::open(&path, ready.running.log.rotate).map_err(Error::LogOpen)?;
     confine(&ready)?;
     let (feed, keeper) = Feed::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let cautions = monitor.cautions();
     monitor.follow(&feed);
     monitor.start()?;
-    let outlets = (0..ready.threads).map(|_| monitor.outlet(&policy, &feed)).collect();
-    let setup = Setup { on_fault: ready.on_fault, splice: ready.splice };
+    let outlets = (0..ready.proxy.threads).map(|_| monitor.outlet(&policy, &feed)).collect();
+    let setup = Setup { on_fault: ready.proxy.on_fault, splice: ready.proxy.splice };
     let workers = Workers::start(setup, outlets, entrances.clone()).map_err(Error::Thread)?;
     if let Some(predecessor) = predecessor {
         // If it is gone already, all the better.
@@ -72,7 +73,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     }
     readiness::ready();
     monitor.say(Ready::Ready);
-    let control = Control { workers, feed, entrances, monitor, drain: ready.drain };
+    let control = Control { workers, feed, entrances, monitor, drain: ready.proxy.drain };
     runtime.block_on(control.watch(signals, successors, again))?;
     runtime.shutdown_background();
     if let Err(error) = keeper.finish() {
@@ -83,8 +84,8 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
 
 /// Gives up what is not needed any more, once everything is open and before the first thread.
 fn give_up_privileges(ready: &Proxy) -> Result<(), Error> {
-    let Running { user, config, .. } = &ready.running;
-    let listeners = &ready.listeners;
+    let Running { config, process, .. } = &ready.running;
+    let listeners = &ready.proxy.listeners;
     let mut keep = Vec::new();
     // A reload may bring listeners at ports that only the privileged may have.
     if config.is_some() {
@@ -95,14 +96,14 @@ fn give_up_privileges(ready: &Proxy) -> Result<(), Error> {
     if listeners.iter().any(|l| l.spoof_source || is_marked(l) || takes_others(l)) {
         keep.push(Capability::CAP_NET_RAW);
     }
-    let user = user.as_deref().map(Account::find).transpose()?;
+    let user = process.user.as_deref().map(Account::find).transpose()?;
     privileges::drop_to(user.as_ref(), &keep)
 }
 
 /// Confines the process to the files that it writes.
 fn confine(ready: &Proxy) -> Result<(), Error> {
-    if ready.running.sandbox {
-        let written = ready.running.log.iter().chain(&ready.handover);
+    if ready.running.process.sandbox {
+        let written = ready.running.log.path.iter().chain(&ready.proxy.handover);
         written.fold(Sandbox::new(), |sandbox, path| sandbox.file(path)).enforce()?;
     }
     Ok(())
@@ -146,8 +147,8 @@ impl Control {
         let open = again().and_then(|ready| {
             let mut sockets = Sockets::default();
             sockets.extend(self.sockets().map_err(Error::Thread)?);
-            self.drain = ready.drain;
-            self.monitor.reload(ready.running.metrics.as_ref())?;
+            self.drain = ready.proxy.drain;
+            self.monitor.reload(ready.running.monitor.server.as_ref())?;
             doors::open(&ready, sockets, &self.entrances, self.monitor.metrics())
         });
         self.monitor.reloaded(open.is_ok());

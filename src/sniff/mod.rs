@@ -11,12 +11,12 @@ mod watch;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Running, Sniff};
+use crate::config::Sniff;
 use crate::error::{self, Error, Level};
-use crate::input::capture::live::{Device, Options};
+use crate::input::capture::live::Device;
 use crate::input::shard::Setup;
 use crate::input::shard::live::Crew;
-use crate::output::packets::{Plan, Source};
+use crate::output::packets::{self, Source};
 use crate::output::{Archive, Feed, Files, Log, LogError, Monitor, metrics};
 use crate::process::{Account, Capability, Sandbox, Waiter, privileges, readiness};
 use crate::wire::DecoderLimits;
@@ -30,17 +30,16 @@ pub use print::interfaces;
 pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(), Error> {
     // From the first moment on: who starts it may stop it.
     let waiter = Waiter::listen().map_err(Error::Thread)?;
-    let user = ready.running.user.as_deref().map(Account::find).transpose()?;
-    let options = options(&ready);
-    let opened = (0..).zip(&ready.interfaces).map(|(source, name)| Device::open(name, source, &options));
+    let user = ready.running.process.user.as_deref().map(Account::find).transpose()?;
+    let opened = (0..).zip(&ready.interfaces).map(|(source, name)| Device::open(name, source, &ready.options));
     let devices = opened.collect::<Result<Vec<_>, _>>().map_err(Error::Interface)?;
     let sources = ready.interfaces.iter().map(|name| metrics::Source::named(name)).collect();
-    let mut monitor = Monitor::open(&ready.running, sources, &ready.policy, None)?;
+    let mut monitor = Monitor::open(&ready.running.monitor, sources, &ready.policy, None)?;
     privileges::drop_to(user.as_ref(), kept(&devices))?;
-    let path = ready.running.log.as_deref().unwrap_or_else(|| Path::new("-"));
-    let log = Log::open(path, ready.running.log_rotate).map_err(Error::LogOpen)?;
-    let files = ready.write.as_ref().map(|write| keep(write, &devices, ready.snaplen)).transpose()?;
-    if ready.running.sandbox {
+    let path = ready.running.log.path.as_deref().unwrap_or_else(|| Path::new("-"));
+    let log = Log::open(path, ready.running.log.rotate).map_err(Error::LogOpen)?;
+    let files = ready.write.as_ref().map(|write| keep(write, &devices, ready.options.snaplen)).transpose()?;
+    if ready.running.process.sandbox {
         sandbox(&ready).enforce()?;
     }
     let archive = files.map(|files| Archive::start(files, complain_of_packets)).transpose().map_err(Error::Thread)?;
@@ -65,39 +64,20 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     watch.until_stopped(waiter, &ready, again)
 }
 
-/// How the interfaces are opened.
-fn options(ready: &Sniff) -> Options {
-    Options {
-        filter: ready.filter.clone(),
-        ports: ready.limits.ports.iter().map(|(port, _)| *port).collect(),
-        snaplen: ready.snaplen,
-        buffer: ready.buffer,
-        gather: ready.gather,
-        promiscuous: ready.promiscuous,
-    }
-}
-
 /// An interface that goes away is opened again when it is back, which takes the privilege again.
 fn kept(devices: &[Device]) -> &'static [Capability] {
     if devices.iter().any(Device::may_go) { &[Capability::CAP_NET_RAW] } else { &[] }
 }
 
 fn sandbox(ready: &Sniff) -> Sandbox {
-    let Running { log, .. } = &ready.running;
-    let written = log.iter().chain(ready.write.as_ref().map(|write| &write.path));
+    let written = ready.running.log.path.iter().chain(ready.write.as_ref().map(|write| &write.path));
     written.fold(Sandbox::new().isolated(), |sandbox, path| sandbox.file(path))
 }
 
-fn keep(write: &crate::config::sniff::Write, devices: &[Device], snaplen: u32) -> Result<Files, Error> {
+fn keep(write: &packets::Settings, devices: &[Device], snaplen: u32) -> Result<Files, Error> {
     let source = |device: &Device| Source { name: device.name().to_owned(), link: device.link().0, snaplen };
-    let plan = Plan {
-        path: write.path.clone(),
-        size: write.size,
-        age: write.time,
-        files: write.files,
-        sources: devices.iter().map(source).collect(),
-    };
-    Files::open(plan).map_err(|reason| Error::Packets { path: write.path.clone(), reason })
+    let sources: Vec<_> = devices.iter().map(source).collect();
+    Files::open(write.clone(), &sources).map_err(|reason| Error::Packets { path: write.path.clone(), reason })
 }
 
 fn announce(ready: &Sniff, monitor: &Monitor, cautions: &[String]) {
@@ -109,7 +89,7 @@ fn announce(ready: &Sniff, monitor: &Monitor, cautions: &[String]) {
         );
     }
     if !ready.running.quiet {
-        let filter = ready.filter.as_deref().unwrap_or("mail ports");
+        let filter = ready.options.filter.as_deref().unwrap_or("mail ports");
         error::tell(Level::Note, &format!("watching {}: {filter}", ready.interfaces.join(", ")));
         monitor.announce();
     }

@@ -126,7 +126,7 @@ impl Watch {
             archive.renew();
         }
         let now = again().and_then(|now| {
-            self.outputs.monitor.reload(now.running.metrics.as_ref())?;
+            self.outputs.monitor.reload(now.running.monitor.server.as_ref())?;
             Ok(now)
         });
         self.outputs.monitor.reloaded(now.is_ok());
@@ -136,7 +136,7 @@ impl Watch {
                     let text = "more than the filter has changed in the configuration; that takes a restart";
                     error::tell(Level::Warning, &text);
                 }
-                self.switch.set_filter(now.filter);
+                self.switch.set_filter(now.options.filter);
             }
             Err(error) => {
                 error::tell(Level::Error, &error);

@@ -3,9 +3,9 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use crate::config::proxy::{Listener, Target};
 use crate::engine::Limits;
 use crate::engine::event::Protocol;
+use crate::input::proxy::settings::{Listener, Target};
 use crate::input::tls::Terminator;
 use crate::input::upstream::Admission;
 use crate::output::metrics::ProxyMetrics;

@@ -12,6 +12,7 @@ mod pool;
 mod pump;
 mod seat;
 mod secured;
+pub mod settings;
 mod watch;
 mod worker;
 
@@ -23,8 +24,9 @@ use std::time::Duration;
 use tokio::sync::watch as channel;
 
 pub use door::{Door, Entrance};
+pub use settings::Settings;
+use settings::{OnFault, Splice};
 
-use crate::config::proxy::{OnFault, Splice};
 use crate::input::upstream::Ends;
 use crate::output::Outlet;
 

@@ -21,10 +21,10 @@ use super::pool::SIZE;
 use super::seat::{Call, Seat};
 use super::watch::{Fault, Watch};
 use super::worker::Shared;
-use crate::config::proxy::OnFault;
 use crate::engine::Input;
 use crate::engine::event::{Dir, End, Phase};
 use crate::engine::frame::Both;
+use crate::input::proxy::settings::OnFault;
 use crate::output::metrics::{Bypass, Termination};
 use crate::time::Timestamp;
 

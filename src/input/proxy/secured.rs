@@ -9,10 +9,10 @@ use super::door::Door;
 use super::seat::{Call, Seat};
 use super::watch::{Fault, Watch};
 use super::worker::Shared;
-use crate::config::proxy::OnFault;
 use crate::engine::Input;
 use crate::engine::event::{Dir, End, Phase, Secured};
 use crate::engine::frame::Both;
+use crate::input::proxy::settings::OnFault;
 use crate::input::tls::{Ending, Observer, Sides, Stop, Terminator, terminate};
 use crate::output::metrics::{Bypass, Refusal, Termination};
 

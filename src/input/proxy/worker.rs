@@ -20,7 +20,7 @@ use super::pipe::Pipes;
 use super::pool::Pool;
 use super::seat::{Call, Seat};
 use super::{Order, Setup};
-use crate::config::proxy::{OnFault, Splice};
+use crate::input::proxy::settings::{OnFault, Splice};
 use crate::input::upstream::Ends;
 use crate::output::Outlet;
 use crate::time::Timestamp;

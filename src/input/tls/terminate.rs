@@ -21,9 +21,9 @@ use super::prelude;
 use super::relay::{Pause, Relay};
 use super::stream::Stream;
 use super::terminator::Terminator;
-use crate::config::proxy::{TlsListen, TlsUpstream};
 use crate::engine::Text;
 use crate::engine::event::{Dir, Handshake, Protocol, Secured, TlsMode};
+use crate::input::proxy::settings::{TlsListen, TlsUpstream};
 
 /// Sees what passes, and may end it.
 pub trait Observer {

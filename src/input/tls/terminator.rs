@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use super::certificates::{Certificate, Certificates};
 use super::trouble::{TlsError, Wrong};
 use super::upstream::Upstream;
-use crate::config::proxy::{Target, Tls, TlsListen, TlsUpstream};
+use crate::input::proxy::settings::{Target, Tls, TlsListen, TlsUpstream};
 
 /// A listener's TLS, ready. A reload makes a new one; sessions keep theirs.
 #[derive(Debug)]

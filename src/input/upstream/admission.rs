@@ -11,7 +11,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
-use crate::config::proxy::{Admission as Limits, OnLimit};
+use crate::input::proxy::settings::{Admission as Limits, OnLimit};
 use crate::output::metrics::Rejection;
 use crate::time::Timestamp;
 

@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 
 use socket2::{SockAddr, SockRef};
 
-use crate::config::proxy::Transparent;
 use crate::error::plain;
+use crate::input::proxy::settings::Transparent;
 
 /// Why a connection cannot go on.
 #[derive(Debug)]

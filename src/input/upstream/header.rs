@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::config::proxy::HeaderOut;
+use crate::input::proxy::settings::HeaderOut;
 
 /// First octets of version 2: an SMTP server that does not know them sees a `QUIT` in them.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";

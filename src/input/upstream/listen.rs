@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::config::proxy::{Listener, Target, Transparent};
 use crate::error::plain;
+use crate::input::proxy::settings::{Listener, Target, Transparent};
 
 /// Connections that may wait to be accepted; the kernel cuts it down to `net.core.somaxconn`.
 const BACKLOG: i32 = 1 << 16;
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use std::net::TcpStream;
 
-    use crate::config::proxy::{Admission, Times};
+    use crate::input::proxy::settings::{Admission, Times};
 
     fn listener() -> Listener {
         Listener {

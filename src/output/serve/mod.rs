@@ -12,6 +12,7 @@ mod certificate;
 mod connection;
 mod events;
 mod patient;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -29,8 +30,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::page;
-use crate::config::{MetricsServer, Secret};
+use crate::secret::Secret;
 use access::Access;
+pub use settings::Settings;
 
 /// Pages that may be open at the same time: each is told of what changed once a second.
 const VIEWERS: usize = 8;
@@ -122,13 +124,13 @@ struct Shared {
 
 impl Server {
     /// Opens the address and reads certificate and key.
-    pub fn bind(config: &MetricsServer) -> Result<Self, ServeError> {
+    pub fn bind(config: &Settings) -> Result<Self, ServeError> {
         let failed = |source| ServeError::Bind { address: config.listen, source };
         Self::adopt(config, TcpListener::bind(config.listen).map_err(failed)?)
     }
 
     /// Takes a socket that listens already (socket activation, a handover) in place of the configured address.
-    pub fn adopt(config: &MetricsServer, listener: TcpListener) -> Result<Self, ServeError> {
+    pub fn adopt(config: &Settings, listener: TcpListener) -> Result<Self, ServeError> {
         let failed = |source| ServeError::Bind { address: config.listen, source };
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -190,7 +192,7 @@ impl fmt::Debug for Server {
     }
 }
 
-fn access(config: &MetricsServer, address: SocketAddr) -> Access {
+fn access(config: &Settings, address: SocketAddr) -> Access {
     Access::new(config.token.as_ref().map(Secret::reveal), address)
 }
 
@@ -216,7 +218,7 @@ impl Handle {
 
     /// Takes a new token, and reads certificate and key again; connections that are open stay. If the files cannot
     /// be read, everything stays as it was. The address is not changed by this.
-    pub fn reload(&self, config: &MetricsServer) -> Result<(), ServeError> {
+    pub fn reload(&self, config: &Settings) -> Result<(), ServeError> {
         let tls = config.tls.as_ref().map(|(chain, key)| certificate::acceptor(chain, key)).transpose()?;
         let access = Arc::new(access(config, self.address));
         *self.shared.access.write().unwrap_or_else(std::sync::PoisonError::into_inner) = access;

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::connection::CONNECTIONS;
 use super::*;
-use crate::cli::Secret;
+use crate::secret::Secret;
 
 /// Long enough for a machine under load; a test that hangs fails by it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,8 +52,8 @@ impl Served {
     }
 }
 
-fn config(token: Option<&str>, tls: Option<(&Path, &Path)>) -> MetricsServer {
-    MetricsServer {
+fn config(token: Option<&str>, tls: Option<(&Path, &Path)>) -> Settings {
+    Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
         token: token.map(|token| Secret::from(token.to_owned())),
         tls: tls.map(|(chain, key)| (chain.into(), key.into())),
@@ -319,10 +319,10 @@ fn tls(served: &Served, trusted: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Stream
 #[test]
 fn an_address_in_use_is_told_with_a_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = MetricsServer { listen: taken.local_addr().unwrap(), token: None, tls: None };
+    let config = Settings { listen: taken.local_addr().unwrap(), token: None, tls: None };
     let text = Server::bind(&config).unwrap_err().to_string();
     assert!(text.contains(&config.listen.to_string()) && text.contains("--metrics-listen"), "{text}");
-    let foreign = MetricsServer { listen: "192.0.2.77:9100".parse().unwrap(), ..config };
+    let foreign = Settings { listen: "192.0.2.77:9100".parse().unwrap(), ..config };
     let text = Server::bind(&foreign).unwrap_err().to_string();
     assert!(text.contains("192.0.2.77:9100") && text.contains("not of this host"), "{text}");
 }
@@ -331,7 +331,7 @@ fn an_address_in_use_is_told_with_a_remedy() {
 fn who_listens_to_all_is_told_what_that_means() {
     let cautions = |token: Option<&str>| {
         let listen = "0.0.0.0:0".parse().unwrap();
-        Server::bind(&MetricsServer { listen, ..config(token, None) }).unwrap().cautions()
+        Server::bind(&Settings { listen, ..config(token, None) }).unwrap().cautions()
     };
     assert!(cautions(None)[0].contains("--metrics-token"));
     assert!(cautions(Some("t0ken"))[0].contains("in clear"));

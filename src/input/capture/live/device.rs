@@ -250,11 +250,31 @@ fn open(name: &str, options: &Options) -> Result<(Capture<Active>, LinkType), Tr
 }
 
 fn set_filter(handle: &mut Capture<Active>, link: LinkType, options: &Options) -> Result<(), What> {
-    let filter = match &options.filter {
-        Some(filter) => filter.clone(),
-        None => filter::mail(&options.ports, link == LinkType::ETHERNET),
-    };
+    let filter = filter_text(options, link);
     handle.filter(&filter, true).map_err(|e| What::Filter { filter, reason: words(&e) })
+}
+
+fn filter_text(options: &Options, link: LinkType) -> String {
+    options.filter.clone().unwrap_or_else(|| filter::mail(&options.ports, link == LinkType::ETHERNET))
+}
+
+/// Whether the interface `name` is there and up, and the filter makes sense, without opening it: for the filter it
+/// is taken for an Ethernet.
+pub(super) fn check(name: &str, options: &Options) -> Result<(), Trouble> {
+    let wrong = |what| Trouble { interface: name.to_owned(), what };
+    let link = if name == ANY { LinkType::LINUX_SLL2 } else { LinkType::ETHERNET };
+    if name != ANY {
+        let devices = pcap::Device::list().map_err(|e| wrong(what(&e)))?;
+        match devices.iter().find(|device| device.name == name) {
+            None => return Err(wrong(What::Unknown)),
+            Some(device) if !device.flags.is_up() => return Err(wrong(What::Down)),
+            Some(_) => {}
+        }
+    }
+    let text = filter_text(options, link);
+    let unopened = Capture::dead(Linktype(link.0.into())).map_err(|e| wrong(what(&e)))?;
+    let compiled = unopened.compile(&text, true);
+    compiled.map(|_| ()).map_err(|e| wrong(What::Filter { filter: text, reason: words(&e) }))
 }
 
 fn what(error: &Error) -> What {

@@ -23,7 +23,7 @@ pub use counters::{Count, Counters};
 pub use device::Device;
 
 /// How interfaces are opened and what is taken from them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Filter as in pcap-filter(7); `None`: the mail ports.
     pub filter: Option<String>,
@@ -137,6 +137,11 @@ pub fn interfaces() -> Result<Vec<Interface>, String> {
             name: d.name,
         })
         .collect())
+}
+
+/// Whether the interface `name` could be watched with these options, as far as that shows without opening it.
+pub fn check(name: &str, options: &Options) -> Result<(), Trouble> {
+    device::check(name, options)
 }
 
 /// What capture threads obey: it stops them, at once and for good, and gives them another filter.

@@ -12,9 +12,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::super::{Certificates, Ending, Observer, Sides, Stop, Terminator, Upstream, terminate};
 use super::authority::Authority;
-use crate::config::proxy::{Target, Tls, TlsListen, TlsUpstream};
 use crate::engine::event::{Dir, Handshake, Protocol, Secured, TlsMode};
 use crate::engine::frame::Both;
+use crate::input::proxy::settings::{Target, Tls, TlsListen, TlsUpstream};
 
 /// What an observer saw.
 #[derive(Default)]

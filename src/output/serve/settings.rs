@@ -1,0 +1,25 @@
+//! Where metrics and the page are served, and to whom.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{ServeError, certificate};
+use crate::secret::Secret;
+
+/// Where metrics and the page are served, and to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The address.
+    pub listen: SocketAddr,
+    /// What a request has to bear.
+    pub token: Option<Secret>,
+    /// Certificate chain and key, PEM.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+impl Settings {
+    /// Reads certificate and key, as [`Server::bind`](super::Server::bind) would.
+    pub fn check(&self) -> Result<(), ServeError> {
+        self.tls.as_ref().map_or(Ok(()), |(chain, key)| certificate::acceptor(chain, key).map(|_| ()))
+    }
+}
