@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod analyze;
+mod check;
 pub mod cli;
 pub mod config;
 pub mod engine;

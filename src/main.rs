@@ -55,6 +55,9 @@ fn run_sniff(typed: &Typed<Sniff>) -> Result<ExitCode, Error> {
         return sniff::interfaces().map(|()| ExitCode::SUCCESS);
     }
     let again = || config::sniff(typed, cores());
+    if typed.flags().file.check {
+        return Ok(if sniff::check(again()) { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let ready = again()?;
     trace(ready.running.verbose)?;
     sniff::run(ready, &again).map(|()| ExitCode::SUCCESS)
@@ -62,6 +65,9 @@ fn run_sniff(typed: &Typed<Sniff>) -> Result<ExitCode, Error> {
 
 fn run_proxy(typed: &Typed<Proxy>) -> Result<ExitCode, Error> {
     let again = || config::proxy(typed, cores());
+    if typed.flags().file.check {
+        return Ok(if proxy::check(again()) { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let ready = again()?;
     trace(ready.running.verbose)?;
     proxy::run(ready, &again).map(|()| ExitCode::SUCCESS)

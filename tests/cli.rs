@@ -339,3 +339,109 @@ mod threads {
         }
     }
 }
+
+mod check {
+    use super::*;
+
+    /// Exit status and standard error of `mailtap MODE --check --config FILE`, with `text` in FILE and DIR for its folder.
+    fn check(mode: &str, text: &str) -> (i32, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("c.toml");
+        fs::write(&config, text.replace("DIR", dir.path().to_str().unwrap())).unwrap();
+        let before = fs::read_dir(dir.path()).unwrap().count();
+        let (status, out, err) = run(&[mode, "--check", "--config", config.to_str().unwrap()]);
+        assert_eq!(out, "");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), before, "a check makes no file");
+        (status, err.replace(dir.path().to_str().unwrap(), "DIR"))
+    }
+
+    #[test]
+    fn a_right_configuration_opens_nothing() {
+        // The port is taken: a check does not mind.
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let text = format!(
+            "log = 'DIR/mail.jsonl'\nmetrics-listen = '{address}'\nhandover = 'DIR/handover'\n\
+             [[listener]]\nname = 'mx'\nlisten = '{address}'\nupstream = '192.0.2.1:25'\n"
+        );
+        let (status, err) = check("proxy", &text);
+        assert_eq!((status, err.as_str()), (0, "mailtap: note: the configuration is right: listeners mx\n"));
+        assert_eq!(check("proxy", &format!("quiet = true\n{text}")), (0, String::new()));
+        let (status, err) = check("sniff", "interface = 'lo'\nfilter = 'tcp port 25'\nlog = 'DIR/mail.jsonl'\n");
+        assert_eq!((status, err.as_str()), (0, "mailtap: note: the configuration is right: interfaces lo\n"));
+    }
+
+    #[test]
+    fn what_a_start_would_refuse_is_reported_with_its_line() {
+        for (text, told) in [
+            ("[[listener]]\nlisten = ':25'\n", "DIR/c.toml, line 1: listener smtp: where to? give it an upstream"),
+            ("quiet = true\n[[listener]]\nlisten = '25x'\n", "DIR/c.toml, line 3: listen: `25x`: expected ADDR:PORT, "),
+            ("[[listener]]\nport = 25\n", "DIR/c.toml, line 2: unknown key `port`; [[listener]] has name, listen, "),
+            ("listener = 3\n", "DIR/c.toml, line 1: expected tables, each under a line [[listener]]"),
+            (
+                "drain-timeout = 5\nupstream = 'a'\n",
+                "DIR/c.toml, line 1: drain-timeout: `5`: expected a number with a unit",
+            ),
+            ("snaplen = 100\n", "DIR/c.toml, line 1: `snaplen` is a key of mailtap sniff, not of mailtap proxy"),
+            ("metrics-token = { hunter2 = 1 }\n", "DIR/c.toml, line 1: metrics-token: expected the secret, "),
+            ("upstream = '127.0.0.1'\nmetrics-cert = 'a'\n", "metrics-cert and metrics-key go together: "),
+            (
+                "upstream = '127.0.0.1:25'\nlisten = '127.0.0.1:25'\n",
+                "listener smtp: its upstream 127.0.0.1:25 is the listener itself; ",
+            ),
+        ] {
+            let (status, err) = check("proxy", text);
+            assert_eq!((status, err.lines().count()), (1, 1), "{text}: {err}");
+            assert!(err.starts_with(&format!("mailtap: error: {told}")), "{text}: {err}");
+            assert!(!err.contains("hunter2"), "{err}");
+        }
+    }
+
+    #[test]
+    fn every_fault_is_reported() {
+        let text = "log = 'DIR/none/mail.jsonl'\nuser = 'no-such-user'\nreply-reasons = 'DIR/none.toml'\n\
+                    metrics-listen = 9325\nmetrics-cert = 'DIR/none.pem'\nmetrics-key = 'DIR/none.pem'\n\
+                    [[listener]]\nname = 'mx'\nlisten = ':25'\nupstream = 'mx.invalid:25'\n\
+                    [[listener]]\nlisten = ':993'\nupstream = '192.0.2.1:143'\ntls = 'implicit'\ntls-cert = 'DIR/c.toml'\ntls-key = 'DIR/c.toml'\n";
+        let (status, err) = check("proxy", text);
+        assert_eq!((status, err.lines().count()), (1, 6), "{err}");
+        for told in [
+            "--user no-such-user: ",
+            "DIR/none/mail.jsonl: ",
+            "DIR/none.toml: ",
+            "DIR/none.pem: ",
+            "mx.invalid ",
+            "DIR/c.toml: ",
+        ] {
+            assert!(err.lines().any(|line| line.starts_with(&format!("mailtap: error: {told}"))), "{told} in {err}");
+        }
+        assert!(err.lines().all(|line| line.contains("; ")), "each says what to do: {err}");
+        let text = "interface = ['lo', 'none0']\nfilter = 'tcp prt 25'\nwrite = 'DIR/none/a.pcapng'\n";
+        let (status, err) = check("sniff", text);
+        assert_eq!((status, err.lines().count()), (1, 3), "{err}");
+        for told in
+            ["lo: the filter `tcp prt 25` cannot be used", "none0: there is no such interface", "DIR/none/a.pcapng: "]
+        {
+            assert!(err.contains(told), "{told} in {err}");
+        }
+    }
+}
+
+mod diagnostics {
+    use super::*;
+
+    #[test]
+    fn a_wrong_filter_says_what_is_allowed() {
+        let (_dir, file) = with("a.pcap", &capture(3));
+        let with = |filter: &str| {
+            let mut command = Command::cargo_bin("mailtap").unwrap();
+            command.args(["analyze", &file]).env("MAILTAP_LOG", filter).output().unwrap()
+        };
+        let output = with("verbose");
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]), "{err}");
+        assert!(err.starts_with("mailtap: error: MAILTAP_LOG: `verbose`: expected off, error, "), "{err}");
+        assert!(with("mailtap=debug").status.success());
+        assert!(run(&["--help"]).1.contains("MAILTAP_LOG"));
+    }
+}

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 /// Who may name whom. `lib` is the map and declares all; a room may always name itself.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("main", &["analyze", "cli", "config", "error", "input", "output", "proxy", "sniff"]),
+    ("check", &["config", "error", "output", "process"]),
     ("cli", &["engine", "input", "output", "secret"]),
     ("config", &["cli", "engine", "error", "input", "output", "process", "secret", "wire"]),
-    ("proxy", &["config", "engine", "error", "input", "output", "process", "time"]),
-    ("sniff", &["config", "engine", "error", "input", "output", "process", "time", "wire"]),
+    ("proxy", &["check", "config", "engine", "error", "input", "output", "process", "time"]),
+    ("sniff", &["check", "config", "engine", "error", "input", "output", "process", "time", "wire"]),
     ("process", &["error"]),
     ("analyze", &["config", "engine", "error", "input", "output", "time", "wire"]),
     ("input", &["engine", "error", "output", "time", "wire"]),

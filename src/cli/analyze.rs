@@ -100,7 +100,7 @@ pub struct Verbosity {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Say more about the run itself on standard error; twice for still more. MAILTAP_LOG filters it
+    /// Say more about the run itself on standard error; twice for still more. MAILTAP_LOG takes its place: see mailtap --help
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 }

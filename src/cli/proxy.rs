@@ -15,6 +15,7 @@ Examples:
   mailtap proxy --upstream mx.example.org                      ports 25, 110 and 143, each to the same port there
   mailtap proxy --listen :2525 --upstream 192.0.2.25:25        one listener; give several pairs in this order
   mailtap proxy --config /etc/mailtap.toml                     [[listener]] tables: see the README
+  mailtap proxy --check --config /etc/mailtap.toml             is it right? before a start or a reload
   mailtap proxy --transparent redirect --listen :2525          for connections that nftables redirects here
   mailtap proxy --transparent tproxy --spoof-source --listen :2525
   mailtap proxy --listen :993 --upstream 192.0.2.25:143 --tls implicit --tls-cert chain.pem --tls-key key.pem
@@ -25,7 +26,8 @@ Signals:
 
 Exit status:
   0  stopped by a signal
-  1  a listener cannot be opened, or an output not written; a line on standard error says which and why
+  1  a listener cannot be opened, or an output not written; a line on standard error says which and why;
+     with --check, something is wrong: a line for each fault
   2  wrong usage";
 
 /// Flags of `mailtap proxy`.

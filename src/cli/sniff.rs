@@ -21,7 +21,8 @@ Signals:
 
 Exit status:
   0  stopped by SIGTERM or SIGINT
-  1  an interface cannot be opened, or an output not written; a line on standard error says which and why
+  1  an interface cannot be opened, or an output not written; a line on standard error says which and why;
+     with --check, something is wrong: a line for each fault
   2  wrong usage";
 
 /// Flags of `mailtap sniff`.

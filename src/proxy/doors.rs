@@ -127,18 +127,7 @@ fn entrance(
         addresses.push(upstream::prepare(listener, socket).map_err(Error::Listen)?);
     }
     let targets = targets(listener)?;
-    for target in &targets {
-        let port = |own: &SocketAddr| if target.port() == 0 { own.port() } else { target.port() };
-        let is_own = |own: &SocketAddr| {
-            own.port() == port(own) && (own.ip() == target.ip() || own.ip().is_unspecified() && is_here(target.ip()))
-        };
-        if addresses.iter().any(is_own) {
-            return Err(Error::Usage(format!(
-                "listener {}: its upstream {target} is the listener itself; give the server's address",
-                listener.name
-            )));
-        }
-    }
+    not_itself(listener, &targets, &addresses)?;
     let same = before.iter().find(|old| old.door.listener.name == listener.name);
     let admission = match same {
         Some(old) => old.door.admission.adapted(listener.admission),
@@ -159,12 +148,29 @@ fn entrance(
     Ok(Entrance { door: Arc::new(door), sockets: open.into_iter().map(Arc::new).collect() })
 }
 
+/// Refuses a listener that would connect to itself, over and over.
+pub(super) fn not_itself(listener: &Listener, targets: &[SocketAddr], addresses: &[SocketAddr]) -> Result<(), Error> {
+    for target in targets {
+        let port = |own: &SocketAddr| if target.port() == 0 { own.port() } else { target.port() };
+        let is_own = |own: &SocketAddr| {
+            own.port() == port(own) && (own.ip() == target.ip() || own.ip().is_unspecified() && is_here(target.ip()))
+        };
+        if addresses.iter().any(is_own) {
+            return Err(Error::Usage(format!(
+                "listener {}: its upstream {target} is the listener itself; give the server's address",
+                listener.name
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn is_here(ip: IpAddr) -> bool {
     ip.is_loopback() || ip.is_unspecified()
 }
 
 /// Looks the server up.
-fn targets(listener: &Listener) -> Result<Vec<SocketAddr>, Error> {
+pub(super) fn targets(listener: &Listener) -> Result<Vec<SocketAddr>, Error> {
     let Target::Host { host, port } = &listener.target else { return Ok(Vec::new()) };
     let found = (host.as_str(), *port).to_socket_addrs();
     let found: Vec<_> = found.map_err(|reason| Error::Upstream { host: host.clone(), reason })?.collect();

@@ -3,6 +3,7 @@
 //! Ties the rooms together: opens everything, drops what it may no longer do, starts the threads that forward, and
 //! waits for signals. Nothing here touches an octet of a conversation.
 
+mod check;
 mod doors;
 mod handover;
 
@@ -26,6 +27,8 @@ use crate::output::serve::Ready;
 use crate::output::{Feed, Log, LogError, Monitor};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
 use doors::Sockets;
+
+pub use check::check;
 
 /// Forwards until a signal ends it; `again` reads the configuration anew.
 pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(), Error> {

@@ -4,6 +4,7 @@
 //! for signals. The log and the capture file are opened by the user who will have to open them again. Nothing here
 //! looks into a packet.
 
+mod check;
 mod meters;
 mod print;
 mod watch;
@@ -24,6 +25,7 @@ use crate::wire::DecoderLimits;
 use meters::Meters;
 use watch::{Outputs, Watch};
 
+pub use check::check;
 pub use print::interfaces;
 
 /// Watches until a signal ends it; `again` reads the configuration anew.
