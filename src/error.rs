@@ -35,13 +35,6 @@ pub enum Error {
         /// What is wrong, without the text of the line.
         reason: String,
     },
-    /// The file that holds the key of identities cannot be read.
-    KeyFile {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        reason: io::Error,
-    },
     /// The names for reply texts cannot be had.
     ReplyReasons {
         /// The path of their file.
@@ -110,11 +103,7 @@ impl Error {
     /// The exit status that goes with it: 2 for wrong usage, else 1.
     pub const fn exit_status(&self) -> u8 {
         match self {
-            Self::Usage(_)
-            | Self::ConfigFile { .. }
-            | Self::ConfigText { .. }
-            | Self::KeyFile { .. }
-            | Self::ReplyReasons { .. } => 2,
+            Self::Usage(_) | Self::ConfigFile { .. } | Self::ConfigText { .. } | Self::ReplyReasons { .. } => 2,
             Self::Interface(trouble) if trouble.is_usage() => 2,
             Self::Capture(_)
             | Self::Interface(_)
@@ -156,15 +145,7 @@ impl fmt::Display for Error {
                 if let Some(line) = line {
                     write!(f, ", line {line}")?;
                 }
-                write!(f, ": {reason}; the keys are the long flags of the mode: see its --help")
-            }
-            Self::KeyFile { path, reason } => {
-                write!(
-                    f,
-                    "{}: the identity key cannot be read: {}; check --identity-key",
-                    path.display(),
-                    plain(reason)
-                )
+                write!(f, ": {reason}; see --help")
             }
             Self::ReplyReasons { path, reason } => write!(f, "{}: {reason}; check --reply-reasons", path.display()),
             Self::MetricsFile { path, reason } => write!(
@@ -289,7 +270,6 @@ mod tests {
         for error in [
             Error::ConfigFile { path: "a.toml".into(), reason: gone() },
             Error::ConfigText { path: "a.toml".into(), line: Some(3), reason: "unknown key `x`".into() },
-            Error::KeyFile { path: "key".into(), reason: gone() },
             Error::Thread(gone()),
             Error::Fault("src/x.rs:1".into()),
         ] {

@@ -77,7 +77,7 @@ samples! {
 }
 
 /// Members that tell when, from where, or in which packets.
-const ASIDE_MEMBERS: [&str; 14] = [
+const ASIDE_MEMBERS: [&str; 15] = [
     "ts",
     "end",
     "duration",
@@ -89,6 +89,7 @@ const ASIDE_MEMBERS: [&str; 14] = [
     "session",
     "input",
     "source",
+    "listener",
     "packets",
     "gaps",
     "idle",

@@ -265,7 +265,7 @@ fn name_of(port: u16) -> String {
 mod tests {
     use super::*;
     use crate::engine::event::Protocol;
-    use crate::input::proxy::settings::Transparent;
+    use crate::input::proxy::settings::{Refuse, Transparent};
 
     fn made(args: &str, file: &str) -> Result<Proxy, Error> {
         let args = ["mailtap", "proxy"].into_iter().chain(args.split_whitespace());
@@ -322,6 +322,29 @@ mod tests {
         assert!(times.idle(Protocol::Smtp, false) >= Some(Duration::from_secs(600)));
         assert!(fault("", "[[listener]]\nlisten = ':1'\n").contains("where to?"));
         assert!(fault("", "[[listener]]\nport = 3\n").contains("unknown key `port`"));
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_table_and_a_table_over_what_is_above() {
+        let file = "spoof-source = true\nrefuse = 'tell'\nmax-rate = 3\nverbose = 2\ndrain-timeout = 'off'\n\
+                    [[listener]]\nlisten = ':1'\nupstream = 'a'\nspoof-source = false\nmax-rate = 0\n\
+                    [[listener]]\nlisten = ':2'\nupstream = 'a'\nrefuse = 'close'\n";
+        let of = |args| {
+            let Proxy { proxy, running, .. } = made(args, file).unwrap();
+            let each = proxy.listeners.iter();
+            let each = each.map(|l| (l.spoof_source, l.admission.refuse, l.admission.rate)).collect::<Vec<_>>();
+            (each, running.verbose, proxy.drain)
+        };
+        assert_eq!(of(""), (vec![(false, Refuse::Tell, 0), (true, Refuse::Close, 3)], 2, None));
+        let flags = "--refuse tell --spoof-source --max-rate 9 -v --drain-timeout 1s";
+        let expected = vec![(true, Refuse::Tell, 9), (true, Refuse::Tell, 9)];
+        assert_eq!(of(flags), (expected, 1, Some(Duration::from_secs(1))));
+        let named = made("--listen :3 --upstream b", file).unwrap().proxy.listeners;
+        assert_eq!((named.len(), named[0].listen[0].port(), named[0].spoof_source), (1, 3, true));
+        assert!(
+            made("--listen :3 --upstream b", "[[listener]]\nlisten = 'x'").is_err(),
+            "tables are read all the same"
+        );
     }
 
     #[test]

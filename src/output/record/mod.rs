@@ -270,6 +270,10 @@ impl<T: Facts> Fields for Record<'_, T> {
         object.set("protocol", context.protocol.as_str())?;
         object.object("client", Peer(context.peers.client))?;
         object.object("server", Peer(context.peers.server))?;
+        let policy = self.view.policy;
+        if policy.input == InputKind::Proxy {
+            object.known("listener", policy.sources.get(context.peers.source as usize))?;
+        }
         if !self.incomplete.is_empty() {
             let missing = Missing::ALL.iter().copied().filter(|m| self.incomplete.has(*m));
             object.set("incomplete", &Items(missing.map(Missing::as_str)))?;

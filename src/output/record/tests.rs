@@ -56,6 +56,28 @@ fn a_session_of_nothing_but_a_connection() {
 }
 
 #[test]
+fn every_record_of_the_proxy_names_its_listener() {
+    let (session, delivery, command) = (summary(SessionOutcome::Ok), delivery(), imap_command());
+    let (auth, anomaly) = (auth(AuthOutcome::Success), anomaly());
+    let events = [
+        Event::End(&session),
+        Event::Transaction(&delivery),
+        Event::Command(&command),
+        Event::Auth(&auth),
+        Event::Anomaly(&anomaly),
+    ];
+    for event in &events {
+        let of = |input| {
+            record(Policy { input, sources: vec!["mx".to_owned()], ..Policy::default() }, Protocol::Imap, event)
+        };
+        assert_eq!(of(InputKind::Proxy)["listener"], "mx", "{event:?}");
+        for input in [InputKind::Live, InputKind::File] {
+            assert_eq!(of(input).get("listener"), None, "{event:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_mail_says_what_it_is() {
     let mut s = summary(SessionOutcome::ClientGone);
     s.other = Some(Other::Ftp);
