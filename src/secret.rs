@@ -1,9 +1,10 @@
-//! A text that is never shown: a key or a token that the operator gave.
+//! Secrets of the configuration.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-/// A text that is never shown. What is compared with it has to be compared in constant time by the caller.
+/// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -21,9 +22,9 @@ impl From<String> for Secret {
 }
 
 impl FromStr for Secret {
-    type Err = std::convert::Infallible;
+    type Err = Infallible;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+    fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(Self(text.to_owned()))
     }
 }

@@ -11,26 +11,38 @@ use std::path::{Path, PathBuf};
 
 /// Who may name whom. `lib` is the map and declares all; a room may always name itself.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("main", &["analyze", "cli", "config", "error", "input", "output", "proxy", "sniff"]),
-    ("check", &["config", "error", "output", "process"]),
-    ("cli", &["engine", "input", "output", "secret"]),
-    ("config", &["cli", "engine", "error", "input", "output", "process", "secret", "wire"]),
-    ("proxy", &["check", "config", "engine", "error", "input", "output", "process", "time"]),
-    ("sniff", &["check", "config", "engine", "error", "input", "output", "process", "time", "wire"]),
-    ("process", &["error"]),
-    ("analyze", &["config", "engine", "error", "input", "output", "time", "wire"]),
-    ("input", &["engine", "error", "output", "time", "wire"]),
-    ("output", &["engine", "error", "message", "secret", "time"]),
-    ("wire", &["engine", "time"]),
-    ("engine", &["message", "time"]),
+    ("main", &["cli", "commands", "console", "error"]),
+    (
+        "commands",
+        &[
+            "capture", "cli", "config", "console", "engine", "error", "event", "output", "pipeline", "process",
+            "proxy", "time", "wire",
+        ],
+    ),
+    // Nobody but the commands knows where settings come from.
+    (
+        "config",
+        &["capture", "cli", "console", "engine", "error", "event", "output", "pipeline", "process", "proxy", "secret"],
+    ),
+    ("cli", &["event", "output", "proxy", "secret"]),
+    ("process", &["console", "error"]),
+    ("error", &["capture", "console", "output", "proxy"]),
+    ("pipeline", &["capture", "engine", "event", "output", "time", "wire"]),
+    ("proxy", &["console", "engine", "event", "output", "time", "wire"]),
+    ("capture", &["console", "error", "event", "time", "wire"]),
+    ("output", &["console", "error", "event", "message", "secret", "time"]),
+    ("engine", &["event", "message", "time", "tls"]),
+    ("event", &["message", "time"]),
+    ("tls", &["event", "time"]),
+    ("wire", &["event", "time"]),
     ("message", &["time"]),
-    ("error", &["input", "output"]),
+    ("console", &[]),
     ("secret", &[]),
     ("time", &[]),
 ];
 
 /// Rooms that know no environment: no I/O, no clock, no thread, no logging.
-const SANS_IO: &[&str] = &["engine", "message", "time", "wire"];
+const SANS_IO: &[&str] = &["engine", "event", "message", "time", "tls", "wire"];
 
 /// What they never name: the beginning of a path.
 const FORBIDDEN: &[&str] = &[

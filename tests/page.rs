@@ -24,8 +24,7 @@ use std::thread;
 use std::time::Duration;
 
 use browser::Browser;
-
-use mailtap::engine::event::{Context, Event, Sink};
+use mailtap::event::{Context, Event, Sink};
 use mailtap::output::InputKind;
 use mailtap::output::page::{Recorder, Show, State};
 use mailtap::output::serve::{Content, Handle, Readiness, Server, Settings};

@@ -20,7 +20,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::engine::event::Words;
+use crate::event::Words;
 
 pub use analyze::{Analysis, Analyze, MetricsFile, Verbosity};
 pub use proxy::{Forwarding, Listener, Proxy};

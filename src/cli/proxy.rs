@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::file::{list, parsed};
 use super::{ConfigFile, ListenAddress, Mark, Network, Number, Records, Running, TimeOrOff, Upstream, Verbosity, word};
-use crate::engine::event::Protocol;
-use crate::input::proxy::settings::{HeaderOut, OnFault, OnLimit, Refuse, Splice, TlsListen, TlsUpstream, Transparent};
+use crate::event::Protocol;
+use crate::proxy::settings::{HeaderOut, OnFault, OnLimit, Refuse, Splice, TlsListen, TlsUpstream, Transparent};
 
 const HELP: &str = "\
 Examples:

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::engine::event::{Protocol, words};
+use crate::event::{Protocol, words};
 
 words! {
     /// Whether messages are hashed.

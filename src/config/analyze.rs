@@ -9,7 +9,7 @@ use crate::engine::Limits;
 use crate::error::Error;
 use crate::output::metrics::ReplyReasons;
 use crate::output::{Detail, InputKind, Policy, RecordSet};
-use crate::wire::FlowLimits;
+use crate::pipeline::flow::FlowLimits;
 
 /// A run of `mailtap analyze`, ready.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ fn unequal(ready: &Analyze) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::event::Protocol;
+    use crate::event::Protocol;
     use crate::output::{FailedIdentity, IdentityPolicy, RecordKind};
 
     fn made(args: &[&str], file: &str) -> Result<Analyze, Error> {

@@ -14,12 +14,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{self, Hash, PortMapping, Size};
+use crate::console::plain;
 use crate::engine::Limits;
-use crate::error::{Error, plain};
-use crate::input::shard::SHARDS;
+use crate::error::Error;
 use crate::output::{Detail, FailedIdentity, IdentityPolicy, InputKind, Policy, RecordSet};
+use crate::pipeline::SHARDS;
+use crate::pipeline::flow::FlowLimits;
 use crate::secret::Secret;
-use crate::wire::FlowLimits;
 
 pub use analyze::{Analyze, analyze};
 pub use diagnostics::{VARIABLE, diagnostics};

@@ -10,10 +10,10 @@ use super::{Defaults, Read, Running, running};
 use crate::cli::{self, ListenAddress, Network, Number, TimeOrOff, Typed, Upstream};
 use crate::engine::Limits;
 use crate::error::Error;
-use crate::input::proxy::settings::{
+use crate::output::{Detail, InputKind, Policy, RecordKind, RecordSet};
+use crate::proxy::settings::{
     Admission, Listener, OnFault, Settings, Splice, Target, Times, Tls, TlsListen, TlsUpstream,
 };
-use crate::output::{Detail, InputKind, Policy, RecordKind, RecordSet};
 
 /// Where mail servers listen: the ports of `--upstream HOST` alone.
 const PORTS: [u16; 3] = [25, 110, 143];
@@ -264,8 +264,8 @@ fn name_of(port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::event::Protocol;
-    use crate::input::proxy::settings::{Refuse, Transparent};
+    use crate::event::Protocol;
+    use crate::proxy::settings::{Refuse, Transparent};
 
     fn made(args: &str, file: &str) -> Result<Proxy, Error> {
         let args = ["mailtap", "proxy"].into_iter().chain(args.split_whitespace());

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::layers::{File, Layers};
 use super::{Defaults, Read, Running, analysis, running};
+use crate::capture::live::Options;
 use crate::cli::{self, Size, TimeOrOff, Typed};
 use crate::engine::Limits;
 use crate::error::Error;
-use crate::input::capture::live::Options;
-use crate::output::{Detail, InputKind, Policy, RecordKind, RecordSet, packets};
-use crate::wire::FlowLimits;
+use crate::output::{Detail, InputKind, Policy, RecordKind, RecordSet, pcapng};
+use crate::pipeline::flow::FlowLimits;
 
 /// A run of `mailtap sniff`, ready.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Sniff {
     /// How they are opened.
     pub options: Options,
     /// Where the packets are kept.
-    pub write: Option<packets::Settings>,
+    pub write: Option<pcapng::Settings>,
     /// What the log shows.
     pub policy: Policy,
     /// Caps of a session.
@@ -122,7 +122,7 @@ fn options(flags: cli::Capture, limits: &Limits) -> Result<Options, Error> {
     })
 }
 
-fn write(flags: &cli::Capture) -> Result<Option<packets::Settings>, Error> {
+fn write(flags: &cli::Capture) -> Result<Option<pcapng::Settings>, Error> {
     let Some(path) = flags.write.clone() else {
         return match (flags.write_size, flags.write_time, flags.write_files) {
             (None, None, None) => Ok(None),
@@ -132,7 +132,7 @@ fn write(flags: &cli::Capture) -> Result<Option<packets::Settings>, Error> {
     if path.as_os_str() == "-" {
         return Err(Error::Usage("--write needs a file: packets cannot go to standard output".into()));
     }
-    Ok(Some(packets::Settings {
+    Ok(Some(pcapng::Settings {
         path,
         size: flags.write_size.unwrap_or(WRITE_SIZE).0,
         age: flags.write_time.map_or(Some(WRITE_TIME), |TimeOrOff(time)| time),
@@ -143,7 +143,7 @@ fn write(flags: &cli::Capture) -> Result<Option<packets::Settings>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::event::Protocol;
+    use crate::event::Protocol;
 
     fn typed(args: &str) -> Result<Typed<cli::Sniff>, String> {
         let args = ["mailtap", "sniff"].into_iter().chain(args.split(' ').filter(|a| !a.is_empty()));
@@ -185,7 +185,7 @@ mod tests {
         let Options { filter, snaplen, buffer, gather, promiscuous, ports } = ready.options;
         assert_eq!((filter.as_deref(), snaplen, buffer, ports), (Some("tcp"), 1000, 2 << 20, vec![10_025]));
         assert_eq!((gather, promiscuous), (Duration::from_millis(10), false));
-        let write = packets::Settings { path: "a.pcapng".into(), size: 1_000_000, age: None, files: Some(3) };
+        let write = pcapng::Settings { path: "a.pcapng".into(), size: 1_000_000, age: None, files: Some(3) };
         assert_eq!(ready.write, Some(write));
         assert_eq!(
             (ready.running.process.user.as_deref(), ready.limits.ports),

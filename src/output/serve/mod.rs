@@ -280,7 +280,7 @@ pub enum ServeError {
 
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use crate::error::plain;
+        use crate::console::plain;
         match self {
             Self::Bind { address, source } => {
                 let remedy = match source.kind() {

@@ -1,0 +1,49 @@
+//! `mailtap proxy --check`: listeners are looked at as a start would, without opening them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::listeners;
+use crate::commands::check::{Check, writable};
+use crate::config::Proxy;
+use crate::console::{self, Level};
+use crate::error::Error;
+use crate::proxy::settings::Listener;
+use crate::proxy::tls::Terminator;
+
+/// Checks what `made` has become of flags and configuration file. Whether all is well.
+pub fn check(made: Result<Proxy, Error>) -> bool {
+    let mut check = Check::default();
+    let Some(Proxy { proxy, running, .. }) = check.look(made) else { return false };
+    check.running(&running);
+    if let Some(path) = &proxy.handover {
+        let wrong = |reason| Error::Handover { path: path.clone(), reason };
+        check.look(writable(path, running.process.user.as_deref()).map_err(wrong));
+    }
+    for listener in &proxy.listeners {
+        check.look(
+            listeners::targets(listener).and_then(|found| listeners::not_itself(listener, &found, &listener.listen)),
+        );
+        let tls = listener.tls.as_ref().map(|tls| Terminator::new(tls, &listener.target)).transpose();
+        if let Some(Some(terminator)) = check.look(tls.map_err(Error::Tls)).map(Option::flatten) {
+            warn_of_expired(listener, &terminator);
+        }
+    }
+    let names: Vec<_> = proxy.listeners.iter().map(|listener| listener.name.as_str()).collect();
+    check.finish(running.quiet, &format!("listeners {}", names.join(", ")))
+}
+
+/// Clients refuse a certificate that has ended; the proxy serves it all the same.
+fn warn_of_expired(listener: &Listener, terminator: &Terminator) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    for certificate in terminator.certificates() {
+        if Duration::from_nanos(certificate.not_after.as_nanos()) < now {
+            let (name, path) = (&listener.name, certificate.path.display());
+            console::print(
+                Level::Warning,
+                &format!(
+                    "listener {name}: {path}: the certificate has expired; clients will refuse it until it is renewed"
+                ),
+            );
+        }
+    }
+}
