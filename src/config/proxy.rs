@@ -12,7 +12,7 @@ use crate::engine::Limits;
 use crate::error::Error;
 use crate::output::{Detail, InputKind, Policy, RecordKind, RecordSet};
 use crate::proxy::settings::{
-    Admission, Listener, OnFault, Settings, Splice, Target, Times, Tls, TlsListen, TlsUpstream,
+    Admission, ListenerSettings, OnFault, Settings, Splice, Target, Times, Tls, TlsListen, TlsUpstream,
 };
 
 /// Where mail servers listen: the ports of `--upstream HOST` alone.
@@ -85,7 +85,7 @@ fn ready(typed: &Typed<cli::Proxy>, file: &File, cores: usize, read: Read<'_>) -
     })
 }
 
-fn settings(flags: cli::Forwarding, listeners: Vec<Listener>, cores: usize) -> Settings {
+fn settings(flags: cli::Forwarding, listeners: Vec<ListenerSettings>, cores: usize) -> Settings {
     let cli::Forwarding { drain_timeout, on_fault, splice, handover, threads } = flags;
     Settings {
         listeners,
@@ -99,11 +99,11 @@ fn settings(flags: cli::Forwarding, listeners: Vec<Listener>, cores: usize) -> S
 
 /// The listeners of the tables, unless the command line names some.
 fn listeners(
-    typed: &cli::Listener,
-    common: cli::Listener,
-    tables: Vec<Table<Own, cli::Listener>>,
+    typed: &cli::ListenerSettings,
+    common: cli::ListenerSettings,
+    tables: Vec<Table<Own, cli::ListenerSettings>>,
     file: &File,
-) -> Result<Vec<Listener>, Error> {
+) -> Result<Vec<ListenerSettings>, Error> {
     let mut listeners = Vec::new();
     if typed.listen.is_none() && typed.upstream.is_none() && !tables.is_empty() {
         for Table { line, own, group } in tables {
@@ -122,7 +122,7 @@ fn listeners(
 }
 
 /// Adds `listener` to the others, under a name that none of them has.
-fn add(listeners: &mut Vec<Listener>, mut listener: Listener) -> Result<(), Error> {
+fn add(listeners: &mut Vec<ListenerSettings>, mut listener: ListenerSettings) -> Result<(), Error> {
     let taken = |name: &str| listeners.iter().any(|other| other.name == name);
     if taken(&listener.name) {
         let base = listener.name.clone();
@@ -137,10 +137,10 @@ fn add(listeners: &mut Vec<Listener>, mut listener: Listener) -> Result<(), Erro
 }
 
 /// The flags of one listener for each `--listen` and its `--upstream`.
-fn pairs(flags: cli::Listener) -> Result<Vec<cli::Listener>, Error> {
+fn pairs(flags: cli::ListenerSettings) -> Result<Vec<cli::ListenerSettings>, Error> {
     let listen = flags.listen.clone().unwrap_or_default();
     let upstream = flags.upstream.clone().unwrap_or_default();
-    let one = |listen: &ListenAddress, upstream: Option<&Upstream>| cli::Listener {
+    let one = |listen: &ListenAddress, upstream: Option<&Upstream>| cli::ListenerSettings {
         listen: Some(vec![*listen]),
         upstream: upstream.map(|upstream| vec![upstream.clone()]),
         ..flags.clone()
@@ -166,7 +166,7 @@ fn pairs(flags: cli::Listener) -> Result<Vec<cli::Listener>, Error> {
     }
 }
 
-fn listener(name: Option<String>, flags: cli::Listener) -> Result<Listener, Error> {
+fn listener(name: Option<String>, flags: cli::ListenerSettings) -> Result<ListenerSettings, Error> {
     let listen: Vec<_> = flags.listen.iter().flatten().map(|ListenAddress(address)| *address).collect();
     let name = match name {
         Some(name) if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) => {
@@ -189,7 +189,7 @@ fn listener(name: Option<String>, flags: cli::Listener) -> Result<Listener, Erro
             )));
         }
     };
-    Ok(Listener {
+    Ok(ListenerSettings {
         listen,
         target,
         spoof_source: flags.spoof_source,
@@ -204,7 +204,7 @@ fn listener(name: Option<String>, flags: cli::Listener) -> Result<Listener, Erro
     })
 }
 
-fn admission(flags: &cli::Listener) -> Admission {
+fn admission(flags: &cli::ListenerSettings) -> Admission {
     let number = |flag: Option<Number>| flag.map_or(0, Number::get);
     Admission {
         connections: number(flags.max_connections),
@@ -216,7 +216,7 @@ fn admission(flags: &cli::Listener) -> Admission {
     }
 }
 
-fn times(flags: &cli::Listener) -> Times {
+fn times(flags: &cli::ListenerSettings) -> Times {
     let standard = Times::default();
     let time = |flag: Option<TimeOrOff>, standard| flag.map_or(standard, |TimeOrOff(time)| time);
     Times {
@@ -228,7 +228,7 @@ fn times(flags: &cli::Listener) -> Times {
     }
 }
 
-fn tls(name: &str, flags: &cli::Listener) -> Result<Option<Tls>, Error> {
+fn tls(name: &str, flags: &cli::ListenerSettings) -> Result<Option<Tls>, Error> {
     let certificates = flags.tls_cert.as_deref().unwrap_or_default();
     let keys = flags.tls_key.as_deref().unwrap_or_default();
     let Some(listen) = flags.tls.filter(|listen| *listen != TlsListen::Passthrough) else {

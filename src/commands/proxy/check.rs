@@ -7,7 +7,7 @@ use crate::commands::check::{Check, writable};
 use crate::config::Proxy;
 use crate::console::{self, Level};
 use crate::error::Error;
-use crate::proxy::settings::Listener;
+use crate::proxy::settings::ListenerSettings;
 use crate::proxy::tls::Terminator;
 
 /// Checks what `made` has become of flags and configuration file. Whether all is well.
@@ -33,7 +33,7 @@ pub fn check(made: Result<Proxy, Error>) -> bool {
 }
 
 /// Clients refuse a certificate that has ended; the proxy serves it all the same.
-fn warn_of_expired(listener: &Listener, terminator: &Terminator) {
+fn warn_of_expired(listener: &ListenerSettings, terminator: &Terminator) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     for certificate in terminator.certificates() {
         if Duration::from_nanos(certificate.not_after.as_nanos()) < now {
