@@ -99,9 +99,9 @@ fn settings(flags: cli::Forwarding, listeners: Vec<ListenerSettings>, cores: usi
 
 /// The listeners of the tables, unless the command line names some.
 fn listeners(
-    typed: &cli::ListenerSettings,
-    common: cli::ListenerSettings,
-    tables: Vec<Table<Own, cli::ListenerSettings>>,
+    typed: &cli::Listener,
+    common: cli::Listener,
+    tables: Vec<Table<Own, cli::Listener>>,
     file: &File,
 ) -> Result<Vec<ListenerSettings>, Error> {
     let mut listeners = Vec::new();
@@ -137,10 +137,10 @@ fn add(listeners: &mut Vec<ListenerSettings>, mut listener: ListenerSettings) ->
 }
 
 /// The flags of one listener for each `--listen` and its `--upstream`.
-fn pairs(flags: cli::ListenerSettings) -> Result<Vec<cli::ListenerSettings>, Error> {
+fn pairs(flags: cli::Listener) -> Result<Vec<cli::Listener>, Error> {
     let listen = flags.listen.clone().unwrap_or_default();
     let upstream = flags.upstream.clone().unwrap_or_default();
-    let one = |listen: &ListenAddress, upstream: Option<&Upstream>| cli::ListenerSettings {
+    let one = |listen: &ListenAddress, upstream: Option<&Upstream>| cli::Listener {
         listen: Some(vec![*listen]),
         upstream: upstream.map(|upstream| vec![upstream.clone()]),
         ..flags.clone()
@@ -166,7 +166,7 @@ fn pairs(flags: cli::ListenerSettings) -> Result<Vec<cli::ListenerSettings>, Err
     }
 }
 
-fn listener(name: Option<String>, flags: cli::ListenerSettings) -> Result<ListenerSettings, Error> {
+fn listener(name: Option<String>, flags: cli::Listener) -> Result<ListenerSettings, Error> {
     let listen: Vec<_> = flags.listen.iter().flatten().map(|ListenAddress(address)| *address).collect();
     let name = match name {
         Some(name) if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) => {
@@ -204,7 +204,7 @@ fn listener(name: Option<String>, flags: cli::ListenerSettings) -> Result<Listen
     })
 }
 
-fn admission(flags: &cli::ListenerSettings) -> Admission {
+fn admission(flags: &cli::Listener) -> Admission {
     let number = |flag: Option<Number>| flag.map_or(0, Number::get);
     Admission {
         connections: number(flags.max_connections),
@@ -216,7 +216,7 @@ fn admission(flags: &cli::ListenerSettings) -> Admission {
     }
 }
 
-fn times(flags: &cli::ListenerSettings) -> Times {
+fn times(flags: &cli::Listener) -> Times {
     let standard = Times::default();
     let time = |flag: Option<TimeOrOff>, standard| flag.map_or(standard, |TimeOrOff(time)| time);
     Times {
@@ -228,7 +228,7 @@ fn times(flags: &cli::ListenerSettings) -> Times {
     }
 }
 
-fn tls(name: &str, flags: &cli::ListenerSettings) -> Result<Option<Tls>, Error> {
+fn tls(name: &str, flags: &cli::Listener) -> Result<Option<Tls>, Error> {
     let certificates = flags.tls_cert.as_deref().unwrap_or_default();
     let keys = flags.tls_key.as_deref().unwrap_or_default();
     let Some(listen) = flags.tls.filter(|listen| *listen != TlsListen::Passthrough) else {

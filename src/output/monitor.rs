@@ -11,7 +11,7 @@ use super::metrics::{Metrics, ReplyReasons, Setup, Source};
 use super::page;
 use super::page::Show;
 use super::serve::{self, Content, Handle, Readiness, Ready, Server};
-use super::{LogQueue, MonitorSettings, EventFanout, Policy};
+use super::{EventFanout, LogQueue, MonitorSettings, Policy};
 use crate::console::{self, Level};
 use crate::error::Error;
 

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use tokio::sync::watch as channel;
 
-pub use listener::{Listener, BoundListener};
+pub use listener::{BoundListener, Listener};
 pub use settings::Settings;
 
 use crate::output::EventFanout;

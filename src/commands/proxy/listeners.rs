@@ -15,7 +15,7 @@ use crate::proxy::admission::Admission;
 use crate::proxy::listen;
 use crate::proxy::settings::{ListenerSettings, Target};
 use crate::proxy::tls::Terminator;
-use crate::proxy::{Listener, BoundListener};
+use crate::proxy::{BoundListener, Listener};
 
 /// Sockets that listen already: from the service manager, a predecessor, or this process before a reload.
 #[derive(Debug, Default)]
@@ -150,7 +150,11 @@ fn bound(
 }
 
 /// Refuses a listener that would connect to itself, over and over.
-pub(super) fn not_itself(listener: &ListenerSettings, targets: &[SocketAddr], addresses: &[SocketAddr]) -> Result<(), Error> {
+pub(super) fn not_itself(
+    listener: &ListenerSettings,
+    targets: &[SocketAddr],
+    addresses: &[SocketAddr],
+) -> Result<(), Error> {
     for target in targets {
         let port = |own: &SocketAddr| if target.port() == 0 { own.port() } else { target.port() };
         let is_own = |own: &SocketAddr| {
