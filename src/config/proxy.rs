@@ -12,7 +12,7 @@ use crate::engine::Limits;
 use crate::error::Error;
 use crate::output::{Detail, InputKind, Policy, RecordKind, RecordSet};
 use crate::proxy::settings::{
-    Admission, ListenerSettings, OnFault, Settings, Splice, Target, Times, Tls, TlsListen, TlsUpstream,
+    Admission, Forwarding, ListenerSettings, OnFault, Settings, Splice, Target, Times, Tls, TlsListen, TlsUpstream,
 };
 
 /// Where mail servers listen: the ports of `--upstream HOST` alone.
@@ -89,8 +89,10 @@ fn settings(flags: cli::Forwarding, listeners: Vec<ListenerSettings>, cores: usi
     let cli::Forwarding { drain_timeout, on_fault, splice, handover, threads } = flags;
     Settings {
         listeners,
-        on_fault: on_fault.unwrap_or(OnFault::Bypass),
-        splice: splice.unwrap_or(Splice::Auto),
+        forwarding: Forwarding {
+            on_fault: on_fault.unwrap_or(OnFault::Bypass),
+            splice: splice.unwrap_or(Splice::Auto),
+        },
         handover,
         drain: drain_timeout.map_or(Some(DRAIN), |TimeOrOff(time)| time),
         threads: threads.map_or(cores, |threads| threads.get() as usize).max(1),

@@ -34,17 +34,8 @@ pub use listener::{BoundListener, Listener};
 pub use settings::Settings;
 
 use crate::output::EventFanout;
-use crate::proxy::settings::{OnFault, Splice};
 use loops::LoopGuard;
-
-/// What all threads do alike.
-#[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    /// What becomes of a session in which the observer fails.
-    pub on_fault: OnFault,
-    /// Whether the kernel may move what cannot be read.
-    pub splice: Splice,
-}
+use settings::Forwarding;
 
 /// What the threads are to do.
 #[derive(Clone, Debug)]
@@ -77,7 +68,7 @@ pub struct Workers {
 
 impl Workers {
     /// Starts a thread for each outlet, which accepts at `entrances`.
-    pub fn start(setup: Setup, outlets: Vec<EventFanout>, listeners: Vec<BoundListener>) -> io::Result<Self> {
+    pub fn start(forwarding: Forwarding, outlets: Vec<EventFanout>, listeners: Vec<BoundListener>) -> io::Result<Self> {
         let (orders, _) = channel::channel(Order::Serve(Arc::new(listeners)));
         let mut threads = Vec::with_capacity(outlets.len());
         let ends = LoopGuard::default();
@@ -85,7 +76,7 @@ impl Workers {
             let ends = ends.clone();
             let orders = orders.subscribe();
             let thread = thread::Builder::new().name("forward".into());
-            threads.push(thread.spawn(move || worker::run(&setup, outlet, ends, orders))?);
+            threads.push(thread.spawn(move || worker::run(&forwarding, outlet, ends, orders))?);
         }
         Ok(Self { orders, threads })
     }

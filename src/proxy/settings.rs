@@ -13,16 +13,23 @@ use crate::event::{Protocol, words};
 pub struct Settings {
     /// Where connections come in; names are unique, at least one.
     pub listeners: Vec<ListenerSettings>,
-    /// What becomes of a session in which the observer fails.
-    pub on_fault: OnFault,
-    /// Whether the kernel may move what cannot be read.
-    pub splice: Splice,
+    /// What all threads do alike.
+    pub forwarding: Forwarding,
     /// Socket by which a successor takes the listeners over.
     pub handover: Option<PathBuf>,
     /// How long open sessions may go on after SIGTERM; `None` is for ever.
     pub drain: Option<Duration>,
     /// Threads that forward.
     pub threads: usize,
+}
+
+/// What all threads that forward do alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarding {
+    /// What becomes of a session in which the observer fails.
+    pub on_fault: OnFault,
+    /// Whether the kernel may move what cannot be read.
+    pub splice: Splice,
 }
 
 /// Where connections come in, and what becomes of them.

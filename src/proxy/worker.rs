@@ -13,14 +13,15 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time;
 
+use super::Order;
 use super::buffers::BufferPool;
 use super::clock::Clock;
 use super::connection;
 use super::idle::{ConnectionRequest, IdleTimer};
 use super::listener::{BoundListener, Listener};
 use super::loops::LoopGuard;
+use super::settings::Forwarding;
 use super::splice::Pipes;
-use super::{Order, Setup};
 use crate::output::EventFanout;
 use crate::proxy::settings::{OnFault, Splice};
 use crate::time::Timestamp;
@@ -88,7 +89,7 @@ impl Drop for Open {
 
 /// Runs until an order to stop, then until its connections are closed.
 pub(super) fn run(
-    setup: &Setup,
+    forwarding: &Forwarding,
     outlet: EventFanout,
     ends: LoopGuard,
     mut orders: watch::Receiver<Order>,
@@ -97,9 +98,9 @@ pub(super) fn run(
     let shared = Rc::new(Shared {
         clock: Clock::new(),
         pool: BufferPool::default(),
-        pipes: (setup.splice == Splice::Auto).then(Pipes::default),
+        pipes: (forwarding.splice == Splice::Auto).then(Pipes::default),
         outlet: RefCell::new(outlet),
-        on_fault: setup.on_fault,
+        on_fault: forwarding.on_fault,
         draining: Cell::new(false),
         ends,
         timers: RefCell::default(),

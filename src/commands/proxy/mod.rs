@@ -26,7 +26,7 @@ use crate::output::serve::Ready;
 use crate::output::{Log, LogError, LogQueue, MetricsEndpoint};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
 use crate::proxy::settings::{ListenerSettings, Target, Transparent};
-use crate::proxy::{BoundListener, Order, Setup, Workers};
+use crate::proxy::{BoundListener, Order, Workers};
 use listeners::Sockets;
 
 pub use check::check;
@@ -65,8 +65,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     monitor.follow(&feed);
     monitor.start()?;
     let outlets = (0..ready.proxy.threads).map(|_| monitor.outlet(&policy, &feed)).collect();
-    let setup = Setup { on_fault: ready.proxy.on_fault, splice: ready.proxy.splice };
-    let workers = Workers::start(setup, outlets, listeners.clone()).map_err(Error::Thread)?;
+    let workers = Workers::start(ready.proxy.forwarding, outlets, listeners.clone()).map_err(Error::Thread)?;
     if let Some(predecessor) = predecessor {
         // If it is gone already, all the better.
         let _ = predecessor.release();
