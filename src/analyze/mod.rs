@@ -15,7 +15,7 @@ use std::time::Instant;
 use crate::config::Analyze;
 use crate::engine::event::{Context, Event, Sink};
 use crate::error::{self, Error, Level};
-use crate::input::capture::{Capture, Trouble};
+use crate::input::capture::{Capture, Order, Trouble};
 use crate::input::shard::{self, Outcome, Setup, Stopped, Tap};
 use crate::output::metrics::Recorder;
 use crate::output::{Capture as Captured, Log, LogError, RecordSet, RecordWriter, Report, Style};
@@ -75,7 +75,7 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
     let counted = files.len() as u64;
     let began = Instant::now();
     let mut warnings = Vec::new();
-    let capture = Capture::new(files);
+    let capture = Capture::new(files, Order::Time);
     let setup = Setup { threads, limits: Arc::new(limits), flows, decoder: DecoderLimits::default() };
     let progress = Progress::start(&capture, quiet);
     let mut read = Read::Whole;

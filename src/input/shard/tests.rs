@@ -72,7 +72,7 @@ fn capture(flows: u16, turns: u32) -> (tempfile::TempDir, Capture) {
         }
     }
     std::fs::write(&path, file).unwrap();
-    (dir, Capture::new(vec![path]))
+    (dir, Capture::new(vec![path], super::super::capture::Order::Time))
 }
 
 fn setup(threads: usize) -> Setup {

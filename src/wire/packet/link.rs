@@ -49,6 +49,24 @@ impl LinkType {
     pub const fn is_known(self) -> bool {
         layer(self).is_some()
     }
+
+    /// What people call some of the types that cannot be read.
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            105 => "IEEE 802.11 frames",
+            127 => "IEEE 802.11 frames with a radiotap header",
+            119 | 163 | 192 => "IEEE 802.11 frames with a radio header",
+            147..=162 => "a type for private use",
+            187 | 201 | 254 => "Bluetooth",
+            189 | 220 | 249 => "USB",
+            195 | 215 | 230 | 283 => "IEEE 802.15.4 frames",
+            227 => "CAN bus",
+            231 => "D-Bus",
+            252 => "packets exported by Wireshark from an upper layer",
+            253 => "Linux netlink",
+            _ => return None,
+        })
+    }
 }
 
 const fn layer(link: LinkType) -> Option<Layer> {
