@@ -5,7 +5,7 @@
 //! [`Summary`]), and [`Event`] with its [`Sink`]. Facts are borrowed from the engine's own pools: they are good
 //! until the sink returns. Whatever stands in one has passed the masking of secrets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::text::{List, Span, Text};
@@ -1095,6 +1095,38 @@ pub struct Idle {
     pub events: u32,
 }
 
+words! {
+    /// How a client asks for a tunnel.
+    TunnelKind {
+        /// RFC 9110 section 9.3.6.
+        HttpConnect = "http_connect",
+        /// SOCKS 4, or 4a with a name.
+        Socks4 = "socks4",
+        /// RFC 1928.
+        Socks5 = "socks5",
+    }
+}
+
+/// A tunnel that carries the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// How it was asked for.
+    pub kind: TunnelKind,
+    /// Where it leads.
+    pub host: TunnelHost,
+    /// The port there.
+    pub port: u16,
+}
+
+/// The destination of a tunnel as the client named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TunnelHost {
+    /// An address.
+    Ip(IpAddr),
+    /// A name, at most 255 bytes; absent if it has bytes that no name has.
+    Name(Text),
+}
+
 /// How the segments of a direction came (captures only).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Disorder {
@@ -1141,6 +1173,8 @@ pub struct Summary {
     pub close: Close,
     /// Client as told by PROXY or XCLIENT; port 0 if not told.
     pub proxied_client: Option<SocketAddr>,
+    /// Where the tunnel leads that the session is in.
+    pub tunnel: Option<Box<Tunnel>>,
     /// By how many replies the client is behind (smuggling).
     pub reply_desync: u32,
     /// How it went.

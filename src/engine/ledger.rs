@@ -48,6 +48,8 @@ pub(crate) struct Ledger {
     pub(crate) mailbox: Text,
     pub(crate) counts: Counts,
     pub(crate) proxied_client: Option<SocketAddr>,
+    /// Where the tunnel leads that the session is in.
+    pub(crate) tunnel: Option<Box<event::Tunnel>>,
     pub(crate) reply_desync: u32,
     pub(crate) maildrop: Option<Box<Maildrop>>,
     pub(crate) untagged: Vec<(Untagged, u32)>,
@@ -190,6 +192,7 @@ impl Ledger {
             counts: took.counts,
             close,
             proxied_client: took.proxied_client,
+            tunnel: took.tunnel,
             reply_desync: took.reply_desync,
             outcome,
             maildrop: took.maildrop.map(|maildrop| *maildrop),

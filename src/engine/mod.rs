@@ -72,6 +72,8 @@ pub struct Session {
     /// The one who seemed the client is the server.
     flipped: bool,
     server_first: Option<bool>,
+    /// Tunnels that were entered.
+    tunnels: u8,
     closed: Option<(Dir, How)>,
     /// The protocol as told at the start.
     started: Option<Protocol>,
@@ -97,6 +99,7 @@ impl Session {
             pieces: 0,
             flipped: false,
             server_first: None,
+            tunnels: 0,
             closed: None,
             started: None,
             disorder: None,
@@ -359,8 +362,14 @@ impl Session {
         if self.flipped { dir.reverse() } else { dir }
     }
 
+    /// The mail protocol whose port the server has: what is no mail there is worth a record all the same.
     fn prior(&self) -> Option<Protocol> {
-        self.limits.prior(self.context.peers.server.port())
+        const SYSTEM: u16 = 1024;
+        let peers = &self.context.peers;
+        // Where a guess says who is the server, a port that clients are given too, or that of another service at the
+        // other end, is no sign of mail.
+        let doubtful = peers.server.port() >= SYSTEM || peers.client.port() < SYSTEM;
+        self.limits.prior(peers.server.port()).filter(|_| peers.roles_certain || !doubtful)
     }
 }
 

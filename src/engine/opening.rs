@@ -1,12 +1,15 @@
 //! The beginning of a session: inputs are held until they tell which protocol is spoken, then read again by its machine.
 
-use super::detect::{Evidence, Verdict};
-use super::event::{Other, Protocol, TlsMode};
+use super::detect::{Evidence, Host, Opened, Verdict};
+use super::event::{Other, Protocol, TlsMode, Tunnel, TunnelHost};
 use super::frame::Mode;
 use super::ledger::Stamp;
 use super::machine::Machine;
-use super::{Dir, Input, Session, Sink, detect, imap, pop3, smtp};
+use super::{Dir, Input, Session, Sink, Text, detect, imap, pop3, smtp};
 use crate::time::Timestamp;
+
+/// Tunnels inside each other that are followed: to a proxy through a proxy is in use, more is a game.
+const TUNNELS: u8 = 4;
 
 impl Session {
     /// Octets while the protocol is not told, in steps: the verdict must not hang on how the sender cut them.
@@ -32,6 +35,7 @@ impl Session {
 
     /// Tries to tell the protocol; when it is told, the inputs so far are taken again. `last`: no more will come.
     pub(super) fn decide(&mut self, at: Timestamp, last: bool, out: &mut dyn Sink) {
+        let prior = self.expected();
         let Machine::Undecided(held) = &mut self.machine else { return };
         if self.context.peers.roles_certain && self.ledger.proxied_client.is_none() {
             match detect::preamble(held.octets(Dir::ToServer)) {
@@ -51,15 +55,21 @@ impl Session {
         let evidence = Evidence {
             client: held.octets(Dir::ToServer),
             server: held.octets(Dir::ToClient),
-            prior: self.limits.prior(self.context.peers.server.port()),
+            prior,
             midstream: !self.context.peers.roles_certain || held.has_gap(),
             reversible: !self.context.peers.roles_certain,
             server_first: self.server_first.unwrap_or(false),
+            is_deep: self.tunnels == TUNNELS,
             last: last || overflow,
         };
         let verdict = detect::decide(&evidence);
-        if verdict == Verdict::Wait && !evidence.last {
-            return;
+        match verdict {
+            Verdict::Wait if !evidence.last => return,
+            Verdict::Tunnel(opened) => {
+                self.enter(opened, at);
+                return self.decide(at, last, out);
+            }
+            _ => {}
         }
         let Machine::Undecided(held) = std::mem::replace(&mut self.machine, Machine::Counted) else { return };
         self.adopt(verdict);
@@ -70,6 +80,38 @@ impl Session {
             self.take(dir, stamp, input, out);
         });
         self.told(at, out);
+    }
+
+    /// A tunnel is open: what asked for it is passed over, and what it carries is told apart anew.
+    fn enter(&mut self, opened: Opened, at: Timestamp) {
+        let Machine::Undecided(held) = &mut self.machine else { return };
+        self.tunnels += 1;
+        let host = match opened.host {
+            Host::Ip(ip) => TunnelHost::Ip(ip),
+            Host::Name(from, length) => {
+                let mut name = Text::default();
+                let octets = held.octets(Dir::ToServer).get(from..).and_then(|rest| rest.get(..length));
+                if let Some(octets) = octets.filter(|octets| octets.iter().all(u8::is_ascii_graphic)) {
+                    name.set(octets);
+                }
+                TunnelHost::Name(name)
+            }
+        };
+        self.ledger.tunnel = Some(Box::new(Tunnel { kind: opened.kind, host, port: opened.port }));
+        for (dir, used) in [Dir::ToServer, Dir::ToClient].into_iter().zip(opened.used) {
+            held.consume(dir, used);
+            self.lanes[dir].framer.advance_by(used as u64);
+        }
+        // Who speaks first inside is what counts, and when: the greeting can come from now on.
+        let spoken = [Dir::ToServer, Dir::ToClient].map(|d| !held.octets(d).is_empty());
+        self.server_first = spoken.contains(&true).then_some(!spoken[0]);
+        self.context.peers.established = self.context.peers.established.map(|_| at);
+    }
+
+    /// What the port suggests that the client asked for: that of the destination, if a tunnel leads there.
+    fn expected(&self) -> Option<Protocol> {
+        let port = self.ledger.tunnel.as_ref().map_or(self.context.peers.server.port(), |tunnel| tunnel.port);
+        self.limits.prior(port)
     }
 
     pub(super) fn adopt(&mut self, verdict: Verdict) {
@@ -91,7 +133,11 @@ impl Session {
             }
             Verdict::Tls(_) => return self.machine = Machine::Ignored(Some(Other::Tls)),
             Verdict::Other(other) => return self.machine = Machine::Ignored(Some(other)),
-            Verdict::Wait | Verdict::Unknown => return self.machine = Machine::Ignored(None),
+            Verdict::OtherReversed(other) => {
+                self.flip();
+                return self.machine = Machine::Ignored(Some(other));
+            }
+            Verdict::Wait | Verdict::Unknown | Verdict::Tunnel(_) => return self.machine = Machine::Ignored(None),
         };
         self.context.protocol = mail;
         self.machine = match mail {

@@ -51,6 +51,7 @@ impl Talk<'_> {
             midstream: self.midstream,
             reversible: self.midstream,
             server_first: octets.first().is_some_and(|(who, _)| *who == 'S'),
+            is_deep: false,
             last,
         })
     }
@@ -196,9 +197,9 @@ fn others_announce_themselves() {
         talk(port, &[('S', b"J\0\0\0\x0a5.7.1\0xyz")]).is_at_once(Verdict::Other(Other::Mysql));
         talk(port, &[('S', b"\x0a\0\0\0\x0a5.7.1\0xyz")]).is_at_once(Verdict::Other(Other::Mysql));
         talk(port, &[('C', b"GET / HTTP/1.1\r\n\r\n"), ('S', b"HTTP/1.1 200 OK\r\n\r\n")]).is_at_once(HTTP);
-        talk(port, &[('C', b"\x05\x01\0"), ('S', b"\x05\0")]).is_at_once(Verdict::Other(Other::Socks));
+        talk(port, &[('C', b"\x05\x01\0"), ('S', b"\x05\xff")]).is_at_once(Verdict::Other(Other::Socks));
         talk(port, &[('C', b"\x04\x01\0\x19\x01\x02\x03\x04a\0"), ('S', b"\0Z\0\0")])
-            .is_at_once(Verdict::Other(Other::Socks));
+            .is(Verdict::Other(Other::Socks));
         talk(port, &[('C', b"CAP LS\r\nNICK x\r\n"), ('S', b":irc NOTICE * :hi\r\n")]).is_at_once(OTHER);
         talk(port, &[('C', b"<?xml version='1.0'?>\n<stream:stream>"), ('S', b"<?xml version='1.0'?>\n")])
             .is_at_once(OTHER);
@@ -240,6 +241,89 @@ fn a_client_alone_on_a_mail_port_is_told_by_its_verbs() {
     talk(Some(143), &[('C', b"1 NOOP\r\n")]).is(IMAP);
     // Where nobody says anything the port alone is no proof.
     talk(Some(143), &[]).is(Verdict::Unknown);
+}
+
+#[test]
+fn other_text_protocols_on_mail_ports_are_not_mail() {
+    let talks: &[Steps<'_>] = &[
+        // NATS, Redis, memcached, beanstalk, IRC, JSON-RPC, an echo, and one that nobody knows.
+        &[('S', b"INFO {\"a\":1}\r\n"), ('C', b"CONNECT {}\r\nPING\r\n"), ('S', b"+OK\r\nPONG\r\n")],
+        &[('C', b"*1\r\n$4\r\nINFO\r\n"), ('S', b"+OK\r\n")],
+        &[('C', b"SET a b\r\n"), ('S', b"+OK\r\n")],
+        &[('C', b"get a\r\n"), ('S', b"END\r\n")],
+        &[('C', b"version\r\n"), ('S', b"VERSION 1.6.9\r\n")],
+        &[('C', b"watch tube\r\n"), ('S', b"WATCHING 2\r\n")],
+        &[('C', b"NICK a\r\nUSER a 0 * :b\r\n"), ('S', b":irc 001 a :hi\r\n")],
+        &[('C', b"{\"id\":1}\n"), ('S', b"{\"result\":null}\n")],
+        &[('C', b"hello\r\n"), ('S', b"hello\r\n")],
+        &[('S', b"Welcome to the bridge\r\n"), ('C', b"HELP\r\n"), ('S', b"no help\r\n"), ('C', b"QUIT\r\n")],
+        &[('S', b"SSH-2.0-x\r\n"), ('C', b"SSH-2.0-y\r\n")],
+        &[('C', b"garbage that nobody answers\r\n")],
+    ];
+    for port in [25, 587, 24, 110, 143] {
+        for steps in talks {
+            let (verdict, _) = talk(Some(port), steps).settles();
+            assert!(matches!(verdict, Verdict::Unknown | Verdict::Other(_)), "{port}: {verdict:?} {steps:?}");
+        }
+    }
+    // Each mail protocol on the port of another is what it is.
+    talk(Some(143), &[('S', b"+OK hi\r\n"), ('C', b"CAPA\r\n")]).is_at_once(POP3);
+    talk(Some(110), &[('S', b"220 mx ESMTP\r\n"), ('C', b"EHLO a\r\n")]).is_at_once(SMTP);
+    talk(Some(25), &[('S', b"* OK hi\r\n"), ('C', b"a1 LOGIN a b\r\n")]).is_at_once(IMAP);
+}
+
+#[test]
+fn other_text_protocols_under_way_are_not_mail() {
+    let talks: &[Steps<'_>] = &[
+        &[('S', b"+OK\r\n"), ('C', b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n"), ('S', b"+OK\r\n")],
+        &[('S', b"+OK\r\n"), ('C', b"SET a b\r\n"), ('S', b"+OK\r\n"), ('C', b"AUTH pw\r\n"), ('S', b"+OK\r\n")],
+        &[('S', b"+OK\r\n"), ('C', b"PUB a 5\r\nhello\r\n"), ('S', b"+OK\r\n"), ('C', b"PUB a 1\r\nx\r\n")],
+        &[('C', b"PUB a 5\r\nhello\r\n"), ('S', b"+OK\r\n"), ('C', b"PUB a 1\r\nx\r\n"), ('S', b"+OK\r\n")],
+        &[('S', b"-ERR unknown command\r\n"), ('C', b"*1\r\n$4\r\nPING\r\n"), ('S', b"+PONG\r\n")],
+        &[('C', b"set a 0 0 1\r\nx\r\n"), ('S', b"STORED\r\n"), ('C', b"get a\r\n"), ('S', b"VALUE a 0 1\r\nx\r\nEND\r\n")],
+        &[('C', b"CWD /\r\n"), ('S', b"250 ok\r\n"), ('C', b"LIST\r\n"), ('S', b"150 here\r\n"), ('S', b"226 sent\r\n")],
+        &[('C', b"GROUP misc.test\r\n"), ('S', b"211 1 1 1 misc.test\r\n"), ('C', b"ARTICLE 1\r\n")],
+        &[('C', b"GET / HTTP/1.1\r\n\r\n"), ('S', b"HTTP/1.1 200 OK\r\n\r\n")],
+        &[('C', b"PRIVMSG #a :hi\r\n"), ('S', b":b!b@c PRIVMSG #a :hi\r\n")],
+    ];
+    for port in [ODD, Some(25), Some(110), Some(143)] {
+        for steps in talks {
+            let (verdict, _) = middle(port, steps).settles();
+            let is_mail = matches!(verdict, Verdict::Mail { .. } | Verdict::Tls(_));
+            assert!(!is_mail, "{port:?}: {verdict:?} {steps:?}");
+        }
+    }
+    middle(ODD, &[('S', b"+OK\r\n+OK\r\n+OK\r\n")]).is(Verdict::Unknown);
+    middle(ODD, &[('S', b"+OK 2 messages\r\n+OK\r\n+OK bye\r\n")]).is(POP3);
+    middle(Some(110), &[('S', b"+OK\r\n"), ('C', b"AGFubgBwdw==\r\n"), ('S', b"+OK in\r\n")]).is(POP3);
+    middle(Some(110), &[('S', b"+OK\r\n"), ('C', b"RETR 1\r\n")]).is_at_once(POP3);
+}
+
+#[test]
+fn other_protocols_the_wrong_way_round_have_their_server_there() {
+    middle(Some(25), &[('C', b"HTTP/1.1 200 OK\r\n\r\n"), ('S', b"GET / HTTP/1.1\r\n\r\n")])
+        .is(Verdict::OtherReversed(Other::Http));
+}
+
+#[test]
+fn tunnels_are_gone_through() {
+    let kind = |verdict| match verdict {
+        Verdict::Tunnel(opened) => opened.kind.as_str(),
+        _ => "none",
+    };
+    let request = b"CONNECT mx.example:25 HTTP/1.1\r\n\r\n";
+    let (verdict, _) = talk(Some(25), &[('C', request), ('S', b"HTTP/1.1 200 OK\r\n\r\n")]).settles();
+    assert_eq!(kind(verdict), "http_connect");
+    let socks: Steps<'_> = &[
+        ('C', b"\x05\x01\0"),
+        ('S', b"\x05\0"),
+        ('C', b"\x05\x01\0\x01\xc0\0\x02\x07\0\x19"),
+        ('S', b"\x05\0\0\x01\0\0\0\0\0\0"),
+    ];
+    let (verdict, used) = talk(ODD, socks).settles();
+    assert_eq!((kind(verdict), used), ("socks5", 25));
+    talk(ODD, &[('C', request), ('S', b"HTTP/1.1 403 no\r\n\r\n")]).is_at_once(HTTP);
+    talk(ODD, &[('C', request)]).is(HTTP);
 }
 
 /// A ClientHello with one ALPN name, or none.
@@ -349,6 +433,7 @@ fn roles_the_wrong_way_round_are_turned() {
         midstream: true,
         reversible: false,
         server_first: false,
+        is_deep: false,
         last: true,
     };
     assert_eq!(decide(&certain), Verdict::Unknown);
@@ -457,7 +542,7 @@ proptest! {
     ) {
         let (midstream, reversible, server_first) = flags;
         let evidence = Evidence {
-            client: &client, server: &server, prior: prior(port), midstream, reversible, server_first, last: true,
+            client: &client, server: &server, prior: prior(port), midstream, reversible, server_first, is_deep: false, last: true,
         };
         let verdict = decide(&evidence);
         prop_assert_ne!(verdict, Verdict::Wait);

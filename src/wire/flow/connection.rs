@@ -1,5 +1,6 @@
 //! One connection: two streams, who is who, and the session that they feed.
 
+use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -76,7 +77,7 @@ impl Connection {
         let (client, certain) = roles(side, segment);
         let mail = [segment.from, segment.to].iter().any(|end| MAIL_PORTS.contains(&end.port()));
         let head = Head {
-            id: key.id(segment.at),
+            id: key.id(segment.at, number),
             ordinal: number,
             source: segment.source,
             began: segment.at,
@@ -389,10 +390,20 @@ fn roles(side: Side, segment: &Segment<'_>) -> (Side, bool) {
         return (if segment.ack.is_some() { side.other() } else { side }, true);
     }
     let (from, to) = (segment.from.port(), segment.to.port());
-    let sender_serves = match (MAIL_PORTS.contains(&from), MAIL_PORTS.contains(&to)) {
-        (true, false) => true,
-        (false, true) => false,
-        _ => from < to,
+    let sender_serves = match service(from).cmp(&service(to)) {
+        Ordering::Equal => from < to,
+        order => order.is_gt(),
     };
     (if sender_serves { side.other() } else { side }, false)
+}
+
+/// How likely a port is that of a server. Mail ports above 1023 are below the system ports, as some systems give them
+/// to clients too (Windows XP from 1025 on, the BSDs from 1024 on).
+fn service(port: u16) -> u8 {
+    match (MAIL_PORTS.contains(&port), port < 1024) {
+        (true, true) => 3,
+        (false, true) => 2,
+        (true, false) => 1,
+        (false, false) => 0,
+    }
 }

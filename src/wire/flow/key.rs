@@ -78,10 +78,11 @@ impl Key {
         fold(hash ^ lesser.high, 0xa076_1d64_78bd_642f ^ greater.high)
     }
 
-    /// A number for the connection that depends on the capture alone.
-    pub(super) fn id(&self, began: Timestamp) -> u64 {
+    /// A number for the connection that depends on the capture alone. `number` is that of its first packet: it tells
+    /// connections apart whose packets have no time.
+    pub(super) fn id(&self, began: Timestamp, number: u64) -> u64 {
         let mut sha = Sha256::new();
-        sha.update(began.as_nanos().to_be_bytes());
+        sha.update(began.known().map_or(number, Timestamp::as_nanos).to_be_bytes());
         for end in [self.lesser, self.greater] {
             sha.update(end.high.to_be_bytes());
             sha.update(end.low.to_be_bytes());
@@ -93,7 +94,7 @@ impl Key {
 
 /// The id of the connection between `client` and `server` that began at `began`: the same whoever observes it.
 pub fn connection_id(client: SocketAddr, server: SocketAddr, began: Timestamp) -> u64 {
-    Key::of(client, server).0.id(began)
+    Key::of(client, server).0.id(began, 0)
 }
 
 impl Segment<'_> {

@@ -238,7 +238,8 @@ impl FlowTable {
             List::Open => self.config.idle,
             List::Lingering => self.config.linger,
         };
-        let over = self.slots.connection(slot)?.last.after(timeout);
+        // Packets without a time are never too old.
+        let over = self.slots.connection(slot)?.last.known()?.after(timeout);
         (over < now).then_some(over)
     }
 

@@ -13,6 +13,8 @@ words! {
         OneSided = "one_sided",
         /// The reply is older than the command: clocks differ.
         Negative = "negative",
+        /// The packets were captured without a time.
+        Untimed = "untimed",
         /// It lasts as long as the client likes.
         Excluded = "excluded",
     }
