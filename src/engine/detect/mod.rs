@@ -15,7 +15,7 @@ mod server;
 mod tests;
 mod tunnel;
 
-use super::event::{Other, Protocol};
+use crate::event::{Other, Protocol};
 use client::Says;
 use hello::Inside;
 use line::{holds, is_binary, lines, verb};

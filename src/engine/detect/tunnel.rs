@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::line::{code, starts};
-use crate::engine::event::{Other, TunnelKind};
+use crate::event::{Other, TunnelKind};
 
 /// Requests on one connection: a client that is asked for a password tries again, once or twice.
 const REQUESTS: usize = 4;
