@@ -71,6 +71,11 @@ fn identification() {
     check(include_str!("dialogues/identification.txt"), "other");
 }
 
+#[test]
+fn identification_where_it_is_hard() {
+    check(include_str!("dialogues/identification-lenient.txt"), "other");
+}
+
 /// Law 3 for metrics: what is no time, and no fact of packets, is counted the same however a conversation comes.
 fn counted(dialogues: &[Dialogue]) {
     let ways: [(&str, &dyn Fn(&Dialogue, &mut Recorder)); 4] = [

@@ -210,7 +210,8 @@ impl File<'_> {
 
     fn deliver(&mut self, at: Timestamp, link: LinkType, data: &[u8], wire_len: u32) -> ControlFlow<()> {
         if !link.is_known() {
-            self.pass_over(link, 1);
+            *self.seen.skipped.entry(link.0).or_default() += 1;
+            self.totals.skipped += 1;
             return ControlFlow::Continue(());
         }
         if let Some(at) = at.known() {
@@ -221,12 +222,6 @@ impl File<'_> {
         self.totals.packets += 1;
         self.totals.octets += data.len() as u64;
         (self.packet)(&Packet { at, source: self.source, link, data, wire_len })
-    }
-
-    /// Packets of a link type that cannot be read.
-    fn pass_over(&mut self, link: LinkType, packets: u64) {
-        *self.seen.skipped.entry(link.0).or_default() += packets;
-        self.totals.skipped += packets;
     }
 
     fn tell_skipped(&mut self, before: u64) {

@@ -70,9 +70,8 @@ impl Record {
 /// Walks through the file from its header on.
 pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, What> {
     let format = Format::read(window)?;
-    let is_empty = !format.fill_head(window)?;
-    if is_empty && !format.link.is_known() {
-        file.pass_over(format.link, 0);
+    if !format.link.is_known() && !format.fill_head(window)? {
+        return Err(What::Link(format.link.0.into()));
     }
     let mut beyond = false;
     let mut padding = None;

@@ -25,7 +25,7 @@ use crate::capture::{Capture, Totals, Trouble};
 use crate::engine::Limits;
 use crate::event::Sink;
 use crate::time::Timestamp;
-use crate::wire::{Counters, Decoder, DecoderLimits, Packet, Segment};
+use crate::wire::{Counters, Decoder, DecoderLimits, Packet, Segment, UnreadCounts};
 use flow::{FlowCounters, FlowLimits};
 
 use batch::Batch;
@@ -77,6 +77,8 @@ pub struct Outcome<T, E> {
     pub totals: Totals,
     /// What became of its packets.
     pub packets: Counters,
+    /// Which of them were not understood.
+    pub unread: UnreadCounts,
     /// What became of its flows, by table.
     pub flows: Vec<FlowCounters>,
     /// Why it ended early, if it did.
@@ -188,7 +190,7 @@ fn outcome<T: Tap, E>(
         flows.extend(worker.counters());
         taps.push(worker.into_tap());
     }
-    Outcome { taps, totals, packets: *decoder.counters(), flows, stopped }
+    Outcome { taps, totals, packets: *decoder.counters(), unread: decoder.unread().clone(), flows, stopped }
 }
 
 /// The channels of one worker. The two for `spent` bring used buffers back.

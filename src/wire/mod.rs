@@ -10,5 +10,5 @@ pub mod stream;
 
 pub use fragment::FragmentLimits;
 pub use key::connection_id;
-pub use packet::{Counters, Decoder, DecoderLimits, LinkType, Packet, Segment};
+pub use packet::{Counters, Decoder, DecoderLimits, LinkType, Packet, Segment, Unread, UnreadClass, UnreadCounts};
 pub use stream::{Stream, StreamCounters, StreamLimits};

@@ -5,6 +5,7 @@
 
 mod metrics_file;
 mod progress;
+mod unread;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
@@ -114,6 +115,10 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         Some(Stopped::Thread(reason)) => return Err(Error::Thread(reason)),
         Some(Stopped::Fault) => return Err(error::fault()),
     }
+    if let Some(warning) = unread::warning(&outcome.packets, &outcome.unread) {
+        console::print(Level::Warning, &warning);
+        warnings.push(warning);
+    }
     if let Some(metrics) = metrics {
         metrics.finish(&outcome.totals, &outcome.packets)?;
     }
@@ -137,7 +142,7 @@ fn summary(
     warnings: Vec<String>,
     on_stderr: bool,
 ) -> Result<(), Error> {
-    let Outcome { taps, totals, packets, flows, .. } = outcome;
+    let Outcome { taps, totals, packets, unread, flows, .. } = outcome;
     tracing::info!(?totals, ?packets, ?flows, "read");
     let mut report = Report::default();
     for tap in taps {
@@ -152,6 +157,7 @@ fn summary(
         last: totals.last,
         // The one thing that no two runs agree on: for eyes only.
         elapsed: terminal.then(|| began.elapsed()),
+        not_understood: unread::lines(&packets, &unread),
         warnings,
     });
     let mut text = Vec::new();

@@ -91,6 +91,8 @@ fn agreed(evidence: &Evidence<'_>, swapped: &Evidence<'_>) -> Option<Verdict> {
     if let Some(prior) = evidence.prior
         && [client, server].into_iter().flatten().any(|anchor| related(anchor, prior))
         && may_be(evidence, prior)
+        // Others say `+OK` too: what the client says is waited for.
+        && (prior != Protocol::Pop3 || evidence.last || lines(evidence.client, false).next().is_some())
     {
         return told(evidence, prior, false);
     }

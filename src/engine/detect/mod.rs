@@ -9,7 +9,6 @@ mod client;
 mod hello;
 mod line;
 mod middle;
-mod proxy;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -19,7 +18,6 @@ use crate::event::{Other, Protocol};
 use client::Says;
 use hello::Inside;
 use line::{holds, is_binary, lines, verb};
-pub(crate) use proxy::preamble;
 use server::Greets;
 pub(crate) use tunnel::{Host, Opened};
 
@@ -280,13 +278,14 @@ impl Dialogue<'_> {
         let fits = |protocol| server::fits(self.server, protocol) || self.later(|line| server::fits(line, protocol));
         match (said, self.evidence.prior) {
             (Says::Other(other), _) => Verdict::Other(other),
+            (Says::Mail(Protocol::Smtp | Protocol::Lmtp), Some(Protocol::Smtp | Protocol::Lmtp)) => {
+                mail(self.kin(Protocol::Smtp))
+            }
+            (_, Some(_)) if self.server.is_empty() && self.evidence.server.len() < 3 && !self.evidence.last => Verdict::Wait,
             // Text to a port where TLS is spoken is answered with an alert.
             (_, Some(protocol)) if self.server.is_empty() && hello::is_record(self.evidence.server) => mail(protocol),
             // Binary on both sides on a mail port is not what the port is for.
             (_, Some(_)) if self.server.is_empty() => Verdict::Unknown,
-            (Says::Mail(Protocol::Smtp | Protocol::Lmtp), Some(Protocol::Smtp | Protocol::Lmtp)) => {
-                mail(self.kin(Protocol::Smtp))
-            }
             (_, Some(protocol)) if fits(protocol) => mail(self.kin(protocol)),
             (Says::Http, _) => self.open(Verdict::Other(Other::Http)),
             (Says::Mail(protocol @ (Protocol::Smtp | Protocol::Lmtp)), None)

@@ -447,60 +447,6 @@ fn a_start_without_syn_is_told_like_a_start() {
     middle(Some(143), &[('S', b"* OK hi\r\n"), ('C', b"1 LOGIN a b\r\n")]).is_at_once(IMAP);
 }
 
-#[test]
-fn a_preamble_of_version_1() {
-    let told = |text: &str, client: Option<&str>| {
-        let expected = Some(Some((text.len(), client.map(|c| c.parse().unwrap()))));
-        assert_eq!(preamble(format!("{text}EHLO a\r\n").as_bytes()), expected, "{text}");
-        for cut in 1..text.len() {
-            assert_eq!(preamble(&text.as_bytes()[..cut]), Some(None), "{text} at {cut}");
-        }
-    };
-    told("PROXY TCP4 192.0.2.7 198.51.100.1 54321 25\r\n", Some("192.0.2.7:54321"));
-    told("PROXY TCP6 2001:db8::7 2001:db8::1 54321 25\r\n", Some("[2001:db8::7]:54321"));
-    told("PROXY UNKNOWN\r\n", None);
-    told("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", None);
-    for bad in [
-        "PROXY TCP4 2001:db8::7 2001:db8::1 1 2\r\n",
-        "PROXY TCP4 192.0.2.7 1.2.3.4 99999 25\r\n",
-        "PROXY TCP4 x\r\n",
-        "EHLO a\r\n",
-        "",
-    ] {
-        assert_eq!(preamble(bad.as_bytes()), None, "{bad}");
-    }
-    assert_eq!(preamble(format!("PROXY {}", "x".repeat(101)).as_bytes()), None);
-    assert_eq!(preamble(format!("PROXY {}", "x".repeat(100)).as_bytes()), Some(None));
-}
-
-#[test]
-fn a_preamble_of_version_2() {
-    let block = |command: u8, family: u8, block: &[u8]| {
-        [b"\r\n\r\n\0\r\nQUIT\n".as_slice(), &[command, family, 0, block.len() as u8], block].concat()
-    };
-    let four = [192, 0, 2, 7, 198, 51, 100, 1, 0xd4, 0x31, 0, 25];
-    let tlv = [&four[..], &[3, 0, 4, 1, 2, 3, 4]].concat();
-    let six = [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[7], &[0; 16], &[0xd4, 0x31, 0, 25]].concat();
-    for (octets, client) in [
-        (block(0x21, 0x11, &four), Some("192.0.2.7:54321")),
-        (block(0x21, 0x11, &tlv), Some("192.0.2.7:54321")),
-        (block(0x21, 0x21, &six), Some("[2001:db8::7]:54321")),
-        (block(0x20, 0x11, &four), None),
-        (block(0x20, 0, &[]), None),
-        (block(0x21, 0x31, &[0; 216]), None),
-        (block(0x21, 0x11, &four[..5]), None),
-    ] {
-        let expected = Some(Some((octets.len(), client.map(|c| c.parse().unwrap()))));
-        let more = [octets.as_slice(), b"EHLO a\r\n"].concat();
-        assert_eq!(preamble(&more), expected);
-        for cut in 1..octets.len() {
-            assert_eq!(preamble(&octets[..cut]), Some(None), "at {cut}");
-        }
-    }
-    assert_eq!(preamble(&block(0x11, 0x11, &four)), None, "no version 1 has this form");
-    assert_eq!(preamble(b"\r\n\r\nEHLO"), None);
-}
-
 /// Octets that are likely to look like something.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     const KNOWN: &[&str] = &[
@@ -548,8 +494,5 @@ proptest! {
         prop_assert_ne!(verdict, Verdict::Wait);
         prop_assert_eq!(verdict, decide(&evidence));
         _ = decide(&Evidence { last: false, ..evidence });
-        if let Some(Some((length, _))) = preamble(&client) {
-            prop_assert!(length <= client.len());
-        }
     }
 }

@@ -4,6 +4,7 @@ use super::state::Stamp;
 use crate::engine::detect::{Evidence, Host, Opened, Verdict};
 use crate::engine::frame::Mode;
 use crate::engine::protocol::Machine;
+use crate::engine::proxy_header::{self, Parsed, Reading};
 use crate::engine::{Session, detect, imap, pop3, smtp};
 use crate::event::{Dir, Input, Other, Protocol, Sink, Text, TlsMode, Tunnel, TunnelHost};
 use crate::time::Timestamp;
@@ -38,12 +39,14 @@ impl Session {
         let prior = self.expected();
         let Machine::Undecided(held) = &mut self.machine else { return };
         if self.context.peers.roles_certain && self.ledger.proxied_client.is_none() {
-            match detect::preamble(held.octets(Dir::ToServer)) {
-                Some(None) if !last => return,
-                Some(Some((length, client))) => {
+            let octets = held.octets(Dir::ToServer);
+            match proxy_header::parse(octets, Reading::Lenient) {
+                Parsed::NeedMore if !last && !octets.is_empty() => return,
+                Parsed::Complete(header) => {
+                    let (length, ends) = (header.length, header.ends);
                     held.consume(Dir::ToServer, length);
                     self.lanes[Dir::ToServer].framer.advance_by(length as u64);
-                    self.ledger.proxied_client = client;
+                    self.ledger.proxied_client = ends.map(|(client, _)| client);
                     // The balancer spoke first; who speaks first behind it is what counts.
                     let spoken = [Dir::ToServer, Dir::ToClient].map(|d| !held.octets(d).is_empty());
                     self.server_first = spoken.contains(&true).then_some(!spoken[0]);

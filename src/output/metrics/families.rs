@@ -184,6 +184,7 @@ families! {
     CapturePackets = "mailtap_capture_packets_total", Counter, Capture, ["listener"], "Packets taken in.";
     CaptureBytes = "mailtap_capture_bytes_total", Counter, Capture, ["listener"], "Octets captured of them.";
     CaptureDropped = "mailtap_capture_dropped_packets_total", Counter, Capture, ["listener" "reason"], "Packets lost on the way, or of no use.";
+    CaptureNotUnderstood = "mailtap_capture_not_understood_packets_total", Counter, Capture, ["listener" "reason"], "Packets that were not understood: they may hold mail.";
     GapBytes = "mailtap_tcp_gap_bytes_total", Counter, Capture, ["listener" "direction"], "Octets that were never captured.";
     Retransmitted = "mailtap_tcp_retransmitted_segments_total", Counter, Capture, ["listener" "direction"], "Segments that carried octets sent before.";
     OutOfOrder = "mailtap_tcp_out_of_order_segments_total", Counter, Capture, ["listener" "direction"], "Segments that came before their turn.";

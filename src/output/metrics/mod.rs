@@ -30,7 +30,7 @@ pub use crate::event::{Bypass, Refusal, Rejection, Termination};
 pub use capture::{CaptureCounts, CaptureMetrics};
 pub use families::{FAMILIES, Family, Inputs, Type};
 pub use file::MetricsFile;
-pub use labels::{AnalysisLoss, Enforcement, Eviction, LogLoss, PacketLoss};
+pub use labels::{AnalysisLoss, Enforcement, Eviction, LogLoss, NotUnderstood, PacketLoss};
 pub use proxy::ProxyMetrics;
 pub use reasons::ReplyReasons;
 pub use recorder::Recorder;

@@ -413,6 +413,7 @@ fn counters_of_logs_and_captures_follow() {
     counters.lag.store(250_000_000, Ordering::Relaxed);
     let mut counts = CaptureCounts { packets: 10, octets: 999, ..CaptureCounts::default() };
     counts.set_dropped(PacketLoss::Kernel, 3);
+    counts.not_understood = [1, 2, 3, 4, 5];
     metrics.capture(0).set(&counts);
     counts.packets = 12;
     metrics.capture(0).set(&counts);
@@ -424,6 +425,10 @@ fn counters_of_logs_and_captures_follow() {
         assert_eq!(series["mailtap_log_lag_seconds{sink=\"log\"}"], 0.25);
         assert_eq!(series["mailtap_capture_packets_total{listener=\"edge\"}"], 12.0);
         assert_eq!(series["mailtap_capture_dropped_packets_total{listener=\"edge\",reason=\"kernel\"}"], 3.0);
+        for (value, reason) in [(1.0, "link_type"), (2.0, "network"), (3.0, "transport"), (4.0, "encrypted"), (5.0, "tunnel")] {
+            let name = format!("mailtap_capture_not_understood_packets_total{{listener=\"edge\",reason=\"{reason}\"}}");
+            assert_eq!(series[name.as_str()], value);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::event::{
 
 pub use crate::event::{Bypass, Refusal, Rejection, Termination};
 pub use words::{
-    AnalysisLoss, Enforcement, Eviction, LineFault, LogLoss, PacketLoss, ParserError, StartTlsOutcome, Unobserved,
+    AnalysisLoss, Enforcement, Eviction, LineFault, LogLoss, NotUnderstood, PacketLoss, ParserError, StartTlsOutcome, Unobserved,
     UntaggedReason,
 };
 
@@ -428,6 +428,7 @@ fn reasons(id: Id) -> Option<Vec<&'static str>> {
         Id::SessionsTerminated => strings(Termination::ALL, Termination::as_str),
         Id::Enforcements => strings(Enforcement::ALL, Enforcement::as_str),
         Id::CaptureDropped => strings(PacketLoss::ALL, PacketLoss::as_str),
+        Id::CaptureNotUnderstood => strings(NotUnderstood::ALL, NotUnderstood::as_str),
         Id::FlowsEvicted => strings(Eviction::ALL, Eviction::as_str),
         Id::LogDropped => strings(LogLoss::ALL, LogLoss::as_str),
         Id::AnalysisDropped => strings(AnalysisLoss::ALL, AnalysisLoss::as_str),

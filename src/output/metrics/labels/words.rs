@@ -105,6 +105,22 @@ words! {
 }
 
 words! {
+    /// Why a packet was not understood.
+    NotUnderstood {
+        /// A link type that cannot be read.
+        LinkType = "link_type",
+        /// A protocol on the link that is not known.
+        Network = "network",
+        /// A protocol of IP that is not known.
+        Transport = "transport",
+        /// Encrypted: IPsec, MACsec.
+        Encrypted = "encrypted",
+        /// A tunnel of a form that is not known.
+        Tunnel = "tunnel",
+    }
+}
+
+words! {
     /// Why the tracker gave a connection up.
     Eviction {
         /// It kept too many octets.
