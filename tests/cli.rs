@@ -293,11 +293,11 @@ mod outputs {
     fn the_log_is_appended_to() {
         let (dir, file) = with("a.pcap", &capture(3));
         let log = dir.path().join("log");
-        fs::write(&log, "{}\n").unwrap();
+        fs::write(&log, "{\"record\":\"x\"}\n").unwrap();
         let (status, out, _) = run(&["analyze", &file, "--log", log.to_str().unwrap()]);
         assert_eq!(status, 0);
         assert!(!out.is_empty(), "the summary");
-        assert!(fs::read_to_string(&log).unwrap().starts_with("{}\n"));
+        assert!(fs::read_to_string(&log).unwrap().starts_with("{\"record\":\"x\"}\n"));
     }
 
     #[test]

@@ -46,7 +46,6 @@ const FORBIDDEN: &[&str] = &[
     "crossbeam_channel",
     "indicatif",
     "pcap",
-    "pcap_parser",
     "prometheus",
     "serde",
     "serde_json",

@@ -15,8 +15,10 @@ use crate::pipeline::flow::FlowLimits;
 /// A run of `mailtap analyze`, ready.
 #[derive(Clone, Debug)]
 pub struct Analyze {
-    /// The captures, in order.
+    /// The captures.
     pub files: Vec<PathBuf>,
+    /// They are read in this order, whatever their packets show.
+    pub in_order_given: bool,
     /// Where the log goes; `-` is standard output.
     pub log: Option<PathBuf>,
     /// What the log shows.
@@ -53,6 +55,7 @@ fn ready(
 ) -> Result<Analyze, Error> {
     let cli::Analyze {
         files,
+        in_order_given,
         records,
         threads,
         max_flows,
@@ -81,6 +84,7 @@ fn ready(
         quiet: quiet || settings.quiet,
         verbose: verbose.max(settings.verbose),
         files,
+        in_order_given,
     })
 }
 

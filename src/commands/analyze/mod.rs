@@ -67,8 +67,19 @@ impl Tap for Outlet {
 
 /// Analyzes, writes the log and the summary; troubles of the captures go to standard error as they are met.
 pub fn run(ready: Analyze) -> Result<Read, Error> {
-    let Analyze { files, log, mut policy, limits, flows, threads, metrics_file, reply_reasons, quiet, verbose: _ } =
-        ready;
+    let Analyze {
+        files,
+        in_order_given,
+        log,
+        mut policy,
+        limits,
+        flows,
+        threads,
+        metrics_file,
+        reply_reasons,
+        quiet,
+        verbose: _,
+    } = ready;
     let on_stdout = log.as_ref().is_some_and(|path| path.as_os_str() == "-");
     let mut log = log.map(|path| Log::open(&path, None)).transpose().map_err(Error::LogOpen)?;
     if log.is_none() {
@@ -79,7 +90,7 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
     let counted = files.len() as u64;
     let began = Instant::now();
     let mut warnings = Vec::new();
-    let capture = Capture::new(files, Order::Time);
+    let capture = Capture::new(files, if in_order_given { Order::Given } else { Order::Time });
     let setup = Setup { threads, limits: Arc::new(limits), flows, decoder: DecoderLimits::default() };
     let progress = Progress::start(&capture, quiet);
     let mut read = Read::Whole;

@@ -65,6 +65,7 @@ mailtap_draining gauge - proxy
 mailtap_capture_packets_total counter listener capture
 mailtap_capture_bytes_total counter listener capture
 mailtap_capture_dropped_packets_total counter listener,reason capture
+mailtap_capture_not_understood_packets_total counter listener,reason capture
 mailtap_tcp_gap_bytes_total counter listener,direction capture
 mailtap_tcp_retransmitted_segments_total counter listener,direction capture
 mailtap_tcp_out_of_order_segments_total counter listener,direction capture
