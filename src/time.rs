@@ -12,8 +12,8 @@ use std::time::Duration;
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The time of a packet that was captured without one: pcapng's simple packet blocks have none, and programs that
-    /// do not know the time write zero. It is earlier than every known time, and no known distance from any.
+    /// The time of a packet that was captured without one, as pcapng's simple packet blocks are. It is earlier than
+    /// every known time, and no known distance from any.
     pub const UNKNOWN: Self = Self(0);
 
     /// The point `nanos` nanoseconds after the epoch.

@@ -116,7 +116,7 @@ impl What {
     pub(super) fn reading(error: io::Error, compression: Option<Compression>) -> Self {
         if compression.is_none() || error.raw_os_error().is_some() {
             Self::Read(error)
-        } else if error.get_ref().is_some_and(|inner| inner.is::<TrailingBytes>()) {
+        } else if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<TrailingBytes>) {
             Self::TrailingBytes
         } else if error.kind() == io::ErrorKind::UnexpectedEof {
             Self::CompressionCut

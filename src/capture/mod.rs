@@ -246,6 +246,12 @@ impl File<'_> {
     }
 }
 
+/// A time that stands in a file. Zero is a time there (some captures count from their first packet), but here it is none:
+/// it becomes the nanosecond after.
+fn stated(at: Timestamp) -> Timestamp {
+    at.known().unwrap_or(Timestamp::from_nanos(1))
+}
+
 /// Adds to what has been read.
 fn count(progress: &AtomicU64, octets: usize) {
     progress.fetch_add(octets as u64, Ordering::Relaxed);

@@ -88,9 +88,9 @@ fn first_time(path: &Path) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Capture;
     use super::super::tests::{MICRO, Order::Little, header, record};
     use super::*;
-    use super::super::Capture;
 
     /// The capture of one packet at `seconds`, or of none.
     fn file(seconds: Option<u32>) -> Vec<u8> {
@@ -107,10 +107,13 @@ mod tests {
         }
         let (mut sources, mut told) = (Vec::new(), Vec::new());
         let name = dir.path().display().to_string();
-        Capture::new(paths, order).for_each(&mut |t| told.push(t.to_string().replace(&format!("{name}/"), "")), |packet| {
-            sources.push(packet.source);
-            ControlFlow::Continue(())
-        });
+        Capture::new(paths, order).for_each(
+            &mut |t| told.push(t.to_string().replace(&format!("{name}/"), "")),
+            |packet| {
+                sources.push(packet.source);
+                ControlFlow::Continue(())
+            },
+        );
         (sources, told)
     }
 
@@ -161,9 +164,11 @@ mod tests {
         std::fs::write(&paths[0], long).unwrap();
         std::fs::write(&paths[1], file(Some(20))).unwrap();
         let mut told = Vec::new();
-        Capture::new(paths.to_vec(), Order::Time)
-            .for_each(&mut |t| told.push(t), |_| ControlFlow::Continue(()));
-        assert!(matches!(told.as_slice(), [Trouble { what: What::Backwards { by }, .. }] if by.as_secs() == 179), "{told:?}");
+        Capture::new(paths.to_vec(), Order::Time).for_each(&mut |t| told.push(t), |_| ControlFlow::Continue(()));
+        assert!(
+            matches!(told.as_slice(), [Trouble { what: What::Backwards { by }, .. }] if by.as_secs() == 179),
+            "{told:?}"
+        );
         assert!(told[0].to_string().contains("begins 2 min before"), "{}", told[0]);
     }
 }

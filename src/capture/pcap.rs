@@ -4,7 +4,7 @@
 //! of Linux 2.2 (A. Kuznetzov), which some embedded systems still write.
 
 use super::window::Window;
-use super::{BLOCK, File, SNAPLEN, Step, What};
+use super::{BLOCK, File, SNAPLEN, Step, What, stated};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 
@@ -83,7 +83,7 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Wha
         let Some((record, data)) = format.record(data) else {
             match format.more(window)? {
                 More::Whole => continue,
-                More::Zeros => padding = padding.or(Some(window.offset())),
+                More::Zeros => padding = padding.or_else(|| Some(window.offset())),
                 More::End => {}
             }
             if padding.is_some() {
@@ -97,7 +97,7 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Wha
         }
         let used = format.head + data.len();
         if record.is_padding() {
-            padding = padding.or(Some(window.offset()));
+            padding = padding.or_else(|| Some(window.offset()));
             window.consume(used);
             continue;
         }
@@ -107,7 +107,7 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Wha
             file.tell(What::BeyondSnaplen { captured, snaplen: format.snaplen }, Some(window.offset()));
         }
         let at = Timestamp::from_parts(seconds.into(), u64::from(fraction) * format.unit);
-        if file.deliver(at, format.link, data, wire.max(captured)).is_break() {
+        if file.deliver(stated(at), format.link, data, wire.max(captured)).is_break() {
             return Ok(Step::Stop);
         }
         window.consume(used);

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use super::pcap::is_another;
 use super::window::Window;
-use super::{BLOCK, File, Step, What};
+use super::{BLOCK, File, Step, What, stated};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 
@@ -220,7 +220,7 @@ impl Section {
             self.beyond = true;
             file.tell(What::BeyondSnaplen { captured, snaplen }, Some(offset));
         }
-        Ok(deliver(file, at, link, data, wire))
+        Ok(deliver(file, stated(at), link, data, wire))
     }
 
     /// A packet of the first interface, as long as the snap length and the block allow. It has no time.

@@ -301,11 +301,8 @@ pub(super) fn full_summary() -> Summary {
         anomalies: 4,
     };
     s.proxied_client = Some("203.0.113.9:0".parse().unwrap());
-    s.tunnel = Some(Box::new(Tunnel {
-        kind: TunnelKind::Socks5,
-        host: TunnelHost::Name(text("mail.example.com")),
-        port: 25,
-    }));
+    s.tunnel =
+        Some(Box::new(Tunnel { kind: TunnelKind::Socks5, host: TunnelHost::Name(text("mail.example.com")), port: 25 }));
     s.reply_desync = 2;
     s.maildrop = Some(Maildrop { size: Some((3, 4500)), retrieved: (2, 3000), deleted: 2, committed: Some(false) });
     s.untagged = vec![(Untagged::Exists, 2)];

@@ -8,8 +8,7 @@ const LISTED: usize = 8;
 /// How many packets of what kind were not understood, the most frequent first.
 pub(super) fn lines(packets: &Counters, unread: &UnreadCounts) -> Vec<(u64, String)> {
     let kinds = unread.kinds();
-    let mut lines =
-        kinds.iter().take(LISTED).map(|(kind, packets)| (*packets, kind.to_string())).collect::<Vec<_>>();
+    let mut lines = kinds.iter().take(LISTED).map(|(kind, packets)| (*packets, kind.to_string())).collect::<Vec<_>>();
     let rest = kinds.iter().skip(LISTED).map(|(_, packets)| packets).sum::<u64>() + unread.others();
     let malformed =
         packets.malformed_link + packets.malformed_ip + packets.malformed_transport + packets.malformed_tunnel;
@@ -32,5 +31,8 @@ pub(super) fn warning(packets: &Counters, unread: &UnreadCounts) -> Option<Strin
         return None;
     }
     let kinds = lines.iter().map(|(packets, kind)| format!("{packets} {kind}")).collect::<Vec<_>>().join(", ");
-    Some(format!("{count} of {} packets were not understood, and are not part of the results: {kinds}", packets.packets))
+    Some(format!(
+        "{count} of {} packets were not understood, and are not part of the results: {kinds}",
+        packets.packets
+    ))
 }

@@ -110,7 +110,8 @@ pub(super) fn is_resp(line: &[u8]) -> bool {
 /// Whether a client of POP3 says no such thing, whatever it is in the middle of: no command, and nothing in base64.
 pub(super) fn is_no_pop3(line: &[u8]) -> bool {
     let base64 = |o: &u8| o.is_ascii_alphanumeric() || matches!(o, b'+' | b'/' | b'=' | b'*');
-    !line.iter().all(base64) && !matches!(says(line), Says::Mail(Protocol::Pop3) | Says::Pop3Like | Says::Shared | Says::Auth)
+    !line.iter().all(base64)
+        && !matches!(says(line), Says::Mail(Protocol::Pop3) | Says::Pop3Like | Says::Shared | Says::Auth)
 }
 
 /// `tag SP command` with a command that IMAP knows (RFC 9051 section 6).

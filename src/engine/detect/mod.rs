@@ -281,7 +281,9 @@ impl Dialogue<'_> {
             (Says::Mail(Protocol::Smtp | Protocol::Lmtp), Some(Protocol::Smtp | Protocol::Lmtp)) => {
                 mail(self.kin(Protocol::Smtp))
             }
-            (_, Some(_)) if self.server.is_empty() && self.evidence.server.len() < 3 && !self.evidence.last => Verdict::Wait,
+            (_, Some(_)) if self.server.is_empty() && self.evidence.server.len() < 3 && !self.evidence.last => {
+                Verdict::Wait
+            }
             // Text to a port where TLS is spoken is answered with an alert.
             (_, Some(protocol)) if self.server.is_empty() && hello::is_record(self.evidence.server) => mail(protocol),
             // Binary on both sides on a mail port is not what the port is for.

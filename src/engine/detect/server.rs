@@ -60,9 +60,7 @@ pub(super) fn fits(line: &[u8], protocol: Protocol) -> bool {
         Protocol::Smtp | Protocol::Lmtp => is_reply(line) || is_masked(line),
         Protocol::Pop3 => starts(line, b"+OK") || starts(line, b"-ERR"),
         Protocol::Imap => line.starts_with(b"* ") || is_completion(line),
-        Protocol::ManageSieve => {
-            line.starts_with(b"\"") || matches!(verb(line).as_bytes(), b"OK" | b"NO" | b"BYE")
-        }
+        Protocol::ManageSieve => line.starts_with(b"\"") || matches!(verb(line).as_bytes(), b"OK" | b"NO" | b"BYE"),
         Protocol::Unknown => false,
     }
 }

@@ -198,8 +198,7 @@ fn others_announce_themselves() {
         talk(port, &[('S', b"\x0a\0\0\0\x0a5.7.1\0xyz")]).is_at_once(Verdict::Other(Other::Mysql));
         talk(port, &[('C', b"GET / HTTP/1.1\r\n\r\n"), ('S', b"HTTP/1.1 200 OK\r\n\r\n")]).is_at_once(HTTP);
         talk(port, &[('C', b"\x05\x01\0"), ('S', b"\x05\xff")]).is_at_once(Verdict::Other(Other::Socks));
-        talk(port, &[('C', b"\x04\x01\0\x19\x01\x02\x03\x04a\0"), ('S', b"\0Z\0\0")])
-            .is(Verdict::Other(Other::Socks));
+        talk(port, &[('C', b"\x04\x01\0\x19\x01\x02\x03\x04a\0"), ('S', b"\0Z\0\0")]).is(Verdict::Other(Other::Socks));
         talk(port, &[('C', b"CAP LS\r\nNICK x\r\n"), ('S', b":irc NOTICE * :hi\r\n")]).is_at_once(OTHER);
         talk(port, &[('C', b"<?xml version='1.0'?>\n<stream:stream>"), ('S', b"<?xml version='1.0'?>\n")])
             .is_at_once(OTHER);
@@ -280,8 +279,19 @@ fn other_text_protocols_under_way_are_not_mail() {
         &[('S', b"+OK\r\n"), ('C', b"PUB a 5\r\nhello\r\n"), ('S', b"+OK\r\n"), ('C', b"PUB a 1\r\nx\r\n")],
         &[('C', b"PUB a 5\r\nhello\r\n"), ('S', b"+OK\r\n"), ('C', b"PUB a 1\r\nx\r\n"), ('S', b"+OK\r\n")],
         &[('S', b"-ERR unknown command\r\n"), ('C', b"*1\r\n$4\r\nPING\r\n"), ('S', b"+PONG\r\n")],
-        &[('C', b"set a 0 0 1\r\nx\r\n"), ('S', b"STORED\r\n"), ('C', b"get a\r\n"), ('S', b"VALUE a 0 1\r\nx\r\nEND\r\n")],
-        &[('C', b"CWD /\r\n"), ('S', b"250 ok\r\n"), ('C', b"LIST\r\n"), ('S', b"150 here\r\n"), ('S', b"226 sent\r\n")],
+        &[
+            ('C', b"set a 0 0 1\r\nx\r\n"),
+            ('S', b"STORED\r\n"),
+            ('C', b"get a\r\n"),
+            ('S', b"VALUE a 0 1\r\nx\r\nEND\r\n"),
+        ],
+        &[
+            ('C', b"CWD /\r\n"),
+            ('S', b"250 ok\r\n"),
+            ('C', b"LIST\r\n"),
+            ('S', b"150 here\r\n"),
+            ('S', b"226 sent\r\n"),
+        ],
         &[('C', b"GROUP misc.test\r\n"), ('S', b"211 1 1 1 misc.test\r\n"), ('C', b"ARTICLE 1\r\n")],
         &[('C', b"GET / HTTP/1.1\r\n\r\n"), ('S', b"HTTP/1.1 200 OK\r\n\r\n")],
         &[('C', b"PRIVMSG #a :hi\r\n"), ('S', b":b!b@c PRIVMSG #a :hi\r\n")],

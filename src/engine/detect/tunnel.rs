@@ -311,8 +311,15 @@ mod tests {
     #[test]
     fn http_connect_at_once_and_after_a_password() {
         opens(TunnelKind::HttpConnect, REQUEST, b"HTTP/1.1 200 Connection established\r\n\r\n", "mail.example.com", 25);
-        opens(TunnelKind::HttpConnect, b"CONNECT [2001:db8::7]:143 HTTP/1.0\n\n", b"HTTP/1.0 200 OK\n\n", "2001:db8::7", 143);
-        let twice = [REQUEST, b"CONNECT mail.example.com:25 HTTP/1.1\r\nProxy-Authorization: Basic eDp5\r\n\r\n"].concat();
+        opens(
+            TunnelKind::HttpConnect,
+            b"CONNECT [2001:db8::7]:143 HTTP/1.0\n\n",
+            b"HTTP/1.0 200 OK\n\n",
+            "2001:db8::7",
+            143,
+        );
+        let twice =
+            [REQUEST, b"CONNECT mail.example.com:25 HTTP/1.1\r\nProxy-Authorization: Basic eDp5\r\n\r\n"].concat();
         let answers = b"HTTP/1.1 407 no\r\ncontent-length: 3\r\n\r\nno!HTTP/1.1 100 go\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
         opens(TunnelKind::HttpConnect, &twice, answers, "mail.example.com", 25);
     }

@@ -113,7 +113,7 @@ impl Session {
 
     /// What the port suggests that the client asked for: that of the destination, if a tunnel leads there.
     fn expected(&self) -> Option<Protocol> {
-        let port = self.ledger.tunnel.as_ref().map_or(self.context.peers.server.port(), |tunnel| tunnel.port);
+        let port = self.ledger.tunnel.as_ref().map_or_else(|| self.context.peers.server.port(), |tunnel| tunnel.port);
         self.limits.prior(port)
     }
 

@@ -46,8 +46,7 @@ impl CaptureMetrics {
         let store = &shared.store;
         let dropped = PacketLoss::ALL.iter().map(|r| store.counter(Id::CaptureDropped, &[&name, r.as_str()])).collect();
         let unread = NotUnderstood::ALL.iter();
-        let not_understood =
-            unread.map(|r| store.counter(Id::CaptureNotUnderstood, &[&name, r.as_str()])).collect();
+        let not_understood = unread.map(|r| store.counter(Id::CaptureNotUnderstood, &[&name, r.as_str()])).collect();
         // What the tracker did comes from the sessions; here it is only there from the start.
         for id in [Id::GapBytes, Id::Retransmitted, Id::OutOfOrder, Id::Overlaps] {
             DIRECTIONS.iter().for_each(|dir| store.zero(id, &[&name, dir]));

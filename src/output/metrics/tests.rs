@@ -426,7 +426,9 @@ fn counters_of_logs_and_captures_follow() {
         assert_eq!(series["mailtap_log_lag_seconds{sink=\"log\"}"], 0.25);
         assert_eq!(series["mailtap_capture_packets_total{listener=\"edge\"}"], 12.0);
         assert_eq!(series["mailtap_capture_dropped_packets_total{listener=\"edge\",reason=\"kernel\"}"], 3.0);
-        for (value, reason) in [(1.0, "link_type"), (2.0, "network"), (3.0, "transport"), (4.0, "encrypted"), (5.0, "tunnel")] {
+        for (value, reason) in
+            [(1.0, "link_type"), (2.0, "network"), (3.0, "transport"), (4.0, "encrypted"), (5.0, "tunnel")]
+        {
             let name = format!("mailtap_capture_not_understood_packets_total{{listener=\"edge\",reason=\"{reason}\"}}");
             assert_eq!(series[name.as_str()], value);
         }

@@ -130,7 +130,9 @@ fn no_tcp(protocol: u8) -> Stop {
     // ICMP, IGMP, GGP, ST, EGP, IGP, RDP, DCCP, RSVP, ICMPv6, no next header, EIGRP, OSPF, PIM, VRRP, PGM, IS-IS, SCTP,
     // UDP-Lite, and the two for experiments.
     match protocol {
-        1..=3 | 5 | 8 | 9 | 27 | 33 | 46 | 58 | 59 | 88 | 89 | 103 | 112 | 113 | 124 | 132 | 136 | 253 | 254 => Stop::NotTcp,
+        1..=3 | 5 | 8 | 9 | 27 | 33 | 46 | 58 | 59 | 88 | 89 | 103 | 112 | 113 | 124 | 132 | 136 | 253 | 254 => {
+            Stop::NotTcp
+        }
         other => Stop::Unread(Unread::Ip(other)),
     }
 }

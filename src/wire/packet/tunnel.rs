@@ -88,7 +88,9 @@ pub(super) fn pseudowire(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
             (_, Some(tag)) if VLAN.contains(&tag) && at(16).is_some_and(|inner| is_ip(18, inner)) => Layer::Ethernet,
             (_, Some(ARP)) if at(14) == Some(1) => return Err(Stop::NotIp),
             ([0x45, ..], _) if at(2).map(usize::from) == Some(rest.wire - skip) => Layer::Ip,
-            ([0x60..=0x6f, ..], _) if at(4).map(|length| usize::from(length) + 40) == Some(rest.wire - skip) => Layer::Ip,
+            ([0x60..=0x6f, ..], _) if at(4).map(|length| usize::from(length) + 40) == Some(rest.wire - skip) => {
+                Layer::Ip
+            }
             _ => continue,
         };
         rest.skip(skip, Stop::Tunnel)?;

@@ -12,8 +12,8 @@ use crate::event::{
 
 pub use crate::event::{Bypass, Refusal, Rejection, Termination};
 pub use words::{
-    AnalysisLoss, Enforcement, Eviction, LineFault, LogLoss, NotUnderstood, PacketLoss, ParserError, StartTlsOutcome, Unobserved,
-    UntaggedReason,
+    AnalysisLoss, Enforcement, Eviction, LineFault, LogLoss, NotUnderstood, PacketLoss, ParserError, StartTlsOutcome,
+    Unobserved, UntaggedReason,
 };
 
 /// The greeting, as a command.
