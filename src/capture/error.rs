@@ -12,11 +12,11 @@ use crate::wire::LinkType;
 
 /// Something wrong with a capture file.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct CaptureError {
     /// The file.
     pub path: PathBuf,
     /// What it is.
-    pub what: What,
+    pub what: ErrorKind,
     /// Octet of the uncompressed capture where it is, if it has a place.
     pub offset: Option<u64>,
     /// The compression that the offset does not count.
@@ -26,7 +26,7 @@ pub struct Trouble {
 /// What is wrong.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum What {
+pub enum ErrorKind {
     /// The file cannot be opened.
     Open(io::Error),
     /// The system cannot read on.
@@ -111,7 +111,7 @@ pub enum What {
     },
 }
 
-impl What {
+impl ErrorKind {
     /// An error of the stream under the capture.
     pub(super) fn reading(error: io::Error, compression: Option<Compression>) -> Self {
         if compression.is_none() || error.raw_os_error().is_some() {
@@ -166,7 +166,7 @@ fn hint(first: &[u8]) -> Option<&'static str> {
     })
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for CaptureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path.as_os_str() == "-" {
             f.write_str("standard input")?;
@@ -175,16 +175,16 @@ impl fmt::Display for Trouble {
         }
         let place = Place(self);
         match &self.what {
-            What::Open(reason) => write!(f, ": cannot be opened: {}; check its name and permissions", plain(reason)),
-            What::Read(reason) => {
+            ErrorKind::Open(reason) => write!(f, ": cannot be opened: {}; check its name and permissions", plain(reason)),
+            ErrorKind::Read(reason) => {
                 write!(f, ": cannot be read{place}: {}; check the disk, or copy the file and try that", plain(reason))
             }
-            What::Directory => f.write_str(": is a directory; name the capture files in it"),
-            What::Empty => f.write_str(": is empty; a capture has a header even without packets: record it again"),
-            What::EmptyInside(how) => {
+            ErrorKind::Directory => f.write_str(": is a directory; name the capture files in it"),
+            ErrorKind::Empty => f.write_str(": is empty; a capture has a header even without packets: record it again"),
+            ErrorKind::EmptyInside(how) => {
                 write!(f, ": holds nothing once decompressed ({}); compress the capture again", how.as_str())
             }
-            What::NotCapture { first, hint } => {
+            ErrorKind::NotCapture { first, hint } => {
                 write!(f, ": is not a pcap or pcapng capture (first octets")?;
                 first.iter().take(8).try_for_each(|o| write!(f, " {o:02x}"))?;
                 write!(
@@ -195,14 +195,14 @@ impl fmt::Display for Trouble {
                     )
                 )
             }
-            What::Layers(layers) => write!(f, ": is compressed more than {layers} times over; decompress it by hand"),
-            What::HeaderCut { have, need } => {
+            ErrorKind::Layers(layers) => write!(f, ": is compressed more than {layers} times over; decompress it by hand"),
+            ErrorKind::HeaderCut { have, need } => {
                 write!(
                     f,
                     ": ends{place}, inside the file header ({have} of {need} octets); no packet can be read: get the whole file"
                 )
             }
-            What::Cut { have, need } => {
+            ErrorKind::Cut { have, need } => {
                 write!(f, ": ends{place}, inside ")?;
                 match need {
                     Some(need) => write!(f, "a record ({have} of {need} octets)")?,
@@ -210,40 +210,40 @@ impl fmt::Display for Trouble {
                 }
                 f.write_str("; everything before is reported: run again on the whole file if it was cut by a copy")
             }
-            What::CompressionCut => {
+            ErrorKind::CompressionCut => {
                 write!(
                     f,
                     ": the compressed file ends too early{place}; everything before is reported: get the whole file"
                 )
             }
-            What::CompressionDamaged(reason) => {
+            ErrorKind::CompressionDamaged(reason) => {
                 write!(
                     f,
                     ": the compressed file is damaged{place}: {reason}; everything before is reported: get an undamaged copy"
                 )
             }
-            What::TrailingBytes => {
+            ErrorKind::TrailingBytes => {
                 f.write_str(": something else stands behind the compressed data; it was passed over, everything before is reported: compress the capture again")
             }
-            What::Padding => {
+            ErrorKind::Padding => {
                 write!(
                     f,
                     ": has nothing but zeros{place} to its end; they were passed over: the program that wrote it may not have written all packets"
                 )
             }
-            What::Version(major, minor) => {
+            ErrorKind::Version(major, minor) => {
                 write!(
                     f,
                     ": has the version {major}.{minor}{place}, which does not exist or cannot be read; rewrite it with `editcap -F pcapng FILE NEW`"
                 )
             }
-            What::Link(link) => {
+            ErrorKind::Link(link) => {
                 write!(
                     f,
                     ": has link type {link}, which cannot be read; capture on an IP or Ethernet interface (see LINKTYPE_ numbers on tcpdump.org)"
                 )
             }
-            What::LinkSkipped { link, packets, all } => {
+            ErrorKind::LinkSkipped { link, packets, all } => {
                 write!(f, ": {packets} packets with link type {}", link.0)?;
                 if let Some(name) = link.name() {
                     write!(f, " ({name})")?;
@@ -252,34 +252,34 @@ impl fmt::Display for Trouble {
                 f.write_str(if *all { ", all there are; " } else { "; " })?;
                 f.write_str("only IP, Ethernet, cooked and PPP links can be read")
             }
-            What::Record { captured, limit } => {
+            ErrorKind::Record { captured, limit } => {
                 write!(
                     f,
                     ": is damaged{place}: a packet record claims {captured} octets where {limit} are possible; {RESCUE}"
                 )
             }
-            What::Block(reason) => write!(f, ": is damaged{place}: {reason}; {RESCUE}"),
-            What::BeyondSnaplen { captured, snaplen } => {
+            ErrorKind::Block(reason) => write!(f, ": is damaged{place}: {reason}; {RESCUE}"),
+            ErrorKind::BeyondSnaplen { captured, snaplen } => {
                 write!(
                     f,
                     ": has packets larger than its snap length of {snaplen} says ({captured} octets{place}); they are used all the same"
                 )
             }
-            What::Reordered { before } => {
+            ErrorKind::Reordered { before } => {
                 write!(
                     f,
                     ": begins before {}, which was given first; the files are read in the order of their first packets: use --in-order-given to read them as given",
                     before.display()
                 )
             }
-            What::Backwards { by } => {
+            ErrorKind::Backwards { by } => {
                 write!(
                     f,
                     ": begins {} before the last packet of the file in front of it; connections that are in both files may be reported wrongly: merge the files with `mergecap -w NEW FILE...`, or name them in the order of time",
                     Rounded(*by)
                 )
             }
-            What::Concatenated => {
+            ErrorKind::Concatenated => {
                 write!(f, ": another capture begins{place}; it is read on: use mergecap or name the files one by one")
             }
         }
@@ -289,7 +289,7 @@ impl fmt::Display for Trouble {
 const RESCUE: &str = "everything before is reported, the rest of the file is not: get an undamaged copy";
 
 /// ` at octet N`, if there is a place to name.
-struct Place<'a>(&'a Trouble);
+struct Place<'a>(&'a CaptureError);
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{File, Seen, Totals, Trouble, What, regular_size};
+use super::{File, Seen, Totals, CaptureError, ErrorKind, regular_size};
 use crate::time::Timestamp;
 use crate::wire::Packet;
 
@@ -26,7 +26,7 @@ const ROOM: usize = 64 << 10;
 
 /// The positions of `files` in the order in which they are to be read. Each file that goes before one given earlier is
 /// told. A file that has no packet with a time stays where it is.
-pub(super) fn by_time(files: &[PathBuf], trouble: &mut dyn FnMut(Trouble)) -> Vec<usize> {
+pub(super) fn by_time(files: &[PathBuf], trouble: &mut dyn FnMut(CaptureError)) -> Vec<usize> {
     let mut order = (0..files.len()).collect::<Vec<_>>();
     if files.len() < 2 || files.iter().any(|file| !can_be_read_twice(file)) {
         return order;
@@ -47,7 +47,7 @@ pub(super) fn by_time(files: &[PathBuf], trouble: &mut dyn FnMut(Trouble)) -> Ve
 }
 
 /// Tells of every file that is read before one which was given in front of it.
-fn tell(files: &[PathBuf], sorted: &[usize], trouble: &mut dyn FnMut(Trouble)) {
+fn tell(files: &[PathBuf], sorted: &[usize], trouble: &mut dyn FnMut(CaptureError)) {
     let mut later: Option<usize> = None;
     let mut told = Vec::new();
     for at in sorted.iter().rev() {
@@ -58,8 +58,8 @@ fn tell(files: &[PathBuf], sorted: &[usize], trouble: &mut dyn FnMut(Trouble)) {
     }
     for (at, before) in told.into_iter().rev() {
         if let (Some(path), Some(before)) = (files.get(at), files.get(before)) {
-            let what = What::Reordered { before: before.clone() };
-            trouble(Trouble { path: path.clone(), what, offset: None, compression: None });
+            let what = ErrorKind::Reordered { before: before.clone() };
+            trouble(CaptureError { path: path.clone(), what, offset: None, compression: None });
         }
     }
 }
@@ -166,7 +166,7 @@ mod tests {
         let mut told = Vec::new();
         Capture::new(paths.to_vec(), Order::Time).for_each(&mut |t| told.push(t), |_| ControlFlow::Continue(()));
         assert!(
-            matches!(told.as_slice(), [Trouble { what: What::Backwards { by }, .. }] if by.as_secs() == 179),
+            matches!(told.as_slice(), [CaptureError { what: ErrorKind::Backwards { by }, .. }] if by.as_secs() == 179),
             "{told:?}"
         );
         assert!(told[0].to_string().contains("begins 2 min before"), "{}", told[0]);

@@ -4,7 +4,7 @@
 //! of Linux 2.2 (A. Kuznetzov), which some embedded systems still write.
 
 use super::window::Window;
-use super::{BLOCK, File, SNAPLEN, Step, What, stated};
+use super::{BLOCK, File, SNAPLEN, Step, ErrorKind, stated};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 
@@ -68,10 +68,10 @@ impl Record {
 }
 
 /// Walks through the file from its header on.
-pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, What> {
+pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, ErrorKind> {
     let format = Format::read(window)?;
     if !format.link.is_known() && !format.fill_head(window)? {
-        return Err(What::Link(format.link.0.into()));
+        return Err(ErrorKind::Link(format.link.0.into()));
     }
     let mut beyond = false;
     let mut padding = None;
@@ -87,13 +87,13 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Wha
                 More::End => {}
             }
             if padding.is_some() {
-                file.tell(What::Padding, padding);
+                file.tell(ErrorKind::Padding, padding);
             }
             return Ok(Step::End);
         };
         let Record { seconds, fraction, captured, wire } = record;
         if captured > format.limit {
-            return Err(What::Record { captured, limit: format.limit });
+            return Err(ErrorKind::Record { captured, limit: format.limit });
         }
         let used = format.head + data.len();
         if record.is_padding() {
@@ -104,7 +104,7 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Wha
         padding = None;
         if captured > format.snaplen && format.snaplen > 0 && !beyond {
             beyond = true;
-            file.tell(What::BeyondSnaplen { captured, snaplen: format.snaplen }, Some(window.offset()));
+            file.tell(ErrorKind::BeyondSnaplen { captured, snaplen: format.snaplen }, Some(window.offset()));
         }
         let at = Timestamp::from_parts(seconds.into(), u64::from(fraction) * format.unit);
         if file.deliver(stated(at), format.link, data, wire.max(captured)).is_break() {
@@ -125,22 +125,22 @@ enum More {
 }
 
 impl Format {
-    fn read(window: &mut Window) -> Result<Self, What> {
+    fn read(window: &mut Window) -> Result<Self, ErrorKind> {
         if !window.fill(HEADER)? {
-            return Err(What::HeaderCut { have: window.data().len(), need: HEADER });
+            return Err(ErrorKind::HeaderCut { have: window.data().len(), need: HEADER });
         }
         let data = window.data();
         let Some((magic, big_endian)) = byte_order(data) else {
-            return Err(What::not_capture(data));
+            return Err(ErrorKind::not_capture(data));
         };
         let [major, minor] = [4, 6].map(|at| half(data, at, big_endian));
         if major != 2 {
-            return Err(What::Version(major, minor));
+            return Err(ErrorKind::Version(major, minor));
         }
         let snaplen = number(data, 16, big_endian);
         // The upper six bits tell of frame check sequences (draft-ietf-opsawg-pcap section 4).
         let link = number(data, 20, big_endian) & 0x03ff_ffff;
-        let link = u16::try_from(link).map(LinkType).map_err(|_| What::Link(link))?;
+        let link = u16::try_from(link).map(LinkType).map_err(|_| ErrorKind::Link(link))?;
         window.consume(HEADER);
         Ok(Self {
             big_endian,
@@ -154,7 +154,7 @@ impl Format {
     }
 
     /// Whether the header of a record follows.
-    fn fill_head(&self, window: &mut Window) -> Result<bool, What> {
+    fn fill_head(&self, window: &mut Window) -> Result<bool, ErrorKind> {
         Ok(window.data().len() >= self.head || window.fill(self.head)?)
     }
 
@@ -174,19 +174,19 @@ impl Format {
     }
 
     /// Brings the whole record that begins here into memory.
-    fn more(&self, window: &mut Window) -> Result<More, What> {
+    fn more(&self, window: &mut Window) -> Result<More, ErrorKind> {
         if !self.fill_head(window)? {
             return match window.data() {
                 [] => Ok(More::End),
                 rest if rest.iter().all(|byte| *byte == 0) => Ok(More::Zeros),
-                rest => Err(What::Cut { have: rest.len(), need: None }),
+                rest => Err(ErrorKind::Cut { have: rest.len(), need: None }),
             };
         }
         let need = self.head + self.header(window.data()).captured as usize;
         if window.fill(need)? {
             return Ok(More::Whole);
         }
-        Err(What::Cut { have: window.data().len(), need: Some(need) })
+        Err(ErrorKind::Cut { have: window.data().len(), need: Some(need) })
     }
 }
 

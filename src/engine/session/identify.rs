@@ -3,7 +3,7 @@
 use super::state::Stamp;
 use crate::engine::detect::{Evidence, Host, Opened, Verdict};
 use crate::engine::frame::Mode;
-use crate::engine::protocol::Machine;
+use crate::engine::protocol::ProtocolState;
 use crate::engine::proxy_header::{self, Parsed, Reading};
 use crate::engine::{Session, detect, imap, pop3, smtp};
 use crate::event::{Dir, Input, Other, Protocol, Sink, Text, TlsMode, Tunnel, TunnelHost};
@@ -16,7 +16,7 @@ impl Session {
     /// Octets while the protocol is not told, in steps: the verdict must not hang on how the sender cut them.
     pub(super) fn listen(&mut self, dir: Dir, stamp: Stamp, mut octets: &[u8], out: &mut dyn Sink) {
         let flipped = self.flipped;
-        while let Machine::Undecided(held) = &mut self.machine {
+        while let ProtocolState::Undecided(held) = &mut self.protocol_state {
             let heard = held.octets(dir).len();
             let room = self.limits.detect.saturating_sub(heard).max(1);
             let Some((now, later)) = octets.split_at_checked(detect::step(heard, octets).min(room)) else { return };
@@ -37,16 +37,16 @@ impl Session {
     /// Tries to tell the protocol; when it is told, the inputs so far are taken again. `last`: no more will come.
     pub(super) fn decide(&mut self, at: Timestamp, last: bool, out: &mut dyn Sink) {
         let prior = self.expected();
-        let Machine::Undecided(held) = &mut self.machine else { return };
-        if self.context.peers.roles_certain && self.ledger.proxied_client.is_none() {
+        let ProtocolState::Undecided(held) = &mut self.protocol_state else { return };
+        if self.context.peers.roles_certain && self.state.proxied_client.is_none() {
             let octets = held.octets(Dir::ToServer);
             match proxy_header::parse(octets, Reading::Lenient) {
                 Parsed::NeedMore if !last && !octets.is_empty() => return,
                 Parsed::Complete(header) => {
                     let (length, ends) = (header.length, header.ends);
                     held.consume(Dir::ToServer, length);
-                    self.lanes[Dir::ToServer].framer.advance_by(length as u64);
-                    self.ledger.proxied_client = ends.map(|(client, _)| client);
+                    self.directions[Dir::ToServer].framer.advance_by(length as u64);
+                    self.state.proxied_client = ends.map(|(client, _)| client);
                     // The balancer spoke first; who speaks first behind it is what counts.
                     let spoken = [Dir::ToServer, Dir::ToClient].map(|d| !held.octets(d).is_empty());
                     self.server_first = spoken.contains(&true).then_some(!spoken[0]);
@@ -74,7 +74,7 @@ impl Session {
             }
             _ => {}
         }
-        let Machine::Undecided(held) = std::mem::replace(&mut self.machine, Machine::Counted) else { return };
+        let ProtocolState::Undecided(held) = std::mem::replace(&mut self.protocol_state, ProtocolState::Counted) else { return };
         self.adopt(verdict);
         self.start(at, out);
         let flipped = self.flipped;
@@ -87,7 +87,7 @@ impl Session {
 
     /// A tunnel is open: what asked for it is passed over, and what it carries is told apart anew.
     fn enter(&mut self, opened: Opened, at: Timestamp) {
-        let Machine::Undecided(held) = &mut self.machine else { return };
+        let ProtocolState::Undecided(held) = &mut self.protocol_state else { return };
         self.tunnels += 1;
         let host = match opened.host {
             Host::Ip(ip) => TunnelHost::Ip(ip),
@@ -100,10 +100,10 @@ impl Session {
                 TunnelHost::Name(name)
             }
         };
-        self.ledger.tunnel = Some(Box::new(Tunnel { kind: opened.kind, host, port: opened.port }));
+        self.state.tunnel = Some(Box::new(Tunnel { kind: opened.kind, host, port: opened.port }));
         for (dir, used) in [Dir::ToServer, Dir::ToClient].into_iter().zip(opened.used) {
             held.consume(dir, used);
-            self.lanes[dir].framer.advance_by(used as u64);
+            self.directions[dir].framer.advance_by(used as u64);
         }
         // Who speaks first inside is what counts, and when: the greeting can come from now on.
         let spoken = [Dir::ToServer, Dir::ToClient].map(|d| !held.octets(d).is_empty());
@@ -113,7 +113,7 @@ impl Session {
 
     /// What the port suggests that the client asked for: that of the destination, if a tunnel leads there.
     fn expected(&self) -> Option<Protocol> {
-        let port = self.ledger.tunnel.as_ref().map_or_else(|| self.context.peers.server.port(), |tunnel| tunnel.port);
+        let port = self.state.tunnel.as_ref().map_or_else(|| self.context.peers.server.port(), |tunnel| tunnel.port);
         self.limits.prior(port)
     }
 
@@ -127,32 +127,32 @@ impl Session {
             }
             Verdict::Tls(protocol) if protocol != Protocol::Unknown => {
                 self.context.protocol = protocol;
-                self.ledger.tls.mode = Some(TlsMode::Implicit);
-                self.ledger.opaque = true;
+                self.state.tls.mode = Some(TlsMode::Implicit);
+                self.state.opaque = true;
                 for dir in [Dir::ToServer, Dir::ToClient] {
-                    self.lanes[dir].framer.set_mode(Mode::Opaque);
+                    self.directions[dir].framer.set_mode(Mode::Opaque);
                 }
                 return;
             }
-            Verdict::Tls(_) => return self.machine = Machine::Ignored(Some(Other::Tls)),
-            Verdict::Other(other) => return self.machine = Machine::Ignored(Some(other)),
+            Verdict::Tls(_) => return self.protocol_state = ProtocolState::Ignored(Some(Other::Tls)),
+            Verdict::Other(other) => return self.protocol_state = ProtocolState::Ignored(Some(other)),
             Verdict::OtherReversed(other) => {
                 self.flip();
-                return self.machine = Machine::Ignored(Some(other));
+                return self.protocol_state = ProtocolState::Ignored(Some(other));
             }
-            Verdict::Wait | Verdict::Unknown | Verdict::Tunnel(_) => return self.machine = Machine::Ignored(None),
+            Verdict::Wait | Verdict::Unknown | Verdict::Tunnel(_) => return self.protocol_state = ProtocolState::Ignored(None),
         };
         self.context.protocol = mail;
-        self.machine = match mail {
+        self.protocol_state = match mail {
             Protocol::Smtp | Protocol::Lmtp => {
                 let smtp = smtp::Smtp::new(self.context.peers.roles_certain);
-                self.lanes.to_server.framer.set_mode(smtp.first_mode());
-                Machine::Smtp(Box::new(smtp))
+                self.directions.to_server.framer.set_mode(smtp.first_mode());
+                ProtocolState::Smtp(Box::new(smtp))
             }
-            Protocol::Pop3 => Machine::Pop3(Box::new(pop3::Pop3::new(self.context.peers.roles_certain))),
-            Protocol::Imap => Machine::Imap(Box::new(imap::Imap::new(self.context.peers.roles_certain))),
-            Protocol::ManageSieve => Machine::Counted,
-            Protocol::Unknown => Machine::Ignored(None),
+            Protocol::Pop3 => ProtocolState::Pop3(Box::new(pop3::Pop3::new(self.context.peers.roles_certain))),
+            Protocol::Imap => ProtocolState::Imap(Box::new(imap::Imap::new(self.context.peers.roles_certain))),
+            Protocol::ManageSieve => ProtocolState::Counted,
+            Protocol::Unknown => ProtocolState::Ignored(None),
         };
     }
 
@@ -161,8 +161,8 @@ impl Session {
         self.flipped = !self.flipped;
         let peers = &mut self.context.peers;
         std::mem::swap(&mut peers.client, &mut peers.server);
-        std::mem::swap(&mut self.lanes.to_server, &mut self.lanes.to_client);
+        std::mem::swap(&mut self.directions.to_server, &mut self.directions.to_client);
         self.closed = self.closed.map(|(dir, how)| (dir.reverse(), how));
-        self.ledger.incomplete.swap_directions();
+        self.state.incomplete.swap_directions();
     }
 }
