@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{File, Seen, Totals, CaptureError, ErrorKind, regular_size};
+use super::{CaptureError, ErrorKind, File, Seen, Totals, regular_size};
 use crate::time::Timestamp;
 use crate::wire::Packet;
 

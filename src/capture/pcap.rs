@@ -4,7 +4,7 @@
 //! of Linux 2.2 (A. Kuznetzov), which some embedded systems still write.
 
 use super::window::Window;
-use super::{BLOCK, File, SNAPLEN, Step, ErrorKind, stated};
+use super::{BLOCK, ErrorKind, File, SNAPLEN, Step, stated};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 

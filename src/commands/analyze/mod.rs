@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::capture::{Capture, Order, CaptureError};
+use crate::capture::{Capture, CaptureError, Order};
 use crate::config::Analyze;
 use crate::console::{self, Level};
 use crate::error;
@@ -22,7 +22,7 @@ use crate::event::{Context, Event, Sink};
 use crate::output::metrics::MetricsRecorder;
 use crate::output::{Capture as Captured, Log, LogError, RecordSet, RecordWriter, Report, Style};
 use crate::pipeline as shard;
-use crate::pipeline::{Outcome, Setup, Stopped, RecordSink};
+use crate::pipeline::{Outcome, RecordSink, Setup, Stopped};
 use crate::time::Timestamp;
 use crate::wire::DecoderLimits;
 

@@ -74,7 +74,9 @@ impl Session {
             }
             _ => {}
         }
-        let ProtocolState::Undecided(held) = std::mem::replace(&mut self.protocol_state, ProtocolState::Counted) else { return };
+        let ProtocolState::Undecided(held) = std::mem::replace(&mut self.protocol_state, ProtocolState::Counted) else {
+            return;
+        };
         self.adopt(verdict);
         self.start(at, out);
         let flipped = self.flipped;
@@ -140,7 +142,9 @@ impl Session {
                 self.flip();
                 return self.protocol_state = ProtocolState::Ignored(Some(other));
             }
-            Verdict::Wait | Verdict::Unknown | Verdict::Tunnel(_) => return self.protocol_state = ProtocolState::Ignored(None),
+            Verdict::Wait | Verdict::Unknown | Verdict::Tunnel(_) => {
+                return self.protocol_state = ProtocolState::Ignored(None);
+            }
         };
         self.context.protocol = mail;
         self.protocol_state = match mail {
