@@ -291,14 +291,15 @@ impl Session {
             (_, End::Drain) => How::Drain,
             (_, End::Evicted) => How::Evicted,
             (_, End::CaptureEnd) => How::CaptureEnd,
-            (None, End::Closed) => How::Fin,
+            // Its ports were used again: nobody saw it close.
+            (None, End::Closed) => How::CaptureEnd,
         };
         if self.ledger.tls.mode.is_some_and(|m| m != TlsMode::None) {
             let failed = if self.tls.begun() { Handshake::Failed } else { Handshake::Unseen };
             self.ledger.tls.handshake.get_or_insert_with(|| self.tls.handshake().unwrap_or(failed));
         }
         let close = Close { by: self.closed.map(|(dir, _)| dir), how, phase };
-        let outcome = self.outcome(close);
+        let outcome = self.outcome(close, why);
         self.ledger.tls.took = self.tls.took();
         let mut summary = self.ledger.summary(at, close, outcome);
         let (client, server) = (&self.lanes.to_server, &self.lanes.to_client);
@@ -313,7 +314,7 @@ impl Session {
         out.event(&self.context, at, &Event::End(&summary));
     }
 
-    fn outcome(&self, close: Close) -> SessionOutcome {
+    fn outcome(&self, close: Close, why: End) -> SessionOutcome {
         let ledger = &self.ledger;
         let by_client = close.by == Some(Dir::ToServer);
         match close.how {
@@ -329,6 +330,7 @@ impl Session {
             How::Reset if ledger.quit_sent && by_client => SessionOutcome::Ok,
             How::Reset => SessionOutcome::Reset,
             How::Timeout => SessionOutcome::Timeout,
+            How::CaptureEnd if why == End::Closed => SessionOutcome::ClientGone,
             How::Drain | How::Evicted | How::CaptureEnd => SessionOutcome::CaptureEnd,
             How::Fin if by_client => SessionOutcome::ClientGone,
             How::Fin => SessionOutcome::ServerGone,

@@ -7,9 +7,11 @@
 pub mod flow;
 pub mod fragment;
 pub mod packet;
+mod side;
 pub mod stream;
 
 pub use flow::{FlowCounters, FlowLimits, FlowTable, MAIL_PORTS, connection_id};
 pub use fragment::FragmentLimits;
 pub use packet::{Counters, Decoder, DecoderLimits, LinkType, Packet, Segment};
-pub use stream::{Stream, StreamCounters, StreamLimits};
+pub use side::Side;
+pub use stream::{Duplex, StreamCounters, StreamLimits};

@@ -2,16 +2,22 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::key::{Key, Side};
+use super::key::Key;
 use super::slots::List;
 use crate::engine::{Dir, End, Input, Limits, Peers, Session, Sink};
 use crate::time::Timestamp;
+use crate::wire::Side;
 use crate::wire::packet::Segment;
-use crate::wire::stream::{Delivery, End as StreamEnd, Ledger, Stream};
+use crate::wire::stream::{Delivery, Duplex, End as StreamEnd, Ledger, Stream};
 
 /// The ports of SMTP, submission, POP3, IMAP and ManageSieve, the unofficial ones in use included.
 pub const MAIL_PORTS: [u16; 10] = [25, 587, 465, 2525, 24, 110, 995, 143, 993, 4190];
+
+/// How long segments may be under way when their connection ends: twice the time that systems take (RFC 9293 section
+/// 3.4.2 says two minutes).
+const UNDER_WAY: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -21,8 +27,12 @@ pub(super) struct Connection {
     pub(super) reuse: Option<Reuse>,
     /// Whether it stands in the queue of those that keep octets.
     pub(super) queued: bool,
+    /// Whether it stands in the queue of those that time releases.
+    pub(super) timed: bool,
     pub(super) closed: bool,
-    streams: [Stream; 2],
+    /// When the reset was sent that ends it.
+    reset_at: Option<Timestamp>,
+    streams: Duplex,
     head: Head,
 }
 
@@ -33,6 +43,8 @@ pub(super) struct Reuse {
     seq: u32,
     at: Timestamp,
     number: u64,
+    /// Whether the connection itself had only just begun.
+    young: bool,
 }
 
 /// Everything but the streams.
@@ -45,7 +57,6 @@ struct Head {
     ends: [SocketAddr; 2],
     client: Side,
     certain: bool,
-    mail: bool,
     syn: Option<Timestamp>,
     syn_ack: Option<Timestamp>,
     established: Option<Timestamp>,
@@ -74,7 +85,6 @@ impl Connection {
         let mut ends = [segment.from; 2];
         *side.split(&mut ends).1 = segment.to;
         let (client, certain) = roles(side, segment);
-        let mail = [segment.from, segment.to].iter().any(|end| MAIL_PORTS.contains(&end.port()));
         let head = Head {
             id: key.id(segment.at),
             ordinal: number,
@@ -83,7 +93,6 @@ impl Connection {
             ends,
             client,
             certain,
-            mail,
             syn: None,
             syn_ack: None,
             established: None,
@@ -96,8 +105,10 @@ impl Connection {
             last: segment.at,
             reuse: None,
             queued: false,
+            timed: false,
             closed: false,
-            streams: [Stream::new(), Stream::new()],
+            reset_at: None,
+            streams: Duplex::new(),
             head,
         }
     }
@@ -107,9 +118,19 @@ impl Connection {
         self.head.ordinal
     }
 
-    /// Octets kept for both directions.
+    /// Bytes kept for both directions.
     pub(super) fn buffered(&self) -> usize {
-        self.streams.iter().map(Stream::buffered).sum()
+        self.streams.buffered()
+    }
+
+    /// Whether something waits that time alone will release.
+    pub(super) fn waits(&self) -> bool {
+        self.streams.waits()
+    }
+
+    /// When it was over, if the last segment or time ended it.
+    pub(super) fn over(&self) -> Option<Timestamp> {
+        self.streams.is_over().then(|| self.reset_at.unwrap_or(self.last))
     }
 
     /// Which timeout counts.
@@ -124,50 +145,75 @@ impl Connection {
 
     /// Whether every direction that was seen has ended.
     pub(super) fn has_ended(&self) -> bool {
-        let ended = |stream: &Stream| stream.end().is_some() || !stream.is_seen();
-        self.streams.iter().all(ended) && self.streams.iter().any(|stream| stream.end().is_some())
+        self.streams.has_ended()
     }
 
-    /// Whether nothing is to be waited for: reset, or both FINs acknowledged.
-    pub(super) fn is_over(&self) -> bool {
-        self.streams.iter().any(|stream| stream.end() == Some(StreamEnd::Reset))
-            || self.streams.iter().all(Stream::is_fin_acknowledged)
+    /// Whether nothing shows that anybody took its SYN up.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.head.syn_ack.is_none() && self.head.session.is_none() && self.is_fresh()
     }
 
     /// What `segment` does to it.
     pub(super) fn fate(&self, side: Side, segment: &Segment<'_>) -> Fate {
-        let mine = side.pick(&self.streams);
+        let mine = self.streams.of(side);
         if let Some(reuse) = self.reuse
-            && reuse.is_confirmed(side, segment, mine)
+            && self.is_confirmed(&reuse, side, segment, mine)
         {
             return Fate::NextSince(reuse);
         }
-        let first = segment.seq.wrapping_add(1);
-        if segment.syn && mine.base().is_some_and(|base| base != first) {
-            if self.closed || self.has_ended() {
-                return Fate::Next;
-            }
-            return match segment.ack {
-                None if self.head.established.is_none() && self.head.session.is_none() => Fate::Next,
-                None => Fate::Stray,
-                Some(_) if mine.next() == 0 && mine.buffered() == 0 => Fate::Belongs,
-                Some(_) => Fate::Stray,
-            };
+        if segment.syn && mine.base().is_some_and(|base| base != segment.seq.wrapping_add(1)) {
+            return self.fate_of_syn(side, segment);
         }
-        let elsewhere = !segment.payload.is_empty() && !mine.is_plausible(segment.seq);
         match self.closed {
             false if self.is_blind(side, segment) => Fate::Stray,
             false => Fate::Belongs,
-            true if elsewhere && !segment.rst => Fate::Next,
+            true if !segment.payload.is_empty() && !segment.rst && self.is_unheard_of(mine, segment) => Fate::Next,
             true => Fate::Stray,
         }
+    }
+
+    /// A SYN with another number than the first.
+    fn fate_of_syn(&self, side: Side, segment: &Segment<'_>) -> Fate {
+        if self.closed || self.has_ended() {
+            return Fate::Next;
+        }
+        let mine = self.streams.of(side);
+        let answers = |ack: u32| self.streams.of(side.other()).base().is_none_or(|base| base == ack);
+        match segment.ack {
+            Some(ack) if mine.is_fresh() && answers(ack) => Fate::Belongs,
+            _ => Fate::Stray,
+        }
+    }
+
+    /// Bytes that do not trail behind a connection that is over: neither repeated, nor on their way when it ended, nor
+    /// those of the other side of a host that renumbers.
+    fn is_unheard_of(&self, mine: &Stream, segment: &Segment<'_>) -> bool {
+        let under_way = || segment.at.since(self.last).is_none_or(|passed| passed <= UNDER_WAY);
+        let known = match mine.is_plausible(segment.seq) {
+            true => mine.is_repeated(segment.seq, segment.payload.len()) || under_way(),
+            false => mine.is_other_numbering(segment.seq),
+        };
+        !known
+    }
+
+    /// Whether no byte of it was seen.
+    fn is_fresh(&self) -> bool {
+        Side::BOTH.iter().all(|side| self.streams.of(*side).is_fresh())
     }
 
     /// Remembers a SYN that may begin the port's next connection.
     pub(super) fn suspect(&mut self, side: Side, number: u64, segment: &Segment<'_>) {
         if segment.syn && segment.ack.is_none() {
-            self.reuse = Some(Reuse { side, seq: segment.seq, at: segment.at, number });
+            let young = self.is_fresh() && self.head.session.is_none();
+            self.reuse = Some(Reuse { side, seq: segment.seq, at: segment.at, number, young });
         }
+    }
+
+    /// Whether `segment` shows that a SYN inside it was taken up. While the connection begins it may be its own, captured
+    /// on the other side of a host that renumbers: then both SYNs are answered.
+    fn is_confirmed(&self, reuse: &Reuse, side: Side, segment: &Segment<'_>, mine: &Stream) -> bool {
+        let twice = reuse.young && self.head.syn_ack.is_some();
+        !twice && reuse.is_confirmed(side, segment, mine)
     }
 
     /// Takes a segment that belongs to it.
@@ -181,36 +227,32 @@ impl Connection {
     ) {
         self.last = self.last.max(segment.at);
         self.head.packet(side);
-        let head = &mut self.head;
-        let (mine, theirs) = side.split(&mut self.streams);
-        if segment.syn && segment.ack.is_some() && mine.base().is_some_and(|b| b != segment.seq.wrapping_add(1)) {
-            // Another SYN+ACK before any octet: the last one counts.
-            *mine = Stream::new();
+        let again = |base: u32| segment.syn && segment.ack.is_some() && base != segment.seq.wrapping_add(1);
+        if self.streams.of(side).base().is_some_and(again) {
+            // Another SYN+ACK before any byte: the last one counts.
+            self.streams.begin_again(side);
         }
+        let Self { streams, head, .. } = self;
         head.handshake(side, segment);
-        let received = match segment.ack {
-            Some(ack) if !segment.rst && mine.is_plausible(segment.seq) => {
-                let mut deliver = |delivery: Delivery<'_>| head.deliver(side.other(), delivery, limits, out);
-                let bare = segment.payload.is_empty() && segment.cut == 0 && !segment.fin;
-                theirs.acknowledged(segment.at, ack, bare, ledger, &mut deliver);
-                theirs.received(ack)
-            }
-            _ => None,
-        };
-        mine.segment(segment, received, ledger, &mut |delivery| {
+        streams.segment(side, segment, self.last, ledger, &mut |side, delivery| {
             head.deliver(side, delivery, limits, out);
         });
+        self.reset_at = self.reset_at.or(streams.reset_at());
         if head.session.as_ref().is_some_and(|session| session.is_ignored()) {
-            mine.quiet();
-            theirs.quiet();
+            streams.quiet();
         }
+    }
+
+    /// Time has come to `now`: what waited long enough goes on.
+    pub(super) fn tick(&mut self, now: Timestamp, limits: &Arc<Limits>, ledger: &mut Ledger, out: &mut dyn Sink) {
+        let Self { streams, head, .. } = self;
+        streams.tick(now, ledger, &mut |side, delivery| head.deliver(side, delivery, limits, out));
     }
 
     /// Declares all its holes lost, to free what is kept behind them.
     pub(super) fn force(&mut self, limits: &Arc<Limits>, ledger: &mut Ledger, out: &mut dyn Sink) {
-        self.each(limits, out, |stream, at, deliver| {
-            stream.force(at, ledger, &mut |delivery| deliver(delivery));
-        });
+        let Self { streams, head, .. } = self;
+        streams.force(self.last, ledger, &mut |side, delivery| head.deliver(side, delivery, limits, out));
     }
 
     /// Ends it. Gives whether a session had to do with it.
@@ -222,10 +264,9 @@ impl Connection {
         ledger: &mut Ledger,
         out: &mut dyn Sink,
     ) -> bool {
-        self.each(limits, out, |stream, _, deliver| {
-            stream.finish(at, ledger, &mut |delivery| deliver(delivery));
-        });
-        if self.head.session.is_none() && self.head.mail {
+        let Self { streams, head, .. } = self;
+        streams.finish(at, ledger, &mut |side, delivery| head.deliver(side, delivery, limits, out));
+        if self.head.session.is_none() && self.head.is_mail() {
             self.head.open(false, limits, out);
         }
         self.closed = true;
@@ -233,34 +274,20 @@ impl Connection {
             return false;
         };
         for (side, dir) in [(self.head.client, Dir::ToServer), (self.head.client.other(), Dir::ToClient)] {
-            let (count, first) = side.pick(&self.streams).conflicts();
-            session.disorder(dir, side.pick(&self.streams).disorder());
+            let (count, first) = self.streams.of(side).conflicts();
+            session.disorder(dir, self.streams.of(side).disorder());
             session.overlap(at, dir, first.unwrap_or_default(), count, out);
         }
         session.finish(at, why, out);
+        self.streams.retire();
         true
-    }
-
-    fn each(
-        &mut self,
-        limits: &Arc<Limits>,
-        out: &mut dyn Sink,
-        mut action: impl FnMut(&mut Stream, Timestamp, &mut dyn FnMut(Delivery<'_>)),
-    ) {
-        let (head, at) = (&mut self.head, self.last);
-        for side in [head.client, head.client.other()] {
-            let stream = side.split(&mut self.streams).0;
-            action(stream, at, &mut |delivery| {
-                head.deliver(side, delivery, limits, out);
-            });
-        }
     }
 
     /// A reset that answers nothing that was sent (RFC 9293 section 3.10.7.3).
     fn is_blind(&self, side: Side, segment: &Segment<'_>) -> bool {
-        let theirs = side.other().pick(&self.streams);
+        let theirs = self.streams.of(side.other());
         let answers = segment.ack.is_none_or(|ack| theirs.is_plausible(ack));
-        segment.rst && side.pick(&self.streams).base().is_none() && !answers
+        segment.rst && self.streams.of(side).base().is_none() && !answers
     }
 }
 
@@ -272,7 +299,7 @@ impl Reuse {
             let due = mine.base().map(|base| base.wrapping_add(mine.next() as u32));
             !segment.syn && !segment.rst && segment.seq == first && due != Some(first)
         } else {
-            segment.syn && segment.ack == Some(first)
+            (segment.syn || segment.rst) && segment.ack == Some(first)
         }
     }
 
@@ -292,6 +319,11 @@ impl Reuse {
 }
 
 impl Head {
+    /// Whether the server's port is one of mail.
+    fn is_mail(&self) -> bool {
+        MAIL_PORTS.contains(&self.client.other().pick(&self.ends).port())
+    }
+
     fn dir(&self, side: Side) -> Dir {
         if side == self.client { Dir::ToServer } else { Dir::ToClient }
     }
@@ -336,7 +368,7 @@ impl Head {
                 Input::Reset => Some(StreamEnd::Reset),
             };
             if let Some(end) = end
-                && !self.mail
+                && !self.is_mail()
             {
                 *side.split(&mut self.skipped).0 = Some((delivery.at, end));
                 return;
@@ -389,7 +421,9 @@ fn roles(side: Side, segment: &Segment<'_>) -> (Side, bool) {
         return (if segment.ack.is_some() { side.other() } else { side }, true);
     }
     let (from, to) = (segment.from.port(), segment.to.port());
-    let sender_serves = match (MAIL_PORTS.contains(&from), MAIL_PORTS.contains(&to)) {
+    // A mail port above 1023 may as well be a client's, if the other is a system port (RFC 6335 section 6).
+    let serves = |port: u16, other: u16| MAIL_PORTS.contains(&port) && (port < 1024 || other >= 1024);
+    let sender_serves = match (serves(from, to), serves(to, from)) {
         (true, false) => true,
         (false, true) => false,
         _ => from < to,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use sha2::{Digest, Sha256};
 
 use crate::time::Timestamp;
+use crate::wire::Side;
 use crate::wire::packet::Segment;
 
 /// One end: comparing three words is cheaper than comparing a `SocketAddr`.
@@ -21,39 +22,6 @@ struct Endpoint {
 pub(super) struct Key {
     lesser: Endpoint,
     greater: Endpoint,
-}
-
-/// Which end of a [`Key`] sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Lesser,
-    Greater,
-}
-
-impl Side {
-    pub(super) const fn other(self) -> Self {
-        match self {
-            Self::Lesser => Self::Greater,
-            Self::Greater => Self::Lesser,
-        }
-    }
-
-    pub(super) fn pick<T>(self, pair: &[T; 2]) -> &T {
-        let [lesser, greater] = pair;
-        match self {
-            Self::Lesser => lesser,
-            Self::Greater => greater,
-        }
-    }
-
-    /// The sender's, then the receiver's.
-    pub(super) fn split<T>(self, pair: &mut [T; 2]) -> (&mut T, &mut T) {
-        let [lesser, greater] = pair;
-        match self {
-            Self::Lesser => (lesser, greater),
-            Self::Greater => (greater, lesser),
-        }
-    }
 }
 
 impl Key {
