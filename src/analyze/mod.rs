@@ -131,10 +131,15 @@ fn summary(
     outcome: Outcome<Outlet, LogError>,
     files: u64,
     began: Instant,
-    warnings: Vec<String>,
+    mut warnings: Vec<String>,
     on_stderr: bool,
 ) -> Result<(), Error> {
-    let Outcome { taps, totals, packets, flows, .. } = outcome;
+    let Outcome { taps, totals, packets, flows, wild, .. } = outcome;
+    if wild > 0 {
+        warnings.push(format!(
+            "{wild} packets have times far from those around them; they count as captured with the packet before"
+        ));
+    }
     tracing::info!(?totals, ?packets, ?flows, "read");
     let mut report = Report::default();
     for tap in taps {

@@ -4,12 +4,14 @@
 //! No I/O, no clock, no thread, no logging: time comes with the packets. Nothing here trusts a length field,
 //! and every table is bounded in number, in octets and in capture time.
 
+mod clock;
 pub mod flow;
 pub mod fragment;
 pub mod packet;
 mod side;
 pub mod stream;
 
+pub use clock::PacketClock;
 pub use flow::{FlowCounters, FlowLimits, FlowTable, MAIL_PORTS, connection_id};
 pub use fragment::FragmentLimits;
 pub use packet::{Counters, Decoder, DecoderLimits, LinkType, Packet, Segment};

@@ -204,7 +204,8 @@ impl Duplex {
         match mine.fit(seq) {
             Fit::Exact => {
                 // The other side has nothing more to send, or never sent anything.
-                let alone = theirs.end().is_some() || !theirs.is_seen() || (theirs.is_fresh() && mine.is_fresh());
+                let fresh = |stream: &Stream| stream.is_fresh() && stream.acked() == 0;
+                let alone = theirs.end().is_some() || (fresh(theirs) && fresh(mine));
                 self.reset = Some(Reset { side, at, offset: 0 });
                 if alone {
                     self.finish(now, ledger, out);
