@@ -18,7 +18,7 @@ mod recent;
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use crate::engine::Input;
+use crate::event::Input;
 use crate::time::Timestamp;
 
 pub use direction::Stream;

@@ -9,8 +9,8 @@ pub(in crate::wire::stream) use self::numbers::Fit;
 use super::kept::Kept;
 use super::recent::Recent;
 use super::{Delivery, End, Ledger, StreamLimits};
-use crate::engine::Input;
-use crate::engine::event::Disorder;
+use crate::event::Disorder;
+use crate::event::Input;
 use crate::time::Timestamp;
 use crate::wire::packet::Segment;
 
@@ -158,13 +158,7 @@ impl Stream {
     }
 
     /// Declares lost what is missing before `to`.
-    pub(super) fn lose(
-        &mut self,
-        at: Timestamp,
-        to: u64,
-        ledger: &mut Ledger,
-        out: &mut impl FnMut(Delivery<'_>),
-    ) {
+    pub(super) fn lose(&mut self, at: Timestamp, to: u64, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
         let Some(lost) = to.checked_sub(self.next).filter(|lost| *lost > 0) else {
             return;
         };
@@ -297,7 +291,10 @@ impl Stream {
 
     /// Whether all that waits is one segment far behind a hole that nobody acknowledged: it belongs to nothing.
     pub(super) fn is_lost_in_space(&self, start: u64) -> bool {
-        self.kept.is_single() && self.fin.is_none() && self.acked.unwrap_or(0) <= self.next && start - self.next > UNSCALED
+        self.kept.is_single()
+            && self.fin.is_none()
+            && self.acked.unwrap_or(0) <= self.next
+            && start - self.next > UNSCALED
     }
 
     /// Forgets everything that waits.
