@@ -178,18 +178,57 @@ pub fn capture(dialogue: &Dialogue, cut: Cut, family: Family) -> Vec<u8> {
 
 /// The same, its events going to `out`.
 pub fn capture_to(dialogue: &Dialogue, cut: Cut, family: Family, out: &mut dyn Sink) {
-    let mut frames = Vec::new();
-    for (earlier, port) in earlier(dialogue) {
-        frames.extend(segments(&earlier, cut, family, port));
+    replay_to(&frames(dialogue, cut, family), out);
+}
+
+/// A packet of a capture.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub at: Timestamp,
+    pub tcp: Tcp,
+    /// Bytes of its payload that the snap length cut off.
+    pub cut: usize,
+}
+
+impl Frame {
+    pub fn has_port(&self, port: u16) -> bool {
+        self.tcp.from.port() == port || self.tcp.to.port() == port
     }
-    frames.extend(segments(dialogue, cut, family, CLIENT_PORT));
+
+    /// Whether both are of one connection.
+    pub fn connects(&self, other: &Self) -> bool {
+        let (a, b) = ((self.tcp.from, self.tcp.to), (other.tcp.from, other.tcp.to));
+        a == b || (a.1, a.0) == b
+    }
+}
+
+/// The capture of a dialogue, with the sessions before it.
+pub fn frames(dialogue: &Dialogue, cut: Cut, family: Family) -> Vec<Frame> {
+    let mut all = Vec::new();
+    for (earlier, port) in earlier(dialogue) {
+        all.extend(segments(&earlier, cut, family, port));
+    }
+    all.extend(segments(dialogue, cut, family, CLIENT_PORT));
+    all.into_iter().map(|(at, tcp)| Frame { at, tcp, cut: 0 }).collect()
+}
+
+/// What comes of a capture.
+pub fn replay(frames: &[Frame]) -> Vec<u8> {
+    let mut out = writer();
+    replay_to(frames, &mut out);
+    out.bytes().to_vec()
+}
+
+fn replay_to(frames: &[Frame], out: &mut dyn Sink) {
     let mut decoder = Decoder::new(DecoderLimits::default());
     let mut table = FlowTable::new(FlowLimits::default(), Arc::new(Limits::default()));
     let mut last = BEGIN;
-    for (number, (at, tcp)) in frames.iter().enumerate() {
-        let data = tcp.datagram();
-        last = last.max(*at);
-        let packet = Packet { at: *at, source: 0, link: LinkType::RAW, data: &data, wire_len: data.len() as u32 };
+    for (number, frame) in frames.iter().enumerate() {
+        let mut data = frame.tcp.datagram();
+        let wire_len = data.len() as u32;
+        data.truncate(data.len() - frame.cut);
+        last = last.max(frame.at);
+        let packet = Packet { at: frame.at, source: 0, link: LinkType::RAW, data: &data, wire_len };
         let segment = decoder.decode(&packet).expect("a segment");
         table.segment(number as u64, &segment, out);
     }

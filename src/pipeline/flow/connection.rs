@@ -18,6 +18,9 @@ use crate::wire::stream::{Delivery, Duplex, End as StreamEnd, Ledger, Stream};
 /// 3.4.2 says two minutes).
 const UNDER_WAY: Duration = Duration::from_secs(120);
 
+/// Within how many nanoseconds a SYN on the other side of a host that renumbers is captured, skewed taps included.
+const TWICE: u64 = 1_000_000_000;
+
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) key: Key,
@@ -35,11 +38,12 @@ pub(super) struct Connection {
     head: Head,
 }
 
-/// A SYN inside an open connection.
+/// A SYN inside an open connection, or the answer to one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reuse {
     side: Side,
     seq: u32,
+    ack: Option<u32>,
     at: Timestamp,
     number: u64,
     /// Whether the connection itself had only just begun.
@@ -200,11 +204,18 @@ impl Connection {
         Side::BOTH.iter().all(|side| self.streams.of(*side).is_fresh())
     }
 
-    /// Remembers a SYN that may begin the port's next connection.
+    /// Remembers a SYN, or the answer to one, that may begin the port's next connection.
     pub(super) fn suspect(&mut self, side: Side, number: u64, segment: &Segment<'_>) {
-        if segment.syn && segment.ack.is_none() {
-            let young = self.is_fresh() && self.head.session.is_none();
-            self.reuse = Some(Reuse { side, seq: segment.seq, at: segment.at, number, young });
+        if !segment.syn {
+            return;
+        }
+        let own = if segment.ack.is_some() { self.head.syn_ack } else { self.head.syn };
+        let soon = own.is_some_and(|own| segment.at.as_nanos().abs_diff(own.as_nanos()) < TWICE);
+        let young = soon && self.streams.of(self.head.client).is_fresh();
+        let Segment { seq, ack, at, .. } = *segment;
+        // The answer comes behind its SYN, unless the client's side is captured late.
+        if ack.is_none() || self.reuse.is_none_or(|reuse| at.as_nanos().abs_diff(reuse.at.as_nanos()) > TWICE) {
+            self.reuse = Some(Reuse { side, seq, ack, at, number, young });
         }
     }
 
@@ -298,7 +309,10 @@ impl Reuse {
             let due = mine.base().map(|base| base.wrapping_add(mine.next() as u32));
             !segment.syn && !segment.rst && segment.seq == first && due != Some(first)
         } else {
-            (segment.syn || segment.rst) && segment.ack == Some(first)
+            match self.ack {
+                None => (segment.syn || segment.rst) && segment.ack == Some(first),
+                Some(ack) => segment.syn && segment.ack.is_none() && segment.seq.wrapping_add(1) == ack,
+            }
         }
     }
 
@@ -306,9 +320,8 @@ impl Reuse {
     pub(super) fn replay(&self, side: Side, segment: &Segment<'_>) -> (Side, u64, Segment<'static>) {
         let (from, to) = if side == self.side { (segment.from, segment.to) } else { (segment.to, segment.from) };
         let source = segment.source;
-        let (at, seq) = (self.at, self.seq);
-        let syn =
-            Segment { at, source, from, to, seq, ack: None, syn: true, fin: false, rst: false, payload: &[], cut: 0 };
+        let Self { at, seq, ack, .. } = *self;
+        let syn = Segment { at, source, from, to, seq, ack, syn: true, fin: false, rst: false, payload: &[], cut: 0 };
         (self.side, self.number, syn)
     }
 

@@ -3,6 +3,8 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::Side;
+use crate::wire::packet::Segment;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Got {
@@ -855,4 +857,16 @@ proptest! {
         rig.finish();
         prop_assert!(rig.got.iter().filter(|got| matches!(got, Got::Fin)).count() <= 1);
     }
+}
+
+#[test]
+fn a_close_whose_other_half_is_captured_late_is_a_close() {
+    let mut rig = Rig::both();
+    rig.client(1000, 5000, b"quit");
+    rig.send(C, Segment { seq: 1004, ack: Some(5004), fin: true, ..blank() });
+    rig.server(5000, 1004, b"bye");
+    rig.send(S, Segment { seq: 5003, ack: Some(1004), fin: true, ..blank() });
+    rig.server(5004, 1005, b"");
+    assert_eq!(rig.story(), "C:quit S:bye S. C.");
+    assert!(rig.duplex.is_over());
 }
