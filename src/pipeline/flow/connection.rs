@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 use crate::wire::Side;
 use crate::wire::key::Key;
 use crate::wire::packet::Segment;
-use crate::wire::stream::{Delivery, Duplex, End as StreamEnd, Ledger, Stream};
+use crate::wire::stream::{Delivery, Duplex, End as StreamEnd, BufferBudget, Stream};
 
 /// How long segments may be under way when their connection ends: twice the time that systems take (RFC 9293 section
 /// 3.4.2 says two minutes).
@@ -232,7 +232,7 @@ impl Connection {
         side: Side,
         segment: &Segment<'_>,
         limits: &Arc<Limits>,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut dyn Sink,
     ) {
         self.last = self.last.max(segment.at);
@@ -244,7 +244,7 @@ impl Connection {
         }
         let Self { streams, head, .. } = self;
         head.handshake(side, segment);
-        streams.segment(side, segment, self.last, ledger, &mut |side, delivery| {
+        streams.segment(side, segment, self.last, budget, &mut |side, delivery| {
             head.deliver(side, delivery, limits, out);
         });
         self.reset_at = self.reset_at.or(streams.reset_at());
@@ -254,15 +254,15 @@ impl Connection {
     }
 
     /// Time has come to `now`: what waited long enough goes on.
-    pub(super) fn tick(&mut self, now: Timestamp, limits: &Arc<Limits>, ledger: &mut Ledger, out: &mut dyn Sink) {
+    pub(super) fn tick(&mut self, now: Timestamp, limits: &Arc<Limits>, budget: &mut BufferBudget, out: &mut dyn Sink) {
         let Self { streams, head, .. } = self;
-        streams.tick(now, ledger, &mut |side, delivery| head.deliver(side, delivery, limits, out));
+        streams.tick(now, budget, &mut |side, delivery| head.deliver(side, delivery, limits, out));
     }
 
     /// Declares all its holes lost, to free what is kept behind them.
-    pub(super) fn force(&mut self, limits: &Arc<Limits>, ledger: &mut Ledger, out: &mut dyn Sink) {
+    pub(super) fn force(&mut self, limits: &Arc<Limits>, budget: &mut BufferBudget, out: &mut dyn Sink) {
         let Self { streams, head, .. } = self;
-        streams.force(self.last, ledger, &mut |side, delivery| head.deliver(side, delivery, limits, out));
+        streams.force(self.last, budget, &mut |side, delivery| head.deliver(side, delivery, limits, out));
     }
 
     /// Ends it. Gives whether a session had to do with it.
@@ -271,11 +271,11 @@ impl Connection {
         at: Timestamp,
         why: End,
         limits: &Arc<Limits>,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut dyn Sink,
     ) -> bool {
         let Self { streams, head, .. } = self;
-        streams.finish(at, ledger, &mut |side, delivery| head.deliver(side, delivery, limits, out));
+        streams.finish(at, budget, &mut |side, delivery| head.deliver(side, delivery, limits, out));
         if self.head.session.is_none() && self.head.is_mail() {
             self.head.open(false, limits, out);
         }

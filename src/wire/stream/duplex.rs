@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::direction::{Fit, Head, Stream};
-use super::{Delivery, End, Ledger};
+use super::{Delivery, End, BufferBudget};
 use crate::time::Timestamp;
 use crate::wire::Side;
 use crate::wire::packet::Segment;
@@ -82,15 +82,15 @@ impl Duplex {
         side: Side,
         segment: &Segment<'_>,
         now: Timestamp,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut impl FnMut(Side, Delivery<'_>),
     ) {
         if segment.rst {
-            return self.take_reset(side, segment, now, ledger, out);
+            return self.take_reset(side, segment, now, budget, out);
         }
         let (mine, theirs) = side.split(&mut self.streams);
         let received = match segment.ack {
-            Some(ack) if mine.is_plausible(segment.seq) => theirs.acknowledged(ack, ledger),
+            Some(ack) if mine.is_plausible(segment.seq) => theirs.acknowledged(ack, budget),
             _ => None,
         };
         if let Some(received) = received
@@ -98,38 +98,38 @@ impl Duplex {
         {
             mine.relent(received);
         }
-        mine.segment(segment, received, theirs.peer(), ledger, &mut |delivery| out(side, delivery));
+        mine.segment(segment, received, theirs.peer(), budget, &mut |delivery| out(side, delivery));
         if !segment.payload.is_empty() || segment.fin {
             self.doubtful = None;
         }
         if self.reset.is_some() || !self.streams.iter().all(Stream::is_idle) {
             self.streams.iter_mut().for_each(Stream::count);
-            self.settle(now, ledger, out);
+            self.settle(now, budget, out);
         }
     }
 
     /// Time has come to `now`: what waited long enough goes on.
-    pub fn tick(&mut self, now: Timestamp, ledger: &mut Ledger, out: &mut impl FnMut(Side, Delivery<'_>)) {
+    pub fn tick(&mut self, now: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
         if self.waits() {
-            self.settle(now, ledger, out);
+            self.settle(now, budget, out);
         }
     }
 
     /// Everything that waits goes on: the room is needed.
-    pub fn force(&mut self, now: Timestamp, ledger: &mut Ledger, out: &mut impl FnMut(Side, Delivery<'_>)) {
-        self.flush(now, Why::Cap, ledger, out);
+    pub fn force(&mut self, now: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
+        self.flush(now, Why::Cap, budget, out);
     }
 
     /// Nothing more will come: everything kept is delivered, every hole is lost.
-    pub fn finish(&mut self, now: Timestamp, ledger: &mut Ledger, out: &mut impl FnMut(Side, Delivery<'_>)) {
-        self.flush(now, Why::End, ledger, out);
+    pub fn finish(&mut self, now: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
+        self.flush(now, Why::End, budget, out);
         let reset = self.reset.take().or(self.doubtful.take());
         for side in Side::BOTH {
             let stream = side.split(&mut self.streams).0;
             if stream.end().is_none() {
-                stream.trail(now, ledger, &mut |delivery| out(side, delivery));
+                stream.trail(now, budget, &mut |delivery| out(side, delivery));
                 if let Some(reset) = reset.filter(|reset| reset.side == side) {
-                    stream.lose(reset.at, reset.offset, ledger, &mut |delivery| out(side, delivery));
+                    stream.lose(reset.at, reset.offset, budget, &mut |delivery| out(side, delivery));
                 }
             }
         }
@@ -192,7 +192,7 @@ impl Duplex {
         side: Side,
         segment: &Segment<'_>,
         now: Timestamp,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut impl FnMut(Side, Delivery<'_>),
     ) {
         let (mine, theirs) = side.split(&mut self.streams);
@@ -208,51 +208,51 @@ impl Duplex {
                 let alone = theirs.end().is_some() || (fresh(theirs) && fresh(mine));
                 self.reset = Some(Reset { side, at, offset: 0 });
                 if alone {
-                    self.finish(now, ledger, out);
+                    self.finish(now, budget, out);
                 } else {
-                    self.settle(now, ledger, out);
+                    self.settle(now, budget, out);
                 }
             }
             Fit::Near(offset) => {
-                ledger.counters.blind_resets += 1;
+                budget.counters.blind_resets += 1;
                 self.doubtful = Some(Reset { side, at, offset });
             }
-            Fit::Blind => ledger.counters.blind_resets += 1,
+            Fit::Blind => budget.counters.blind_resets += 1,
         }
     }
 
     /// Delivers what is due, and gives up waiting for what will not come.
-    fn settle(&mut self, now: Timestamp, ledger: &mut Ledger, out: &mut impl FnMut(Side, Delivery<'_>)) {
+    fn settle(&mut self, now: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
         if let Some(reset) = self.reset
-            && now.since(reset.at).is_some_and(|waited| waited > ledger.limits.window)
+            && now.since(reset.at).is_some_and(|waited| waited > budget.limits.window)
         {
-            return self.finish(now, ledger, out);
+            return self.finish(now, budget, out);
         }
         loop {
-            self.progress(ledger, out);
+            self.progress(budget, out);
             self.streams.iter_mut().for_each(|stream| stream.stand(now));
             let step = Side::BOTH.into_iter().find_map(|side| {
                 let (time, segments) = self.of(side).waited(now);
-                let many = segments > ledger.limits.segments;
-                let full = self.of(side).buffered() > ledger.limits.buffered;
-                self.step(side, Waited { time, many, full, over: false }, ledger)
+                let many = segments > budget.limits.segments;
+                let full = self.of(side).buffered() > budget.limits.buffered;
+                self.step(side, Waited { time, many, full, over: false }, budget)
             });
             let Some(step) = step else { return };
-            self.take_step(step, ledger, out);
+            self.take_step(step, budget, out);
         }
     }
 
     /// Everything that waits goes on, what came first at first.
-    fn flush(&mut self, now: Timestamp, why: Why, ledger: &mut Ledger, out: &mut impl FnMut(Side, Delivery<'_>)) {
+    fn flush(&mut self, now: Timestamp, why: Why, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
         let waited = Waited { time: Duration::MAX, many: true, full: true, over: true };
         loop {
-            self.progress(ledger, out);
-            let Some(step) = self.earliest().and_then(|side| self.step(side, waited, ledger)) else { break };
+            self.progress(budget, out);
+            let Some(step) = self.earliest().and_then(|side| self.step(side, waited, budget)) else { break };
             let step = match step {
                 Step::Lose { side, to, at, .. } => Step::Lose { side, to, at, why },
                 other => other,
             };
-            self.take_step(step, ledger, out);
+            self.take_step(step, budget, out);
         }
         self.streams.iter_mut().for_each(|stream| stream.stand(now));
     }
@@ -267,11 +267,11 @@ impl Duplex {
     }
 
     /// Delivers in turn, as long as one direction lets the other go on.
-    fn progress(&mut self, ledger: &mut Ledger, out: &mut impl FnMut(Side, Delivery<'_>)) {
+    fn progress(&mut self, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
         let mut still = 0;
         for side in Side::BOTH.into_iter().cycle() {
             let (mine, theirs) = side.split(&mut self.streams);
-            let moved = mine.advance(theirs.peer(), ledger, &mut |delivery| out(side, delivery));
+            let moved = mine.advance(theirs.peer(), budget, &mut |delivery| out(side, delivery));
             still = if moved { 1 } else { still + 1 };
             if still >= 2 {
                 return;
@@ -280,17 +280,17 @@ impl Duplex {
     }
 
     /// What to do if the first that waits in the direction of `side` has waited long enough.
-    fn step(&self, side: Side, waited: Waited, ledger: &Ledger) -> Option<Step> {
+    fn step(&self, side: Side, waited: Waited, budget: &BufferBudget) -> Option<Step> {
         let (mine, theirs) = (self.of(side), self.of(side.other()));
         match mine.head() {
             Head::None => None,
             Head::Hole { start, at } => {
                 let acked = mine.acked().min(start);
                 let shown = acked > mine.next();
-                if shown && waited.beyond(mine.patience(&ledger.limits)) {
+                if shown && waited.beyond(mine.patience(&budget.limits)) {
                     return Some(Step::Lose { side, to: acked, at, why: Why::Acknowledged });
                 }
-                let given_up = waited.over || waited.full || waited.time > ledger.limits.age;
+                let given_up = waited.over || waited.full || waited.time > budget.limits.age;
                 let step = match mine.is_lost_in_space(start) {
                     true => Step::Forget(side),
                     false => Step::Lose { side, to: start, at, why: Why::Cap },
@@ -306,35 +306,35 @@ impl Duplex {
                 if let Some(other_at) = other_at {
                     // Each acknowledges the other: one of them was repeated. The first goes first.
                     let first = if other_at < at { side.other() } else { side };
-                    return waited.beyond(ledger.limits.window).then_some(Step::Insist(first));
+                    return waited.beyond(budget.limits.window).then_some(Step::Insist(first));
                 }
                 let sure = if limit < u64::MAX || waited.over { received } else { received.min(theirs.sure()) };
                 let to = sure.min(limit);
                 let may_be_fin = theirs.may_be_fin(received);
-                if to > theirs.next() && !may_be_fin && waited.beyond(theirs.patience(&ledger.limits)) {
+                if to > theirs.next() && !may_be_fin && waited.beyond(theirs.patience(&budget.limits)) {
                     return Some(Step::Lose { side: side.other(), to, at, why: Why::Acknowledged });
                 }
-                let longest = if may_be_fin { ledger.limits.window } else { ledger.limits.unconfirmed };
+                let longest = if may_be_fin { budget.limits.window } else { budget.limits.unconfirmed };
                 waited.beyond(longest).then_some(Step::Insist(side))
             }
         }
     }
 
-    fn take_step(&mut self, step: Step, ledger: &mut Ledger, out: &mut impl FnMut(Side, Delivery<'_>)) {
+    fn take_step(&mut self, step: Step, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
         match step {
             Step::Lose { side, to, at, why } => {
                 let stream = side.split(&mut self.streams).0;
                 if why == Why::Acknowledged {
                     stream.expire();
                 }
-                ledger.counters.forced_gaps += u64::from(why == Why::Cap);
-                stream.lose(at, to, ledger, &mut |delivery| out(side, delivery));
+                budget.counters.forced_gaps += u64::from(why == Why::Cap);
+                stream.lose(at, to, budget, &mut |delivery| out(side, delivery));
             }
             Step::Insist(side) => {
                 let (mine, theirs) = side.split(&mut self.streams);
-                mine.insist(theirs.peer(), ledger, &mut |delivery| out(side, delivery));
+                mine.insist(theirs.peer(), budget, &mut |delivery| out(side, delivery));
             }
-            Step::Forget(side) => side.split(&mut self.streams).0.forget(ledger),
+            Step::Forget(side) => side.split(&mut self.streams).0.forget(budget),
         }
     }
 }

@@ -108,7 +108,7 @@ impl AddAssign for StreamCounters {
 
 /// Caps and counters that all streams share.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ledger {
+pub struct BufferBudget {
     /// The caps.
     pub limits: StreamLimits,
     /// The counters.

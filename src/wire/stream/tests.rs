@@ -18,7 +18,7 @@ use Got::{Data, Gap};
 
 struct Rig {
     duplex: Duplex,
-    ledger: Ledger,
+    budget: BufferBudget,
     now: u64,
     got: Vec<Got>,
     times: Vec<u64>,
@@ -50,8 +50,8 @@ const S: Side = Side::Greater;
 
 impl Rig {
     fn new() -> Self {
-        let (duplex, ledger) = (Duplex::new(), Ledger::default());
-        Self { duplex, ledger, now: 0, got: vec![], times: vec![], received: vec![], order: vec![] }
+        let (duplex, budget) = (Duplex::new(), BufferBudget::default());
+        Self { duplex, budget, now: 0, got: vec![], times: vec![], received: vec![], order: vec![] }
     }
 
     /// After a SYN with sequence number 999: offset 0 is 1000.
@@ -69,10 +69,10 @@ impl Rig {
         rig
     }
 
-    fn run(&mut self, action: impl FnOnce(&mut Duplex, &mut Ledger, Timestamp, &mut dyn FnMut(Side, Delivery<'_>))) {
+    fn run(&mut self, action: impl FnOnce(&mut Duplex, &mut BufferBudget, Timestamp, &mut dyn FnMut(Side, Delivery<'_>))) {
         let (got, times, received, order) = (&mut self.got, &mut self.times, &mut self.received, &mut self.order);
         let now = Timestamp::from_nanos(self.now);
-        action(&mut self.duplex, &mut self.ledger, now, &mut |side, delivery| {
+        action(&mut self.duplex, &mut self.budget, now, &mut |side, delivery| {
             let input = match delivery.input {
                 Input::Data(data) => Data(data.to_vec()),
                 Input::Gap(n) => Gap(n),
@@ -95,7 +95,7 @@ impl Rig {
     fn send(&mut self, side: Side, segment: Segment<'_>) {
         self.now += 1;
         let segment = Segment { at: Timestamp::from_nanos(self.now), ..segment };
-        self.run(|duplex, ledger, now, out| duplex.segment(side, &segment, now, ledger, &mut |s, d| out(s, d)));
+        self.run(|duplex, budget, now, out| duplex.segment(side, &segment, now, budget, &mut |s, d| out(s, d)));
     }
 
     fn take(&mut self, segment: Segment<'_>) {
@@ -130,7 +130,7 @@ impl Rig {
 
     fn pass(&mut self, milliseconds: u64) {
         self.now += milliseconds * 1_000_000;
-        self.run(|duplex, ledger, now, out| duplex.tick(now, ledger, &mut |s, d| out(s, d)));
+        self.run(|duplex, budget, now, out| duplex.tick(now, budget, &mut |s, d| out(s, d)));
     }
 
     /// The window is over.
@@ -139,7 +139,7 @@ impl Rig {
     }
 
     fn finish(&mut self) {
-        self.run(|duplex, ledger, now, out| duplex.finish(now, ledger, &mut |s, d| out(s, d)));
+        self.run(|duplex, budget, now, out| duplex.finish(now, budget, &mut |s, d| out(s, d)));
     }
 
     fn stream(&self) -> &Stream {
@@ -184,7 +184,7 @@ fn early_bytes_keep_their_time_and_evidence() {
     assert_eq!(rig.got, [text("0abcdef")]);
     assert_eq!(rig.times, [6, 5]);
     assert_eq!(rig.received, [Some(3), Some(5)]);
-    assert_eq!(rig.ledger.counters.early, 1);
+    assert_eq!(rig.budget.counters.early, 1);
     assert_eq!(rig.stream().buffered(), 0);
 }
 
@@ -234,8 +234,8 @@ fn equal_overlap_is_no_conflict() {
     rig.data(1003, b"defghi");
     rig.data(1000, b"abcdefghi");
     assert_eq!(rig.got, [text("abcdefghi")]);
-    assert_eq!(rig.ledger.counters.conflicts, 0);
-    assert_eq!(rig.ledger.counters.duplicate_octets, 12);
+    assert_eq!(rig.budget.counters.conflicts, 0);
+    assert_eq!(rig.budget.counters.duplicate_octets, 12);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_hole_that_was_acknowledged_is_lost_when_the_window_is_over() {
     assert_eq!(rig.times, [2, 3, 3], "a gap has the time of its first sign");
     rig.data(1002, b"cde");
     assert_eq!(rig.got.len(), 3);
-    assert_eq!(rig.ledger.counters.gap_octets, 3);
+    assert_eq!(rig.budget.counters.gap_octets, 3);
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn a_reply_captured_behind_the_next_command_comes_before_it() {
     rig.server(5000, 1003, b"1st");
     rig.server(5003, 1006, b"2nd");
     assert_eq!(rig.story(), "C:one S:1st C:two S:2nd");
-    assert_eq!((rig.ledger.counters.waited, rig.ledger.counters.gaps), (1, 0));
+    assert_eq!((rig.budget.counters.waited, rig.budget.counters.gaps), (1, 0));
     assert_eq!((rig.duplex.buffered(), rig.duplex.waits()), (0, false));
 }
 
@@ -354,7 +354,7 @@ fn what_one_segment_alone_acknowledges_may_never_have_been_sent() {
     rig.client(1003, 9000, b"two");
     rig.client(1006, 5003, b"three");
     assert_eq!(rig.story(), "C:one S:1st C:two C:three", "a later segment takes it back");
-    assert_eq!(rig.ledger.counters.gaps, 0);
+    assert_eq!(rig.budget.counters.gaps, 0);
 }
 
 #[test]
@@ -385,18 +385,18 @@ fn a_capture_that_loses_much_is_waited_for_less() {
         rig.ack(1002 + 2 * n);
         rig.wait();
     }
-    assert_eq!(rig.ledger.counters.gaps, 8);
+    assert_eq!(rig.budget.counters.gaps, 8);
     rig.data(1017, b"x");
     rig.ack(1018);
     rig.pass(11);
-    assert_eq!(rig.ledger.counters.gaps, 9);
+    assert_eq!(rig.budget.counters.gaps, 9);
     rig.data(1019, b"z");
     rig.ack(1020);
     rig.data(1018, b"y");
     rig.data(1021, b"x");
     rig.ack(1022);
     rig.pass(400);
-    assert_eq!(rig.ledger.counters.gaps, 9, "one came late after all");
+    assert_eq!(rig.budget.counters.gaps, 9, "one came late after all");
 }
 
 #[test]
@@ -445,7 +445,7 @@ fn a_wild_acknowledgment_is_not_believed() {
         rig.data(1002, b"cd");
         rig.finish();
         assert_eq!(rig.got, [text("abcd")], "{wild}");
-        assert_eq!(rig.ledger.counters.implausible, 1);
+        assert_eq!(rig.budget.counters.implausible, 1);
     }
 }
 
@@ -457,7 +457,7 @@ fn a_long_loss_is_believed_when_three_agree() {
     rig.data(far, b"xy");
     rig.data(far + 2, b"z");
     rig.data(far + 2, b"z");
-    assert_eq!(rig.ledger.counters.implausible, 3);
+    assert_eq!(rig.budget.counters.implausible, 3);
     rig.data(far + 3, b"!");
     rig.ack(far + 4);
     rig.wait();
@@ -482,7 +482,7 @@ fn a_connection_seen_on_both_sides_of_a_host_that_renumbers_has_no_gaps() {
             rig.ack(1000 + 2 * n + 2);
         }
         rig.finish();
-        assert_eq!((rig.got.len(), rig.ledger.counters.gaps), (1, 0));
+        assert_eq!((rig.got.len(), rig.budget.counters.gaps), (1, 0));
         assert_eq!(rig.stream().next(), 80);
     }
 }
@@ -505,7 +505,7 @@ fn fin_waits_for_what_is_before_it() {
     rig.fin(1003, b"d");
     assert_eq!(rig.got, [text("abcd"), Got::Fin]);
     rig.data(1004, b"late");
-    assert_eq!(rig.ledger.counters.late, 1);
+    assert_eq!(rig.budget.counters.late, 1);
     let mut lost = Rig::open();
     lost.fin(1003, b"");
     lost.ack(1004);
@@ -550,7 +550,7 @@ fn a_reset_that_is_not_exact_counts_if_nothing_more_is_sent() {
         rig.rst(wild);
     }
     rig.rst(1500);
-    assert_eq!(rig.ledger.counters.blind_resets, 3);
+    assert_eq!(rig.budget.counters.blind_resets, 3);
     rig.wait();
     rig.data(1002, b"cd");
     rig.finish();
@@ -590,7 +590,7 @@ fn keep_alives_are_nothing() {
     rig.data(1001, b"");
     rig.data(1002, b"cd");
     assert_eq!(rig.got, [text("abcd")]);
-    assert_eq!(rig.ledger.counters, StreamCounters::default());
+    assert_eq!(rig.budget.counters, StreamCounters::default());
     let mut first = Rig::new();
     first.data(1001, b"");
     first.data(1002, b"cd");
@@ -639,7 +639,7 @@ fn bytes_cut_off_are_a_gap_at_their_turn() {
     rig.take(Segment { seq: 1115, payload: b"", cut: 5, ..blank() });
     rig.data(1120, b"f");
     assert_eq!(rig.got[6..], [Gap(5), text("f")]);
-    assert_eq!(rig.ledger.counters.gap_octets, 98 + 8 + 4 + 5);
+    assert_eq!(rig.budget.counters.gap_octets, 98 + 8 + 4 + 5);
 }
 
 #[test]
@@ -684,13 +684,13 @@ fn an_unseen_direction_is_known_from_acknowledgments() {
 #[test]
 fn too_many_octets_behind_a_hole_make_it_lost() {
     let mut rig = Rig::open();
-    rig.ledger.limits.buffered = 10_000;
+    rig.budget.limits.buffered = 10_000;
     for n in 0..12 {
         rig.data(1010 + n * 1000, &[b'x'; 1000]);
         assert!(rig.stream().buffered() <= 11_100);
     }
     assert_eq!(rig.got.first(), Some(&Gap(10)));
-    assert_eq!(rig.ledger.counters.forced_gaps, 1);
+    assert_eq!(rig.budget.counters.forced_gaps, 1);
     assert_eq!(rig.stream().next(), 12_010);
 }
 
@@ -701,7 +701,7 @@ fn tiny_pieces_are_bounded_by_what_they_cost() {
         rig.data(1001 + 2 * n, b"x");
     }
     assert!(rig.stream().buffered() <= (4 << 20) + 97);
-    assert!(rig.ledger.counters.forced_gaps > 0);
+    assert!(rig.budget.counters.forced_gaps > 0);
 }
 
 #[test]
@@ -761,7 +761,7 @@ proptest! {
         }
         rig.fin(first.wrapping_add(600), b"");
         prop_assert_eq!(&rig.got, &[Data(whole), Got::Fin]);
-        prop_assert_eq!(rig.ledger.counters.conflicts, 0);
+        prop_assert_eq!(rig.budget.counters.conflicts, 0);
         prop_assert_eq!(rig.stream().buffered(), 0);
     }
 
@@ -842,7 +842,7 @@ proptest! {
     fn nonsense_neither_panics_nor_grows(steps in prop::collection::vec((any::<u32>(), 0..5_u8, 0..2000_usize, any::<u16>()), 0..200), near: bool) {
         let zeros = [0; 2000];
         let mut rig = Rig::new();
-        rig.ledger.limits.buffered = 20_000;
+        rig.budget.limits.buffered = 20_000;
         for (seq, what, len, cut) in steps {
             let seq = if near { seq % 100_000 } else { seq };
             match what {

@@ -8,7 +8,7 @@ use self::numbers::Far;
 pub(in crate::wire::stream) use self::numbers::Fit;
 use super::kept::Kept;
 use super::recent::Recent;
-use super::{Delivery, End, Ledger, StreamLimits};
+use super::{Delivery, End, BufferBudget, StreamLimits};
 use crate::event::Disorder;
 use crate::event::Input;
 use crate::time::Timestamp;
@@ -94,7 +94,7 @@ impl Stream {
         segment: &Segment<'_>,
         received: Option<u64>,
         peer: Peer,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut impl FnMut(Delivery<'_>),
     ) {
         self.seen = true;
@@ -108,11 +108,11 @@ impl Stream {
         if empty {
             return;
         }
-        let Some(offset) = self.place(seq, ledger) else {
+        let Some(offset) = self.place(seq, budget) else {
             return;
         };
         if self.quiet || self.end.is_some() {
-            return self.skim(offset, segment, ledger, out);
+            return self.skim(offset, segment, budget, out);
         }
         let in_order = offset == self.next as i64 && self.kept.is_empty() && self.fin.is_none();
         if in_order && segment.cut == 0 && !segment.fin && peer.has(received) {
@@ -121,49 +121,49 @@ impl Stream {
             self.top = self.top.max(self.next);
             return;
         }
-        let before = (ledger.counters.duplicate_octets, ledger.counters.early);
-        self.irregular(offset, segment, received, peer, ledger, out);
+        let before = (budget.counters.duplicate_octets, budget.counters.early);
+        self.irregular(offset, segment, received, peer, budget, out);
         let Disorder { retransmitted, early } = &mut self.disorder;
-        *retransmitted = retransmitted.saturating_add((ledger.counters.duplicate_octets > before.0).into());
-        *early = early.saturating_add((ledger.counters.early > before.1).into());
+        *retransmitted = retransmitted.saturating_add((budget.counters.duplicate_octets > before.0).into());
+        *early = early.saturating_add((budget.counters.early > before.1).into());
     }
 
     /// Delivers what is due; whether that was anything.
-    pub(super) fn advance(&mut self, peer: Peer, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) -> bool {
+    pub(super) fn advance(&mut self, peer: Peer, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) -> bool {
         let mut moved = false;
         while let Some((start, piece)) = self.kept.first()
             && start <= self.next
             && peer.has(piece.received)
         {
-            self.pass_kept(peer, ledger, out);
+            self.pass_kept(peer, budget, out);
             moved = true;
         }
         if self.kept.is_empty()
             && let Some(fin) = self.fin.filter(|fin| self.end.is_none() && fin.offset <= self.next)
             && peer.has(fin.received)
         {
-            self.pass_fin(fin, peer, ledger, out);
+            self.pass_fin(fin, peer, budget, out);
             moved = true;
         }
         moved
     }
 
     /// Delivers the first that waits for the other direction, whatever it acknowledged.
-    pub(super) fn insist(&mut self, peer: Peer, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
+    pub(super) fn insist(&mut self, peer: Peer, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
         match self.fin {
-            _ if !self.kept.is_empty() => self.pass_kept(peer, ledger, out),
-            Some(fin) => self.pass_fin(fin, peer, ledger, out),
+            _ if !self.kept.is_empty() => self.pass_kept(peer, budget, out),
+            Some(fin) => self.pass_fin(fin, peer, budget, out),
             None => {}
         }
     }
 
     /// Declares lost what is missing before `to`.
-    pub(super) fn lose(&mut self, at: Timestamp, to: u64, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
+    pub(super) fn lose(&mut self, at: Timestamp, to: u64, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
         let Some(lost) = to.checked_sub(self.next).filter(|lost| *lost > 0) else {
             return;
         };
-        ledger.counters.gaps += 1;
-        ledger.counters.gap_octets += lost;
+        budget.counters.gaps += 1;
+        budget.counters.gap_octets += lost;
         self.next = to;
         self.top = self.top.max(to);
         self.edge = self.kept.reach(self.edge.max(to));
@@ -177,14 +177,14 @@ impl Stream {
     }
 
     /// Nothing more will come, and nothing waits: what was sent at the end and not seen is lost.
-    pub(super) fn trail(&mut self, at: Timestamp, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
+    pub(super) fn trail(&mut self, at: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
         if self.quiet || self.end.is_some() {
             return;
         }
         // An acknowledgment that a later one takes back was none.
         let acked = self.confirmed.max(self.acked_last).min(self.acked.unwrap_or(0));
         let acked = if self.may_be_fin(acked) { self.next } else { acked };
-        self.lose(at, self.top.max(acked), ledger, out);
+        self.lose(at, self.top.max(acked), budget, out);
     }
 
     /// The reset is delivered.
@@ -298,8 +298,8 @@ impl Stream {
     }
 
     /// Forgets everything that waits.
-    pub(super) fn forget(&mut self, ledger: &mut Ledger) {
-        ledger.counters.implausible += self.kept.truncate(0) as u64;
+    pub(super) fn forget(&mut self, budget: &mut BufferBudget) {
+        budget.counters.implausible += self.kept.truncate(0) as u64;
         self.top = self.next;
     }
 
@@ -360,7 +360,7 @@ impl Stream {
         segment: &Segment<'_>,
         received: Option<u64>,
         peer: Peer,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut impl FnMut(Delivery<'_>),
     ) {
         let end = offset + segment.payload.len() as i64;
@@ -372,26 +372,26 @@ impl Stream {
         let Ok(sent) = u64::try_from(end + i64::from(segment.cut)) else {
             return;
         };
-        let Some(payload) = self.within_fin(offset, segment.payload, ledger) else {
+        let Some(payload) = self.within_fin(offset, segment.payload, budget) else {
             return;
         };
         let top = self.top;
-        let (offset, payload) = self.unseen(offset, payload, ledger);
+        let (offset, payload) = self.unseen(offset, payload, budget);
         if !payload.is_empty() {
-            self.weave(offset, segment.at, payload, received, peer, ledger, out);
+            self.weave(offset, segment.at, payload, received, peer, budget, out);
         }
         if segment.cut > 0 && sent > self.next {
-            self.cut(u64::try_from(end).unwrap_or(0), segment, received, peer, ledger, out);
+            self.cut(u64::try_from(end).unwrap_or(0), segment, received, peer, budget, out);
         }
         self.top = self.top.max(sent);
         if segment.fin {
             let whole = sent >= top || sent == self.edge;
-            self.note_fin(Fin { offset: sent, at: segment.at, received }, whole, ledger);
+            self.note_fin(Fin { offset: sent, at: segment.at, received }, whole, budget);
         }
     }
 
     /// What of `payload` lies before a FIN that is known. A FIN that data and nothing else contradicts was none.
-    fn within_fin<'a>(&mut self, offset: i64, payload: &'a [u8], ledger: &mut Ledger) -> Option<&'a [u8]> {
+    fn within_fin<'a>(&mut self, offset: i64, payload: &'a [u8], budget: &mut BufferBudget) -> Option<&'a [u8]> {
         let Some(fin) = self.fin else {
             return Some(payload);
         };
@@ -400,41 +400,41 @@ impl Stream {
             return Some(payload);
         }
         if self.acked > Some(fin.offset) {
-            ledger.counters.late += 1;
+            budget.counters.late += 1;
             return payload.get(..room).filter(|payload| !payload.is_empty());
         }
-        ledger.counters.implausible += 1;
+        budget.counters.implausible += 1;
         self.fin = None;
         Some(payload)
     }
 
     /// A FIN ends the stream if nothing was sent behind it, or if everything before it is here: then what lies behind it is
     /// not of this connection (RFC 9293 section 3.10.7.4).
-    fn note_fin(&mut self, fin: Fin, whole: bool, ledger: &mut Ledger) {
+    fn note_fin(&mut self, fin: Fin, whole: bool, budget: &mut BufferBudget) {
         match self.fin {
             None if whole => self.fin = Some(fin),
             Some(known) if known.offset == fin.offset => {}
             _ => {
-                ledger.counters.implausible += 1;
+                budget.counters.implausible += 1;
                 return;
             }
         }
         if whole {
-            ledger.counters.late += self.kept.truncate(fin.offset) as u64;
+            budget.counters.late += self.kept.truncate(fin.offset) as u64;
             self.top = fin.offset;
         }
     }
 
     /// Cuts off what was delivered before.
-    fn unseen<'a>(&mut self, offset: i64, payload: &'a [u8], ledger: &mut Ledger) -> (u64, &'a [u8]) {
+    fn unseen<'a>(&mut self, offset: i64, payload: &'a [u8], budget: &mut BufferBudget) -> (u64, &'a [u8]) {
         let behind = usize::try_from(self.next as i64 - offset).unwrap_or(0);
         if behind == 0 {
             return (offset as u64, payload);
         }
         let (old, new) = payload.split_at_checked(behind).unwrap_or((payload, &[]));
-        ledger.counters.duplicate_octets += old.len() as u64;
+        budget.counters.duplicate_octets += old.len() as u64;
         if let Some(place) = self.recent.differs(offset, old) {
-            self.conflict(place, ledger);
+            self.conflict(place, budget);
         }
         (self.next, new)
     }
@@ -448,7 +448,7 @@ impl Stream {
         payload: &[u8],
         received: Option<u64>,
         peer: Peer,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut impl FnMut(Delivery<'_>),
     ) {
         let (edge, due) = (self.edge, peer.has(received));
@@ -467,11 +467,11 @@ impl Stream {
         }
         if !rest.is_empty() {
             let added = self.kept.add(offset + first.len() as u64, at, received, rest);
-            ledger.counters.duplicate_octets += added.duplicate;
-            ledger.counters.early += u64::from(added.new && offset > edge);
-            ledger.counters.waited += u64::from(added.new && offset <= edge && !due);
+            budget.counters.duplicate_octets += added.duplicate;
+            budget.counters.early += u64::from(added.new && offset > edge);
+            budget.counters.waited += u64::from(added.new && offset <= edge && !due);
             if let Some(place) = added.conflict {
-                self.conflict(place, ledger);
+                self.conflict(place, budget);
             }
         }
         self.edge = self.kept.reach(self.edge.max(self.next));
@@ -484,13 +484,13 @@ impl Stream {
         segment: &Segment<'_>,
         received: Option<u64>,
         peer: Peer,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut impl FnMut(Delivery<'_>),
     ) {
         let sent = end + u64::from(segment.cut);
         if end <= self.next && peer.has(received) {
             let to = self.kept.first().map_or(sent, |(start, _)| start.min(sent));
-            self.lose(segment.at, to, ledger, out);
+            self.lose(segment.at, to, budget, out);
         } else {
             let from = end.max(self.next);
             self.kept.cut(from, segment.at, received, sent - from);
@@ -511,7 +511,7 @@ impl Stream {
         out(Delivery { at, received: received.map(|acked| acked.min(peer.next)), input: Input::Data(data) });
     }
 
-    fn pass_kept(&mut self, peer: Peer, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
+    fn pass_kept(&mut self, peer: Peer, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
         let Some((start, piece)) = self.kept.pop() else { return };
         let known = usize::try_from(self.next.saturating_sub(start)).unwrap_or(usize::MAX);
         if let Some(data) = piece.data.get(known..).filter(|data| !data.is_empty()) {
@@ -520,13 +520,13 @@ impl Stream {
         if piece.cut > 0 {
             let sent = start + piece.data.len() as u64 + piece.cut;
             let to = self.kept.first().map_or(sent, |(start, _)| start.min(sent));
-            self.lose(piece.at, to, ledger, out);
+            self.lose(piece.at, to, budget, out);
         }
         self.edge = self.kept.reach(self.edge.max(self.next));
     }
 
-    fn pass_fin(&mut self, fin: Fin, peer: Peer, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
-        ledger.counters.late += self.kept.truncate(fin.offset) as u64;
+    fn pass_fin(&mut self, fin: Fin, peer: Peer, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
+        budget.counters.late += self.kept.truncate(fin.offset) as u64;
         self.end = Some(End::Fin);
         self.stall = None;
         let received = fin.received.map(|acked| acked.min(peer.next));
@@ -534,10 +534,10 @@ impl Stream {
     }
 
     /// Follows a stream of which no bytes are wanted, or that has ended.
-    fn skim(&mut self, offset: i64, segment: &Segment<'_>, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
+    fn skim(&mut self, offset: i64, segment: &Segment<'_>, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
         let sent = u64::try_from(offset).unwrap_or(0) + segment.payload.len() as u64 + u64::from(segment.cut);
         if self.end.is_some() {
-            ledger.counters.late += u64::from(sent > self.next);
+            budget.counters.late += u64::from(sent > self.next);
             return;
         }
         self.next = self.next.max(sent);
@@ -545,12 +545,12 @@ impl Stream {
         if segment.fin {
             let fin = Fin { offset: self.next, at: segment.at, received: None };
             self.fin = Some(fin);
-            self.pass_fin(fin, Peer { next: 0, reached: u64::MAX }, ledger, out);
+            self.pass_fin(fin, Peer { next: 0, reached: u64::MAX }, budget, out);
         }
     }
 
-    fn conflict(&mut self, place: u64, ledger: &mut Ledger) {
-        ledger.counters.conflicts += 1;
+    fn conflict(&mut self, place: u64, budget: &mut BufferBudget) {
+        budget.counters.conflicts += 1;
         self.conflicts = self.conflicts.saturating_add(1);
         self.first_conflict.get_or_insert(place);
     }

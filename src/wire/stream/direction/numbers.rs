@@ -4,7 +4,7 @@
 //! one alone belongs to nothing (RFC 9293 section 3.10.7.4).
 
 use super::Stream;
-use crate::wire::stream::Ledger;
+use crate::wire::stream::BufferBudget;
 
 /// How a reset's sequence number fits (RFC 5961 section 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ const AGREE: i32 = 1 << 20;
 const AGREEING: u8 = 3;
 impl Stream {
     /// The other side acknowledged everything before `ack`: as an offset, if that can be believed.
-    pub(in crate::wire::stream) fn acknowledged(&mut self, ack: u32, ledger: &mut Ledger) -> Option<u64> {
+    pub(in crate::wire::stream) fn acknowledged(&mut self, ack: u32, budget: &mut BufferBudget) -> Option<u64> {
         let Some(base) = self.base else {
             self.base = Some(ack);
             self.acked = Some(0);
@@ -50,7 +50,7 @@ impl Stream {
         } else if self.agrees(ack) && distance <= LARGEST_WINDOW {
             self.next + u64::from(distance)
         } else {
-            ledger.counters.implausible += 1;
+            budget.counters.implausible += 1;
             return None;
         };
         self.confirmed = self.confirmed.max(offset.min(self.acked.unwrap_or(0)));
@@ -98,7 +98,7 @@ impl Stream {
     }
 
     /// Offset of a segment's first byte; negative if it lies before the first byte seen.
-    pub(super) fn place(&mut self, seq: u32, ledger: &mut Ledger) -> Option<i64> {
+    pub(super) fn place(&mut self, seq: u32, budget: &mut BufferBudget) -> Option<i64> {
         let base = self.base?;
         let distance = seq.wrapping_sub(base.wrapping_add(self.next as u32));
         let near = i64::from(distance.cast_signed());
@@ -112,7 +112,7 @@ impl Stream {
         if self.agrees(seq) && distance <= LARGEST_WINDOW {
             return Some(self.next as i64 + i64::from(distance));
         }
-        ledger.counters.implausible += 1;
+        budget.counters.implausible += 1;
         None
     }
 
