@@ -21,7 +21,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::capture::{Capture, Totals, CaptureError};
+use crate::capture::{Capture, CaptureError, Totals};
 use crate::engine::Limits;
 use crate::event::Sink;
 use crate::wire::{Counters, Decoder, DecoderLimits, Packet, PacketClock, Segment};

@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 use crate::wire::Side;
 use crate::wire::key::Key;
 use crate::wire::packet::Segment;
-use crate::wire::stream::{Delivery, Duplex, End as StreamEnd, BufferBudget, Stream};
+use crate::wire::stream::{BufferBudget, Delivery, Duplex, End as StreamEnd, Stream};
 
 /// How long segments may be under way when their connection ends: twice the time that systems take (RFC 9293 section
 /// 3.4.2 says two minutes).

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::direction::{Fit, Head, Stream};
-use super::{Delivery, End, BufferBudget};
+use super::{BufferBudget, Delivery, End};
 use crate::time::Timestamp;
 use crate::wire::Side;
 use crate::wire::packet::Segment;

@@ -69,7 +69,10 @@ impl Rig {
         rig
     }
 
-    fn run(&mut self, action: impl FnOnce(&mut Duplex, &mut BufferBudget, Timestamp, &mut dyn FnMut(Side, Delivery<'_>))) {
+    fn run(
+        &mut self,
+        action: impl FnOnce(&mut Duplex, &mut BufferBudget, Timestamp, &mut dyn FnMut(Side, Delivery<'_>)),
+    ) {
         let (got, times, received, order) = (&mut self.got, &mut self.times, &mut self.received, &mut self.order);
         let now = Timestamp::from_nanos(self.now);
         action(&mut self.duplex, &mut self.budget, now, &mut |side, delivery| {

@@ -8,7 +8,7 @@ use self::numbers::Far;
 pub(in crate::wire::stream) use self::numbers::Fit;
 use super::kept::Kept;
 use super::recent::Recent;
-use super::{Delivery, End, BufferBudget, StreamLimits};
+use super::{BufferBudget, Delivery, End, StreamLimits};
 use crate::event::Disorder;
 use crate::event::Input;
 use crate::time::Timestamp;
@@ -129,7 +129,12 @@ impl Stream {
     }
 
     /// Delivers what is due; whether that was anything.
-    pub(super) fn advance(&mut self, peer: Peer, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) -> bool {
+    pub(super) fn advance(
+        &mut self,
+        peer: Peer,
+        budget: &mut BufferBudget,
+        out: &mut impl FnMut(Delivery<'_>),
+    ) -> bool {
         let mut moved = false;
         while let Some((start, piece)) = self.kept.first()
             && start <= self.next
@@ -158,7 +163,13 @@ impl Stream {
     }
 
     /// Declares lost what is missing before `to`.
-    pub(super) fn lose(&mut self, at: Timestamp, to: u64, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
+    pub(super) fn lose(
+        &mut self,
+        at: Timestamp,
+        to: u64,
+        budget: &mut BufferBudget,
+        out: &mut impl FnMut(Delivery<'_>),
+    ) {
         let Some(lost) = to.checked_sub(self.next).filter(|lost| *lost > 0) else {
             return;
         };
@@ -534,7 +545,13 @@ impl Stream {
     }
 
     /// Follows a stream of which no bytes are wanted, or that has ended.
-    fn skim(&mut self, offset: i64, segment: &Segment<'_>, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
+    fn skim(
+        &mut self,
+        offset: i64,
+        segment: &Segment<'_>,
+        budget: &mut BufferBudget,
+        out: &mut impl FnMut(Delivery<'_>),
+    ) {
         let sent = u64::try_from(offset).unwrap_or(0) + segment.payload.len() as u64 + u64::from(segment.cut);
         if self.end.is_some() {
             budget.counters.late += u64::from(sent > self.next);
