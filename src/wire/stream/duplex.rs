@@ -170,8 +170,8 @@ impl Duplex {
 
     /// Whether every direction that was seen has ended, as far as is known.
     pub fn has_ended(&self) -> bool {
-        let ended = |stream: &Stream| stream.end().is_some() || !stream.is_seen();
-        let both = self.streams.iter().all(ended) && self.streams.iter().any(|stream| stream.end().is_some());
+        let ended = |stream: &Stream| stream.is_closing() || !stream.is_seen();
+        let both = self.streams.iter().all(ended) && self.streams.iter().any(Stream::is_closing);
         both || self.reset.is_some() || self.doubtful.is_some()
     }
 

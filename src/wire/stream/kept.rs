@@ -45,7 +45,7 @@ pub(super) struct Added {
 /// What a piece costs beside its bytes.
 const OVERHEAD: usize = 96;
 /// Pieces up to which none are joined: more than a window of loss and reordering makes.
-const APART: usize = 64;
+const APART: usize = 256;
 /// Pieces are joined up to this many bytes: moving them must cost less than reading a packet.
 const JOINED: usize = 4096;
 
@@ -114,8 +114,16 @@ impl Kept {
         edge
     }
 
-    /// Adds what of `data` is not there yet. The bytes that came first stay.
-    pub(super) fn add(&mut self, offset: u64, at: Timestamp, received: Option<u64>, data: &[u8]) -> Added {
+    /// Adds what of `data` is not there yet. The bytes that came first stay. Up to `reached`, what was acknowledged of the
+    /// other direction is here.
+    pub(super) fn add(
+        &mut self,
+        offset: u64,
+        at: Timestamp,
+        received: Option<u64>,
+        data: &[u8],
+        reached: u64,
+    ) -> Added {
         let mut added = Added::default();
         let end = offset + data.len() as u64;
         let slice = |from: u64, to: u64| data.get((from - offset) as usize..(to - offset) as usize).unwrap_or_default();
@@ -140,7 +148,7 @@ impl Kept {
             let rest = covered.map(|(start, piece)| compare(*start, piece, to, end, &slice, &mut added));
             if to > from {
                 added.new = true;
-                self.insert(from, Piece { at, received, data: slice(from, to).to_vec(), cut: 0 });
+                self.insert(from, Piece { at, received, data: slice(from, to).to_vec(), cut: 0 }, reached);
             }
             from = rest.unwrap_or(end);
         }
@@ -154,7 +162,7 @@ impl Kept {
         {
             piece.cut = piece.cut.max(cut);
         } else if !self.pieces.contains_key(&offset) {
-            self.insert(offset, Piece { at, received, data: Vec::new(), cut });
+            self.insert(offset, Piece { at, received, data: Vec::new(), cut }, 0);
         }
     }
 
@@ -164,22 +172,24 @@ impl Kept {
         }
     }
 
-    fn insert(&mut self, start: u64, piece: Piece) {
+    fn insert(&mut self, start: u64, piece: Piece, reached: u64) {
         self.cost += OVERHEAD + piece.data.capacity();
         self.pieces.insert(start, piece);
         if self.pieces.len() > APART {
             let before = self.pieces.range(..start).next_back().map(|(start, _)| *start);
-            let joined = before.filter(|before| self.join(*before)).unwrap_or(start);
-            self.join(joined);
+            let joined = before.filter(|before| self.join(*before, reached)).unwrap_or(start);
+            self.join(joined, reached);
         }
     }
 
-    /// Joins the piece at `start` with the one that follows at once, if both are small.
-    fn join(&mut self, start: u64) -> bool {
+    /// Joins the piece at `start` with the one that follows at once, if both are small and that one waits for nothing more.
+    fn join(&mut self, start: u64, reached: u64) -> bool {
         let Some(piece) = self.pieces.get(&start) else { return false };
         let next = start + piece.data.len() as u64;
-        let small = |other: &Piece| piece.data.len() + other.data.len() <= JOINED;
-        if piece.data.is_empty() || !self.pieces.get(&next).is_some_and(small) {
+        let waits = piece.received.unwrap_or(0).max(reached);
+        let joins =
+            |other: &Piece| piece.data.len() + other.data.len() <= JOINED && other.received.unwrap_or(0) <= waits;
+        if piece.data.is_empty() || !self.pieces.get(&next).is_some_and(joins) {
             return false;
         }
         let (Some(behind), Some(piece)) = (self.pieces.remove(&next), self.pieces.get_mut(&start)) else {
@@ -226,11 +236,11 @@ mod tests {
     fn steps(islands: u64, again: u64) -> u64 {
         let mut kept = Kept::default();
         for n in 0..islands {
-            kept.add(1 + 2 * n, Timestamp::default(), Some(n % 7), b"A");
+            kept.add(1 + 2 * n, Timestamp::default(), Some(n % 7), b"A", 9);
         }
         let all = vec![b'A'; 2 * islands as usize];
         for _ in 0..again {
-            kept.add(1, Timestamp::default(), Some(again % 5), &all);
+            kept.add(1, Timestamp::default(), Some(again % 5), &all, 9);
         }
         kept.steps
     }
@@ -245,13 +255,24 @@ mod tests {
     }
 
     #[test]
+    fn pieces_that_wait_for_more_are_not_joined_to_those_before() {
+        let mut kept = Kept::default();
+        for n in 0..1000 {
+            kept.add(n, Timestamp::default(), Some(n), b"x", 500);
+        }
+        assert_eq!(kept.reach(0), 1000);
+        let alone = kept.pieces.values().filter(|piece| piece.received > Some(500)).count();
+        assert_eq!(alone, 499, "each may have to go before the other direction goes on");
+    }
+
+    #[test]
     fn joined_pieces_hold_the_same_bytes_and_count_what_they_cost() {
         let mut kept = Kept::default();
         let whole: Vec<u8> = (0..20_000).map(|n: u32| (n * 7 + n / 251) as u8).collect();
         for n in (0..whole.len()).rev() {
-            kept.add(n as u64, Timestamp::default(), None, &whole[n..=n]);
+            kept.add(n as u64, Timestamp::default(), None, &whole[n..=n], 0);
         }
-        assert!(kept.pieces.len() < 200 && kept.cost() < 200_000, "{} pieces", kept.pieces.len());
+        assert!(kept.pieces.len() < 2 * APART && kept.cost() < 200_000, "{} pieces", kept.pieces.len());
         assert_eq!(kept.reach(0), 20_000);
         let mut found = Vec::new();
         while let Some((start, piece)) = kept.pop() {

@@ -349,6 +349,11 @@ impl Stream {
         self.end
     }
 
+    /// Whether it has ended, or will once everything before its FIN is here or lost.
+    pub(super) fn is_closing(&self) -> bool {
+        self.end.is_some() || self.fin.is_some()
+    }
+
     /// Whether the other side acknowledged the FIN.
     pub fn is_fin_acknowledged(&self) -> bool {
         self.end == Some(End::Fin) && self.fin.is_some_and(|fin| self.acked > Some(fin.offset))
@@ -477,7 +482,7 @@ impl Stream {
             self.pass(at, received, first, peer, out);
         }
         if !rest.is_empty() {
-            let added = self.kept.add(offset + first.len() as u64, at, received, rest);
+            let added = self.kept.add(offset + first.len() as u64, at, received, rest, peer.reached);
             budget.counters.duplicate_octets += added.duplicate;
             budget.counters.early += u64::from(added.new && offset > edge);
             budget.counters.waited += u64::from(added.new && offset <= edge && !due);
