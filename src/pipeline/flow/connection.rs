@@ -247,7 +247,7 @@ impl Connection {
         streams.segment(side, segment, self.last, budget, &mut |side, delivery| {
             head.deliver(side, delivery, limits, out);
         });
-        self.reset_at = self.reset_at.or(streams.reset_at());
+        self.reset_at = streams.reset_at().or(self.reset_at.filter(|_| streams.is_over()));
         if head.session.as_ref().is_some_and(|session| session.is_ignored()) {
             streams.quiet();
         }

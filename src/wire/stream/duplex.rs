@@ -181,9 +181,9 @@ impl Duplex {
             || self.streams.iter().all(Stream::is_fin_acknowledged)
     }
 
-    /// When the reset was sent that ended it or will.
+    /// When the reset was sent that will end it.
     pub fn reset_at(&self) -> Option<Timestamp> {
-        self.reset.map(|reset| reset.at)
+        self.reset.or(self.doubtful).map(|reset| reset.at)
     }
 
     /// RFC 5961 section 3.2: only the next byte's number resets. Others are in doubt.
@@ -266,16 +266,30 @@ impl Duplex {
         Side::BOTH.into_iter().filter(|side| came(side).is_some()).min_by_key(came)
     }
 
-    /// Delivers in turn, as long as one direction lets the other go on.
+    /// Delivers what is due, of both directions what came first at first.
     fn progress(&mut self, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
-        let mut still = 0;
-        for side in Side::BOTH.into_iter().cycle() {
+        loop {
+            let Some(side) = self.due() else { return };
             let (mine, theirs) = side.split(&mut self.streams);
-            let moved = mine.advance(theirs.peer(), budget, &mut |delivery| out(side, delivery));
-            still = if moved { 1 } else { still + 1 };
-            if still >= 2 {
-                return;
-            }
+            mine.insist(theirs.peer(), budget, &mut |delivery| out(side, delivery));
+        }
+    }
+
+    /// The side whose first that waits is due. A FIN is, once it is known whether the other side had sent one before it
+    /// knew: two that crossed have an order of their own, whichever was captured first.
+    fn due(&self) -> Option<Side> {
+        let due = |side: Side| {
+            let (mine, theirs) = (self.of(side), self.of(side.other()));
+            let at = mine.due(theirs.peer())?;
+            let known = mine.is_fin_received() || theirs.is_closing() || !theirs.is_seen();
+            (known || !mine.is_at_fin()).then_some((mine.is_at_fin(), at))
+        };
+        match Side::BOTH.map(due) {
+            [None, None] => None,
+            [Some(_), None] => Some(Side::Lesser),
+            [None, Some(_)] => Some(Side::Greater),
+            [Some((true, _)), Some((true, _))] => Some(Side::Lesser),
+            [Some(lesser), Some(greater)] => Some(if greater < lesser { Side::Greater } else { Side::Lesser }),
         }
     }
 
@@ -296,6 +310,10 @@ impl Duplex {
                     false => Step::Lose { side, to: start, at, why: Why::Cap },
                 };
                 given_up.then_some(step)
+            }
+            Head::Due { received, .. } if received <= theirs.next() || theirs.end().is_some() => {
+                // A FIN of which the other side does not say that it came.
+                waited.beyond(budget.limits.window).then_some(Step::Insist(side))
             }
             Head::Due { received, at } => {
                 let (limit, other_at) = match theirs.head() {

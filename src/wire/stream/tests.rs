@@ -873,3 +873,26 @@ fn a_close_whose_other_half_is_captured_late_is_a_close() {
     assert_eq!(rig.story(), "C:quit S:bye S. C.");
     assert!(rig.duplex.is_over());
 }
+
+#[test]
+fn closes_that_cross_have_one_order() {
+    for first in [C, S] {
+        let mut rig = Rig::both();
+        for side in [first, first.other()] {
+            let (seq, ack) = if side == C { (1000, 5000) } else { (5000, 1000) };
+            rig.send(side, Segment { seq, ack: Some(ack), fin: true, ..blank() });
+        }
+        rig.client(1001, 5001, b"");
+        rig.server(5001, 1001, b"");
+        assert_eq!((rig.story().as_str(), rig.duplex.is_over()), ("C. S.", true));
+    }
+}
+
+#[test]
+fn a_fin_that_nobody_acknowledges_is_delivered_all_the_same() {
+    let mut rig = Rig::both();
+    rig.send(C, Segment { seq: 1000, ack: Some(5000), fin: true, ..blank() });
+    assert_eq!(rig.story(), "");
+    rig.wait();
+    assert_eq!(rig.story(), "C.");
+}

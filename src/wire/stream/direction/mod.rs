@@ -128,32 +128,15 @@ impl Stream {
         *early = early.saturating_add((budget.counters.early > before.1).into());
     }
 
-    /// Delivers what is due; whether that was anything.
-    pub(super) fn advance(
-        &mut self,
-        peer: Peer,
-        budget: &mut BufferBudget,
-        out: &mut impl FnMut(Delivery<'_>),
-    ) -> bool {
-        let mut moved = false;
-        while let Some((start, piece)) = self.kept.first()
-            && start <= self.next
-            && peer.has(piece.received)
-        {
-            self.pass_kept(peer, budget, out);
-            moved = true;
+    /// When the first came that waits, if it is due.
+    pub(super) fn due(&self, peer: Peer) -> Option<Timestamp> {
+        match self.head() {
+            Head::Due { received, at } if received <= peer.reached => Some(at),
+            _ => None,
         }
-        if self.kept.is_empty()
-            && let Some(fin) = self.fin.filter(|fin| self.end.is_none() && fin.offset <= self.next)
-            && peer.has(fin.received)
-        {
-            self.pass_fin(fin, peer, budget, out);
-            moved = true;
-        }
-        moved
     }
 
-    /// Delivers the first that waits for the other direction, whatever it acknowledged.
+    /// Delivers the first that waits, whatever it acknowledged.
     pub(super) fn insist(&mut self, peer: Peer, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
         match self.fin {
             _ if !self.kept.is_empty() => self.pass_kept(peer, budget, out),
@@ -347,6 +330,16 @@ impl Stream {
     /// How it ended, once that is delivered.
     pub fn end(&self) -> Option<End> {
         self.end
+    }
+
+    /// Whether nothing but its FIN is left to deliver.
+    pub(super) fn is_at_fin(&self) -> bool {
+        self.kept.is_empty() && self.end.is_none() && self.fin.is_some_and(|fin| fin.offset <= self.next)
+    }
+
+    /// Whether the other side acknowledged its FIN, be it delivered or not.
+    pub(super) fn is_fin_received(&self) -> bool {
+        self.fin.is_some_and(|fin| self.acked > Some(fin.offset))
     }
 
     /// Whether it has ended, or will once everything before its FIN is here or lost.
