@@ -153,7 +153,8 @@ impl Connection {
 
     /// Whether nothing shows that anybody took its SYN up.
     pub(super) fn is_unanswered(&self) -> bool {
-        self.head.syn_ack.is_none() && self.head.session.is_none() && self.is_fresh()
+        let taken_up = self.head.syn_ack.is_some() || self.head.established.is_some();
+        !taken_up && self.head.session.is_none() && self.is_fresh()
     }
 
     /// What `segment` does to it.
@@ -211,7 +212,7 @@ impl Connection {
         }
         let own = if segment.ack.is_some() { self.head.syn_ack } else { self.head.syn };
         let soon = own.is_some_and(|own| segment.at.as_nanos().abs_diff(own.as_nanos()) < TWICE);
-        let young = soon && self.streams.of(self.head.client).is_fresh();
+        let young = soon && (segment.ack.is_some() || self.streams.of(self.head.client).is_fresh());
         let Segment { seq, ack, at, .. } = *segment;
         // The answer comes behind its SYN, unless the client's side is captured late.
         if ack.is_none() || self.reuse.is_none_or(|reuse| at.as_nanos().abs_diff(reuse.at.as_nanos()) > TWICE) {
@@ -222,7 +223,8 @@ impl Connection {
     /// Whether `segment` shows that a SYN inside it was taken up. While the connection begins it may be its own, captured
     /// on the other side of a host that renumbers: then both SYNs are answered.
     fn is_confirmed(&self, reuse: &Reuse, side: Side, segment: &Segment<'_>, mine: &Stream) -> bool {
-        let twice = reuse.young && self.head.syn_ack.is_some();
+        let taken_up = self.head.syn_ack.is_some() || self.head.established.is_some();
+        let twice = reuse.young && taken_up;
         !twice && reuse.is_confirmed(side, segment, mine)
     }
 
@@ -275,6 +277,7 @@ impl Connection {
         out: &mut dyn Sink,
     ) -> bool {
         let Self { streams, head, .. } = self;
+        let at = streams.reset_at().filter(|_| why == End::Closed).unwrap_or(at);
         streams.finish(at, budget, &mut |side, delivery| head.deliver(side, delivery, limits, out));
         if self.head.session.is_none() && self.head.is_mail() {
             self.head.open(false, limits, out);

@@ -286,20 +286,32 @@ fn a_port_used_again_is_seen_although_the_client_is_captured_late() {
 
 #[test]
 fn both_sides_of_a_host_that_renumbers_are_one_connection() {
-    let mut rig = Rig::plain();
-    rig.client("S", 1000, 0, b"");
-    rig.client("S", 700_000, 0, b"");
-    for (seq, ack) in [(5000, 1001), (900_000_000, 700_001)] {
-        rig.server("SA", seq, ack, b"");
+    // Client and server on one side, then the same packets on the other.
+    let packets = [
+        (true, "S", 1000, 0, 700_000, 0),
+        (false, "SA", 5000, 1001, 900_000_000, 700_001),
+        (true, "A", 1001, 5001, 700_001, 900_000_001),
+        (false, "A", 5001, 1001, 900_000_001, 700_001),
+        (true, "A", 1001, 5009, 700_001, 900_000_009),
+        (false, "A", 5009, 1009, 900_000_009, 700_009),
+    ];
+    // As sent, then with one side's packets behind all of the other's.
+    for late in [None, Some(true), Some(false)] {
+        let mut rig = Rig::plain();
+        let (now, then): (Vec<_>, Vec<_>) = packets.iter().partition(|packet| Some(packet.0) != late);
+        for (client, flags, seq, ack, other_seq, other_ack) in now.into_iter().chain(then) {
+            let payload: &[u8] = match (*flags, seq) {
+                ("A", 5001) => b"220 hi\r\n",
+                ("A", 1001) if *ack == 5009 => b"EHLO x\r\n",
+                _ => b"",
+            };
+            let (from, to) = if *client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+            rig.send(from, to, flags, *seq, *ack, payload);
+            rig.send(from, to, flags, *other_seq, *other_ack, payload);
+        }
+        rig.table.finish(rig.now, &mut Nothing);
+        assert_eq!((rig.counters().opened, rig.counters().streams.gaps), (1, 0), "late: {late:?}");
     }
-    for (seq, ack) in [(1001, 5001), (700_001, 900_000_001)] {
-        rig.client("A", seq, ack, b"");
-    }
-    for (seq, ack) in [(5001, 1001), (900_000_001, 700_001)] {
-        rig.server("A", seq, ack, b"220 hi\r\n");
-    }
-    rig.table.finish(rig.now, &mut Nothing);
-    assert_eq!((rig.counters().opened, rig.counters().streams.gaps), (1, 0));
 }
 
 #[test]

@@ -205,7 +205,8 @@ impl Duplex {
             Fit::Exact => {
                 // The other side has nothing more to send, or never sent anything.
                 let fresh = |stream: &Stream| stream.is_fresh() && stream.acked() == 0;
-                let alone = theirs.end().is_some() || (fresh(theirs) && fresh(mine));
+                let ended = theirs.end().is_some() || theirs.is_at_fin();
+                let alone = ended || (fresh(theirs) && fresh(mine));
                 self.reset = Some(Reset { side, at, offset: 0 });
                 if alone {
                     self.finish(now, budget, out);
