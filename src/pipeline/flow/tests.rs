@@ -298,16 +298,16 @@ fn both_sides_of_a_host_that_renumbers_are_one_connection() {
     // As sent, then with one side's packets behind all of the other's.
     for late in [None, Some(true), Some(false)] {
         let mut rig = Rig::plain();
-        let (now, then): (Vec<_>, Vec<_>) = packets.iter().partition(|packet| Some(packet.0) != late);
+        let (now, then): (Vec<_>, Vec<_>) = packets.into_iter().partition(|packet| Some(packet.0) != late);
         for (client, flags, seq, ack, other_seq, other_ack) in now.into_iter().chain(then) {
-            let payload: &[u8] = match (*flags, seq) {
+            let payload: &[u8] = match (flags, seq) {
                 ("A", 5001) => b"220 hi\r\n",
-                ("A", 1001) if *ack == 5009 => b"EHLO x\r\n",
+                ("A", 1001) if ack == 5009 => b"EHLO x\r\n",
                 _ => b"",
             };
-            let (from, to) = if *client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
-            rig.send(from, to, flags, *seq, *ack, payload);
-            rig.send(from, to, flags, *other_seq, *other_ack, payload);
+            let (from, to) = if client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+            rig.send(from, to, flags, seq, ack, payload);
+            rig.send(from, to, flags, other_seq, other_ack, payload);
         }
         rig.table.finish(rig.now, &mut Nothing);
         assert_eq!((rig.counters().opened, rig.counters().streams.gaps), (1, 0), "late: {late:?}");
