@@ -1,5 +1,5 @@
 //! A conversation as a list of operations, in any order, with loss and time that runs backwards: no panic, and the same
-//! records however the octets are cut.
+//! records however the octets are cut. With data lost, no reply is stated of which the bytes did not come.
 //!
 //! An operation is one octet and what it asks for: the low three bits say what, the fourth the direction, the upper
 //! four how much time passes. See [`Operations`].
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink};
+use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink, Status};
 use mailtap::engine::{Limits, Session};
 use mailtap::time::Timestamp;
 
@@ -19,12 +19,52 @@ fuzz_target!(|input: &[u8]| {
     let [whole, again, single] = [usize::MAX, 7, 1].map(|cut| run(input, cut));
     assert_eq!(whole, again, "cut into sevens, other events");
     assert_eq!(whole, single, "octet by octet, other events");
+    for lost in 0..4 {
+        lossy(input, lost);
+    }
 });
+
+/// Every fourth piece of data is lost, from the one with number `lost` on: what is said must have been seen.
+fn lossy(input: &[u8], lost: usize) {
+    let (&port, operations) = input.split_first().unwrap_or((&25, input));
+    let mut said = Said::default();
+    let mut session = Session::new(at(0), 1, peers(port), Arc::new(Limits::default()));
+    let (mut now, mut seen, mut number) = (1_000_000_000u64, Vec::new(), 0);
+    for operation in (Operations { rest: operations }) {
+        now = now.saturating_add_signed(operation.step);
+        let dir = operation.dir;
+        match operation.what {
+            What::Data(octets) => {
+                number += 1;
+                if number % 4 == lost {
+                    session.handle(at(now), dir, Input::Gap(octets.len() as u64), &mut said);
+                } else {
+                    seen.extend_from_slice(octets);
+                    session.handle(at(now), dir, Input::Data(octets), &mut said);
+                }
+            }
+            What::Gap(octets) => session.handle(at(now), dir, Input::Gap(octets), &mut said),
+            What::Fin => session.handle(at(now), dir, Input::Fin, &mut said),
+            What::Reset => session.handle(at(now), dir, Input::Reset, &mut said),
+            What::Acked(_) | What::Rest => {}
+        }
+    }
+    session.finish(at(now), End::CaptureEnd, &mut said);
+    // What DEFLATE carries is not seen as it is.
+    if !seen.to_ascii_uppercase().windows(7).any(|word| word == b"DEFLATE") {
+        for code in said.codes {
+            let digits = code.to_string();
+            assert!(seen.windows(3).any(|three| three == digits.as_bytes()), "nobody sent {code}");
+        }
+    }
+}
 
 /// What a run says, without the octets: their cut is the sender's.
 #[derive(Debug, Default, PartialEq)]
 struct Said {
     commands: Vec<String>,
+    /// Codes of replies.
+    codes: Vec<u16>,
     auths: Vec<String>,
     transactions: Vec<String>,
     anomalies: Vec<String>,
@@ -37,6 +77,7 @@ impl Sink for Said {
         match event {
             // Whether replies came in one piece is a fact of the cut.
             Event::Command(command) => {
+                self.codes.extend(command.status.and_then(Status::code));
                 self.commands.push(format!("{command:?}").replace("coalesced: true", "coalesced: false"));
             }
             Event::Auth(auth) => self.auths.push(format!("{auth:?}")),
