@@ -34,7 +34,7 @@ fn lossy(input: &[u8], lost: usize) {
         now = now.saturating_add_signed(operation.step);
         let dir = operation.dir;
         match operation.what {
-            What::Data(octets) => {
+            Action::Data(octets) => {
                 number += 1;
                 if number % 4 == lost {
                     session.handle(at(now), dir, Input::Gap(octets.len() as u64), &mut said);
@@ -43,10 +43,10 @@ fn lossy(input: &[u8], lost: usize) {
                     session.handle(at(now), dir, Input::Data(octets), &mut said);
                 }
             }
-            What::Gap(octets) => session.handle(at(now), dir, Input::Gap(octets), &mut said),
-            What::Fin => session.handle(at(now), dir, Input::Fin, &mut said),
-            What::Reset => session.handle(at(now), dir, Input::Reset, &mut said),
-            What::Acked(_) | What::Rest => {}
+            Action::Gap(octets) => session.handle(at(now), dir, Input::Gap(octets), &mut said),
+            Action::Fin => session.handle(at(now), dir, Input::Fin, &mut said),
+            Action::Reset => session.handle(at(now), dir, Input::Reset, &mut said),
+            Action::Acked(_) | Action::Rest => {}
         }
     }
     session.finish(at(now), End::CaptureEnd, &mut said);
@@ -77,7 +77,7 @@ impl Sink for Said {
         match event {
             // Whether replies came in one piece is a fact of the cut.
             Event::Command(command) => {
-                self.codes.extend(command.status.and_then(Status::code));
+                self.codes.extend(command.reply.status.and_then(Status::code));
                 self.commands.push(format!("{command:?}").replace("coalesced: true", "coalesced: false"));
             }
             Event::Auth(auth) => self.auths.push(format!("{auth:?}")),
@@ -100,20 +100,20 @@ fn run(input: &[u8], cut: usize) -> Said {
         now = now.saturating_add_signed(operation.step);
         let dir = operation.dir;
         match operation.what {
-            ErrorKind::Data(octets) => {
+            Action::Data(octets) => {
                 for piece in octets.chunks(cut) {
                     session.handle(at(now), dir, Input::Data(piece), &mut said);
                 }
                 sent[dir.index()] += octets.len() as u64;
             }
-            ErrorKind::Gap(octets) => {
+            Action::Gap(octets) => {
                 session.handle(at(now), dir, Input::Gap(octets), &mut said);
                 sent[dir.index()] = sent[dir.index()].saturating_add(octets);
             }
-            ErrorKind::Fin => session.handle(at(now), dir, Input::Fin, &mut said),
-            ErrorKind::Reset => session.handle(at(now), dir, Input::Reset, &mut said),
-            ErrorKind::Acked(back) => session.acked(dir, sent[dir.index()].saturating_sub(back)),
-            ErrorKind::Rest => session.shrink(),
+            Action::Fin => session.handle(at(now), dir, Input::Fin, &mut said),
+            Action::Reset => session.handle(at(now), dir, Input::Reset, &mut said),
+            Action::Acked(back) => session.acked(dir, sent[dir.index()].saturating_sub(back)),
+            Action::Rest => session.shrink(),
         }
     }
     session.finish(at(now), End::CaptureEnd, &mut said);
@@ -141,10 +141,10 @@ struct Operation<'a> {
     dir: Dir,
     /// Nanoseconds.
     step: i64,
-    what: ErrorKind<'a>,
+    what: Action<'a>,
 }
 
-enum ErrorKind<'a> {
+enum Action<'a> {
     Data(&'a [u8]),
     Gap(u64),
     Fin,
@@ -169,13 +169,13 @@ impl<'a> Iterator for Operations<'a> {
             0..=3 => {
                 let length = rest.iter().position(|&octet| octet == 0xff).unwrap_or(rest.len());
                 let (data, behind) = rest.split_at(length);
-                (ErrorKind::Data(data), behind.get(1..).unwrap_or_default())
+                (Action::Data(data), behind.get(1..).unwrap_or_default())
             }
-            4 => number(rest, ErrorKind::Gap),
-            5 => number(rest, ErrorKind::Acked),
-            6 => (ErrorKind::Rest, rest),
-            _ if code & 0x10 == 0 => (ErrorKind::Fin, rest),
-            _ => (ErrorKind::Reset, rest),
+            4 => number(rest, Action::Gap),
+            5 => number(rest, Action::Acked),
+            6 => (Action::Rest, rest),
+            _ if code & 0x10 == 0 => (Action::Fin, rest),
+            _ => (Action::Reset, rest),
         };
         self.rest = rest;
         Some(Operation { dir, step, what })
@@ -183,7 +183,7 @@ impl<'a> Iterator for Operations<'a> {
 }
 
 /// One octet as a number of octets: small ones exactly, the rest by powers of two.
-fn number<'a>(rest: &'a [u8], what: fn(u64) -> ErrorKind<'a>) -> (ErrorKind<'a>, &'a [u8]) {
+fn number<'a>(rest: &'a [u8], what: fn(u64) -> Action<'a>) -> (Action<'a>, &'a [u8]) {
     let (&octet, rest) = rest.split_first().unwrap_or((&1, rest));
     let value = if octet < 200 { u64::from(octet) } else { 1 << (octet - 200) };
     (what(value.max(1)), rest)
