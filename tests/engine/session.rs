@@ -1,0 +1,252 @@
+//! A session must not care how the sender cut its octets, in whatever order, loss and closing they come, and no octets
+//! may make it panic. Conversations are made up here from pieces that look like mail.
+
+use std::sync::Arc;
+
+use mailtap::engine::event::{Handshake, Secured, TlsMode};
+use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, Sink, Text};
+use mailtap::message::Message;
+use mailtap::time::Timestamp;
+use proptest::prelude::*;
+
+/// One thing that happens on a connection.
+#[derive(Clone, Debug)]
+enum Step {
+    Data(Dir, Vec<u8>),
+    Gap(Dir, u64),
+    Fin(Dir),
+    Reset(Dir),
+    /// The other side had taken all but so many octets of this direction.
+    Acked(Dir, u64),
+    Rest,
+    /// TLS that whoever feeds it has answered, or failed to.
+    Secured(Secured),
+}
+
+fn shown(steps: &[Step]) -> String {
+    let one = |step: &Step| match step {
+        Step::Data(dir, octets) => format!("{dir:?} {}", octets.escape_ascii()),
+        other => format!("{other:?}"),
+    };
+    steps.iter().map(one).collect::<Vec<_>>().join(" | ")
+}
+
+/// What a run says. Octets of bodies are joined: their cut is the sender's.
+#[derive(Debug, Default, PartialEq)]
+struct Said {
+    events: Vec<String>,
+    body: Vec<u8>,
+    starts: u64,
+    octets: [u64; 2],
+    lost: [u64; 2],
+}
+
+impl Said {
+    fn flush(&mut self) {
+        if !self.body.is_empty() {
+            let body = std::mem::take(&mut self.body);
+            self.events.push(format!("body {}", body.escape_ascii()));
+        }
+    }
+}
+
+impl Sink for Said {
+    fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        assert!(matches!(event, Event::Start) || self.starts == 1, "a session starts once, before all else");
+        match event {
+            Event::Start => self.starts += 1,
+            // How many there are is a fact of the cut, their sum is not.
+            Event::Octets { dir, count, .. } => self.octets[dir.index()] += count,
+            Event::Lost { dir, count } => self.lost[dir.index()] += count,
+            Event::Body { octets, .. } => self.body.extend_from_slice(octets),
+            Event::Command(command) => {
+                // Whether replies came in one piece is a fact of the cut.
+                let command = format!("{command:?}").replace("coalesced: true", "coalesced: false");
+                self.flush();
+                self.events.push(format!("{:?} {at:?} {command}", context.protocol));
+            }
+            Event::Transaction(transaction) => {
+                let shown = format!("{transaction:?}");
+                let (front, rest) = shown.split_once("message: Message {").unwrap();
+                let (_, back) = rest.split_once("}, wire_size: ").unwrap();
+                let message = transaction.has_message.then(|| facts(&transaction.message));
+                self.flush();
+                self.events
+                    .push(format!("{:?} {at:?} {front}message: {message:?}, wire_size: {back}", context.protocol));
+            }
+            _ => {
+                if let Event::End(summary) = event {
+                    assert_eq!(self.octets, summary.bytes, "every octet is told");
+                    assert_eq!(self.lost, summary.gaps, "and every loss");
+                }
+                self.flush();
+                self.events.push(format!("{:?} {at:?} {event:?}", context.protocol));
+            }
+        }
+    }
+}
+
+/// What a message tells; how it is known, and what its buffers held before, is its own affair.
+fn facts(message: &Message) -> String {
+    let header = (message.message_id(), message.date(), message.from(), message.to(), message.subject());
+    let body = (message.line_endings(), message.attachments(), message.attachments_total(), message.parts());
+    let caps = (message.header_truncated(), message.parts_truncated());
+    let seen = (message.size(), message.size_known(), message.complete(), message.sha256());
+    format!("{seen:?} {header:?} {body:?} {caps:?}")
+}
+
+/// Where data is cut: the lengths are used in turn. `resting`: the session rests after every piece.
+fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize], resting: bool) -> Vec<String> {
+    let mut said = Said::default();
+    let at = Timestamp::from_nanos(1_700_000_000_000_000_000);
+    let peers = Peers {
+        client: "192.0.2.1:50000".parse().unwrap(),
+        server: format!("192.0.2.2:{port}").parse().unwrap(),
+        established: certain.then_some(at),
+        roles_certain: certain,
+        source: 0,
+        ordinal: 0,
+    };
+    let mut session = Session::new(at, 1, peers, Arc::new(Limits::default()));
+    let mut sent = [0_u64; 2];
+    let mut cuts = cuts.iter().copied().cycle();
+    for step in steps {
+        match step {
+            Step::Data(dir, octets) => {
+                sent[dir.index()] += octets.len() as u64;
+                let mut rest = octets.as_slice();
+                while !rest.is_empty() {
+                    let (piece, later) = rest.split_at(cuts.next().unwrap().clamp(1, rest.len()));
+                    session.handle(at, *dir, Input::Data(piece), &mut said);
+                    rest = later;
+                    if resting {
+                        session.rest();
+                    }
+                }
+            }
+            Step::Gap(dir, lost) => {
+                sent[dir.index()] += lost;
+                session.handle(at, *dir, Input::Gap(*lost), &mut said);
+            }
+            Step::Fin(dir) => session.handle(at, *dir, Input::Fin, &mut said),
+            Step::Reset(dir) => session.handle(at, *dir, Input::Reset, &mut said),
+            Step::Acked(dir, short) => session.acked(*dir, sent[dir.index()].saturating_sub(*short)),
+            Step::Rest => session.rest(),
+            Step::Secured(how) => session.secured(at, how, &mut said),
+        }
+    }
+    session.finish(at, End::CaptureEnd, &mut said);
+    said.flush();
+    let ends = said.events.iter().filter(|event| event.contains("End(")).count();
+    assert_eq!(ends as u64, said.starts, "a session that starts ends once");
+    said.events
+}
+
+const CLIENT: &[&str] = &[
+    "EHLO a\r\n",
+    "LHLO a\r\n",
+    "MAIL FROM:<a@x.org>\r\n",
+    "RCPT TO:<b@y.org>\r\n",
+    "DATA\r\n",
+    "Subject: hi\r\n\r\nhi\r\n..\r\n",
+    ".\r\n",
+    "BDAT 5 LAST\r\nabc\r\n",
+    "BDAT 2\r\n",
+    "RSET\r\n",
+    "QUIT\r\n",
+    "AUTH PLAIN\r\n",
+    "AGFubgBzM2NyZXQ=\r\n",
+    "*\r\n",
+    "STARTTLS\r\n",
+    "STLS\r\n",
+    "a STARTTLS\r\n",
+    "\u{16}\u{3}\u{1}\0\u{2}\u{1}\0",
+    "USER ann\r\n",
+    "PASS hunter2\r\n",
+    "RETR 1\r\n",
+    "LIST\r\n",
+    "a LOGIN {3}\r\nann {7+}\r\nhunter2\r\n",
+    "b SELECT INBOX\r\n",
+    "c UID FETCH 1 BODY[]\r\n",
+    "d IDLE\r\n",
+    "DONE\r\n",
+    "e APPEND x {2}\r\n",
+    "f COMPRESS DEFLATE\r\n",
+    "GET / HTTP/1.1\r\n",
+    "PROXY TCP4 192.0.2.7 192.0.2.2 1 2\r\n",
+    "\r\n",
+    "\n",
+    "\r",
+];
+
+const SERVER: &[&str] = &[
+    "220 mx ESMTP\r\n",
+    "220-mx\r\n220 x\r\n",
+    "250-mx\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH PLAIN\r\n",
+    "250 2.1.0 ok\r\n",
+    "354 go\r\n",
+    "334 \r\n",
+    "235 ok\r\n",
+    "221 bye\r\n",
+    "550 5.1.1 no\r\n",
+    "421 busy\r\n",
+    "+OK hi <1@x>\r\n",
+    "+OK\r\n",
+    "-ERR no\r\n",
+    "+OK 4 octets\r\nhi\r\n\r\n.\r\n",
+    "* OK [CAPABILITY IMAP4rev1] hi\r\n",
+    "+ go\r\n",
+    "a OK in\r\n",
+    "* 3 EXISTS\r\nb OK [READ-WRITE] ok\r\n",
+    "* 1 FETCH (BODY[] {4}\r\nhi\r\n)\r\nc OK\r\n",
+    "d OK\r\n",
+    "e NO\r\n",
+    "f OK\r\n",
+    "\u{16}\u{3}\u{3}\0\u{1}\u{2}",
+    "HTTP/1.1 400 x\r\n",
+    "\r\n",
+];
+
+fn data(dir: Dir, known: &'static [&'static str]) -> impl Strategy<Value = Step> {
+    let known = proptest::sample::select(known).prop_map(|text| text.as_bytes().to_vec());
+    let piece = prop_oneof![12 => known, 1 => proptest::collection::vec(any::<u8>(), 1..20)];
+    proptest::collection::vec(piece, 1..4).prop_map(move |pieces| Step::Data(dir, pieces.concat()))
+}
+
+fn secured(starttls: bool, ok: bool) -> Secured {
+    let mode = if starttls { TlsMode::StartTls } else { TlsMode::Implicit };
+    let handshake = if ok { Handshake::Ok } else { Handshake::Failed };
+    Secured { mode, handshake, version: Some("TLSv1.3"), cipher: None, sni: Text::default() }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let dir = || prop_oneof![Just(Dir::ToServer), Just(Dir::ToClient)];
+    prop_oneof![
+        10 => data(Dir::ToServer, CLIENT),
+        10 => data(Dir::ToClient, SERVER),
+        1 => (dir(), 1_u64..50).prop_map(|(dir, lost)| Step::Gap(dir, lost)),
+        2 => (dir(), 0_u64..30).prop_map(|(dir, short)| Step::Acked(dir, short)),
+        1 => dir().prop_map(Step::Fin),
+        1 => dir().prop_map(Step::Reset),
+        1 => Just(Step::Rest),
+        1 => any::<(bool, bool)>().prop_map(|(starttls, ok)| Step::Secured(secured(starttls, ok))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn neither_the_cut_of_the_octets_nor_a_rest_means_anything(
+        port in proptest::sample::select(vec![25_u16, 24, 110, 143, 465, 4190, 9999]),
+        certain in proptest::bool::weighted(0.8),
+        steps in proptest::collection::vec(step(), 0..16),
+        cuts in proptest::collection::vec(1_usize..9, 1..8),
+    ) {
+        let whole = run(port, certain, &steps, &[usize::MAX], false);
+        for (cuts, resting) in [(&[1][..], false), (&cuts, false), (&cuts, true)] {
+            let cut = run(port, certain, &steps, cuts, resting);
+            let differ = (0..whole.len().max(cut.len())).find(|i| whole.get(*i) != cut.get(*i));
+            let of = |events: &[String]| differ.and_then(|i| events.get(i).cloned());
+            prop_assert_eq!(of(&whole), of(&cut), "cut in {:?}, resting {}, event {:?} of {}", cuts, resting, differ, shown(&steps));
+        }
+    }
+}
