@@ -233,6 +233,130 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Lines of POP3 that either side may send.
+const POP3: &[&str] = &[
+    "+OK",
+    "+OK 3 octets",
+    "-ERR [AUTH] x",
+    "+ ",
+    "+",
+    ".",
+    "..",
+    "text",
+    "1 2",
+    "RETR 1",
+    "TOP 1 1",
+    "LIST",
+    "LIST ",
+    "AUTH PLAIN",
+    "AUTH NTLM",
+    "TlRMTVNTUAAB",
+    "*",
+    "STLS",
+    "XTND XMIT",
+    "CAPA",
+    "QUIT",
+    "USER a",
+    "PASS hunter2",
+    "\u{16}\u{3}\u{1}",
+];
+
+/// What an IMAP client sends, whole and broken.
+const IMAP_CLIENT: &[&str] = &[
+    "a LOGIN {3}\r\n",
+    "ann {6+}\r\ns3cret\r\n",
+    "a AUTHENTICATE PLAIN\r\n",
+    "AGFubgBzM2NyZXQ=\r\n",
+    "*\r\n",
+    "b SELECT INBOX\r\n",
+    "c APPEND Sent (\\Seen) {5}\r\n",
+    "hello\r\n",
+    "hello {3+}\r\nabc\r\n",
+    "c APPEND x CATENATE (TEXT {5+}\r\n",
+    "hello URL {1+}\r\nx)\r\n",
+    "d IDLE\r\n",
+    "DONE\r\n",
+    "e UID FETCH 1:* (BODY[])\r\n",
+    "e FETCH 1 (RFC822 \0\u{ff}\r\n",
+    "f NOOP\r\n",
+    "f LOGOUT\r\n",
+    "g COMPRESS DEFLATE\r\n",
+    "h UNAUTHENTICATE\r\n",
+    "i STARTTLS\r\n",
+    "\"\"(((\r\n",
+    "\r\n",
+];
+
+/// What an IMAP server sends, whole and broken.
+const IMAP_SERVER: &[&str] = &[
+    "* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n",
+    "+\r\n",
+    "+ go {5}\r\n",
+    "a OK in\r\n",
+    "a NO [AUTHENTICATIONFAILED] no\r\n",
+    "b OK\r\n",
+    "b BAD\r\n",
+    "c OK [APPENDUID 1 5:9]\r\n",
+    "c NO\r\n",
+    "d OK\r\n",
+    "e OK\r\n",
+    "f OK\r\n",
+    "g NO\r\n",
+    "h OK\r\n",
+    "i NO\r\n",
+    "* 1 FETCH (BODY[] {5}\r\n",
+    "* 2 FETCH (UID 3 BODY[TEXT] \"a\\\"b\" BODY[] {2}\r\n",
+    "hello)\r\n",
+    "* 5 EXISTS\r\n",
+    "* BYE idle\r\n",
+];
+
+fn either() -> impl Strategy<Value = Dir> {
+    prop_oneof![Just(Dir::ToServer), Just(Dir::ToClient)]
+}
+
+fn pop3_line() -> impl Strategy<Value = Step> {
+    let end = prop_oneof![6 => Just("\r\n"), 1 => Just("\n")];
+    (either(), proptest::sample::select(POP3), end)
+        .prop_map(|(dir, line, end)| Step::Data(dir, format!("{line}{end}").into_bytes()))
+}
+
+fn imap_piece() -> impl Strategy<Value = Step> {
+    let of = |dir, pieces| {
+        proptest::sample::select(pieces).prop_map(move |piece: &str| Step::Data(dir, piece.as_bytes().to_vec()))
+    };
+    prop_oneof![
+        22 => of(Dir::ToServer, IMAP_CLIENT),
+        20 => of(Dir::ToClient, IMAP_SERVER),
+        2 => either().prop_map(|dir| Step::Gap(dir, 3)),
+    ]
+}
+
+fn noise() -> impl Strategy<Value = Step> {
+    let text = "[ -~\r\n\"{}()\\[\\]*+\u{e9}\u{0}]{0,40}";
+    (either(), text).prop_map(|(dir, text)| Step::Data(dir, text.into_bytes()))
+}
+
+/// The same events however `steps` are cut; what was said without the octets of bodies.
+fn cut_alike(port: u16, certain: bool, steps: &[Step], cuts: &[usize]) -> Result<String, TestCaseError> {
+    let whole = run(port, certain, steps, &[usize::MAX], false);
+    for (cuts, resting) in [(&[1][..], false), (cuts, false), (cuts, true)] {
+        let cut = run(port, certain, steps, cuts, resting);
+        let differ = (0..whole.len().max(cut.len())).find(|i| whole.get(*i) != cut.get(*i));
+        let of = |events: &[String]| differ.and_then(|i| events.get(i).cloned());
+        prop_assert_eq!(
+            of(&whole),
+            of(&cut),
+            "cut in {:?}, resting {}, event {:?} of {}",
+            cuts,
+            resting,
+            differ,
+            shown(steps)
+        );
+    }
+    Ok(whole.into_iter().filter(|event| !event.starts_with("body ")).collect())
+}
+
 proptest! {
     #[test]
     fn neither_the_cut_of_the_octets_nor_a_rest_means_anything(
@@ -241,12 +365,34 @@ proptest! {
         steps in proptest::collection::vec(step(), 0..16),
         cuts in proptest::collection::vec(1_usize..9, 1..8),
     ) {
-        let whole = run(port, certain, &steps, &[usize::MAX], false);
-        for (cuts, resting) in [(&[1][..], false), (&cuts, false), (&cuts, true)] {
-            let cut = run(port, certain, &steps, cuts, resting);
-            let differ = (0..whole.len().max(cut.len())).find(|i| whole.get(*i) != cut.get(*i));
-            let of = |events: &[String]| differ.and_then(|i| events.get(i).cloned());
-            prop_assert_eq!(of(&whole), of(&cut), "cut in {:?}, resting {}, event {:?} of {}", cuts, resting, differ, shown(&steps));
-        }
+        cut_alike(port, certain, &steps, &cuts)?;
+    }
+
+    #[test]
+    fn pop3_lines_in_any_order_are_taken_however_they_are_cut(
+        certain: bool,
+        steps in proptest::collection::vec(pop3_line(), 0..40),
+        cut in 1_usize..9,
+    ) {
+        let said = cut_alike(110, certain, &steps, &[cut])?;
+        prop_assert!(!said.contains("hunter2"), "{}", said);
+    }
+
+    #[test]
+    fn pieces_of_imap_in_any_order_are_taken_however_they_are_cut(
+        certain in proptest::bool::weighted(0.8),
+        steps in proptest::collection::vec(imap_piece(), 0..40),
+        cut in 1_usize..9,
+    ) {
+        let said = cut_alike(143, certain, &steps, &[cut])?;
+        prop_assert!(!said.contains("s3cret") && !said.contains("AGFubgBzM2"), "{}", said);
+    }
+
+    #[test]
+    fn noise_is_survived(
+        port in proptest::sample::select(vec![25_u16, 110, 143]),
+        steps in proptest::collection::vec(noise(), 0..40),
+    ) {
+        cut_alike(port, true, &steps, &[1])?;
     }
 }

@@ -12,8 +12,6 @@ mod lex;
 mod mailbox;
 mod response;
 mod server;
-#[cfg(test)]
-mod tests;
 
 use super::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Reply, Status};
 use super::frame::Frame;

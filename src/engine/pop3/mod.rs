@@ -7,8 +7,6 @@
 mod body;
 mod grammar;
 mod server;
-#[cfg(test)]
-mod tests;
 
 use super::event::{
     AuthMethod, AuthOutcome, Command, How, Incomplete, Kind, Mechanism, Missing, Outcome, Phase, Reply,

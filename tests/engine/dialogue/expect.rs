@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `= session {…}` | the one session record (there is always exactly one) |
 //! | `= transaction {…}`, `= auth {…}` | the next such record; there are as many as lines |
+//! | `= anomaly {…}` | likewise, in the order in which each was first seen: a dialogue without such a line has no anomaly |
 //! | `= command {…}` | some command record after the one of the `= command` line before |
 //! | `= commands EHLO 250, NOOP -` | all command records in order, name and status; `-` is without status |
 //! | `= commands_any_order …` | the same, in whatever order |
@@ -23,11 +24,12 @@ pub(crate) fn differences(expected: &[(String, String)], records: &[Value]) -> V
     if expected.iter().any(|(kind, _)| kind == "nothing") {
         return records.iter().map(|r| format!("unexpected: {r}")).collect();
     }
-    for kind in ["session", "transaction", "auth"] {
+    for kind in ["session", "transaction", "auth", "anomaly"] {
         let (wanted, found) = (patterns(expected, kind), of(kind));
         let count = if kind == "session" { 1 } else { wanted.len() };
         if found.len() != count {
             wrong.push(format!("{} {kind} records, not {count}", found.len()));
+            wrong.extend(found.iter().skip(count).map(|record| format!("unexpected: {record}")));
         }
         for (index, pattern) in wanted.iter().enumerate() {
             if let Some(record) = found.get(index) {
@@ -50,7 +52,7 @@ pub(crate) fn differences(expected: &[(String, String)], records: &[Value]) -> V
                 wanted.sort();
                 said.sort();
             }
-            "session" | "transaction" | "auth" | "command" => continue,
+            "session" | "transaction" | "auth" | "anomaly" | "command" => continue,
             _ => panic!("no expectation: {kind}"),
         }
         if said != wanted {

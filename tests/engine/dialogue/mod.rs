@@ -11,6 +11,7 @@
 //! | `C* n text` | `text` n times, without CRLF |
 //! | `C# hex` | octets in hexadecimal |
 //! | `+C: text` … | in the same segment as the item before; every other item is a segment of its own |
+//! | `again C text` | the item above, sent again with other octets from its start on (captures only: TCP takes the first) |
 //! | `lost C n` | n octets of the client were not captured |
 //! | `pause n` | n seconds pass |
 //! | `close C fin`, `close S reset`, `close none` | who closes; without such a line the client does |
@@ -46,6 +47,7 @@ impl Side {
 pub(crate) enum Step {
     Data(Side, Vec<u8>),
     Lost(Side, u64),
+    Again(Side, Vec<u8>),
     Pause(u64),
     Fin(Side),
     Reset(Side),
@@ -82,7 +84,13 @@ impl Dialogue {
 
     /// Whether all octets of both sides are in the capture: only then may segments be repeated and reordered.
     pub(crate) fn is_complete(&self) -> bool {
-        !self.midstream && self.unseen.is_none() && !self.steps.iter().any(|s| matches!(s, Step::Lost(..)))
+        let whole = |step: &Step| !matches!(step, Step::Lost(..) | Step::Again(..));
+        !self.midstream && self.unseen.is_none() && self.steps.iter().all(whole)
+    }
+
+    /// Whether segments must stay as they are listed, as one of them is sent again.
+    pub(crate) fn is_cut_as_listed(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Again(..)))
     }
 
     fn line(&mut self, line: &str) -> Result<(), String> {
@@ -102,6 +110,10 @@ impl Dialogue {
             "lost" => {
                 let (who, octets) = rest.split_once(' ').ok_or("lost: who, and how many?")?;
                 self.steps.push(Step::Lost(side(who)?, number(octets)?));
+            }
+            "again" => {
+                let (who, text) = rest.split_once(' ').ok_or("again: who, and what?")?;
+                self.steps.push(Step::Again(side(who)?, unescape(text)?));
             }
             "close" if rest == "none" => self.closes = false,
             "close" => {

@@ -9,8 +9,8 @@ use mailtap::output::{FailedIdentity, Policy, RecordWriter};
 use mailtap::time::Timestamp;
 use mailtap::wire::{Decoder, DecoderLimits, FlowLimits, FlowTable, LinkType, Packet};
 
-use super::{Dialogue, Side, Step};
 use super::frames::Tcp;
+use super::{Dialogue, Side, Step};
 
 /// Port of the client in every dialogue.
 pub(crate) const CLIENT_PORT: u16 = 50_000;
@@ -139,7 +139,9 @@ fn play(dialogue: &Dialogue, cut: Cut, port: u16, out: &mut dyn Sink) {
             session.packet(dir(side));
         }
     }
-    let (mut sent, mut last, mut why) = ([0; 2], BEGIN, if dialogue.closes { End::Closed } else { End::CaptureEnd });
+    let mut conflicts = [(0, 0); 2];
+    let (mut sent, mut before, mut last, mut why) =
+        ([0; 2], [0; 2], BEGIN, if dialogue.closes { End::Closed } else { End::CaptureEnd });
     for Timed { at, step } in timed(dialogue, cut) {
         last = at;
         let (side, input) = match &step {
@@ -147,6 +149,12 @@ fn play(dialogue: &Dialogue, cut: Cut, port: u16, out: &mut dyn Sink) {
             Step::Lost(side, lost) => (*side, Input::Gap(*lost)),
             Step::Fin(side) => (*side, Input::Fin),
             Step::Reset(side) => (*side, Input::Reset),
+            Step::Again(side, _) => {
+                let (count, first) = &mut conflicts[*side as usize];
+                *first = if *count == 0 { before[*side as usize] } else { *first };
+                *count += 1;
+                continue;
+            }
             Step::Pause(_) => continue,
         };
         let octets = match input {
@@ -159,7 +167,12 @@ fn play(dialogue: &Dialogue, cut: Cut, port: u16, out: &mut dyn Sink) {
         }
         session.acked(dir(side.other()), sent[side.other() as usize]);
         session.handle(at, dir(side), input, out);
+        before[side as usize] = sent[side as usize];
         sent[side as usize] += octets;
+    }
+    for side in [Side::Client, Side::Server] {
+        let (count, first) = conflicts[side as usize];
+        session.overlap(last, dir(side), first, count, out);
     }
     if dialogue.unseen.is_some() && dialogue.closes {
         why = End::Closed;
@@ -198,6 +211,7 @@ pub(crate) fn capture_to(dialogue: &Dialogue, cut: Cut, family: Family, out: &mu
 fn segments(dialogue: &Dialogue, cut: Cut, family: Family, port: u16) -> Vec<(Timestamp, Tcp)> {
     let (client, server) = ends(family, port, dialogue.port);
     let mut next = [1_000_000_u32, 4_294_967_000];
+    let mut before = next;
     let mut frames = Vec::new();
     let blank = |side: Side, next: [u32; 2]| {
         let (from, to) = if side == Side::Client { (client, server) } else { (server, client) };
@@ -225,7 +239,13 @@ fn segments(dialogue: &Dialogue, cut: Cut, family: Family, port: u16) -> Vec<(Ti
                     push(at, side, tcp.clone());
                 }
                 push(at, side, tcp);
+                before[side as usize] = next[side as usize];
                 next[side as usize] = next[side as usize].wrapping_add(length);
+            }
+            Step::Again(side, payload) => {
+                let mut next = next;
+                next[side as usize] = before[side as usize];
+                push(at, side, Tcp { payload, ..blank(side, next) });
             }
             Step::Lost(side, lost) => next[side as usize] = next[side as usize].wrapping_add(lost as u32),
             Step::Fin(side) => {
