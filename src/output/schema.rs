@@ -10,7 +10,6 @@ pub fn schema() -> &'static str {
 
 #[cfg(test)]
 #[path = "../../tests/common/schema.rs"]
-#[expect(unreachable_pub, reason = "shared with the integration tests")]
 mod check;
 
 /// Fails unless every record (lines of the log) keeps the promise.

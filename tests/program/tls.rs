@@ -10,7 +10,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
-use crate::running::{self, Proxy, is_reset, reset};
+use crate::running::{Proxy, is_reset, reset};
 
 type Client = StreamOwned<ClientConnection, TcpStream>;
 
