@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailtap::engine::{Context, Dir, Event, Input, Limits, Peers, Session, Sink};
+use mailtap::engine::{Limits, Session};
+use mailtap::event::{Context, Dir, Event, Input, Peers, Sink};
 use mailtap::time::Timestamp;
 
 use crate::allocations;
