@@ -17,6 +17,7 @@ mod laws;
 mod leaks;
 mod memory;
 mod message_allocations;
+mod promises;
 #[path = "../common/schema.rs"]
 mod schema;
 mod session;

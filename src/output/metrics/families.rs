@@ -193,8 +193,7 @@ families! {
 
     ParserErrors = "mailtap_parser_errors_total", Counter, All, ["protocol" "direction" "reason"], "Sessions in which a parser left the grammar.";
     SessionsBypassed = "mailtap_sessions_bypassed_total", Counter, All, ["listener" "protocol" "reason"], "Connections not, or no longer, understood. Encryption is no bypass.";
-    QueueDepth = "mailtap_analysis_queue_depth", Gauge, Running, [], "Batches that wait to be analyzed.";
-    AnalysisDropped = "mailtap_analysis_dropped_total", Counter, Running, ["reason"], "Packets or reads not analyzed.";
+    QueueDepth = "mailtap_analysis_queue_depth", Gauge, Live, [], "Batches that wait to be analyzed.";
     LogEvents = "mailtap_log_events_total", Counter, All, ["sink"], "Records written.";
     LogErrors = "mailtap_log_errors_total", Counter, All, ["sink"], "Attempts to write records that failed.";
     LogDropped = "mailtap_log_dropped_events_total", Counter, All, ["sink" "reason"], "Records lost.";

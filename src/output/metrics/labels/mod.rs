@@ -12,8 +12,7 @@ use crate::event::{
 
 pub use crate::event::{Bypass, Refusal, Rejection, Termination};
 pub use words::{
-    AnalysisLoss, Enforcement, Eviction, LineFault, LogLoss, PacketLoss, ParserError, StartTlsOutcome, Unobserved,
-    UntaggedReason,
+    Enforcement, Eviction, LineFault, LogLoss, PacketLoss, ParserError, StartTlsOutcome, Unobserved, UntaggedReason,
 };
 
 /// The greeting, as a command.
@@ -430,7 +429,6 @@ fn reasons(id: Id) -> Option<Vec<&'static str>> {
         Id::CaptureDropped => strings(PacketLoss::ALL, PacketLoss::as_str),
         Id::FlowsEvicted => strings(Eviction::ALL, Eviction::as_str),
         Id::LogDropped => strings(LogLoss::ALL, LogLoss::as_str),
-        Id::AnalysisDropped => strings(AnalysisLoss::ALL, AnalysisLoss::as_str),
         _ => return None,
     })
 }

@@ -105,8 +105,6 @@ words! {
 words! {
     /// Why the tracker gave a connection up.
     Eviction {
-        /// It kept too many octets.
-        Memory = "memory",
         /// No packet came.
         Idle = "idle",
         /// There were too many.
@@ -121,17 +119,5 @@ words! {
         QueueFull = "queue_full",
         /// They could not be written.
         SinkError = "sink_error",
-        /// They exceed what can be written.
-        TooLarge = "too_large",
-    }
-}
-
-words! {
-    /// Why something was not analyzed.
-    AnalysisLoss {
-        /// The queue was full.
-        QueueFull = "queue_full",
-        /// It would have cost too much.
-        WorkLimit = "work_limit",
     }
 }
