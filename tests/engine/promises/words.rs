@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use mailtap::engine::{Limits, Session};
-use mailtap::event::{Dir, End, Handshake, Input, Peers, Protocol, Secured, Sink, Text, TlsMode, Verb};
+use mailtap::event::{Dir, End, Handshake, Input, Peers, Protocol, EstablishedTls, Sink, Text, TlsMode, Verb};
 use mailtap::output::metrics::label_values;
 use mailtap::time::Timestamp;
 
@@ -105,12 +105,12 @@ pub(super) fn secured(out: &mut dyn Sink) {
         for mode in [TlsMode::Implicit, TlsMode::StartTls] {
             let version = versions.get(n).or(versions.last()).filter(|version| **version != "unknown").copied();
             let cipher = ciphers.get(n).or(ciphers.last()).filter(|cipher| **cipher != "unknown").copied();
-            handshake(&Secured { mode, handshake: Handshake::Ok, version, cipher, sni: Text::default() }, out);
+            handshake(&EstablishedTls { mode, handshake: Handshake::Ok, version, cipher, sni: Text::default() }, out);
         }
     }
 }
 
-fn handshake(how: &Secured, out: &mut dyn Sink) {
+fn handshake(how: &EstablishedTls, out: &mut dyn Sink) {
     let at = Timestamp::from_parts(1_780_000_000, 0);
     let peers = Peers {
         client: "203.0.113.10:50000".parse().unwrap(),
@@ -129,7 +129,7 @@ fn handshake(how: &Secured, out: &mut dyn Sink) {
         say(Dir::ToServer, "STARTTLS\r\n");
         say(Dir::ToClient, "220 go\r\n");
     }
-    session.secured(at, how, out);
+    session.tls_established(at, how, out);
     session.handle(at, Dir::ToServer, Input::Data(b"EHLO c\r\n"), out);
     session.finish(at, End::Closed, out);
 }
