@@ -152,7 +152,9 @@ impl fmt::Display for CaptureError {
         }
         let place = Place(self);
         match &self.what {
-            ErrorKind::Open(reason) => write!(f, ": cannot be opened: {}; check its name and permissions", plain(reason)),
+            ErrorKind::Open(reason) => {
+                write!(f, ": cannot be opened: {}; check its name and permissions", plain(reason))
+            }
             ErrorKind::Read(reason) => {
                 write!(f, ": cannot be read{place}: {}; check the disk, or copy the file and try that", plain(reason))
             }
@@ -172,7 +174,9 @@ impl fmt::Display for CaptureError {
                     )
                 )
             }
-            ErrorKind::Layers(layers) => write!(f, ": is compressed more than {layers} times over; decompress it by hand"),
+            ErrorKind::Layers(layers) => {
+                write!(f, ": is compressed more than {layers} times over; decompress it by hand")
+            }
             ErrorKind::HeaderCut { have, need } => {
                 write!(
                     f,

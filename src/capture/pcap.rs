@@ -4,7 +4,7 @@ use pcap_parser::nom::Err::Incomplete;
 use pcap_parser::{PcapHeader, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header};
 
 use super::window::Window;
-use super::{BLOCK, File, SNAPLEN, Step, ErrorKind};
+use super::{BLOCK, ErrorKind, File, SNAPLEN, Step};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 

@@ -9,7 +9,7 @@ use pcap_parser::{InterfaceDescriptionBlock, parse_interfacedescriptionblock_be,
 
 use super::pcap::is_another;
 use super::window::Window;
-use super::{BLOCK, File, Step, ErrorKind};
+use super::{BLOCK, ErrorKind, File, Step};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 
@@ -136,7 +136,9 @@ impl Section {
         match usize::try_from(length) {
             Ok(size) if (FRAME..=BLOCK).contains(&size) && size.is_multiple_of(4) => Ok(Some((kind, size))),
             _ if is_another(window.data()) => Ok(Some((kind, FRAME))),
-            _ => Err(ErrorKind::Block(format!("a block of type {kind:#x} claims an impossible length of {length} octets"))),
+            _ => Err(ErrorKind::Block(format!(
+                "a block of type {kind:#x} claims an impossible length of {length} octets"
+            ))),
         }
     }
 
@@ -198,10 +200,14 @@ impl Section {
         interface: u32,
         offset: u64,
     ) -> Result<ControlFlow<()>, ErrorKind> {
-        let field = |at| self.number(body, at).ok_or_else(|| ErrorKind::Block("a packet block that is too short".into()));
+        let field =
+            |at| self.number(body, at).ok_or_else(|| ErrorKind::Block("a packet block that is too short".into()));
         let (high, low, captured, wire) = (field(4)?, field(8)?, field(12)?, field(16)?);
         let data = body.get(20..).and_then(|d| d.get(..captured as usize)).ok_or_else(|| {
-            ErrorKind::Block(format!("a packet block of {} octets claims {captured} captured octets", body.len() + FRAME))
+            ErrorKind::Block(format!(
+                "a packet block of {} octets claims {captured} captured octets",
+                body.len() + FRAME
+            ))
         })?;
         let from = self.of(interface)?;
         let (link, snaplen) = (from.link, from.snaplen);
@@ -216,7 +222,8 @@ impl Section {
 
     /// A packet of the first interface, as long as the snap length and the block allow.
     fn simple(&mut self, file: &mut File<'_>, body: &[u8]) -> Result<ControlFlow<()>, ErrorKind> {
-        let wire = self.number(body, 0).ok_or_else(|| ErrorKind::Block("a simple packet block that is too short".into()))?;
+        let wire =
+            self.number(body, 0).ok_or_else(|| ErrorKind::Block("a simple packet block that is too short".into()))?;
         let from = self.of(0)?;
         let captured = if from.snaplen > 0 { wire.min(from.snaplen) } else { wire };
         let (link, data) = (from.link, body.get(4..).unwrap_or_default());

@@ -11,7 +11,7 @@ use super::metrics::{Metrics, ReplyReasons, Setup, Source};
 use super::page;
 use super::page::Show;
 use super::serve::{Content, Handle, Readiness, Ready, Server};
-use super::{LogQueue, EventFanout, Policy};
+use super::{EventFanout, LogQueue, Policy};
 use crate::config::{MetricsServer, Running};
 use crate::console::{self, Level};
 use crate::error::Error;

@@ -530,7 +530,8 @@ mod tests {
         let (_empty, spent) = bounded(1);
         let counters = Arc::new(PacketCounters::default());
         let counted = Arc::clone(&counters);
-        let mut shelf = PcapWriter { blocks: Blocks::default(), flushed: Instant::now(), queue, spent, counters: counted };
+        let mut shelf =
+            PcapWriter { blocks: Blocks::default(), flushed: Instant::now(), queue, spent, counters: counted };
         let large = vec![0; BATCH / 2 + 1];
         for _ in 0..5 {
             shelf.packet(Timestamp::default(), 0, &large, 1);

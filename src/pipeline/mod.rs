@@ -21,7 +21,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::capture::{Capture, Totals, CaptureError};
+use crate::capture::{Capture, CaptureError, Totals};
 use crate::engine::Limits;
 use crate::event::Sink;
 use crate::time::Timestamp;
@@ -286,7 +286,12 @@ impl BatchSender {
     }
 }
 
-fn read(capture: &Capture, decoder: &mut Decoder, trouble: &mut dyn FnMut(CaptureError), mut feeds: Vec<BatchSender>) -> Totals {
+fn read(
+    capture: &Capture,
+    decoder: &mut Decoder,
+    trouble: &mut dyn FnMut(CaptureError),
+    mut feeds: Vec<BatchSender>,
+) -> Totals {
     let mut number = 0;
     let mut clock = Clock::default();
     let (mut octets, mut segments) = (0, 0);

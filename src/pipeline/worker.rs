@@ -4,7 +4,7 @@ use super::batch::{Batch, Work};
 use super::flow::FlowCounters;
 use super::merge::{Chunk, Entry};
 use super::tables::Tables;
-use super::{Setup, RecordSink};
+use super::{RecordSink, Setup};
 use crate::event::{Context, Event, Sink};
 use crate::time::Timestamp;
 use crate::wire::Segment;

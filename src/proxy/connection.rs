@@ -86,7 +86,12 @@ struct Route {
 }
 
 /// Lets the connection in and dials its server; `None` if that came to nothing, which is told and counted.
-async fn join(shared: Rc<Shared>, listener: Arc<Listener>, mut client: TcpStream, peer: SocketAddr) -> Option<Box<ProxiedPair>> {
+async fn join(
+    shared: Rc<Shared>,
+    listener: Arc<Listener>,
+    mut client: TcpStream,
+    peer: SocketAddr,
+) -> Option<Box<ProxiedPair>> {
     let began = shared.clock.now();
     let Ok(arrival) = arrive(&shared, &listener, &mut client, canonical(peer), began).await else {
         // It has no right to speak without a header.
@@ -176,7 +181,14 @@ async fn reach(
 }
 
 /// The observer of a connection whose dialling came to its end at `established`.
-fn observer(shared: &Shared, listener: &Listener, arrival: &Arrival, route: &Route, id: u64, established: Timestamp) -> GuardedSession {
+fn observer(
+    shared: &Shared,
+    listener: &Listener,
+    arrival: &Arrival,
+    route: &Route,
+    id: u64,
+    established: Timestamp,
+) -> GuardedSession {
     let peers = Peers {
         client: arrival.peer,
         server: route.server,
@@ -246,7 +258,13 @@ async fn dial(listener: &Listener, targets: &[SocketAddr], source: SocketAddr) -
 }
 
 /// Begins the connection to the server with a PROXY header, if one is wanted: in one write.
-async fn greet(listener: &Listener, server: &mut TcpStream, client: SocketAddr, to: SocketAddr, id: u64) -> io::Result<()> {
+async fn greet(
+    listener: &Listener,
+    server: &mut TcpStream,
+    client: SocketAddr,
+    to: SocketAddr,
+    id: u64,
+) -> io::Result<()> {
     match listener.settings.header_to {
         Some(version) => server.write_all(&proxy_protocol::header(version, client, to, id)).await,
         None => Ok(()),

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use tokio::sync::watch as channel;
 
-pub use listener::{Listener, BoundListener};
+pub use listener::{BoundListener, Listener};
 
 use crate::config::proxy::{OnFault, Splice};
 use crate::output::EventFanout;

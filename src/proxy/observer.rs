@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{Limits, Session};
-use crate::event::{Dir, End, Phase, Protocol, EstablishedTls};
+use crate::event::{Dir, End, EstablishedTls, Phase, Protocol};
 use crate::event::{Input, Peers};
 use crate::output::EventFanout;
 use crate::time::Timestamp;
@@ -42,7 +42,12 @@ impl GuardedSession {
     }
 
     /// The client's handshake is over: from here on clear text that TLS carries.
-    pub(super) fn tls_established(&mut self, at: Timestamp, how: &EstablishedTls, out: &RefCell<EventFanout>) -> Result<(), Fault> {
+    pub(super) fn tls_established(
+        &mut self,
+        at: Timestamp,
+        how: &EstablishedTls,
+        out: &RefCell<EventFanout>,
+    ) -> Result<(), Fault> {
         self.fenced(|session| session.tls_established(at, how, &mut *out.borrow_mut()))
     }
 

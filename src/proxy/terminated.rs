@@ -14,10 +14,15 @@ use crate::config::proxy::OnFault;
 use crate::event::Both;
 use crate::event::Input;
 use crate::event::{Bypass, Refusal, Termination};
-use crate::event::{Dir, End, Phase, EstablishedTls};
+use crate::event::{Dir, End, EstablishedTls, Phase};
 
 /// Serves a connection to its end.
-pub(super) async fn serve(shared: &Rc<Shared>, listener: &Arc<Listener>, terminator: &Terminator, joined: Box<ProxiedPair>) {
+pub(super) async fn serve(
+    shared: &Rc<Shared>,
+    listener: &Arc<Listener>,
+    terminator: &Terminator,
+    joined: Box<ProxiedPair>,
+) {
     let ProxiedPair { client, server, watch, early, held } = *joined;
     let (prior, goodbye) = (listener.protocol(), goodbye(listener).unwrap_or_default());
     let timer = shared.timer(shared.clock.now(), listener.settings.times.greeting);
@@ -135,7 +140,9 @@ impl Observer for TlsObserver {
             _ if self.failed => ((End::Closed, Termination::Error), true, &b""[..]),
             Some(ConnectionRequest::TimedOut) => ((End::Timeout, Termination::Timeout), false, &b""[..]),
             Some(ConnectionRequest::Stop) => ((End::Drain, Termination::Drain), true, &b""[..]),
-            Some(ConnectionRequest::Drain) if self.is_quiet(rests) => ((End::Drain, Termination::Drain), false, self.goodbye),
+            Some(ConnectionRequest::Drain) if self.is_quiet(rests) => {
+                ((End::Drain, Termination::Drain), false, self.goodbye)
+            }
             Some(ConnectionRequest::Shrink) => {
                 self.watch.shrink();
                 self.timer.answered();

@@ -17,7 +17,7 @@ use super::buffers::BufferPool;
 use super::clock::Clock;
 use super::connection;
 use super::idle::{ConnectionRequest, IdleTimer};
-use super::listener::{Listener, BoundListener};
+use super::listener::{BoundListener, Listener};
 use super::loops::LoopGuard;
 use super::splice::Pipes;
 use super::{Order, Setup};
@@ -87,7 +87,12 @@ impl Drop for Open {
 }
 
 /// Runs until an order to stop, then until its connections are closed.
-pub(super) fn run(setup: &Setup, outlet: EventFanout, ends: LoopGuard, mut orders: watch::Receiver<Order>) -> io::Result<()> {
+pub(super) fn run(
+    setup: &Setup,
+    outlet: EventFanout,
+    ends: LoopGuard,
+    mut orders: watch::Receiver<Order>,
+) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let shared = Rc::new(Shared {
         clock: Clock::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mailtap::engine::{Limits, Session};
 use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink, Text};
-use mailtap::event::{Handshake, EstablishedTls, TlsMode};
+use mailtap::event::{EstablishedTls, Handshake, TlsMode};
 use mailtap::message::Message;
 use mailtap::time::Timestamp;
 use proptest::prelude::*;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pcap::{Active, Capture, Error, Linktype, Precision};
 
 use super::filter;
-use super::{Counters, Moment, Options, Switch, DeviceError, DeviceErrorKind};
+use super::{Counters, DeviceError, DeviceErrorKind, Moment, Options, Switch};
 use crate::console::{self, Level};
 use crate::time::Timestamp;
 use crate::wire::{LinkType, Packet};

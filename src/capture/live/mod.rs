@@ -90,8 +90,12 @@ impl fmt::Display for DeviceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.interface;
         match &self.what {
-            DeviceErrorKind::Unknown => write!(f, "{name}: there is no such interface; see `mailtap sniff --list-interfaces`"),
-            DeviceErrorKind::Down => write!(f, "{name}: the interface is down; bring it up with `ip link set {name} up`"),
+            DeviceErrorKind::Unknown => {
+                write!(f, "{name}: there is no such interface; see `mailtap sniff --list-interfaces`")
+            }
+            DeviceErrorKind::Down => {
+                write!(f, "{name}: the interface is down; bring it up with `ip link set {name} up`")
+            }
             DeviceErrorKind::Denied => write!(
                 f,
                 "{name}: capturing takes root or the capability cap_net_raw; run as root with --user NAME, or give it with `setcap cap_net_raw=ep` to mailtap"

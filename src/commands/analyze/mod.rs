@@ -21,7 +21,7 @@ use crate::event::{Context, Event, Sink};
 use crate::output::metrics::MetricsRecorder;
 use crate::output::{Capture as Captured, Log, LogError, RecordSet, RecordWriter, Report, Style};
 use crate::pipeline as shard;
-use crate::pipeline::{Outcome, Setup, Stopped, RecordSink};
+use crate::pipeline::{Outcome, RecordSink, Setup, Stopped};
 use crate::time::Timestamp;
 use crate::wire::DecoderLimits;
 

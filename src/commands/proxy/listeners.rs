@@ -15,7 +15,7 @@ use crate::output::metrics::ProxyMetrics;
 use crate::proxy::admission::Admission;
 use crate::proxy::listen;
 use crate::proxy::tls::Terminator;
-use crate::proxy::{Listener, BoundListener};
+use crate::proxy::{BoundListener, Listener};
 
 /// Sockets that listen already: from the service manager, a predecessor, or this process before a reload.
 #[derive(Debug, Default)]

@@ -23,7 +23,7 @@ use crate::console::{self, Level};
 use crate::error::Error;
 use crate::output::metrics::Source;
 use crate::output::serve::Ready;
-use crate::output::{LogQueue, Log, LogError, MetricsEndpoint};
+use crate::output::{Log, LogError, LogQueue, MetricsEndpoint};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
 use crate::proxy::{BoundListener, Order, Setup, Workers};
 use listeners::Sockets;

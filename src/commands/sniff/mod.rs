@@ -16,7 +16,7 @@ use crate::config::{Running, Sniff};
 use crate::console::{self, Level};
 use crate::error::Error;
 use crate::output::pcapng::{Plan, Source};
-use crate::output::{PcapThread, LogQueue, Files, Log, LogError, MetricsEndpoint, metrics};
+use crate::output::{Files, Log, LogError, LogQueue, MetricsEndpoint, PcapThread, metrics};
 use crate::pipeline::Setup;
 use crate::pipeline::live::WorkerPool;
 use crate::process::{Account, Capability, Sandbox, Waiter, privileges, readiness};
@@ -44,7 +44,8 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     if ready.running.sandbox {
         sandbox(&ready).enforce()?;
     }
-    let archive = files.map(|files| PcapThread::start(files, complain_of_packets)).transpose().map_err(Error::Thread)?;
+    let archive =
+        files.map(|files| PcapThread::start(files, complain_of_packets)).transpose().map_err(Error::Thread)?;
     let (feed, keeper) = LogQueue::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let setup = Setup {

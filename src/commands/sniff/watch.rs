@@ -16,9 +16,9 @@ use crate::console::{self, Level};
 use crate::error;
 use crate::error::Error;
 use crate::output::serve::Ready;
-use crate::output::{PcapThread, LogQueue, LogWriter, MetricsEndpoint, PcapWriter};
+use crate::output::{LogQueue, LogWriter, MetricsEndpoint, PcapThread, PcapWriter};
 use crate::pipeline::Setup;
-use crate::pipeline::live::{WorkerPool, Dispatcher, State};
+use crate::pipeline::live::{Dispatcher, State, WorkerPool};
 use crate::process::{Signal, Waiter, readiness};
 
 /// How often it is looked whether all threads are well.
@@ -54,7 +54,12 @@ struct Capture {
 
 impl Watch {
     /// Starts a thread for each of `devices`, whose packets `crew` analyzes.
-    pub(super) fn start(devices: Vec<Device>, setup: &Setup, crew: WorkerPool, outputs: Outputs) -> Result<Self, Error> {
+    pub(super) fn start(
+        devices: Vec<Device>,
+        setup: &Setup,
+        crew: WorkerPool,
+        outputs: Outputs,
+    ) -> Result<Self, Error> {
         let switch = Arc::new(Switch::new().map_err(Error::Thread)?);
         let all = u32::try_from(devices.len()).unwrap_or(u32::MAX);
         let mut captures = Vec::with_capacity(devices.len());

@@ -9,7 +9,7 @@ use super::{Flight, Imap, Task, Wait};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::pending::Waiting;
 use crate::engine::sasl::Exchange;
-use crate::engine::session::state::{Layer, EventContext};
+use crate::engine::session::state::{EventContext, Layer};
 use crate::event::Dir;
 use crate::event::Verb;
 use crate::event::{AuthMethod, Command, Missing, Outcome};

@@ -6,7 +6,7 @@ use super::response::Response;
 use super::{Flight, Imap, Task, Wait, append, command, count, has_tag, idle_over, lex};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::pending::{Arrival, Waiting};
-use crate::engine::session::state::{Layer, EventContext};
+use crate::engine::session::state::{EventContext, Layer};
 use crate::event::Dir;
 use crate::event::Text;
 use crate::event::{Idle, Kind, Missing, Outcome, Status, TlsMode};
@@ -246,7 +246,14 @@ impl Imap {
         }
     }
 
-    fn untagged(&mut self, number: Option<u64>, kind: Untagged, text: &[u8], line: &Line<'_>, cx: &mut EventContext<'_>) {
+    fn untagged(
+        &mut self,
+        number: Option<u64>,
+        kind: Untagged,
+        text: &[u8],
+        line: &Line<'_>,
+        cx: &mut EventContext<'_>,
+    ) {
         self.server.correlator.clear();
         match kind {
             Untagged::Fetch | Untagged::UidFetch => {

@@ -62,7 +62,9 @@ impl Session {
         if verdict == Verdict::Wait && !evidence.last {
             return;
         }
-        let ProtocolState::Undecided(held) = std::mem::replace(&mut self.protocol_state, ProtocolState::Counted) else { return };
+        let ProtocolState::Undecided(held) = std::mem::replace(&mut self.protocol_state, ProtocolState::Counted) else {
+            return;
+        };
         self.adopt(verdict);
         self.start(at, out);
         let flipped = self.flipped;

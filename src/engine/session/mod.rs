@@ -18,8 +18,8 @@ use super::frame::{Framer, Mode};
 use super::protocol::ProtocolState;
 use crate::event::anomaly::Id;
 use crate::event::{
-    Both, Close, Context, Dir, Disorder, End, Event, Handshake, How, Input, Missing, Peers, Phase, Protocol, EstablishedTls,
-    SessionOutcome, Severity, Sink, TlsMode,
+    Both, Close, Context, Dir, Disorder, End, EstablishedTls, Event, Handshake, How, Input, Missing, Peers, Phase,
+    Protocol, SessionOutcome, Severity, Sink, TlsMode,
 };
 use crate::time::Timestamp;
 use crate::tls::handshake as tls;
@@ -293,7 +293,9 @@ impl Session {
             _ if session.shutdown_timeout => SessionOutcome::Timeout,
             _ if session.shutdown => SessionOutcome::ServerShutdown,
             _ if session.incomplete.has(Missing::Unparseable) => SessionOutcome::Unparseable,
-            How::Reset | How::Fin if session.quit_sent && by_client && session.incomplete.has(Missing::ServerUnseen) => {
+            How::Reset | How::Fin
+                if session.quit_sent && by_client && session.incomplete.has(Missing::ServerUnseen) =>
+            {
                 SessionOutcome::ClientGone
             }
             How::Reset if session.quit_sent && by_client => SessionOutcome::Ok,

@@ -3,8 +3,8 @@
 //! Here frames go to the machine of the protocol, and what the machine asks for is applied: a mode, a layer, an exchange
 //! of roles. Octets are read in the order in which they mean something, which need not be the one in which they came.
 
-use super::replay::{ReplayBuffer, Piece};
-use super::state::{Layer, EventContext, Stamp};
+use super::replay::{Piece, ReplayBuffer};
+use super::state::{EventContext, Layer, Stamp};
 use crate::engine::Session;
 use crate::engine::frame::{Ending, Frame, Framer, Line, Mode};
 use crate::engine::inflate::Inflate;

@@ -10,7 +10,7 @@ use crate::event::{Dir, End, Input, Peers, Sink};
 use crate::time::Timestamp;
 use crate::wire::key::{Key, Side};
 use crate::wire::packet::Segment;
-use crate::wire::stream::{Delivery, End as StreamEnd, BufferBudget, Stream};
+use crate::wire::stream::{BufferBudget, Delivery, End as StreamEnd, Stream};
 
 #[derive(Debug)]
 pub(super) struct Connection {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::output::{LogQueue, InputKind, Log, Policy};
+use crate::output::{InputKind, Log, LogQueue, Policy};
 use crate::pipeline::flow::FlowLimits;
 use crate::pipeline::tests::frame;
 use crate::wire::{DecoderLimits, LinkType};
@@ -25,7 +25,8 @@ fn greet(lanes: &mut Dispatcher, port: u16) {
 fn crew(threads: usize, log: &Path) -> (WorkerPool, LogQueue, crate::output::LogWriter) {
     let (feed, keeper) = LogQueue::start(Log::open(log, None).unwrap(), |e| panic!("{e}")).unwrap();
     let policy = Arc::new(Policy { input: InputKind::Live, sources: vec!["veth0".into()], ..Policy::default() });
-    let crew = WorkerPool::start(&setup(threads), || EventFanout::new(Arc::clone(&policy), Some(feed.clone()))).unwrap();
+    let crew =
+        WorkerPool::start(&setup(threads), || EventFanout::new(Arc::clone(&policy), Some(feed.clone()))).unwrap();
     (crew, feed, keeper)
 }
 
@@ -60,8 +61,11 @@ fn open_sessions_end_with_the_capture() {
 fn stuck(counters: &Arc<Counters>) -> (Dispatcher, Receiver<Batch>, Sender<Batch>) {
     let (batches, desk) = bounded(QUEUE);
     let (empty, spent) = bounded(SPENT);
-    let crew =
-        WorkerPool { threads: Vec::new(), states: Vec::new(), posts: vec![WorkerQueue { batches, spent, octets: Arc::default() }] };
+    let crew = WorkerPool {
+        threads: Vec::new(),
+        states: Vec::new(),
+        posts: vec![WorkerQueue { batches, spent, octets: Arc::default() }],
+    };
     (crew.lanes(&setup(1), 0, 1, Arc::clone(counters)), desk, empty)
 }
 

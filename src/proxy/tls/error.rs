@@ -56,7 +56,9 @@ impl fmt::Display for TlsError {
             TlsErrorKind::NoCertificate => f.write_str(
                 "holds no certificate; it must begin with the server's own, then those between it and the root",
             ),
-            TlsErrorKind::NoKey => f.write_str("holds no private key that can be read; it must be PEM without a passphrase"),
+            TlsErrorKind::NoKey => {
+                f.write_str("holds no private key that can be read; it must be PEM without a passphrase")
+            }
             TlsErrorKind::BadCertificate => f.write_str("holds a certificate that cannot be understood; make it anew"),
             TlsErrorKind::BadKey => f.write_str(
                 "holds a key that cannot be used; use RSA of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519",

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use super::starttls::{StartTlsRequest, Dialogue};
+use super::starttls::{Dialogue, StartTlsRequest};
 use super::stream::Stream;
 use super::terminate::{Observer, Stop};
 use crate::event::Both;

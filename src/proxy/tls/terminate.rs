@@ -17,13 +17,13 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::relay::{Pause, Relay};
-use super::starttls::{Answer, StartTlsRequest, Dialogue, Offer};
+use super::starttls::{Answer, Dialogue, Offer, StartTlsRequest};
 use super::stream::Stream;
 use super::terminator::Terminator;
 use super::upstream_starttls as prelude;
 use crate::config::proxy::{TlsListen, TlsUpstream};
 use crate::event::Text;
-use crate::event::{Dir, Handshake, Protocol, EstablishedTls, TlsMode};
+use crate::event::{Dir, EstablishedTls, Handshake, Protocol, TlsMode};
 
 /// Sees what passes, and may end it.
 pub trait Observer {
@@ -204,7 +204,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn answer(&mut self, ask: &StartTlsRequest, answer: Answer, observer: &mut dyn Observer) -> Result<(), Ending> {
+    async fn answer(
+        &mut self,
+        ask: &StartTlsRequest,
+        answer: Answer,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Ending> {
         let line = self.dialogue().answer(ask, answer);
         self.dialogue().answered(false);
         self.say(&line, observer).await
@@ -228,7 +233,8 @@ impl Session<'_> {
 
     /// Tells the observer how the client's handshake went.
     fn tell(&self, mode: TlsMode, observer: &mut dyn Observer) {
-        let mut how = EstablishedTls { mode, handshake: Handshake::Failed, version: None, cipher: None, sni: Text::default() };
+        let mut how =
+            EstablishedTls { mode, handshake: Handshake::Failed, version: None, cipher: None, sni: Text::default() };
         if let Some(tls) = self.relay.client.tls() {
             let (_, common) = tls.get_ref();
             how.handshake = Handshake::Ok;

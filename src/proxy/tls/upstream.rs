@@ -25,8 +25,8 @@ impl Upstream {
             Some(path) => of_file(path)?,
             None => of_system()?,
         };
-        let name =
-            name.map(|name| ServerName::try_from(name.to_owned()).map_err(|_| TlsError::new(name, TlsErrorKind::BadName)));
+        let name = name
+            .map(|name| ServerName::try_from(name.to_owned()).map_err(|_| TlsError::new(name, TlsErrorKind::BadName)));
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| TlsError::new("", TlsErrorKind::Refused(error)))?;
         let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());

@@ -350,7 +350,13 @@ impl Stream {
     }
 
     /// Offset of a segment's first octet; negative if it lies before the first octet seen.
-    fn place(&mut self, seq: u32, segment: &Segment<'_>, received: Option<u64>, budget: &mut BufferBudget) -> Option<i64> {
+    fn place(
+        &mut self,
+        seq: u32,
+        segment: &Segment<'_>,
+        received: Option<u64>,
+        budget: &mut BufferBudget,
+    ) -> Option<i64> {
         let base = self.base?;
         let distance = seq.wrapping_sub(base.wrapping_add(self.next as u32));
         let near = i64::from(distance.cast_signed());
@@ -618,7 +624,13 @@ impl Stream {
     }
 
     /// Follows a stream of which no octets are wanted, or that has ended.
-    fn skim(&mut self, offset: i64, segment: &Segment<'_>, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
+    fn skim(
+        &mut self,
+        offset: i64,
+        segment: &Segment<'_>,
+        budget: &mut BufferBudget,
+        out: &mut impl FnMut(Delivery<'_>),
+    ) {
         let sent = u64::try_from(offset).unwrap_or(0) + segment.payload.len() as u64 + u64::from(segment.cut);
         if self.end.is_some() {
             budget.counters.late += u64::from(sent > self.next);

@@ -43,7 +43,14 @@ fn blank<'a>() -> Segment<'a> {
 
 impl Rig {
     fn new() -> Self {
-        Self { stream: Stream::new(), budget: BufferBudget::default(), now: 0, got: vec![], times: vec![], received: vec![] }
+        Self {
+            stream: Stream::new(),
+            budget: BufferBudget::default(),
+            now: 0,
+            got: vec![],
+            times: vec![],
+            received: vec![],
+        }
     }
 
     /// After a SYN with sequence number 999: offset 0 is 1000.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use mailtap::engine::{Limits, Session};
-use mailtap::event::{Dir, End, Handshake, Input, Peers, Protocol, EstablishedTls, Sink, Text, TlsMode, Verb};
+use mailtap::event::{Dir, End, EstablishedTls, Handshake, Input, Peers, Protocol, Sink, Text, TlsMode, Verb};
 use mailtap::output::metrics::label_values;
 use mailtap::time::Timestamp;
 

@@ -2,7 +2,7 @@
 //! capabilities are listed.
 
 use super::lines::{Line, behind, literal, may_be_word, may_begin, word};
-use super::{Answer, StartTlsRequest, Offer};
+use super::{Answer, Offer, StartTlsRequest};
 
 const STARTTLS: &[u8] = b"STARTTLS";
 

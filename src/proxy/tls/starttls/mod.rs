@@ -210,7 +210,9 @@ impl Dialogue {
     fn listen(&mut self, first: u8) {
         match (first, &self.tongue) {
             (_, DialogueState::Opaque) => {}
-            (b'2' | b'4' | b'5', DialogueState::Smtp(_)) | (b'+' | b'-', DialogueState::Pop3(_)) | (b'*', DialogueState::Imap(_)) => {}
+            (b'2' | b'4' | b'5', DialogueState::Smtp(_))
+            | (b'+' | b'-', DialogueState::Pop3(_))
+            | (b'*', DialogueState::Imap(_)) => {}
             (b'2' | b'4' | b'5', _) => self.tongue = DialogueState::Smtp(Smtp::default()),
             (b'+' | b'-', _) => self.tongue = DialogueState::Pop3(Pop3::default()),
             (b'*', _) => self.tongue = DialogueState::Imap(Imap::default()),

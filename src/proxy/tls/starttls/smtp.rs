@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::lines::{Line, Text, behind, may_be_word, may_begin, word};
-use super::{Answer, StartTlsRequest, Offer};
+use super::{Answer, Offer, StartTlsRequest};
 
 const STARTTLS: &[u8] = b"STARTTLS";
 

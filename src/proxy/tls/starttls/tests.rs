@@ -9,7 +9,7 @@ enum Turn {
     /// It stands, and is refused with this answer.
     Refused(Answer),
 }
-use Turn::{Client, Refused, EstablishedTls, Server};
+use Turn::{Client, EstablishedTls, Refused, Server};
 
 const SAME: &str = "\0";
 

@@ -13,7 +13,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::authority::Authority;
 use crate::config::proxy::{Target, Tls, TlsListen, TlsUpstream};
 use crate::event::Both;
-use crate::event::{Dir, Handshake, Protocol, EstablishedTls, TlsMode};
+use crate::event::{Dir, EstablishedTls, Handshake, Protocol, TlsMode};
 use crate::proxy::tls::{Certificates, Ending, Observer, Sides, Stop, Terminator, Upstream, terminate};
 
 /// What an observer saw.
