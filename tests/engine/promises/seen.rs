@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use mailtap::event::Sink;
-use mailtap::output::InputKind;
 use mailtap::output::metrics::{Metrics, Setup};
+use mailtap::output::{InputKind, Policy, RecordWriter};
 use serde_json::Value;
 
 use crate::dialogue::play::{self, Cut, Family};
@@ -49,6 +49,11 @@ impl Written {
         for dialogue in dialogues() {
             written.log(schema, &play::session(&dialogue, Cut::Listed));
             written.log(schema, &play::capture(&dialogue, Cut::Listed, Family::V4));
+        }
+        for input in [InputKind::File, InputKind::Live, InputKind::Proxy] {
+            let mut out = RecordWriter::new(Arc::new(Policy { input, ..Policy::default() }));
+            words::sessions(&mut out);
+            written.log(schema, out.bytes());
         }
         for log in samples() {
             written.log(schema, log.as_bytes());
@@ -130,7 +135,7 @@ impl Counted {
                 play::session_to(&dialogue, Cut::Listed, &mut recorder);
                 play::capture_to(&dialogue, Cut::Listed, Family::V4, &mut recorder);
             }
-            words::secured(&mut recorder as &mut dyn Sink);
+            words::sessions(&mut recorder);
             drop(recorder);
             counted.exposition(&String::from_utf8(metrics.render()).unwrap());
         }
