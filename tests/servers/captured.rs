@@ -138,16 +138,17 @@ struct Run {
     records: Vec<Value>,
 }
 
-/// What every scenario begins and ends with. tcpdump gets a block of frames within a second of its arrival.
+/// What every scenario begins and ends with: tcpdump has taken in what the kernel has for it once the connections are over.
 const BEFORE: &str = r#"
     interface=mx0
     capture() {
-        tcpdump -i $interface -s 262144 -Z root -U -w $OUT/capture.pcap "$@" 2>$OUT/tcpdump.err & sniffer=$!
+        tcpdump -i $interface -s 262144 --immediate-mode -Z root -U -w $OUT/capture.pcap "$@" 2>$OUT/tcpdump.err & sniffer=$!
         until grep -qs 'listening on' $OUT/tcpdump.err; do kill -0 $sniffer; sleep 0.05; done
     }
 "#;
 const AFTER: &str = r#"
-    sleep 1.5
+    "$SAMPLES/record" await_quiet
+    "$SAMPLES/record" await_captured $sniffer $OUT/tcpdump.err
     kill -INT $sniffer
     wait $sniffer || true
     cp $MAIL_ROOT/log/*.log $OUT
