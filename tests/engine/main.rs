@@ -2,7 +2,9 @@
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::or_fun_call,
     clippy::panic,
+    clippy::string_slice,
     clippy::unwrap_used,
     reason = "a test may be blunt; clippy knows only those inside #[test]"
 )]
