@@ -1091,8 +1091,10 @@ pub struct Idle {
     pub count: u32,
     /// Together, from `+` to DONE.
     pub duration: Duration,
-    /// Untagged responses inside.
+    /// Untagged responses inside that tell of something.
     pub events: u32,
+    /// Those that only keep the connection open: `* OK Still here`.
+    pub keepalives: u32,
 }
 
 /// How the segments of a direction came (captures only).

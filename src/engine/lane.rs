@@ -32,6 +32,8 @@ pub(super) struct Lane {
     pub(super) acked: Option<u64>,
     /// What is read, or held, has come through the layer.
     pub(super) inflated: bool,
+    /// The answer that its octets wait for is lost: what they say themselves will tell how to read on.
+    pub(super) deferred: bool,
 }
 
 impl Lane {
@@ -82,7 +84,7 @@ impl Session {
         if self.lanes[dir].held.len() > self.limits.hold {
             self.ledger.incomplete.add(Missing::HoldOverflow);
             self.unanswered(true, out);
-        } else if self.is_blind() {
+        } else if self.is_blind() || self.lanes[dir].deferred {
             // What follows one decision may wait for the next.
             let mut before = usize::MAX;
             while self.lanes[dir].held.waits() && self.lanes[dir].held.len() < before {
@@ -208,6 +210,7 @@ impl Session {
                     self.agreed = self.lanes[Dir::ToClient].framer.offset();
                 }
                 self.lanes[dir].framer.set_mode(mode);
+                self.lanes[dir].deferred = false;
                 changed = true;
             }
             match layers[role] {
@@ -259,11 +262,10 @@ impl Session {
 
     /// After a loss, a reply was put off until what was held before it is read: now it is.
     fn resume(&mut self, dir: Dir, stamp: Stamp, out: &mut dyn Sink) {
-        let Machine::Smtp(_) = self.machine else { return };
-        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| {
-            if let Machine::Smtp(smtp) = machine {
-                smtp.resume(scope);
-            }
+        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| match machine {
+            Machine::Smtp(smtp) => smtp.resume(scope),
+            Machine::Imap(imap) => imap.resumed(scope),
+            _ => {}
         });
         if self.apply(modes, layers) {
             self.drain(dir, out);
@@ -286,9 +288,10 @@ impl Session {
         }
     }
 
-    /// Whether answers cannot come: the server's direction is not captured.
+    /// Whether answers cannot come: the server's direction is not captured, or cannot be read any more.
     fn is_blind(&self) -> bool {
-        self.lanes.to_client.seen == 0 && self.lanes.to_client.lost > 0
+        let server = &self.lanes.to_client;
+        (server.seen == 0 && server.lost > 0) || (server.framer.mode() == Mode::Opaque && !self.ledger.opaque)
     }
 
     /// No answer to what the client's octets wait for: the machine says how to read on. `surely`: it must.
@@ -304,8 +307,11 @@ impl Session {
         });
         self.lanes[dir].held = held;
         self.apply(modes, layers);
-        if surely && self.lanes[dir].framer.mode() == Mode::Await {
-            self.lanes[dir].framer.set_mode(Mode::Line);
+        if self.lanes[dir].framer.mode() == Mode::Await {
+            self.lanes[dir].deferred = !surely;
+            if surely {
+                self.lanes[dir].framer.set_mode(Mode::Line);
+            }
         }
         self.drain(dir, out);
     }
@@ -322,8 +328,8 @@ impl Session {
             return;
         }
         let (frame, beyond) = self.lanes[dir].framer.gap(lost);
-        if matches!(self.machine, Machine::Pop3(_)) {
-            // Its lines tell by their heads whether they are whole.
+        if matches!(self.machine, Machine::Pop3(_) | Machine::Imap(_)) {
+            // Their lines tell by their heads whether they are whole.
             self.lanes[dir].framer.set_skip_line(false);
         }
         let end = self.lanes[dir].framer.offset();

@@ -107,6 +107,15 @@ impl Ledger {
         command
     }
 
+    /// Takes back a command that was none.
+    pub(crate) fn forget_command(&mut self, command: Box<Command>) {
+        if command.number == self.numbers.0 {
+            self.numbers.0 -= 1;
+        }
+        self.counts.commands = self.counts.commands.saturating_sub(1);
+        self.recycle_command(command);
+    }
+
     /// Takes back a command that is over.
     pub(crate) fn recycle_command(&mut self, mut command: Box<Command>) {
         const KEPT: usize = 64;

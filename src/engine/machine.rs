@@ -36,7 +36,7 @@ impl Machine {
         match self {
             Self::Smtp(smtp) => smtp.gap(dir, lost, scope),
             Self::Pop3(pop3) => pop3.gap(dir, lost, scope),
-            Self::Imap(imap) => imap.gap(dir, lost, scope),
+            Self::Imap(imap) => imap.gap(dir, scope),
             Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
         }
     }

@@ -14,7 +14,7 @@ pub(crate) struct Waiting<K> {
 }
 
 /// When a reply came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Arrival {
     /// Time of its first octet.
     pub(crate) first: Timestamp,

@@ -22,6 +22,8 @@ pub(crate) struct Exchange {
     data: u32,
     challenged: bool,
     cancelled: bool,
+    /// Some of what the client said was lost.
+    torn: bool,
     began: Timestamp,
     sent: Timestamp,
     /// When the client had said what it had to say; `None` while the server waits for it.
@@ -48,6 +50,7 @@ impl Exchange {
             data: 0,
             challenged: false,
             cancelled: false,
+            torn: false,
             began,
             sent,
             since: Some(sent),
@@ -82,6 +85,7 @@ impl Exchange {
             data: 0,
             challenged: false,
             cancelled: false,
+            torn: false,
             began,
             sent,
             since: Some(sent),
@@ -120,6 +124,16 @@ impl Exchange {
     /// The response was complete at `at`.
     pub(crate) fn answered(&mut self, at: Timestamp) {
         self.since = Some(at);
+    }
+
+    /// Some of what the client says is lost: what comes now may be any of its data, so that it names nobody.
+    pub(crate) fn tear(&mut self) {
+        self.torn = true;
+    }
+
+    /// Whether some of what the client said was lost.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn
     }
 
     /// Whether the client gave up with `*`.
@@ -167,7 +181,7 @@ impl Exchange {
     fn datum(&mut self, line: &[u8], secrets: &mut Secrets) {
         let index = self.data;
         self.data = self.data.saturating_add(1);
-        let Some(mechanism) = self.mechanism else { return secrets.learn(line) };
+        let Some(mechanism) = self.mechanism.filter(|_| !self.torn) else { return secrets.learn(line) };
         secrets.remember(line);
         let Some(decoded) = base64(line) else { return };
         learn_parts(mechanism, index, &decoded, secrets);

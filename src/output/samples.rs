@@ -303,7 +303,7 @@ pub(super) fn full_summary() -> Summary {
     s.reply_desync = 2;
     s.maildrop = Some(Maildrop { size: Some((3, 4500)), retrieved: (2, 3000), deleted: 2, committed: Some(false) });
     s.untagged = vec![(Untagged::Exists, 2)];
-    s.idle = Some(Idle { count: 2, duration: Duration::from_millis(90_500), events: 5 });
+    s.idle = Some(Idle { count: 2, duration: Duration::from_millis(90_500), events: 5, keepalives: 0 });
     s.gaps = [0, 1448];
     s.incomplete.add(Missing::ServerGap);
     s

@@ -12,13 +12,14 @@ use crate::time::Timestamp;
 const WAITING: usize = 64;
 
 /// What the octets of a literal are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Target {
     /// An argument.
     Argument,
     /// A message.
     Message,
     /// Nothing that is looked at.
+    #[default]
     Nothing,
 }
 

@@ -3,18 +3,19 @@
 use super::append::{Append, Target};
 use super::command::{self, Asked};
 use super::lex::{self, Token, Tokens};
+use super::sets::Set;
 use super::{Flight, Imap, Task, Wait};
 use crate::engine::Dir;
 use crate::engine::event::{AuthMethod, Command, Missing, Outcome};
 use crate::engine::frame::{Line, Mode};
-use crate::engine::ledger::{Layer, Scope};
+use crate::engine::ledger::Scope;
 use crate::engine::pending::Waiting;
 use crate::engine::sasl::Exchange;
 use crate::engine::verb::Verb;
 
 /// What the client's next line is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Expect {
+pub(super) enum Expect {
     /// A command, or DONE.
     #[default]
     Command,
@@ -29,43 +30,32 @@ enum Expect {
 }
 
 /// The client's side.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Client {
-    expect: Expect,
+    pub(super) expect: Expect,
     /// The logical line so far, without tag and verb, literals in it as `lex` has them.
     line: Vec<u8>,
+    /// Where in it the current literal begins.
+    literal_at: usize,
     /// What the octets of the current literal are.
-    target: Target,
+    pub(super) target: Target,
     /// The last command in flight is not read to its end.
     pub(super) reading: bool,
     /// Nothing of the current literal came yet, and the go-ahead for it was not seen.
-    untouched: bool,
+    pub(super) untouched: bool,
     /// The line so far ends with a whole literal.
     whole: bool,
     /// The mode waits for the server.
     pub(super) awaiting: bool,
     /// Authentication was refused: what is no command may still be a credential.
     pub(super) armed: bool,
-    /// Octets were lost: only a certain command is taken for one.
-    lost: bool,
+    /// Octets were lost: a command is one when the server completes it.
+    pub(super) lost: bool,
+    /// The next line may lack its head.
+    pub(super) broken: bool,
+    /// Form of the last tag.
+    pub(super) form: Option<(usize, bool)>,
     truncated: bool,
-}
-
-impl Default for Client {
-    fn default() -> Self {
-        Self {
-            expect: Expect::Command,
-            line: Vec::new(),
-            target: Target::Nothing,
-            reading: false,
-            untouched: false,
-            whole: false,
-            awaiting: false,
-            armed: false,
-            lost: false,
-            truncated: false,
-        }
-    }
 }
 
 impl Client {
@@ -81,6 +71,18 @@ impl Client {
         self.line.shrink_to_fit();
     }
 
+    /// The server confirmed a command: the client's place is known again.
+    pub(super) fn found_again(&mut self) {
+        self.lost = false;
+    }
+
+    /// The argument that a literal is bringing will not be known.
+    pub(super) fn drop_argument(&mut self) {
+        self.line.truncate(self.literal_at);
+        lex::drop_literal(&mut self.line);
+        self.target = Target::Nothing;
+    }
+
     /// What the next octets are depends on the server's answer.
     fn wait(&mut self, scope: &mut Scope<'_>) {
         self.awaiting = true;
@@ -90,23 +92,25 @@ impl Client {
 
 impl Imap {
     pub(super) fn client_line(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+        self.believe(scope);
+        let broken = std::mem::take(&mut self.client.broken);
         match self.client.expect {
-            Expect::Command => self.command_line(line, scope),
+            Expect::Command => self.command_line(line, broken, scope),
             Expect::More => {
                 self.count_client(line.wire, scope);
                 self.text(line.octets, line.truncated, scope);
             }
-            Expect::Discard => match lex::literal(line.octets) {
+            Expect::Discard => match lex::client_literal(line.octets) {
                 Some(header) if !header.sync => scope.switch(Dir::ToServer, Mode::Octets(header.octets)),
                 _ => self.client.expect = Expect::Command,
             },
             Expect::Sasl => self.sasl_line(line, scope),
             Expect::SaslMaybe => {
-                if is_base64(line.octets) {
+                if broken || is_base64(line.octets) {
                     self.sasl_line(line, scope);
                 } else {
                     self.client.expect = Expect::Command;
-                    self.command_line(line, scope);
+                    self.command_line(line, broken, scope);
                 }
             }
         }
@@ -126,79 +130,6 @@ impl Imap {
                 }
             }
             Target::Nothing => {}
-        }
-    }
-
-    pub(super) fn client_lost(&mut self, octets: u64, last: bool, scope: &mut Scope<'_>) {
-        self.client.untouched = false;
-        self.count_client(octets, scope);
-        if self.client.reading
-            && let Some(waiting) = self.pending.back_mut()
-        {
-            waiting.command.incomplete.add(Missing::ClientGap);
-        }
-        match self.client.target {
-            // A kept literal has so many octets as its head says.
-            Target::Argument => {
-                let filled = self.client.line.len().saturating_add(usize::try_from(octets).unwrap_or(usize::MAX));
-                self.client.line.resize(filled.min(scope.limits.line_imap * 2), b'?');
-            }
-            Target::Message => {
-                if let Some(append) = self.append() {
-                    append.lost(octets, last, scope);
-                }
-            }
-            Target::Nothing => {}
-        }
-    }
-
-    /// The client's place is lost up to the next command that is certainly one.
-    pub(super) fn client_gap(&mut self, scope: &mut Scope<'_>) {
-        self.client.lost = true;
-        if std::mem::take(&mut self.client.reading)
-            && let Some(waiting) = self.pending.back_mut()
-        {
-            waiting.command.incomplete.add(Missing::ClientGap);
-            waiting.command.sent = scope.stamp.at;
-            waiting.kind.wait = Wait::Nothing;
-            if let Task::Append(append) = &mut waiting.kind.task {
-                append.cut(Some(Missing::ClientGap), scope);
-            }
-        }
-        if self.client.expect != Expect::Sasl {
-            self.client.expect = Expect::Command;
-        }
-        self.client.target = Target::Nothing;
-    }
-
-    pub(super) fn client_unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
-        if !self.client.awaiting {
-            return;
-        }
-        let Some(waiting) = self.pending.back_mut() else {
-            self.resume(Mode::Line, scope);
-            return;
-        };
-        match (waiting.kind.wait, waiting.command.verb) {
-            (Wait::Literal(octets), _) if self.client.reading => {
-                waiting.kind.wait = Wait::Nothing;
-                self.client.untouched = true;
-                self.resume(Mode::Octets(octets), scope);
-            }
-            (Wait::Challenge, _) => {
-                self.client.expect = Expect::SaslMaybe;
-                self.resume(Mode::Line, scope);
-            }
-            (_, Verb::Compress) if held.is_empty() && !surely => {}
-            (_, Verb::Compress) => {
-                if held.first().is_some_and(|o| !o.is_ascii_graphic() && !o.is_ascii_whitespace()) {
-                    for dir in [Dir::ToServer, Dir::ToClient] {
-                        scope.layers[dir] = Some(Layer::Deflate);
-                    }
-                }
-                self.resume(Mode::Line, scope);
-            }
-            _ => self.resume(Mode::Line, scope),
         }
     }
 
@@ -245,7 +176,7 @@ impl Imap {
         }
     }
 
-    fn append(&mut self) -> Option<&mut Append> {
+    pub(super) fn append(&mut self) -> Option<&mut Append> {
         let waiting = if self.client.reading { self.pending.back_mut() } else { None };
         match &mut waiting?.kind.task {
             Task::Append(append) => Some(append),
@@ -253,7 +184,7 @@ impl Imap {
         }
     }
 
-    fn count_client(&mut self, octets: u64, scope: &Scope<'_>) {
+    pub(super) fn count_client(&mut self, octets: u64, scope: &Scope<'_>) {
         if self.client.reading
             && let Some(waiting) = self.pending.back_mut()
         {
@@ -284,7 +215,8 @@ impl Imap {
         }
     }
 
-    fn command_line(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    /// A line that should be a command. `broken`: its head may be missing.
+    fn command_line(&mut self, line: &Line<'_>, broken: bool, scope: &mut Scope<'_>) {
         let octets = line.octets;
         if octets.trim_ascii().eq_ignore_ascii_case(b"DONE") {
             return self.done(line, scope);
@@ -292,14 +224,17 @@ impl Imap {
         let (tag, rest) = lex::word(octets);
         let (verb, args) = command::verb(rest);
         let is_tag = is_tag(tag);
-        if self.client.armed && (verb == Verb::Other || !is_tag) {
+        if (self.client.armed || self.client.lost) && (verb == Verb::Other || !is_tag) {
             // What is no command here may be the rest of a failed login.
             scope.ledger.secrets.learn(octets);
         }
         if verb != Verb::Other && is_tag {
             self.client.armed = false;
-            self.client.lost = false;
-        } else if self.client.lost || octets.is_empty() {
+        } else if self.client.lost || octets.trim_ascii().is_empty() {
+            return;
+        }
+        if broken && (tag.eq_ignore_ascii_case(b"UID") || !self.has_usual_form(tag)) {
+            // The end of a line whose head is lost.
             return;
         }
         let mut command = scope.ledger.command(line.began, scope.stamp.at);
@@ -324,12 +259,31 @@ impl Imap {
             oldest.command.incomplete.add(Missing::Truncated);
             self.abandon(oldest, Outcome::Unknown, scope);
         }
-        let hidden = verb == Verb::Other;
-        self.pending.push(command, Flight { tag: tag.len(), hidden, wait: Wait::Nothing, task });
+        self.stop_waiting_for_idle();
+        self.client.form = Some(super::loss::form(tag));
+        let flight = Flight {
+            tag: tag.len(),
+            hidden: verb == Verb::Other,
+            unsure: self.client.lost,
+            peer: scope.stamp.peer,
+            wait: Wait::Nothing,
+            set: Set::anything(),
+            task,
+        };
+        self.pending.push(command, flight);
         self.client.reading = true;
         self.client.truncated = false;
         self.client.line.clear();
         self.text(args, line.truncated, scope);
+    }
+
+    /// A client that sends a command where it would have to send DONE does not wait for IDLE any more.
+    fn stop_waiting_for_idle(&mut self) {
+        for waiting in self.pending.iter_mut() {
+            if waiting.kind.wait == Wait::Idle && matches!(waiting.kind.task, Task::Idle(_, None)) {
+                waiting.kind.wait = Wait::Nothing;
+            }
+        }
     }
 
     /// Text of the command that is being read: up to a literal, or to its end.
@@ -338,7 +292,7 @@ impl Imap {
         self.client.truncated |= truncated;
         self.client.whole = false;
         // RFC 4422: a SASL response is base64, whatever it ends with.
-        let header = if waiting.command.verb == Verb::Authenticate { None } else { lex::literal(text) };
+        let header = if waiting.command.verb == Verb::Authenticate { None } else { lex::client_literal(text) };
         let text = text.get(..header.map_or(text.len(), |h| h.start)).unwrap_or_default();
         let line = &mut self.client.line;
         let room = scope.limits.line_imap.saturating_sub(line.len());
@@ -356,6 +310,7 @@ impl Imap {
         if target == Target::Argument && !kept {
             target = Target::Nothing;
         }
+        self.client.literal_at = line.len();
         match target {
             Target::Argument => lex::keep_literal(line, header.octets),
             Target::Nothing => lex::drop_literal(line),
@@ -388,8 +343,10 @@ impl Imap {
                 waiting.kind.task = Task::Auth(Box::new(exchange), false);
             }
             Verb::Authenticate => {
+                // Some clients put the mechanism in quotes, as other protocols want it.
                 let (mechanism, initial) = lex::word(line);
-                let initial = Some(initial.trim_ascii()).filter(|i| !i.is_empty());
+                let [mechanism, initial] = [mechanism, initial].map(|word| lex::unwrapped(word.trim_ascii()));
+                let initial = Some(initial).filter(|i| !i.is_empty());
                 let secrets = &mut scope.ledger.secrets;
                 let exchange = Exchange::sasl(mechanism, initial, command.began, command.sent, secrets);
                 waiting.kind.task = Task::Auth(Box::new(exchange), false);
@@ -413,17 +370,17 @@ impl Imap {
                     name_of_append(append, command);
                 }
             }
-            _ => arguments(command, &mut waiting.kind.task, line, scope),
+            _ => arguments(command, &mut waiting.kind, line, scope),
         }
     }
 
     /// The arguments of a command that was answered before the end of its line: a server that has the last literal need
     /// not wait for what is behind it, and Dovecot does not.
     pub(super) fn arguments_cut(&self, waiting: &mut Waiting<Flight>, scope: &Scope<'_>) {
-        let Waiting { command, kind: Flight { task, .. } } = waiting;
-        let plain = matches!(task, Task::Plain | Task::Fetch(..)) && command.verb != Verb::Authenticate;
+        let Waiting { command, kind: flight } = waiting;
+        let plain = matches!(flight.task, Task::Plain | Task::Fetch(..)) && command.verb != Verb::Authenticate;
         if plain && self.client.whole {
-            arguments(command, task, &self.client.line, scope);
+            arguments(command, flight, &self.client.line, scope);
         }
     }
 
@@ -449,13 +406,16 @@ impl Imap {
 }
 
 /// What `line` tells of a command without a secret.
-fn arguments(command: &mut Command, task: &mut Task, line: &[u8], scope: &Scope<'_>) {
+fn arguments(command: &mut Command, flight: &mut Flight, line: &[u8], scope: &Scope<'_>) {
     let Command { verb, args, mailbox, incomplete, .. } = command;
     if !command::arguments(*verb, line, scope.limits.line, args, mailbox) {
         incomplete.add(Missing::Truncated);
     }
-    if let Task::Fetch(asked, _) = task {
+    if let Task::Fetch(asked, _) = &mut flight.task {
         *asked = command::asked(line);
+    }
+    if matches!(verb, Verb::Fetch | Verb::UidFetch | Verb::Store | Verb::UidStore) {
+        flight.set = Set::read(line);
     }
 }
 
@@ -496,7 +456,7 @@ fn login(line: &[u8], began: crate::time::Timestamp, scope: &mut Scope<'_>) -> E
 }
 
 /// Whether `tag` can be one: ASTRING-CHAR but `+` (RFC 9051 section 9).
-fn is_tag(tag: &[u8]) -> bool {
+pub(super) fn is_tag(tag: &[u8]) -> bool {
     !tag.is_empty()
         && tag
             .iter()

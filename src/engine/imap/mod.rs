@@ -1,22 +1,26 @@
 //! IMAP as spoken: commands in flight, answered in any order, with literals in both directions (RFC 3501, RFC 9051).
 //!
-//! The client's side is in `client`, the server's in `server`; `lex`, `command`, `response`, `fetch`, `append` and
-//! `mailbox` read what stands in a line. Untagged data is attributed to commands, but framing never depends on it.
+//! The client's side is in `client`, the server's in `server`, `untagged` and `complete`, losses in `loss`; `lex`,
+//! `command`, `sets`, `response`, `fetch`, `append` and `mailbox` read what stands in a line. Untagged data is attributed to commands, but framing never depends on it.
 //! Nothing here keeps a message, a search string or a credential.
 
 mod append;
 mod client;
 mod command;
+mod complete;
 mod fetch;
 mod lex;
+mod loss;
 mod mailbox;
 mod response;
 mod server;
+mod sets;
 #[cfg(test)]
 mod tests;
+mod untagged;
 
 use super::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Reply, Status};
-use super::frame::Frame;
+use super::frame::{Ending, Frame, Line};
 use super::ledger::Scope;
 use super::pending::{Pending, Waiting};
 use super::sasl::Exchange;
@@ -26,7 +30,9 @@ use super::{Dir, End};
 use crate::time::Timestamp;
 use append::Append;
 use client::Client;
+use complete::Completion;
 use server::Server;
+use sets::Set;
 
 /// What a command waits for, before its completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +66,13 @@ struct Flight {
     tag: usize,
     /// The tag is shown only if the server takes it for one.
     hidden: bool,
+    /// It came after a gap of the client: it is told only if the server completes it.
+    unsure: bool,
+    /// Octets of the server that the client had when it sent it.
+    peer: u64,
     wait: Wait,
+    /// FETCH and STORE: the messages that it names.
+    set: Set,
     task: Task,
 }
 
@@ -75,6 +87,8 @@ pub(crate) struct Imap {
     authenticated: bool,
     login_disabled: bool,
     bye: bool,
+    /// A completion of a command that is held back still.
+    late: Option<Box<Completion>>,
 }
 
 impl Imap {
@@ -89,6 +103,7 @@ impl Imap {
             authenticated: false,
             login_disabled: false,
             bye: false,
+            late: None,
         }
     }
 
@@ -98,6 +113,7 @@ impl Imap {
         self.client.rest();
         self.server.rest();
         self.selected.rest();
+        self.pending.iter_mut().for_each(|waiting| waiting.kind.set.rest());
     }
 
     /// What the session is doing.
@@ -115,6 +131,12 @@ impl Imap {
     /// The next frame of `dir`.
     pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, scope: &mut Scope<'_>) {
         match (dir, frame) {
+            (_, Frame::Line(line)) if line.ending == Ending::MultiCr => {
+                // CR CR LF: one CR is left, and is no part of the line.
+                let cut = line.octets.iter().rev().take_while(|o| **o == b'\r').count();
+                let octets = line.octets.get(..line.octets.len() - cut).unwrap_or_default();
+                self.frame(dir, &Frame::Line(Line { octets, ending: Ending::Crlf, ..*line }), scope);
+            }
             (Dir::ToServer, Frame::Line(line)) => self.client_line(line, scope),
             (Dir::ToServer, Frame::Octets { octets, last }) => self.client_octets(octets, *last, scope),
             (Dir::ToServer, Frame::Lost { octets, last }) => self.client_lost(*octets, *last, scope),
@@ -123,30 +145,6 @@ impl Imap {
             (Dir::ToClient, Frame::Lost { octets, last }) => self.server_lost(*octets, *last, scope),
             (_, Frame::Body(_) | Frame::BodyEnd { .. } | Frame::Opaque(_)) => {}
         }
-    }
-
-    /// `lost` octets of `dir` are missing, beyond those that counted octets absorbed.
-    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, scope: &mut Scope<'_>) {
-        let _ = lost;
-        let missing = match dir {
-            Dir::ToServer => Missing::ClientGap,
-            Dir::ToClient => Missing::ServerGap,
-        };
-        match dir {
-            Dir::ToServer => self.client_gap(scope),
-            Dir::ToClient => {
-                self.server_gap(scope);
-                for waiting in self.pending.iter_mut() {
-                    waiting.command.incomplete.add(missing);
-                }
-            }
-        }
-    }
-
-    /// The client's octets `held` wait for an answer that will not come: decides their mode, if they tell enough.
-    /// `surely`: no more octets will come to help.
-    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
-        self.client_unanswered(held, surely, scope);
     }
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
@@ -158,6 +156,7 @@ impl Imap {
             (None, End::Timeout) => Outcome::TimedOut,
             (None, End::Drain | End::Evicted | End::CaptureEnd) => Outcome::Unknown,
         };
+        self.believe(scope);
         self.server_end(cut, scope);
         while let Some(waiting) = self.pending.pop() {
             self.abandon(waiting, cut, scope);
@@ -167,8 +166,14 @@ impl Imap {
     /// Emits a command that gets no completion.
     fn abandon(&mut self, waiting: Waiting<Flight>, cut: Outcome, scope: &mut Scope<'_>) {
         let Waiting { mut command, kind: flight } = waiting;
-        if self.bye {
+        let unseen = command.incomplete.has(Missing::ServerGap);
+        let cut = if unseen || command.incomplete.has(Missing::ClientGap) { Outcome::Unknown } else { cut };
+        if self.bye && !unseen {
             command.reply.status = Some(Status::Bye);
+        }
+        if flight.unsure && self.server.opened {
+            // Perhaps it was text of a message.
+            return scope.ledger.forget_command(command);
         }
         if flight.hidden {
             command.tag.clear();
@@ -176,7 +181,9 @@ impl Imap {
         match flight.task {
             Task::Auth(exchange, _) => {
                 let outcome = AuthOutcome::Incomplete;
-                scope.auth(exchange.finish(outcome, Reply::default(), None, scope.ledger.tls_mode()));
+                let mut auth = exchange.finish(outcome, Reply::default(), None, scope.ledger.tls_mode());
+                auth.incomplete = command.incomplete;
+                scope.auth(auth);
             }
             Task::Append(append) => {
                 client::name_of_append(&append, &mut command);

@@ -1,18 +1,19 @@
-//! The server's side: completions by tag, continuations, untagged data with literals.
+//! The server's side: lines, the literals in them, and where a response ends that quotes or breaks its lines badly.
 
+use super::complete::Completion;
 use super::fetch::{Fetch, Request};
+use super::lex::{self, Shape};
 use super::response::{self, Response};
-use super::{Flight, Imap, Task, Wait, append, command, count, has_tag, idle_over, lex};
+use super::{Flight, Imap, Task, Wait};
 use crate::engine::Dir;
-use crate::engine::event::{Idle, Kind, Missing, Outcome, Status, TlsMode};
+use crate::engine::event::Outcome;
 use crate::engine::frame::{Line, Mode};
-use crate::engine::ledger::{Layer, Scope};
-use crate::engine::pending::{Arrival, Waiting};
+use crate::engine::ledger::Scope;
+use crate::engine::pending::Waiting;
 use crate::engine::text::Text;
 use crate::engine::verb::{Untagged, Verb};
-use crate::time::Timestamp;
 
-/// What a logical line goes on with after a literal.
+/// What the next line may belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Open {
     /// None is open.
@@ -24,6 +25,8 @@ enum Open {
     Data(Untagged),
     /// The rest of a status response.
     Status,
+    /// A line of no known form, which had a literal.
+    Loose,
 }
 
 /// The server's side.
@@ -32,14 +35,29 @@ pub(super) struct Server {
     /// Its first line came.
     pub(super) opened: bool,
     open: Open,
+    /// The line before ended although a list or a string was open: the next one may go on with it.
+    unfinished: bool,
+    /// What is open of [`Open::Data`].
+    shape: Shape,
     /// The current or last FETCH response.
-    fetch: Option<Box<Fetch>>,
+    pub(super) fetch: Option<Box<Fetch>>,
     /// Octets of the logical line so far.
-    octets: u64,
+    pub(super) octets: u64,
     /// Octets of a literal are coming.
     moving: bool,
+    /// The status response has a response code.
+    pub(super) coded: bool,
     /// The tag that the response names.
-    correlator: Text,
+    pub(super) correlator: Text,
+    /// The next line may lack its head.
+    pub(super) broken: bool,
+    /// Stream offset behind the last gap.
+    pub(super) gap: Option<u64>,
+    /// After a gap: so many lines in a row must have the form of responses before one is believed to be no text of a
+    /// message.
+    pub(super) doubt: u8,
+    /// A completion that is not believed yet.
+    pub(super) candidate: Option<Box<Completion>>,
 }
 
 impl Server {
@@ -50,7 +68,7 @@ impl Server {
         self.correlator.rest();
     }
 
-    fn fetch(&mut self) -> &mut Fetch {
+    pub(super) fn fetch(&mut self) -> &mut Fetch {
         self.fetch.get_or_insert_default()
     }
 
@@ -58,21 +76,43 @@ impl Server {
     pub(super) fn is_moving(&self) -> bool {
         self.moving
     }
+
+    fn is_quoted(&self) -> bool {
+        match self.open {
+            Open::Fetch => self.fetch.as_ref().is_some_and(|fetch| fetch.is_quoted()),
+            _ => self.shape.quoted,
+        }
+    }
+
+    fn would_end(&self, line: &[u8]) -> bool {
+        if self.open == Open::Fetch {
+            return self.fetch.as_ref().is_some_and(|fetch| fetch.would_end(line));
+        }
+        let mut shape = self.shape;
+        shape.read(line);
+        !shape.is_open()
+    }
 }
 
 impl Imap {
     pub(super) fn server_line(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
         let first = !std::mem::replace(&mut self.server.opened, true);
-        match self.server.open {
-            Open::Nothing => {}
-            open => {
+        let broken = std::mem::take(&mut self.server.broken);
+        if self.server.open != Open::Nothing {
+            if !self.server.unfinished || self.goes_on(line.octets) {
                 self.server.octets = self.server.octets.saturating_add(line.wire);
-                return self.piece(open, line.octets, scope);
+                return self.piece(self.server.open, line.octets, scope);
             }
+            self.end_response(scope);
         }
         self.server.octets = line.wire;
-        match response::parse(line.octets) {
-            Response::Continuation(text) => self.continuation(text, scope),
+        let response = response::parse(line.octets);
+        if self.server.doubt > 0 && !self.is_believed(&response, line, scope) {
+            return;
+        }
+        match response {
+            Response::Continuation(text) if !broken || self.is_waited_for() => self.continuation(text, scope),
+            Response::Continuation(_) => {}
             Response::Tagged(tag, status, text) => self.tagged(tag, status, text, line, scope),
             Response::Untagged(number, kind, text) => {
                 if first && self.certain && number.is_none() {
@@ -81,7 +121,30 @@ impl Imap {
                     self.untagged(number, kind, text, line, scope);
                 }
             }
+            // A line that ends in `{n}` is followed by n octets, whatever it is.
+            Response::Other if lex::literal(line.octets).is_some() => {
+                self.server.shape = Shape::default();
+                self.piece(Open::Loose, line.octets, scope);
+            }
             Response::Other => {}
+        }
+    }
+
+    /// Whether a line that follows one with a list or a string open belongs to it. Quotes that do not balance leave one
+    /// open that is over, so what is certainly a response is one; a folded header field that was sent as it is begins with
+    /// a blank, and its writer must not be able to complete a command.
+    fn goes_on(&self, line: &[u8]) -> bool {
+        if line.first().is_none_or(|o| lex::is_blank(*o)) {
+            return true;
+        }
+        match response::parse(line) {
+            Response::Untagged(_, Untagged::Other, _) => self.server.is_quoted(),
+            Response::Untagged(..) => false,
+            Response::Tagged(tag, ..) => {
+                !self.is_in_flight(tag) || (self.server.is_quoted() && self.server.would_end(line))
+            }
+            Response::Continuation(_) => !self.is_waited_for(),
+            Response::Other => true,
         }
     }
 
@@ -101,15 +164,12 @@ impl Imap {
         }
     }
 
-    /// The server's place in a line is lost.
-    pub(super) fn server_gap(&mut self, scope: &mut Scope<'_>) {
-        self.server.opened = true;
-        self.server_end(Outcome::Unknown, scope);
-    }
-
     /// What is open of the server's line ends here.
     pub(super) fn server_end(&mut self, cut: Outcome, scope: &mut Scope<'_>) {
         self.server.moving = false;
+        if self.server.unfinished {
+            return self.end_response(scope);
+        }
         if std::mem::take(&mut self.server.open) == Open::Fetch {
             self.server.fetch().end(Some(cut), scope);
         }
@@ -117,27 +177,64 @@ impl Imap {
 
     /// A piece of a logical line: up to a literal, or to its end.
     fn piece(&mut self, open: Open, text: &[u8], scope: &mut Scope<'_>) {
-        let header = lex::literal(text);
-        if open == Open::Fetch {
-            let request = self.request();
-            let text = text.get(..header.map_or(text.len(), |h| h.start)).unwrap_or_default();
-            let mailbox = self.selected.as_bytes();
-            self.server.fetch().text(text, header.map(|h| h.octets), request, mailbox, scope);
-        }
+        let header = match open {
+            Open::Status => lex::literal(text).filter(|h| !lex::ends_quoted(text.get(..h.start).unwrap_or_default())),
+            _ => lex::literal(text),
+        };
+        let head = text.get(..header.map_or(text.len(), |h| h.start)).unwrap_or_default();
+        let is_open = match open {
+            Open::Fetch => {
+                let request = self.request();
+                let mailbox = self.selected.as_bytes();
+                let fetch = self.server.fetch();
+                fetch.text(head, header.is_some(), request, mailbox, scope);
+                fetch.is_open()
+            }
+            Open::Data(_) => {
+                self.server.shape.read(head);
+                self.server.shape.is_open()
+            }
+            Open::Status | Open::Loose | Open::Nothing => false,
+        };
+        self.server.open = open;
+        self.server.unfinished = header.is_none() && is_open;
         if let Some(header) = header {
-            self.server.open = open;
+            self.server.shape.quoted = false;
             self.server.moving = header.octets > 0;
             scope.switch(Dir::ToClient, Mode::Octets(header.octets));
-            return;
+        } else if !is_open {
+            self.end_response(scope);
         }
-        self.server.open = Open::Nothing;
-        match open {
+    }
+
+    /// The response that is open is over.
+    pub(super) fn end_response(&mut self, scope: &mut Scope<'_>) {
+        self.server.unfinished = false;
+        match std::mem::take(&mut self.server.open) {
             Open::Fetch => {
                 self.server.fetch().end(None, scope);
                 self.attribute(Untagged::Fetch, scope);
             }
             Open::Data(kind) => self.attribute(kind, scope),
-            Open::Status | Open::Nothing => {}
+            Open::Status | Open::Loose | Open::Nothing => {}
+        }
+    }
+
+    /// A FETCH response begins with `text`.
+    pub(super) fn begin_fetch(&mut self, text: &[u8], scope: &mut Scope<'_>) {
+        self.piece(Open::Fetch, text, scope);
+    }
+
+    /// Untagged data of `kind` begins with `text`.
+    pub(super) fn begin_data(&mut self, kind: Untagged, text: &[u8], scope: &mut Scope<'_>) {
+        self.server.shape = Shape::default();
+        self.piece(Open::Data(kind), text, scope);
+    }
+
+    /// A status response goes on after a literal only inside its response code.
+    pub(super) fn rest_of_status(&mut self, text: &[u8], scope: &mut Scope<'_>) {
+        if text.starts_with(b"[") && lex::response_code(text).0.is_none() && lex::literal(text).is_some() {
+            self.piece(Open::Status, text, scope);
         }
     }
 
@@ -145,8 +242,8 @@ impl Imap {
     fn request(&self) -> Option<Request> {
         let fetch = self.server.fetch.as_deref()?;
         let holds = |waiting: &&Waiting<Flight>| match waiting.command.verb {
-            Verb::Fetch => command::set_holds(waiting.command.args.as_bytes(), fetch.number),
-            Verb::UidFetch => fetch.uid.is_none_or(|uid| command::set_holds(waiting.command.args.as_bytes(), uid)),
+            Verb::Fetch => waiting.kind.set.may_hold(fetch.number),
+            Verb::UidFetch => fetch.uid.is_none_or(|uid| waiting.kind.set.may_hold(uid)),
             _ => false,
         };
         let waiting = self.pending.iter().find(holds)?;
@@ -156,72 +253,6 @@ impl Imap {
         };
         let command = &waiting.command;
         Some(Request { verb: command.verb, began: command.began, sent: command.sent, head })
-    }
-
-    fn greeting(&mut self, kind: Untagged, text: &[u8], line: &Line<'_>, scope: &mut Scope<'_>) {
-        let Some(status) = response::status_of(kind).filter(|s| !matches!(s, Status::No | Status::Bad)) else {
-            return self.untagged(None, kind, text, line, scope);
-        };
-        self.capabilities_of(text, scope);
-        let ledger = &mut *scope.ledger;
-        let cap = scope.limits.reply_text;
-        let reply = &mut ledger.greeting.reply;
-        reply.status = Some(status);
-        response::texts(text, cap, &mut reply.response_code, &mut reply.text);
-        ledger.greeting.delay = scope.context.peers.established.and_then(|at| line.began.since(at));
-        ledger.refused |= status == Status::Bye;
-        self.authenticated = status == Status::Preauth;
-        self.pending.note(arrival(line, scope));
-        scope.greeting();
-        self.rest_of_status(text, scope);
-    }
-
-    /// A status response goes on after a literal only inside its response code.
-    fn rest_of_status(&mut self, text: &[u8], scope: &mut Scope<'_>) {
-        if text.starts_with(b"[") && lex::response_code(text).0.is_none() && lex::literal(text).is_some() {
-            self.piece(Open::Status, text, scope);
-        }
-    }
-
-    fn capabilities_of(&mut self, text: &[u8], scope: &mut Scope<'_>) {
-        if let (Some(code), _) = lex::response_code(text) {
-            let (name, list) = lex::word(code);
-            if name.eq_ignore_ascii_case(b"CAPABILITY") {
-                self.capabilities(list, scope);
-            }
-        }
-    }
-
-    fn capabilities(&mut self, list: &[u8], scope: &mut Scope<'_>) {
-        let ledger = &mut *scope.ledger;
-        let under_tls = ledger.tls.mode.is_some();
-        if ledger.tls_mode() == TlsMode::StartTls {
-            self.login_disabled = list.split(|o| *o == b' ').any(|entry| entry.eq_ignore_ascii_case(b"LOGINDISABLED"));
-            return;
-        }
-        ledger.capabilities.clear();
-        let mut upper = Vec::new();
-        let (mut tls, mut disabled) = (false, false);
-        for entry in list.split(|o| *o == b' ').filter(|e| !e.is_empty()) {
-            if ledger.capabilities.octets() + entry.len() > scope.limits.capabilities {
-                ledger.incomplete.add(Missing::Truncated);
-                break;
-            }
-            upper.clear();
-            upper.extend_from_slice(entry);
-            let keyword = entry.iter().position(|o| *o == b'=').unwrap_or(entry.len());
-            if let Some(keyword) = upper.get_mut(..keyword) {
-                keyword.make_ascii_uppercase();
-            }
-            tls |= upper == b"STARTTLS";
-            disabled |= upper == b"LOGINDISABLED";
-            ledger.capabilities.push(&upper);
-        }
-        self.login_disabled = disabled;
-        if !under_tls && (!self.authenticated || ledger.tls.offered.is_none()) {
-            // After a login no server offers it any more: that takes nothing back.
-            ledger.tls.offered = Some(tls);
-        }
     }
 
     fn continuation(&mut self, text: &[u8], scope: &mut Scope<'_>) {
@@ -245,227 +276,8 @@ impl Imap {
         }
     }
 
-    fn untagged(&mut self, number: Option<u64>, kind: Untagged, text: &[u8], line: &Line<'_>, scope: &mut Scope<'_>) {
-        self.server.correlator.clear();
-        match kind {
-            Untagged::Fetch | Untagged::UidFetch => {
-                let (sequence, uid) = if kind == Untagged::UidFetch { (None, number) } else { (number, None) };
-                self.server.fetch().begin(sequence.unwrap_or(0), uid, line.began);
-                if number.is_some() {
-                    return self.piece(Open::Fetch, text, scope);
-                }
-            }
-            Untagged::Capability => self.capabilities(text, scope),
-            Untagged::Ok | Untagged::No | Untagged::Bad | Untagged::Preauth => {
-                self.capabilities_of(text, scope);
-                self.told(text, scope);
-                self.attribute(kind, scope);
-                return self.rest_of_status(text, scope);
-            }
-            Untagged::Bye => {
-                self.said_bye(text, scope);
-                self.attribute(kind, scope);
-                return self.rest_of_status(text, scope);
-            }
-            Untagged::Esearch => {
-                if let Some(tag) = response::correlator(text) {
-                    self.server.correlator.set(tag.get(..scope.limits.tag.min(tag.len())).unwrap_or_default());
-                }
-            }
-            _ => {}
-        }
-        self.piece(Open::Data(kind), text, scope);
+    /// Whether a command waits for `+`.
+    fn is_waited_for(&self) -> bool {
+        self.pending.iter().any(|w| w.kind.wait != Wait::Nothing)
     }
-
-    fn told(&mut self, text: &[u8], scope: &Scope<'_>) {
-        let (Some(code), _) = lex::response_code(text) else { return };
-        for waiting in self.pending.iter_mut() {
-            if let Task::Append(append) = &mut waiting.kind.task {
-                return append.told(code, scope.limits.reply_text);
-            }
-        }
-    }
-
-    fn said_bye(&mut self, text: &[u8], scope: &mut Scope<'_>) {
-        self.bye = true;
-        if self.pending.iter().any(|w| w.command.verb == Verb::Logout) {
-            scope.ledger.quit_answered = true;
-        } else if !scope.ledger.quit_answered {
-            scope.ledger.shutdown = true;
-            scope.ledger.shutdown_timeout |= response::is_timeout(text);
-        }
-    }
-
-    /// Counts the response that just ended for the command that asked for it, or for none.
-    fn attribute(&mut self, kind: Untagged, scope: &mut Scope<'_>) {
-        let Self { pending, server, .. } = self;
-        let is_fetch = matches!(kind, Untagged::Fetch | Untagged::UidFetch);
-        let (fetch, correlator) = (server.fetch.as_deref().filter(|_| is_fetch), server.correlator.get());
-        if pending.iter().any(|w| matches!(w.kind.task, Task::Idle(Some(_), None))) {
-            let idle = scope.ledger.idle.get_or_insert_with(Idle::default);
-            idle.events = idle.events.saturating_add(1);
-        }
-        let number = fetch.map(|fetch| fetch.number).filter(|number| *number > 0);
-        let uid = fetch.and_then(|fetch| fetch.uid);
-        let mine = |w: &&mut Waiting<Flight>| {
-            let args = w.command.args.as_bytes();
-            let holds = |n: Option<u64>| n.is_none_or(|n| command::set_holds(args, n));
-            match (correlator, w.command.verb) {
-                (Some(tag), _) => tag == w.command.tag.as_bytes(),
-                (None, verb) if !response::asks(verb, kind) => false,
-                (None, Verb::UidFetch | Verb::UidStore) if is_fetch => holds(uid),
-                (None, Verb::Fetch | Verb::Store) if is_fetch => holds(number),
-                _ => true,
-            }
-        };
-        let octets = server.octets;
-        let Some(waiting) = pending.iter_mut().find(mine) else { return count(&mut scope.ledger.untagged, kind) };
-        count(&mut waiting.command.untagged, kind);
-        let [_, server_octets] = &mut waiting.command.octets;
-        *server_octets = server_octets.saturating_add(octets);
-        if let (Task::Fetch(_, bodies), Some(fetch)) = (&mut waiting.kind.task, fetch) {
-            *bodies = bodies.saturating_add(fetch.bodies);
-        }
-    }
-
-    fn tagged(&mut self, tag: &[u8], status: Status, text: &[u8], line: &Line<'_>, scope: &mut Scope<'_>) {
-        let kept = scope.limits.tag;
-        let mut found = None;
-        for (at, waiting) in self.pending.iter().enumerate() {
-            if has_tag(&waiting.command, &waiting.kind, tag, kept) {
-                found = Some(at);
-                break;
-            }
-        }
-        let Some(at) = found else { return };
-        let last = at + 1 == self.pending.len();
-        let Some(mut waiting) = self.pending.remove(at) else { return };
-        let command = &mut waiting.command;
-        let cap = scope.limits.reply_text;
-        command.reply.status = Some(status);
-        response::texts(text, cap, &mut command.reply.response_code, &mut command.reply.text);
-        if !self.authenticated || status == Status::Ok {
-            self.capabilities_of(text, scope);
-        }
-        let cut = last && self.client.reading;
-        if cut {
-            if command.verb == Verb::Login {
-                waiting.kind.task = Task::Auth(self.login_cut(command.began, scope), false);
-            } else {
-                self.arguments_cut(&mut waiting, scope);
-            }
-            self.reading_refused(scope);
-        }
-        self.pending.answer(&mut waiting.command, arrival(line, scope));
-        let after = !waiting.command.incomplete.has(Missing::ServerGap);
-        self.complete(waiting, status, scope);
-        if after {
-            self.give_up(at, scope);
-        }
-        self.rest_of_status(text, scope);
-    }
-
-    /// A command is complete: what follows of it for the session.
-    fn complete(&mut self, waiting: Waiting<Flight>, status: Status, scope: &mut Scope<'_>) {
-        let Waiting { mut command, kind: Flight { task, .. } } = waiting;
-        let ok = status == Status::Ok;
-        match task {
-            Task::Auth(exchange, cancelled) => {
-                let reply = &command.reply;
-                let (code, text) = (reply.response_code.as_bytes(), reply.text.as_bytes());
-                let outcome = response::auth_outcome(status, code, text, cancelled, self.login_disabled);
-                self.authenticated |= ok;
-                self.client.armed = !ok;
-                let tls = scope.ledger.tls_mode();
-                scope.auth(exchange.finish(outcome, reply.clone(), Some(scope.stamp.at), tls));
-                self.exchange_over(scope);
-            }
-            Task::Idle(since, until) => {
-                idle_over(since, until, scope);
-                command.latency = None;
-                command.service_latency = None;
-            }
-            Task::Append(append) => {
-                super::client::name_of_append(&append, &mut command);
-                append.finish(append::outcome(status), &command.reply, true, scope);
-            }
-            Task::Fetch(asked, bodies) => {
-                if !ok && asked.body && bodies == 0 {
-                    let mut transaction = scope.ledger.transaction(Kind::Retrieval, command.began);
-                    transaction.verb = Some(command.verb);
-                    transaction.mailbox.copy_from(&self.selected);
-                    transaction.outcome = Outcome::Error;
-                    scope.transaction(transaction);
-                }
-            }
-            Task::Plain => {}
-        }
-        match command.verb {
-            Verb::Select | Verb::Examine if ok => {
-                self.selected.copy_from(&command.mailbox);
-                scope.ledger.mailbox.copy_from(&command.mailbox);
-            }
-            Verb::Select | Verb::Examine if status == Status::No => self.selected.clear(),
-            Verb::Close | Verb::Unselect if ok => self.selected.clear(),
-            Verb::StartTls => self.start_tls(ok, scope),
-            Verb::Compress => {
-                if ok {
-                    for dir in [Dir::ToServer, Dir::ToClient] {
-                        scope.layers[dir] = Some(Layer::Deflate);
-                    }
-                }
-                self.resume(Mode::Line, scope);
-            }
-            Verb::Unauthenticate => {
-                if ok {
-                    self.selected.clear();
-                    self.authenticated = false;
-                    for dir in [Dir::ToServer, Dir::ToClient] {
-                        scope.layers[dir] = Some(Layer::Plain);
-                    }
-                }
-                self.resume(Mode::Line, scope);
-            }
-            Verb::Logout if ok => scope.ledger.quit_answered = true,
-            _ => {}
-        }
-        scope.command(command);
-    }
-
-    fn start_tls(&mut self, ok: bool, scope: &mut Scope<'_>) {
-        scope.ledger.tls_answered(ok);
-        if !ok {
-            return self.resume(Mode::Line, scope);
-        }
-        self.client.awaiting = false;
-        scope.ledger.tls.mode = Some(TlsMode::StartTls);
-        scope.ledger.opaque = true;
-        scope.switch(Dir::ToServer, Mode::Opaque);
-        scope.switch(Dir::ToClient, Mode::Opaque);
-    }
-
-    /// After a gap, commands that were overtaken by a later one have lost their completions.
-    fn give_up(&mut self, before: usize, scope: &mut Scope<'_>) {
-        let lost = |w: &Waiting<Flight>| w.command.incomplete.has(Missing::ServerGap);
-        if before == 0 || self.pending.iter().take(before).all(|w| !lost(w)) {
-            return;
-        }
-        let mut left = before;
-        let mut at = 0;
-        while left > 0 {
-            left -= 1;
-            if self.pending.iter().nth(at).is_some_and(lost) {
-                if let Some(waiting) = self.pending.remove(at) {
-                    self.abandon(waiting, Outcome::Unknown, scope);
-                }
-            } else {
-                at += 1;
-            }
-        }
-    }
-}
-
-fn arrival(line: &Line<'_>, scope: &Scope<'_>) -> Arrival {
-    let first: Timestamp = line.began;
-    Arrival { first, last: scope.stamp, octets: line.wire, end: scope.offset }
 }

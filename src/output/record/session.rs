@@ -178,6 +178,7 @@ impl Fields for Idle {
     fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
         object.set("count", &self.count)?;
         object.seconds("duration", Some(self.duration))?;
-        object.set("events", &self.events)
+        object.set("events", &self.events)?;
+        object.count("keepalives", self.keepalives)
     }
 }
