@@ -105,9 +105,7 @@ impl Session {
             // What came out before the damage is good.
             self.plain(dir, stamp, step.octets, out);
             if step.broken {
-                self.ledger.incomplete.add(Missing::Unparseable);
-                self.lanes[dir].framer.set_mode(Mode::Opaque);
-                return;
+                return self.lose_layer(dir, stamp, out);
             }
             let lane = &mut self.lanes[dir];
             if lane.closing && layer.is_flushed() {
@@ -318,9 +316,7 @@ impl Session {
 
     fn gap(&mut self, dir: Dir, stamp: Stamp, lost: u64, out: &mut dyn Sink) {
         if self.lanes[dir].layer.take().is_some() {
-            self.ledger.incomplete.add(Missing::Unparseable);
-            self.lanes[dir].framer.set_mode(Mode::Opaque);
-            return;
+            return self.lose_layer(dir, stamp, out);
         }
         if self.lanes[dir].framer.mode() == Mode::Opaque {
             self.tls.gap(dir);
@@ -347,6 +343,16 @@ impl Session {
         if self.apply(modes, layers) {
             self.drain(dir.reverse(), out);
         }
+    }
+
+    /// The layer of `dir` cannot be read any more (RFC 4978: each octet depends on those before): nor can what it carries.
+    fn lose_layer(&mut self, dir: Dir, stamp: Stamp, out: &mut dyn Sink) {
+        self.ledger.incomplete.add(Missing::Unparseable);
+        let role = if self.ledger.reversed { dir.reverse() } else { dir };
+        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| machine.gap(role, 1, scope));
+        self.apply(modes, layers);
+        self.lanes[dir].framer.set_mode(Mode::Opaque);
+        self.unanswered(false, out);
     }
 
     /// The sender of `dir` closed. A server's last line may lack its end; a client's was never carried out.

@@ -109,7 +109,7 @@ impl Imap {
                 if broken || is_base64(line.octets) {
                     self.sasl_line(line, scope);
                 } else {
-                    self.client.expect = Expect::Command;
+                    self.exchange_left();
                     self.command_line(line, broken, scope);
                 }
             }
@@ -163,6 +163,14 @@ impl Imap {
         self.resume(Mode::Line, scope);
     }
 
+    /// The client goes on with a command: the exchange is over, and how is not known.
+    fn exchange_left(&mut self) {
+        self.client.expect = Expect::Command;
+        if let Some(waiting) = self.pending.iter_mut().rfind(|w| matches!(w.kind.task, Task::Auth(..))) {
+            waiting.kind.wait = Wait::Nothing;
+        }
+    }
+
     /// The command that is being read was completed before its end.
     pub(super) fn reading_refused(&mut self, scope: &mut Scope<'_>) {
         self.client.reading = false;
@@ -196,7 +204,7 @@ impl Imap {
 
     fn sasl_line(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
         let sure = self.client.expect == Expect::Sasl;
-        let found = self.pending.iter_mut().find(|w| matches!(w.kind.task, Task::Auth(..)));
+        let found = self.pending.iter_mut().rfind(|w| matches!(w.kind.task, Task::Auth(..)));
         let Some(waiting) = found else {
             scope.ledger.secrets.learn(line.octets);
             self.client.expect = Expect::Command;

@@ -15,7 +15,7 @@ use crate::engine::ledger::{Layer, Scope};
 use crate::engine::verb::{Untagged, Verb};
 
 /// Lines in a row that must have the form of responses, after a gap in which a message may have begun.
-const DOUBT: u8 = 2;
+pub(super) const DOUBT: u8 = 2;
 
 impl Imap {
     /// `lost` octets of `dir` are missing, beyond those that counted octets absorbed.
