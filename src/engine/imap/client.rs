@@ -59,6 +59,11 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// `certain`: the connection's start was seen.
+    pub(super) fn new(certain: bool) -> Self {
+        Self { lost: !certain, broken: !certain, ..Self::default() }
+    }
+
     /// Whether message data is moving.
     pub(super) fn is_moving(&self) -> bool {
         self.reading && self.target == Target::Message && self.expect == Expect::More && !self.awaiting

@@ -143,12 +143,13 @@ impl Imap {
         if !self.client.awaiting || (held.is_empty() && !surely) {
             return;
         }
-        let line = held.iter().position(|o| *o == b'\n');
-        let first = held.get(..line.unwrap_or(held.len())).unwrap_or_default();
+        let head = held.get(..LONGEST_HEAD).unwrap_or(held);
+        let line = head.iter().position(|o| *o == b'\n');
+        let first = head.get(..line.unwrap_or(head.len())).unwrap_or_default();
         let Some(waiting) = self.pending.back_mut() else { return self.resume(Mode::Line, scope) };
         match (waiting.kind.wait, waiting.command.verb) {
             (Wait::Literal(octets), _) if self.client.reading => {
-                if line.is_none() && !surely && (first.len() as u64) < octets && first.len() < LONGEST_HEAD {
+                if line.is_none() && !surely && head.len() < LONGEST_HEAD {
                     return;
                 }
                 waiting.kind.wait = Wait::Nothing;
@@ -172,7 +173,12 @@ impl Imap {
                 scope.switch(Dir::ToClient, Mode::Opaque);
             }
             (_, Verb::Compress) => {
-                if held.first().is_some_and(|o| !o.is_ascii_graphic() && !o.is_ascii_whitespace()) {
+                // Commands are text up to their line end; DEFLATE is not for long.
+                let binary = head.iter().find(|o| **o == b'\n' || !(o.is_ascii_graphic() || o.is_ascii_whitespace()));
+                if binary.is_none() && !surely && head.len() < LONGEST_HEAD {
+                    return;
+                }
+                if binary.is_some_and(|o| *o != b'\n') {
                     for dir in [Dir::ToServer, Dir::ToClient] {
                         scope.layers[dir] = Some(Layer::Deflate);
                     }

@@ -97,8 +97,8 @@ impl Imap {
         Self {
             certain,
             pending: Pending::default(),
-            client: Client { lost: !certain, broken: !certain, ..Client::default() },
-            server: Server { doubt: if certain { 0 } else { loss::DOUBT }, ..Server::default() },
+            client: Client::new(certain),
+            server: Server::new(certain),
             selected: Text::default(),
             authenticated: false,
             login_disabled: false,

@@ -61,6 +61,11 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// `certain`: the connection's start was seen.
+    pub(super) fn new(certain: bool) -> Self {
+        Self { doubt: if certain { 0 } else { super::loss::DOUBT }, ..Self::default() }
+    }
+
     pub(super) fn rest(&mut self) {
         if self.open != Open::Fetch {
             self.fetch = None;
