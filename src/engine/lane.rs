@@ -3,6 +3,8 @@
 //! Here frames go to the machine of the protocol, and what the machine asks for is applied: a mode, a layer, an exchange
 //! of roles. Octets are read in the order in which they mean something, which need not be the one in which they came.
 
+use std::time::Duration;
+
 use super::anomaly::Id;
 use super::event::{Handshake, Missing, Severity, TlsMode};
 use super::frame::{Both, Ending, Frame, Framer, Line, Mode};
@@ -11,6 +13,7 @@ use super::layer::Inflate;
 use super::ledger::{Layer, Scope, Stamp};
 use super::machine::Machine;
 use super::{Dir, Input, Session, Sink, tls};
+use crate::time::Timestamp;
 
 /// One direction.
 #[derive(Debug, Default)]
@@ -34,7 +37,12 @@ pub(super) struct Lane {
     pub(super) inflated: bool,
     /// The answer that its octets wait for is lost: what they say themselves will tell how to read on.
     pub(super) deferred: bool,
+    /// When its last line came.
+    pub(super) since: Timestamp,
 }
+
+/// A client that sends more so much later than the line whose answer it should wait for has given that up.
+const GIVEN_UP: Duration = Duration::from_secs(10);
 
 impl Lane {
     pub(super) fn position(&self) -> u64 {
@@ -51,7 +59,10 @@ impl Session {
         let waits = self.lanes[dir].held.waits() || self.lanes[dir].framer.mode() == Mode::Await;
         match input {
             Input::Data(octets) => self.feed(dir, stamp, octets, out),
-            Input::Gap(_) | Input::Fin | Input::Reset if waits => self.lanes[dir].held.push(dir, stamp, &input),
+            Input::Gap(_) | Input::Fin | Input::Reset if waits => {
+                self.lanes[dir].held.push(dir, stamp, &input);
+                self.look(dir, true, out);
+            }
             Input::Gap(lost) => self.gap(dir, stamp, lost, out),
             Input::Fin | Input::Reset => self.close(dir, stamp, matches!(input, Input::Reset), out),
         }
@@ -80,7 +91,14 @@ impl Session {
         if self.lanes[dir].layer.is_some() && used > 0 && self.lanes[dir].framer.mode() != Mode::Await {
             return self.inflate(dir, stamp, rest, out);
         }
+        if self.is_given_up(dir, stamp) {
+            self.lanes[dir].deferred = true;
+        }
         self.lanes[dir].held.push(dir, stamp, &Input::Data(rest));
+        self.look(dir, false, out);
+        if !self.lanes[dir].held.waits() {
+            return;
+        }
         if self.lanes[dir].held.len() > self.limits.hold {
             self.ledger.incomplete.add(Missing::HoldOverflow);
             self.unanswered(true, out);
@@ -160,6 +178,9 @@ impl Session {
             let (taken, frame) = lane.framer.next(stamp.at, rest, cap);
             used += taken;
             let Some(frame) = frame else { continue };
+            if matches!(frame, Frame::Line(_)) {
+                lane.since = stamp.at;
+            }
             let offset = match &frame {
                 // Inside a layer, octets are not those that TCP acknowledges: those of the piece are.
                 Frame::Line(_) if layered => reached,
@@ -277,12 +298,40 @@ impl Session {
             if dir == Dir::ToServer {
                 self.unanswered(true, out);
             } else {
+                self.look(dir, true, out);
                 self.lanes[dir].framer.set_mode(Mode::Line);
                 self.drain(dir, out);
             }
             if self.lanes[dir].held.waits() && self.lanes[dir].held.len() == before {
                 return;
             }
+        }
+    }
+
+    /// Whether what comes at `stamp` shows that the client does not wait for its answer any more.
+    fn is_given_up(&self, dir: Dir, stamp: Stamp) -> bool {
+        let lane = &self.lanes[dir];
+        dir == Dir::ToServer
+            && matches!(self.machine, Machine::Pop3(_) | Machine::Imap(_))
+            && lane.framer.mode() == Mode::Await
+            && stamp.at.since(lane.since).is_some_and(|pause| pause >= GIVEN_UP)
+    }
+
+    /// The server's octets stopped where a text may end: what follows tells whether it does. `last`: no more will come to
+    /// help.
+    fn look(&mut self, dir: Dir, last: bool, out: &mut dyn Sink) {
+        if dir != Dir::ToClient || self.lanes[dir].framer.mode() != Mode::Await {
+            return;
+        }
+        let held = std::mem::take(&mut self.lanes[dir].held);
+        let (modes, layers) = self.with_machine(held.stamp(), out, |machine, scope| {
+            if let Machine::Pop3(pop3) = machine {
+                pop3.looked_at(held.octets(dir), last, scope);
+            }
+        });
+        self.lanes[dir].held = held;
+        if self.apply(modes, layers) {
+            self.drain(dir, out);
         }
     }
 

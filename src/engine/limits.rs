@@ -31,6 +31,8 @@ pub struct Limits {
     pub literal_argument: usize,
     /// Secrets remembered to find their echo in replies.
     pub secrets: usize,
+    /// Messages of a maildrop whose sizes are kept as LIST told them: enough for most, 4 KiB.
+    pub listed: usize,
     /// Octets inflated without a line end before a DEFLATE layer is given up.
     pub inflate_line: usize,
     /// Client lines looked at before an unknown protocol is given up.
@@ -73,6 +75,7 @@ impl Default for Limits {
             tag: 64,
             literal_argument: 4 << 10,
             secrets: 4 << 10,
+            listed: 1024,
             inflate_line: 64 << 20,
             detect: 4 << 10,
             hash: true,

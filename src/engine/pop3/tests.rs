@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::super::event::{Peers, Status};
 use super::super::{Context, End, Event, Input, Limits, Session, Sink};
 use super::*;
+use crate::engine::Verb;
+use crate::engine::event::{Incomplete, Reply};
 
 /// One step of a dialogue.
 #[derive(Clone, Copy)]
@@ -306,7 +308,7 @@ fn a_list_whose_terminator_was_left_out() {
         &[
             "LIST: +OK 2 messages",
             "RETR 1: +OK",
-            "RETR 1 complete wire 7 'hi\\r\\n'",
+            "RETR 1 complete wire 7 declared 120 'hi\\r\\n'",
             "QUIT: +OK",
             "end ok size 2/320 retrieved 1/4 deleted 0",
         ],

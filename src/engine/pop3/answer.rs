@@ -1,0 +1,153 @@
+//! POP3's replies: what they say of the command that they answer.
+
+use super::super::event::{AuthMethod, AuthOutcome, Command, Kind, Maildrop, Outcome, Reply, Status, TlsMode};
+use super::super::frame::Mode;
+use super::super::ledger::Scope;
+use super::super::pending::{Arrival, Waiting};
+use super::super::sasl::Exchange;
+use super::super::{Dir, Verb};
+use super::body::note_size;
+use super::grammar::{self, Head};
+use super::{Ask, Entry, Expects, Pop3, Xmit};
+
+impl Pop3 {
+    /// A reply of one line is complete.
+    pub(super) fn answered(&mut self, waiting: Waiting<Entry>, status: Arrival, scope: &mut Scope<'_>) {
+        let Waiting { mut command, kind } = waiting;
+        self.pending.answer(&mut command, status);
+        let ok = command.reply.status == Some(Status::PopOk);
+        // The server knows what this is, so it is no text.
+        self.lost &= command.verb == Verb::Other;
+        match kind.ask {
+            Ask::User if !ok => self.user_refused(&command, scope),
+            Ask::Login(exchange) => self.attempted(*exchange, &command.reply, scope),
+            Ask::Auth => {
+                scope.switch(Dir::ToServer, Mode::Line);
+                self.expects = Expects::Command;
+                if let Some(exchange) = self.exchange.take() {
+                    self.attempted(exchange, &command.reply, scope);
+                }
+            }
+            Ask::Stls => stls_answered(ok, scope),
+            Ask::Stat if ok => {
+                let size = grammar::two_numbers(command.reply.text.as_bytes());
+                let maildrop = maildrop(scope);
+                maildrop.size = size.or(maildrop.size);
+            }
+            Ask::Single if ok && command.verb == Verb::List => {
+                if let Some((number, size)) = grammar::two_numbers(command.reply.text.as_bytes()) {
+                    note_size(&mut self.listed, number, size, scope.limits.listed);
+                }
+            }
+            Ask::Dele if ok => {
+                let maildrop = maildrop(scope);
+                maildrop.deleted = maildrop.deleted.saturating_add(1);
+                maildrop.committed = Some(false);
+            }
+            Ask::Rset if ok => {
+                if let Some(maildrop) = &mut scope.ledger.maildrop {
+                    (maildrop.deleted, maildrop.committed) = (0, None);
+                }
+            }
+            Ask::Quit if ok => {
+                scope.ledger.quit_answered = true;
+                if let Some(maildrop) = &mut scope.ledger.maildrop {
+                    maildrop.committed = maildrop.committed.map(|_| true);
+                }
+            }
+            Ask::Message => {
+                let mut transaction = scope.ledger.transaction(Kind::Retrieval, command.began);
+                transaction.verb = Some(command.verb);
+                transaction.message_number = kind.number;
+                transaction.pipelined = command.pipelined;
+                transaction.outcome = Outcome::Error;
+                transaction.timing.first_byte = status.first.since(command.sent);
+                transaction.last.copy_from(&command.reply);
+                scope.transaction(transaction);
+            }
+            Ask::Xmit if ok => {
+                self.xmit = Some(Xmit::begin(&command, scope));
+                scope.switch(Dir::ToServer, Mode::Dot);
+            }
+            Ask::Xmit => {
+                let mut xmit = Xmit::begin(&command, scope);
+                xmit.transaction.has_message = false;
+                xmit.transaction.outcome = Outcome::Error;
+                xmit.transaction.last.copy_from(&command.reply);
+                scope.transaction(xmit.transaction);
+                scope.switch(Dir::ToServer, Mode::Line);
+            }
+            _ => {}
+        }
+        scope.command(command);
+    }
+
+    /// USER was refused: that is the attempt, even if PASS was sent along.
+    fn user_refused(&mut self, command: &Command, scope: &mut Scope<'_>) {
+        let secrets = &mut scope.ledger.secrets;
+        let user = self.user.as_bytes();
+        let exchange = Exchange::plain(AuthMethod::UserPass, user, b"", command.began, command.sent, secrets);
+        if let Some(next) = self.pending.front_mut().filter(|w| w.command.verb == Verb::Pass) {
+            next.kind.ask = Ask::Single;
+        }
+        self.attempted(exchange, &command.reply, scope);
+    }
+
+    /// An attempt is at its final reply.
+    pub(super) fn attempted(&mut self, exchange: Exchange, reply: &Reply, scope: &mut Scope<'_>) {
+        let ok = reply.status == Some(Status::PopOk);
+        let fresh = exchange.mechanism().is_some() && !exchange.is_challenged();
+        let refusal = grammar::refusal(reply, exchange.is_cancelled(), fresh);
+        // Some of what the client said is lost: it may have been the `*` that cancels.
+        let refusal = if exchange.is_torn() { AuthOutcome::Incomplete } else { refusal };
+        let outcome = if ok { AuthOutcome::Success } else { refusal };
+        self.armed = !ok;
+        let tls = scope.ledger.tls_mode();
+        scope.auth(exchange.finish(outcome, reply.clone(), Some(scope.stamp.at), tls));
+    }
+
+    /// The `+OK` to AUTH NTLM was no challenge: the client goes on with a command.
+    pub(super) fn authenticated(&mut self, status: Arrival, scope: &mut Scope<'_>) {
+        if let Some(waiting) = self.pending.pop() {
+            self.answered(waiting, status, scope);
+        }
+    }
+
+    pub(super) fn xmit_answered(&mut self, xmit: Xmit, head: Head<'_>, status: Arrival, scope: &mut Scope<'_>) {
+        let Xmit { mut transaction, sent, .. } = xmit;
+        if sent.is_none() {
+            transaction.message.finish(false);
+        }
+        let taken = matches!(head, Head::Ok(_));
+        transaction.outcome = if taken { Outcome::Accepted } else { Outcome::Error };
+        transaction.timing.reply = sent.and_then(|sent| status.last.at.since(sent));
+        grammar::fill(&mut transaction.last, head, self.response_codes, scope.limits.reply_text);
+        self.pending.note(status);
+        scope.count_reply(transaction.last.status);
+        scope.transaction(transaction);
+    }
+
+    pub(super) fn xmit_sent(&mut self, wire: u64, scope: &Scope<'_>) {
+        if let Some(Xmit { transaction, began, sent }) = &mut self.xmit {
+            transaction.message.finish(true);
+            transaction.wire_size = Some(wire);
+            transaction.timing.transfer = scope.stamp.at.since(began.unwrap_or(scope.stamp.at));
+            *sent = Some(scope.stamp.at);
+        }
+    }
+}
+
+fn stls_answered(ok: bool, scope: &mut Scope<'_>) {
+    scope.ledger.tls_answered(ok);
+    let mode = if ok { Mode::Opaque } else { Mode::Line };
+    if ok {
+        scope.ledger.tls.mode = Some(TlsMode::StartTls);
+        scope.ledger.opaque = true;
+        scope.switch(Dir::ToClient, mode);
+    }
+    scope.switch(Dir::ToServer, mode);
+}
+
+pub(super) fn maildrop<'a>(scope: &'a mut Scope<'_>) -> &'a mut Maildrop {
+    scope.ledger.maildrop.get_or_insert_default()
+}
