@@ -211,7 +211,7 @@ impl Pop3 {
         let shown = body.ends.show_an_end();
         let is_end = match grammar::is_status(held) {
             None if !last => return,
-            Some(status) => status && waiting.is_some() && (taken || shown),
+            Some(status) => status && (taken || shown),
             None => taken || shown,
         };
         body.loose = None;

@@ -204,7 +204,8 @@ impl Pop3 {
         self.settle(scope);
         self.looked_at(b"", true, scope);
         let outcome = match (closed, why) {
-            _ if self.server_gap.is_some() || self.is_torn() || scope.ledger.incomplete.has(Missing::ServerUnseen) => {
+            _ if self.server_gap.is_some() || self.is_torn() => Outcome::Unknown,
+            _ if [Missing::ServerUnseen, Missing::ClientGap].iter().any(|m| scope.ledger.incomplete.has(*m)) => {
                 Outcome::Unknown
             }
             (Some(_), _) => Outcome::ConnectionLost,
