@@ -5,13 +5,13 @@ use super::command::{self, Asked};
 use super::lex::{self, Token, Tokens};
 use super::sets::Set;
 use super::{Flight, Imap, Task, Wait};
-use crate::engine::Dir;
-use crate::engine::event::{AuthMethod, Command, Missing, Outcome};
 use crate::engine::frame::{Line, Mode};
-use crate::engine::ledger::Scope;
 use crate::engine::pending::Waiting;
 use crate::engine::sasl::Exchange;
-use crate::engine::verb::Verb;
+use crate::engine::session::state::Scope;
+use crate::event::Dir;
+use crate::event::Verb;
+use crate::event::{AuthMethod, Command, Missing, Outcome};
 
 /// What the client's next line is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! Completions: the command with the tag, and what its end means for the session.
 
 use super::{Flight, Imap, Task, append, has_tag, idle_over, lex, response};
-use crate::engine::Dir;
-use crate::engine::event::{AuthOutcome, Kind, Missing, Outcome, Status, TlsMode};
 use crate::engine::frame::{Line, Mode};
-use crate::engine::ledger::{Layer, Scope};
 use crate::engine::pending::{Arrival, Waiting};
-use crate::engine::text::Text;
-use crate::engine::verb::Verb;
+use crate::engine::session::state::{Layer, Scope};
+use crate::event::Dir;
+use crate::event::Text;
+use crate::event::Verb;
+use crate::event::{AuthOutcome, Kind, Missing, Outcome, Status, TlsMode};
 
 /// A tagged reply.
 #[derive(Debug, Default)]

@@ -8,11 +8,11 @@ use super::client::Expect;
 use super::complete::{Completion, arrival};
 use super::response::Response;
 use super::{Imap, Task, Wait, lex};
-use crate::engine::Dir;
-use crate::engine::event::{Missing, Outcome, TlsMode};
 use crate::engine::frame::{Line, Mode};
-use crate::engine::ledger::{Layer, Scope};
-use crate::engine::verb::{Untagged, Verb};
+use crate::engine::session::state::{Layer, Scope};
+use crate::event::Dir;
+use crate::event::{Missing, Outcome, TlsMode};
+use crate::event::{Untagged, Verb};
 
 /// Lines in a row that must have the form of responses, after a gap in which a message may have begun.
 pub(super) const DOUBT: u8 = 2;

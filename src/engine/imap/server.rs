@@ -5,13 +5,13 @@ use super::fetch::{Fetch, Request};
 use super::lex::{self, Shape};
 use super::response::{self, Response};
 use super::{Flight, Imap, Task, Wait};
-use crate::engine::Dir;
-use crate::engine::event::Outcome;
 use crate::engine::frame::{Line, Mode};
-use crate::engine::ledger::Scope;
 use crate::engine::pending::Waiting;
-use crate::engine::text::Text;
-use crate::engine::verb::{Untagged, Verb};
+use crate::engine::session::state::Scope;
+use crate::event::Dir;
+use crate::event::Outcome;
+use crate::event::Text;
+use crate::event::{Untagged, Verb};
 
 /// What the next line may belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

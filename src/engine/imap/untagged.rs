@@ -2,11 +2,11 @@
 
 use super::complete::{arrival, is_selection};
 use super::{Flight, Imap, Task, count, lex, response};
-use crate::engine::event::{Idle, Missing, Status, TlsMode};
 use crate::engine::frame::Line;
-use crate::engine::ledger::Scope;
 use crate::engine::pending::Waiting;
-use crate::engine::verb::{Untagged, Verb};
+use crate::engine::session::state::Scope;
+use crate::event::{Idle, Missing, Status, TlsMode};
+use crate::event::{Untagged, Verb};
 
 impl Imap {
     pub(super) fn greeting(&mut self, kind: Untagged, text: &[u8], line: &Line<'_>, scope: &mut Scope<'_>) {

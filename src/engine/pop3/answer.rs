@@ -1,14 +1,14 @@
 //! POP3's replies: what they say of the command that they answer.
 
-use super::super::event::{AuthMethod, AuthOutcome, Command, Kind, Maildrop, Outcome, Reply, Status, TlsMode};
-use super::super::frame::Mode;
-use super::super::ledger::Scope;
-use super::super::pending::{Arrival, Waiting};
-use super::super::sasl::Exchange;
-use super::super::{Dir, Verb};
 use super::body::note_size;
 use super::grammar::{self, Head};
 use super::{Ask, Entry, Expects, Pop3, Xmit};
+use crate::engine::frame::Mode;
+use crate::engine::pending::{Arrival, Waiting};
+use crate::engine::sasl::Exchange;
+use crate::engine::session::state::Scope;
+use crate::event::{AuthMethod, AuthOutcome, Command, Kind, Maildrop, Outcome, Reply, Status, TlsMode};
+use crate::event::{Dir, Verb};
 
 impl Pop3 {
     /// A reply of one line is complete.

@@ -1,13 +1,13 @@
 //! POP3's client side: commands, the responses of a SASL exchange, and what of them is secret.
 
-use super::super::event::{AuthMethod, AuthOutcome, Missing, Outcome, Reply};
-use super::super::frame::{Ending, Line, Mode};
-use super::super::ledger::Scope;
-use super::super::pending::Waiting;
-use super::super::sasl::Exchange;
-use super::super::{Dir, Verb};
 use super::loss::unseen;
 use super::{Ask, Entry, Expects, Pop3, grammar};
+use crate::engine::frame::{Ending, Line, Mode};
+use crate::engine::pending::Waiting;
+use crate::engine::sasl::Exchange;
+use crate::engine::session::state::Scope;
+use crate::event::{AuthMethod, AuthOutcome, Missing, Outcome, Reply};
+use crate::event::{Dir, Verb};
 
 impl Pop3 {
     /// A line of the client.

@@ -3,17 +3,17 @@
 //! Replies carry no tag. What tells is what the client had received when it sent a command, what a reply can answer, and
 //! time. Where that does not tell, the commands stay without their replies: a reply is never given to another command.
 
-use super::super::event::{AuthOutcome, Incomplete, Kind, Missing, Outcome, Reply, TlsMode};
+use crate::event::{AuthOutcome, Incomplete, Kind, Missing, Outcome, Reply, TlsMode};
 use std::time::Duration;
 
-use super::super::frame::{Line, Mode};
-use super::super::ledger::Scope;
-use super::super::pending::Waiting;
-use super::super::{Dir, Verb};
 use super::body::{Content, Cut, Loose};
 use super::client::is_response;
 use super::grammar::{self, Head};
 use super::{Ask, Entry, Expects, Pop3, Xmit};
+use crate::engine::frame::{Line, Mode};
+use crate::engine::pending::Waiting;
+use crate::engine::session::state::Scope;
+use crate::event::{Dir, Verb};
 
 /// A client that sends its next command so much later has given up waiting for the reply to the one before: programs
 /// wait for longer than this, and those that pipeline do not wait.

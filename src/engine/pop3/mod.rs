@@ -15,12 +15,13 @@ mod server;
 mod tests;
 mod text;
 
-use super::event::{Command, How, Kind, Mechanism, Missing, Outcome, Phase, Transaction};
-use super::frame::{Both, Frame};
-use super::ledger::Scope;
+use super::frame::Frame;
 use super::pending::{Arrival, Pending, Waiting};
 use super::sasl::Exchange;
-use super::{Dir, End, Text};
+use super::session::state::Scope;
+use crate::event::Both;
+use crate::event::{Command, How, Kind, Mechanism, Missing, Outcome, Phase, Transaction};
+use crate::event::{Dir, End, Text};
 use crate::time::Timestamp;
 use body::{Body, Content, Cut};
 

@@ -1,15 +1,15 @@
 //! POP3's server side: status lines find their command (RFC 1939 section 3).
 
-use super::super::event::{Incomplete, Missing};
-use super::super::frame::{Ending, Line, Mode};
-use super::super::ledger::Scope;
-use super::super::pending::{Arrival, Waiting};
-use super::super::{Dir, Verb};
 use super::body::{Body, Content};
 use super::client::without_cr;
 use super::grammar::{self, Head};
 use super::text::{content, unknown_message};
 use super::{Ask, Doubt, Expects, Pop3, may_be_ntlm};
+use crate::engine::frame::{Ending, Line, Mode};
+use crate::engine::pending::{Arrival, Waiting};
+use crate::engine::session::state::Scope;
+use crate::event::{Dir, Verb};
+use crate::event::{Incomplete, Missing};
 
 impl Pop3 {
     /// A line of the server.

@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::super::event::{Peers, Status};
-use super::super::{Context, End, Event, Input, Limits, Session, Sink};
 use super::*;
-use crate::engine::Verb;
-use crate::engine::event::{Incomplete, Reply};
+use crate::engine::{Limits, Session};
+use crate::event::{Context, End, Event, Input, Sink};
+use crate::event::{Incomplete, Peers, Reply, Status, Verb};
 
 /// One step of a dialogue.
 #[derive(Clone, Copy)]

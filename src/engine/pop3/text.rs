@@ -1,16 +1,16 @@
 //! Lists and messages of a POP3 server: where they begin and end, and what is in them.
 
-use super::super::event::{Kind, Missing, Outcome, TlsMode, Transaction};
-use super::super::frame::{Ending, Line, Mode};
-use super::super::ledger::Scope;
-use super::super::pending::{Arrival, Waiting};
-use super::super::{Dir, Verb};
 use super::answer::maildrop;
 use super::body::{Body, Content, Cut, Ends, Lines};
 use super::client::without_cr;
 use super::grammar::{self, Head};
 use super::loss::unseen;
 use super::{Doubt, Entry, Pop3};
+use crate::engine::frame::{Ending, Line, Mode};
+use crate::engine::pending::{Arrival, Waiting};
+use crate::engine::session::state::Scope;
+use crate::event::{Dir, Verb};
+use crate::event::{Kind, Missing, Outcome, TlsMode, Transaction};
 
 impl Pop3 {
     /// Octets of a message or list, stuffing removed.

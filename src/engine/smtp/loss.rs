@@ -1,13 +1,14 @@
 //! After a loss: what the client's next octets are, and which reply belongs to what.
 
-use super::command::{self, begins_with_command};
+use super::command;
+use super::command::begins_with_command;
 use super::delivery::Delivery;
 use super::{Kind, Lost, Smtp, Want};
-use crate::engine::event::{Kind as Moved, Missing};
 use crate::engine::frame::Mode;
-use crate::engine::ledger::Scope;
 use crate::engine::pending::{Arrival, Waiting};
-use crate::engine::{Dir, Verb};
+use crate::engine::session::state::Scope;
+use crate::event::{Dir, Verb};
+use crate::event::{Kind as Moved, Missing};
 
 impl Smtp {
     /// `lost` octets of `dir` are missing, beyond those that counted octets absorbed.

@@ -13,12 +13,12 @@ mod server;
 
 use std::collections::VecDeque;
 
-use super::event::{AuthOutcome, How, Missing, Outcome, Phase, Reply};
 use super::frame::{Frame, Mode};
-use super::ledger::Scope;
 use super::pending::{Arrival, Pending};
 use super::sasl::Exchange;
-use super::{Dir, End};
+use super::session::state::Scope;
+use crate::event::{AuthOutcome, How, Missing, Outcome, Phase, Reply};
+use crate::event::{Dir, End};
 
 use delivery::Delivery;
 use reply::Assembler;

@@ -3,14 +3,15 @@
 use memchr::memmem;
 
 use super::command::begins_with_command;
-use super::delivery::{self, Delivery};
+use super::delivery;
+use super::delivery::Delivery;
 use super::reply;
 use super::{Kind, Lost, Smtp, Want};
-use crate::engine::event::{AuthOutcome, Command, Outcome, Reply, Stage, Status, TlsMode};
 use crate::engine::frame::{Line, Mode};
-use crate::engine::ledger::Scope;
 use crate::engine::pending::Arrival;
-use crate::engine::{Dir, Verb};
+use crate::engine::session::state::Scope;
+use crate::event::{AuthOutcome, Command, Outcome, Reply, Stage, Status, TlsMode};
+use crate::event::{Dir, Verb};
 
 impl Smtp {
     pub(super) fn server(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
