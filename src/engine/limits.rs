@@ -31,6 +31,8 @@ pub struct Limits {
     pub literal_argument: usize,
     /// Secrets remembered to find their echo in replies.
     pub secrets: usize,
+    /// Work for one input beside what its bytes pay for. What was held, at most [`Self::hold`] bytes, costs less.
+    pub work: u64,
     /// Messages of a maildrop whose sizes are kept as LIST told them: enough for most, 4 KiB.
     pub listed: usize,
     /// Octets inflated without a line end before a DEFLATE layer is given up.
@@ -51,6 +53,12 @@ impl Limits {
     pub fn prior(&self, port: u16) -> Option<Protocol> {
         let told = self.ports.iter().find(|(p, _)| *p == port).map(|(_, protocol)| *protocol);
         told.or_else(|| super::detect::prior(port))
+    }
+
+    /// Work that an input of `bytes` may take: only what unpacks or repeats itself takes more than its bytes pay for, since
+    /// no frame is shorter than one byte.
+    pub(super) fn work_of(&self, bytes: usize) -> u64 {
+        self.work + 65 * bytes as u64
     }
 
     /// How many octets of a line are kept.
@@ -75,6 +83,7 @@ impl Default for Limits {
             tag: 64,
             literal_argument: 4 << 10,
             secrets: 4 << 10,
+            work: 8 << 20,
             listed: 1024,
             inflate_line: 64 << 20,
             detect: 4 << 10,

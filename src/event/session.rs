@@ -76,12 +76,14 @@ words! {
         HoldOverflow = "hold_overflow",
         /// A direction could not be read for a while.
         Unparseable = "unparseable",
+        /// Reading it took more work than its bytes are worth: nothing more was read.
+        WorkLimit = "work_limit",
     }
 }
 
 /// A set of [`Missing`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Incomplete(u8);
+pub struct Incomplete(u16);
 
 impl Incomplete {
     /// Nothing is missing.
@@ -113,7 +115,7 @@ impl Incomplete {
         let old = *self;
         for (a, b) in pairs {
             self.0 &= !(1 << a.index() | 1 << b.index());
-            self.0 |= u8::from(old.has(b)) << a.index() | u8::from(old.has(a)) << b.index();
+            self.0 |= u16::from(old.has(b)) << a.index() | u16::from(old.has(a)) << b.index();
         }
     }
 
@@ -153,6 +155,8 @@ pub struct Context {
     pub protocol: Protocol,
     /// From the client's SYN to the server's answer, or what the proxy's own connect took; `None` if not seen.
     pub connect: Option<Duration>,
+    /// The event goes into no record: the session has had more of them than its bytes are worth. It is counted.
+    pub omitted: bool,
 }
 
 /// Why a session is over, for [`Session::finish`](crate::engine::Session::finish).
@@ -329,6 +333,8 @@ pub struct Counts {
     pub unknown_commands: u32,
     /// Anomalies, repetitions included.
     pub anomalies: u32,
+    /// Records left out, since they were too many for the bytes that caused them.
+    pub omitted: u32,
 }
 
 /// How a connection closed.

@@ -23,7 +23,7 @@ pub(super) fn context(protocol: Protocol) -> Context {
         source: 0,
         ordinal: 1,
     };
-    Context { id: 0x00c0_ffee_0000_0001, began: at(0), peers, protocol, connect: millis(3) }
+    Context { id: 0x00c0_ffee_0000_0001, began: at(0), peers, protocol, connect: millis(3), omitted: false }
 }
 
 pub(super) fn text(octets: impl AsRef<[u8]>) -> Text {
@@ -298,6 +298,7 @@ pub(super) fn full_summary() -> Summary {
         errors_permanent: 2,
         unknown_commands: 3,
         anomalies: 4,
+        omitted: 0,
     };
     s.proxied_client = Some("203.0.113.9:0".parse().unwrap());
     s.reply_desync = 2;

@@ -4,6 +4,8 @@
 //! something to the protocol that was found spoken. Where the meaning of the client's next bytes depends on the server's
 //! answer, they are held back, bounded, until the answer is in.
 
+#[cfg(test)]
+mod bounds;
 mod identify;
 mod progress;
 mod read;
@@ -39,6 +41,9 @@ pub struct Session {
     /// Client octets that the server had taken when it agreed to TLS (server stream offset of the agreement).
     agreed: u64,
     pieces: u64,
+    /// Work done for the current input, and how much may be.
+    work: u64,
+    work_limit: u64,
     /// The one who seemed the client is the server.
     flipped: bool,
     server_first: Option<bool>,
@@ -57,7 +62,7 @@ impl Session {
             ledger.incomplete.add(Missing::StartMissing);
         }
         Self {
-            context: Context { id, began: at, peers, protocol: Protocol::Unknown, connect: None },
+            context: Context { id, began: at, peers, protocol: Protocol::Unknown, connect: None, omitted: false },
             limits,
             lanes: Both::default(),
             machine: Machine::Undecided(Held::default()),
@@ -65,6 +70,8 @@ impl Session {
             tls: tls::Watch::default(),
             agreed: 0,
             pieces: 0,
+            work: 0,
+            work_limit: 0,
             flipped: false,
             server_first: None,
             closed: None,
@@ -115,6 +122,9 @@ impl Session {
             Input::Data([]) => return,
             Input::Data(octets) => {
                 self.lanes[dir].seen += octets.len() as u64;
+                self.ledger.wire += octets.len() as u64;
+                self.work = 0;
+                self.work_limit = self.limits.work_of(octets.len());
                 self.fail_if_asked();
                 if matches!(self.machine, Machine::Undecided(_)) {
                     return self.listen(dir, stamp, octets, out);
@@ -181,6 +191,18 @@ impl Session {
             self.lanes[dir].layer = None;
             self.lanes[dir].framer.set_mode(Mode::Opaque);
         }
+    }
+
+    /// Counts the work for a frame of `bytes`; once it is more than the input is worth, nothing more is read.
+    pub(super) fn is_overworked(&mut self, bytes: usize) -> bool {
+        /// A frame costs about as much as so many bytes of a message that are only passed on.
+        const FRAME: u64 = 64;
+        self.work += FRAME + (bytes / 16) as u64;
+        if self.work > self.work_limit && !matches!(self.machine, Machine::Counted) {
+            self.give_up();
+            self.ledger.incomplete.add(Missing::WorkLimit);
+        }
+        self.work > self.work_limit
     }
 
     /// From here on the octets are what TLS carries, both ways; what came in clear and was not read yet counts for

@@ -128,6 +128,9 @@ impl Session {
             if step.broken {
                 return self.lose_layer(dir, stamp, out);
             }
+            if matches!(self.machine, Machine::Counted) {
+                return;
+            }
             let lane = &mut self.lanes[dir];
             if lane.closing && layer.is_flushed() {
                 lane.closing = false;
@@ -210,6 +213,9 @@ impl Session {
             }
             self.machine.frame(role, &frame, &mut scope);
             let (modes, layers, turn) = (scope.modes, scope.layers, scope.turn);
+            if self.is_overworked(taken) {
+                return input.len();
+            }
             let relayered = layers[role].is_some();
             if self.apply(modes, layers) {
                 self.drain(dir.reverse(), out);

@@ -75,6 +75,10 @@ pub(crate) struct Ledger {
     commands: Vec<Box<Command>>,
     transactions: Vec<Box<Transaction>>,
     numbers: (u32, u32),
+    /// Bytes of the session so far, as they came.
+    pub(crate) wire: u64,
+    /// What the records so far cost.
+    told: u64,
 }
 
 impl Ledger {
@@ -258,6 +262,27 @@ impl Scope<'_> {
         self.out.event(self.context, self.stamp.at, event);
     }
 
+    /// Emits an event that becomes a record with `text` bytes of what peers chose. Small inputs can cause many and long ones
+    /// (DEFLATE makes a thousand commands of ten bytes), so they are bounded by the bytes that came: beyond that, they are
+    /// counted only.
+    fn record(&mut self, text: usize, event: &Event<'_>) {
+        /// Records that any session may have.
+        const FREE: u64 = 1024;
+        /// Bytes of the session that are worth one more: no command with its reply is shorter.
+        const WORTH: u64 = 8;
+        /// Text that costs as much as a record.
+        const TEXT: u64 = 256;
+        let told = self.ledger.told.saturating_add(1 + text as u64 / TEXT);
+        self.context.omitted = told > FREE + self.ledger.wire / WORTH;
+        if self.context.omitted {
+            self.ledger.counts.omitted = self.ledger.counts.omitted.saturating_add(1);
+        } else {
+            self.ledger.told = told;
+        }
+        self.emit(event);
+        self.context.omitted = false;
+    }
+
     /// The greeting is complete.
     pub(crate) fn greeting(&mut self) {
         if !self.ledger.greeted {
@@ -281,7 +306,8 @@ impl Scope<'_> {
         if command.pipelined {
             self.ledger.extensions.add(Extension::Pipelining);
         }
-        self.emit(&Event::Command(&command));
+        let text = command.args.as_bytes().len() + command.reply.text.as_bytes().len();
+        self.record(text, &Event::Command(&command));
         self.ledger.recycle_command(command);
     }
 
@@ -331,7 +357,7 @@ impl Scope<'_> {
             ledger.identity.copy_from(&auth.identity);
             ledger.may_wrap = auth.mechanism.is_some_and(may_wrap);
         }
-        self.emit(&Event::Auth(&auth));
+        self.record(auth.identity.as_bytes().len() + auth.reply.text.as_bytes().len(), &Event::Auth(&auth));
     }
 
     /// Octets of the message of `transaction`, as the receiver stores them.
@@ -352,7 +378,8 @@ impl Scope<'_> {
                 self.ledger.extensions.add(extension);
             }
         }
-        self.emit(&Event::Transaction(&transaction));
+        let text = transaction.mailbox.as_bytes().len() + transaction.section.as_bytes().len();
+        self.record(text, &Event::Transaction(&transaction));
         self.ledger.recycle(transaction);
     }
 

@@ -126,13 +126,15 @@ impl Fields for Authentication<'_> {
 
 impl Fields for Counts {
     fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
-        let Self { commands, transactions, errors_temporary, errors_permanent, unknown_commands, anomalies } = self;
+        let Self { commands, transactions, errors_temporary, errors_permanent, unknown_commands, anomalies, omitted } =
+            self;
         object.set("commands", commands)?;
         object.set("transactions", transactions)?;
         object.set("errors_temporary", errors_temporary)?;
         object.set("errors_permanent", errors_permanent)?;
         object.set("unknown_commands", unknown_commands)?;
-        object.set("anomalies", anomalies)
+        object.set("anomalies", anomalies)?;
+        object.count("omitted", *omitted)
     }
 }
 

@@ -73,6 +73,8 @@ words! {
         Unparseable = "unparseable",
         /// More waited for an answer than the cap allows.
         HoldOverflow = "hold_overflow",
+        /// Reading took more work than the bytes are worth.
+        WorkLimit = "work_limit",
     }
 }
 
