@@ -67,6 +67,21 @@ fn imap() {
 }
 
 #[test]
+fn pop3_lenient() {
+    check(include_str!("dialogues/pop3-lenient.txt"), "pop3");
+}
+
+#[test]
+fn imap_lenient() {
+    check(include_str!("dialogues/imap-lenient.txt"), "imap");
+}
+
+#[test]
+fn imap_loss() {
+    check(include_str!("dialogues/imap-loss.txt"), "imap");
+}
+
+#[test]
 fn identification() {
     check(include_str!("dialogues/identification.txt"), "other");
 }

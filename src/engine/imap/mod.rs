@@ -168,7 +168,8 @@ impl Imap {
         let Waiting { mut command, kind: flight } = waiting;
         let unseen = command.incomplete.has(Missing::ServerGap);
         let cut = if unseen || command.incomplete.has(Missing::ClientGap) { Outcome::Unknown } else { cut };
-        if self.bye && !unseen {
+        // What LOGOUT brings cuts nothing short.
+        if self.bye && !unseen && !scope.ledger.quit_answered {
             command.reply.status = Some(Status::Bye);
         }
         if flight.unsure && self.server.opened {

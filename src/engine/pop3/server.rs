@@ -41,9 +41,9 @@ impl Pop3 {
 
     /// A status line as some servers write them, where nothing but one can come.
     fn loose_head<'a>(&self, line: &'a [u8]) -> Option<Head<'a>> {
-        let asked = !self.greeted || self.pending.front().is_some();
+        let asked = self.pending.front().is_some() && self.doubt.is_none() && !self.is_unsure();
         let challenge = self.pending.front().is_some_and(|w| matches!(w.kind.ask, Ask::Auth));
-        (asked && self.doubt.is_none() && !self.is_unsure()).then(|| grammar::loose_head(line, challenge)).flatten()
+        (asked || !self.greeted).then(|| grammar::loose_head(line, challenge)).flatten()
     }
 
     /// A `+OK` in doubt was the whole answer.
