@@ -9,7 +9,7 @@ use super::complete::{Completion, arrival};
 use super::response::Response;
 use super::{Imap, Task, Wait, lex};
 use crate::engine::frame::{Line, Mode};
-use crate::engine::session::state::{Layer, Scope};
+use crate::engine::session::state::{EventContext, Layer};
 use crate::event::Dir;
 use crate::event::{Missing, Outcome, TlsMode};
 use crate::event::{Untagged, Verb};
@@ -19,19 +19,19 @@ pub(super) const DOUBT: u8 = 2;
 
 impl Imap {
     /// `lost` octets of `dir` are missing, beyond those that counted octets absorbed.
-    pub(crate) fn gap(&mut self, dir: Dir, scope: &mut Scope<'_>) {
+    pub(crate) fn gap(&mut self, dir: Dir, cx: &mut EventContext<'_>) {
         match dir {
-            Dir::ToServer => self.client_gap(scope),
-            Dir::ToClient => self.server_gap(scope),
+            Dir::ToServer => self.client_gap(cx),
+            Dir::ToClient => self.server_gap(cx),
         }
     }
 
     /// The server's place in a line is lost.
-    fn server_gap(&mut self, scope: &mut Scope<'_>) {
+    fn server_gap(&mut self, cx: &mut EventContext<'_>) {
         self.server.opened = true;
-        self.server_end(Outcome::Unknown, scope);
+        self.server_end(Outcome::Unknown, cx);
         self.server.broken = true;
-        self.server.gap = Some(scope.offset);
+        self.server.gap = Some(cx.offset);
         self.server.candidate = None;
         for waiting in self.pending.iter_mut() {
             waiting.command.incomplete.add(Missing::ServerGap);
@@ -49,7 +49,7 @@ impl Imap {
     }
 
     /// While it is in doubt whether lines are text of a message: whether this one is to be read as a response now.
-    pub(super) fn is_believed(&mut self, response: &Response<'_>, line: &Line<'_>, scope: &mut Scope<'_>) -> bool {
+    pub(super) fn is_believed(&mut self, response: &Response<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) -> bool {
         let formed = match response {
             Response::Untagged(_, kind, _) => *kind != Untagged::Other,
             Response::Tagged(tag, ..) => self.is_in_flight(tag),
@@ -63,13 +63,13 @@ impl Imap {
             return true;
         }
         if let Some(candidate) = candidate {
-            self.completed_late(&candidate, scope);
+            self.completed_late(&candidate, cx);
         }
         self.server.doubt -= 1;
         match response {
             Response::Untagged(_, Untagged::Bye, _) => self.pending.iter().any(|w| w.command.verb == Verb::Logout),
             Response::Tagged(tag, status, text) if !self.client.awaiting => {
-                let completion = Completion::new(tag, *status, text, arrival(line, scope));
+                let completion = Completion::new(tag, *status, text, arrival(line, cx));
                 self.server.candidate = Some(Box::new(completion));
                 false
             }
@@ -78,18 +78,18 @@ impl Imap {
     }
 
     /// The client acts, or nothing follows: the completion in doubt was one.
-    pub(super) fn believe(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn believe(&mut self, cx: &mut EventContext<'_>) {
         if let Some(candidate) = self.server.candidate.take() {
-            let stamp = scope.stamp;
-            self.completed_late(&candidate, scope);
-            scope.stamp = stamp;
+            let stamp = cx.stamp;
+            self.completed_late(&candidate, cx);
+            cx.stamp = stamp;
             self.server.doubt = 0;
         }
     }
 
     /// The client's place is lost up to the next command that the server confirms.
-    fn client_gap(&mut self, scope: &mut Scope<'_>) {
-        self.believe(scope);
+    fn client_gap(&mut self, cx: &mut EventContext<'_>) {
+        self.believe(cx);
         self.client.lost = true;
         self.client.broken = true;
         let sasl = matches!(self.client.expect, Expect::Sasl | Expect::SaslMaybe);
@@ -106,10 +106,10 @@ impl Imap {
             && let Some(waiting) = self.pending.back_mut()
         {
             waiting.command.incomplete.add(Missing::ClientGap);
-            waiting.command.sent = scope.stamp.at;
+            waiting.command.sent = cx.stamp.at;
             waiting.kind.wait = Wait::Nothing;
             if let Task::Append(append) = &mut waiting.kind.task {
-                append.cut(Some(Missing::ClientGap), scope);
+                append.cut(Some(Missing::ClientGap), cx);
             }
         }
         self.client.expect = if sasl { Expect::SaslMaybe } else { Expect::Command };
@@ -117,9 +117,9 @@ impl Imap {
     }
 
     /// Octets of a literal of the client were lost.
-    pub(super) fn client_lost(&mut self, octets: u64, last: bool, scope: &mut Scope<'_>) {
+    pub(super) fn client_lost(&mut self, octets: u64, last: bool, cx: &mut EventContext<'_>) {
         self.client.untouched = false;
-        self.count_client(octets, scope);
+        self.count_client(octets, cx);
         if self.client.reading
             && let Some(waiting) = self.pending.back_mut()
         {
@@ -130,7 +130,7 @@ impl Imap {
             Target::Argument => self.client.drop_argument(),
             Target::Message => {
                 if let Some(append) = self.append() {
-                    append.lost(octets, last, scope);
+                    append.lost(octets, last, cx);
                 }
             }
             Target::Nothing => {}
@@ -139,14 +139,14 @@ impl Imap {
 
     /// The client's octets `held` wait for an answer that will not come: decides their mode, if they tell enough.
     /// `surely`: no more octets will come to help.
-    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
         if !self.client.awaiting || (held.is_empty() && !surely) {
             return;
         }
         let head = held.get(..LONGEST_HEAD).unwrap_or(held);
         let line = head.iter().position(|o| *o == b'\n');
         let first = head.get(..line.unwrap_or(head.len())).unwrap_or_default();
-        let Some(waiting) = self.pending.back_mut() else { return self.resume(Mode::Line, scope) };
+        let Some(waiting) = self.pending.back_mut() else { return self.resume(Mode::Line, cx) };
         match (waiting.kind.wait, waiting.command.verb) {
             (Wait::Literal(octets), _) if self.client.reading => {
                 if line.is_none() && !surely && head.len() < LONGEST_HEAD {
@@ -155,22 +155,22 @@ impl Imap {
                 waiting.kind.wait = Wait::Nothing;
                 if line.is_some() && self.is_next_command(first) {
                     // The literal was refused, and the client went on.
-                    self.cut_reading(scope);
-                    return self.resume(Mode::Line, scope);
+                    self.cut_reading(cx);
+                    return self.resume(Mode::Line, cx);
                 }
                 self.client.untouched = true;
-                self.resume(Mode::Octets(octets), scope);
+                self.resume(Mode::Octets(octets), cx);
             }
             (Wait::Challenge, _) => {
                 self.client.expect = Expect::SaslMaybe;
-                self.resume(Mode::Line, scope);
+                self.resume(Mode::Line, cx);
             }
             (_, Verb::StartTls) if held.first() == Some(&0x16) => {
                 self.client.awaiting = false;
-                scope.ledger.tls.mode = Some(TlsMode::StartTls);
-                scope.ledger.opaque = true;
-                scope.switch(Dir::ToServer, Mode::Opaque);
-                scope.switch(Dir::ToClient, Mode::Opaque);
+                cx.session.tls.mode = Some(TlsMode::StartTls);
+                cx.session.opaque = true;
+                cx.switch(Dir::ToServer, Mode::Opaque);
+                cx.switch(Dir::ToClient, Mode::Opaque);
             }
             (_, Verb::Compress) => {
                 // Commands are text up to their line end; DEFLATE is not for long.
@@ -180,12 +180,12 @@ impl Imap {
                 }
                 if binary.is_some_and(|o| *o != b'\n') {
                     for dir in [Dir::ToServer, Dir::ToClient] {
-                        scope.layers[dir] = Some(Layer::Deflate);
+                        cx.layers[dir] = Some(Layer::Deflate);
                     }
                 }
-                self.resume(Mode::Line, scope);
+                self.resume(Mode::Line, cx);
             }
-            _ => self.resume(Mode::Line, scope),
+            _ => self.resume(Mode::Line, cx),
         }
     }
 
@@ -203,36 +203,36 @@ impl Imap {
     }
 
     /// The command that is being read will have no more of it read.
-    fn cut_reading(&mut self, scope: &mut Scope<'_>) {
+    fn cut_reading(&mut self, cx: &mut EventContext<'_>) {
         self.client.reading = false;
         self.client.target = Target::Nothing;
         self.client.expect = Expect::Command;
         if let Some(waiting) = self.pending.back_mut() {
             waiting.kind.wait = Wait::Nothing;
             if let Task::Append(append) = &mut waiting.kind.task {
-                append.cut(None, scope);
+                append.cut(None, cx);
             }
         }
     }
 
     /// Whether a command with `tag` is among what the client sent although it waits for an answer: it waits no more.
-    pub(super) fn is_held_back(&self, tag: &[u8], scope: &Scope<'_>) -> bool {
+    pub(super) fn is_held_back(&self, tag: &[u8], cx: &EventContext<'_>) -> bool {
         /// Lines looked at: who sends more waits for nothing.
         const LOOKED_AT: usize = 16;
-        let lines = scope.held.split(|o| *o == b'\n').take(LOOKED_AT);
+        let lines = cx.held.split(|o| *o == b'\n').take(LOOKED_AT);
         self.client.awaiting && !tag.is_empty() && lines.into_iter().any(|line| lex::word(line).0 == tag)
     }
 
     /// The answer that the client waited for will not come: what it sent meanwhile is commands.
-    pub(super) fn wait_no_more(&mut self, scope: &mut Scope<'_>) {
-        self.cut_reading(scope);
-        self.resume(Mode::Line, scope);
+    pub(super) fn wait_no_more(&mut self, cx: &mut EventContext<'_>) {
+        self.cut_reading(cx);
+        self.resume(Mode::Line, cx);
     }
 
     /// What was held has been read: now the reply to it that was put off.
-    pub(crate) fn resumed(&mut self, scope: &mut Scope<'_>) {
+    pub(crate) fn resumed(&mut self, cx: &mut EventContext<'_>) {
         if let Some(late) = self.late.take() {
-            self.completed_late(&late, scope);
+            self.completed_late(&late, cx);
         }
     }
 }

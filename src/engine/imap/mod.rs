@@ -22,7 +22,7 @@ mod untagged;
 use super::frame::{Ending, Frame, Line};
 use super::pending::{Pending, Waiting};
 use super::sasl::Exchange;
-use super::session::state::Scope;
+use super::session::state::EventContext;
 use crate::event::Text;
 use crate::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Reply, Status};
 use crate::event::{Dir, End};
@@ -108,12 +108,12 @@ impl Imap {
     }
 
     /// Gives back room that is not needed while the session stands still.
-    pub(crate) fn rest(&mut self) {
-        self.pending.rest();
-        self.client.rest();
-        self.server.rest();
-        self.selected.rest();
-        self.pending.iter_mut().for_each(|waiting| waiting.kind.set.rest());
+    pub(crate) fn shrink(&mut self) {
+        self.pending.shrink();
+        self.client.shrink();
+        self.server.shrink();
+        self.selected.shrink();
+        self.pending.iter_mut().for_each(|waiting| waiting.kind.set.shrink());
     }
 
     /// What the session is doing.
@@ -129,52 +129,52 @@ impl Imap {
     }
 
     /// The next frame of `dir`.
-    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, scope: &mut Scope<'_>) {
+    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, cx: &mut EventContext<'_>) {
         match (dir, frame) {
             (_, Frame::Line(line)) if line.ending == Ending::MultiCr => {
                 // CR CR LF: one CR is left, and is no part of the line.
                 let cut = line.octets.iter().rev().take_while(|o| **o == b'\r').count();
                 let octets = line.octets.get(..line.octets.len() - cut).unwrap_or_default();
-                self.frame(dir, &Frame::Line(Line { octets, ending: Ending::Crlf, ..*line }), scope);
+                self.frame(dir, &Frame::Line(Line { octets, ending: Ending::Crlf, ..*line }), cx);
             }
-            (Dir::ToServer, Frame::Line(line)) => self.client_line(line, scope),
-            (Dir::ToServer, Frame::Octets { octets, last }) => self.client_octets(octets, *last, scope),
-            (Dir::ToServer, Frame::Lost { octets, last }) => self.client_lost(*octets, *last, scope),
-            (Dir::ToClient, Frame::Line(line)) => self.server_line(line, scope),
-            (Dir::ToClient, Frame::Octets { octets, last }) => self.server_octets(octets, *last, scope),
-            (Dir::ToClient, Frame::Lost { octets, last }) => self.server_lost(*octets, *last, scope),
+            (Dir::ToServer, Frame::Line(line)) => self.client_line(line, cx),
+            (Dir::ToServer, Frame::Octets { octets, last }) => self.client_octets(octets, *last, cx),
+            (Dir::ToServer, Frame::Lost { octets, last }) => self.client_lost(*octets, *last, cx),
+            (Dir::ToClient, Frame::Line(line)) => self.server_line(line, cx),
+            (Dir::ToClient, Frame::Octets { octets, last }) => self.server_octets(octets, *last, cx),
+            (Dir::ToClient, Frame::Lost { octets, last }) => self.server_lost(*octets, *last, cx),
             (_, Frame::Body(_) | Frame::BodyEnd { .. } | Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
         }
     }
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
-    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, scope: &mut Scope<'_>) {
+    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
         let cut = match (closed, why) {
             _ if self.bye => Outcome::ServerClosed,
-            _ if scope.ledger.opaque => Outcome::Encrypted,
+            _ if cx.session.opaque => Outcome::Encrypted,
             (Some(_), _) | (None, End::Closed) => Outcome::ConnectionLost,
             (None, End::Timeout) => Outcome::TimedOut,
             (None, End::Drain | End::Evicted | End::CaptureEnd) => Outcome::Unknown,
         };
-        self.believe(scope);
-        self.server_end(cut, scope);
+        self.believe(cx);
+        self.server_end(cut, cx);
         while let Some(waiting) = self.pending.pop() {
-            self.abandon(waiting, cut, scope);
+            self.abandon(waiting, cut, cx);
         }
     }
 
     /// Emits a command that gets no completion.
-    fn abandon(&mut self, waiting: Waiting<Flight>, cut: Outcome, scope: &mut Scope<'_>) {
+    fn abandon(&mut self, waiting: Waiting<Flight>, cut: Outcome, cx: &mut EventContext<'_>) {
         let Waiting { mut command, kind: flight } = waiting;
         let unseen = command.incomplete.has(Missing::ServerGap);
         let cut = if unseen || command.incomplete.has(Missing::ClientGap) { Outcome::Unknown } else { cut };
         // What LOGOUT brings cuts nothing short.
-        if self.bye && !unseen && !scope.ledger.quit_answered {
+        if self.bye && !unseen && !cx.session.quit_answered {
             command.reply.status = Some(Status::Bye);
         }
         if flight.unsure && self.server.opened {
             // Perhaps it was text of a message.
-            return scope.ledger.forget_command(command);
+            return cx.session.forget_command(command);
         }
         if flight.hidden {
             command.tag.clear();
@@ -182,25 +182,25 @@ impl Imap {
         match flight.task {
             Task::Auth(exchange, _) => {
                 let outcome = AuthOutcome::Incomplete;
-                let mut auth = exchange.finish(outcome, Reply::default(), None, scope.ledger.tls_mode());
+                let mut auth = exchange.finish(outcome, Reply::default(), None, cx.session.tls_mode());
                 auth.incomplete = command.incomplete;
-                scope.auth(auth);
+                cx.auth(auth);
             }
             Task::Append(append) => {
                 client::name_of_append(&append, &mut command);
-                append.finish(cut, &command.reply, false, scope);
+                append.finish(cut, &command.reply, false, cx);
             }
-            Task::Idle(since, until) => idle_over(since, until, scope),
+            Task::Idle(since, until) => idle_over(since, until, cx),
             Task::Plain | Task::Fetch(..) => {}
         }
-        scope.command(command);
+        cx.command(command);
     }
 }
 
 /// Adds one IDLE to the session's.
-fn idle_over(since: Option<Timestamp>, until: Option<Timestamp>, scope: &mut Scope<'_>) {
+fn idle_over(since: Option<Timestamp>, until: Option<Timestamp>, cx: &mut EventContext<'_>) {
     let Some(since) = since else { return };
-    scope.idle_over(until.unwrap_or(scope.stamp.at).since(since).unwrap_or_default());
+    cx.idle_over(until.unwrap_or(cx.stamp.at).since(since).unwrap_or_default());
 }
 
 /// One more of `kind`.

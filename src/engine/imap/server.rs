@@ -7,7 +7,7 @@ use super::response::{self, Response};
 use super::{Flight, Imap, Task, Wait};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::pending::Waiting;
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::Dir;
 use crate::event::Outcome;
 use crate::event::Text;
@@ -66,11 +66,11 @@ impl Server {
         Self { doubt: if certain { 0 } else { super::loss::DOUBT }, ..Self::default() }
     }
 
-    pub(super) fn rest(&mut self) {
+    pub(super) fn shrink(&mut self) {
         if self.open != Open::Fetch {
             self.fetch = None;
         }
-        self.correlator.rest();
+        self.correlator.shrink();
     }
 
     pub(super) fn fetch(&mut self) -> &mut Fetch {
@@ -100,36 +100,36 @@ impl Server {
 }
 
 impl Imap {
-    pub(super) fn server_line(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn server_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let first = !std::mem::replace(&mut self.server.opened, true);
         let broken = std::mem::take(&mut self.server.broken);
         if self.server.open != Open::Nothing {
             if !self.server.unfinished || self.goes_on(line.octets) {
                 self.server.octets = self.server.octets.saturating_add(line.wire);
-                return self.piece(self.server.open, line.octets, scope);
+                return self.piece(self.server.open, line.octets, cx);
             }
-            self.end_response(scope);
+            self.end_response(cx);
         }
         self.server.octets = line.wire;
         let response = response::parse(line.octets);
-        if self.server.doubt > 0 && !self.is_believed(&response, line, scope) {
+        if self.server.doubt > 0 && !self.is_believed(&response, line, cx) {
             return;
         }
         match response {
-            Response::Continuation(text) if !broken || self.is_waited_for() => self.continuation(text, scope),
+            Response::Continuation(text) if !broken || self.is_waited_for() => self.continuation(text, cx),
             Response::Continuation(_) => {}
-            Response::Tagged(tag, status, text) => self.tagged(tag, status, text, line, scope),
+            Response::Tagged(tag, status, text) => self.tagged(tag, status, text, line, cx),
             Response::Untagged(number, kind, text) => {
                 if first && self.certain && number.is_none() {
-                    self.greeting(kind, text, line, scope);
+                    self.greeting(kind, text, line, cx);
                 } else {
-                    self.untagged(number, kind, text, line, scope);
+                    self.untagged(number, kind, text, line, cx);
                 }
             }
             // A line that ends in `{n}` is followed by n octets, whatever it is.
             Response::Other if lex::literal(line.octets).is_some() => {
                 self.server.shape = Shape::default();
-                self.piece(Open::Loose, line.octets, scope);
+                self.piece(Open::Loose, line.octets, cx);
             }
             Response::Other => {}
         }
@@ -153,35 +153,35 @@ impl Imap {
         }
     }
 
-    pub(super) fn server_octets(&mut self, octets: &[u8], last: bool, scope: &mut Scope<'_>) {
+    pub(super) fn server_octets(&mut self, octets: &[u8], last: bool, cx: &mut EventContext<'_>) {
         self.server.octets = self.server.octets.saturating_add(octets.len() as u64);
         self.server.moving = !last;
         if self.server.open == Open::Fetch {
-            self.server.fetch().octets(octets, last, scope);
+            self.server.fetch().octets(octets, last, cx);
         }
     }
 
-    pub(super) fn server_lost(&mut self, octets: u64, last: bool, scope: &mut Scope<'_>) {
+    pub(super) fn server_lost(&mut self, octets: u64, last: bool, cx: &mut EventContext<'_>) {
         self.server.octets = self.server.octets.saturating_add(octets);
         self.server.moving = !last;
         if self.server.open == Open::Fetch {
-            self.server.fetch().lost(octets, last, scope);
+            self.server.fetch().lost(octets, last, cx);
         }
     }
 
     /// What is open of the server's line ends here.
-    pub(super) fn server_end(&mut self, cut: Outcome, scope: &mut Scope<'_>) {
+    pub(super) fn server_end(&mut self, cut: Outcome, cx: &mut EventContext<'_>) {
         self.server.moving = false;
         if self.server.unfinished {
-            return self.end_response(scope);
+            return self.end_response(cx);
         }
         if std::mem::take(&mut self.server.open) == Open::Fetch {
-            self.server.fetch().end(Some(cut), scope);
+            self.server.fetch().end(Some(cut), cx);
         }
     }
 
     /// A piece of a logical line: up to a literal, or to its end.
-    fn piece(&mut self, open: Open, text: &[u8], scope: &mut Scope<'_>) {
+    fn piece(&mut self, open: Open, text: &[u8], cx: &mut EventContext<'_>) {
         let header = match open {
             Open::Status => lex::literal(text).filter(|h| !lex::ends_quoted(text.get(..h.start).unwrap_or_default())),
             _ => lex::literal(text),
@@ -192,7 +192,7 @@ impl Imap {
                 let request = self.request();
                 let mailbox = self.selected.as_bytes();
                 let fetch = self.server.fetch();
-                fetch.text(head, header.is_some(), request, mailbox, scope);
+                fetch.text(head, header.is_some(), request, mailbox, cx);
                 fetch.is_open()
             }
             Open::Data(_) => {
@@ -206,40 +206,40 @@ impl Imap {
         if let Some(header) = header {
             self.server.shape.quoted = false;
             self.server.moving = header.octets > 0;
-            scope.switch(Dir::ToClient, Mode::Octets(header.octets));
+            cx.switch(Dir::ToClient, Mode::Octets(header.octets));
         } else if !is_open {
-            self.end_response(scope);
+            self.end_response(cx);
         }
     }
 
     /// The response that is open is over.
-    pub(super) fn end_response(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn end_response(&mut self, cx: &mut EventContext<'_>) {
         self.server.unfinished = false;
         match std::mem::take(&mut self.server.open) {
             Open::Fetch => {
-                self.server.fetch().end(None, scope);
-                self.attribute(Untagged::Fetch, scope);
+                self.server.fetch().end(None, cx);
+                self.attribute(Untagged::Fetch, cx);
             }
-            Open::Data(kind) => self.attribute(kind, scope),
+            Open::Data(kind) => self.attribute(kind, cx),
             Open::Status | Open::Loose | Open::Nothing => {}
         }
     }
 
     /// A FETCH response begins with `text`.
-    pub(super) fn begin_fetch(&mut self, text: &[u8], scope: &mut Scope<'_>) {
-        self.piece(Open::Fetch, text, scope);
+    pub(super) fn begin_fetch(&mut self, text: &[u8], cx: &mut EventContext<'_>) {
+        self.piece(Open::Fetch, text, cx);
     }
 
     /// Untagged data of `kind` begins with `text`.
-    pub(super) fn begin_data(&mut self, kind: Untagged, text: &[u8], scope: &mut Scope<'_>) {
+    pub(super) fn begin_data(&mut self, kind: Untagged, text: &[u8], cx: &mut EventContext<'_>) {
         self.server.shape = Shape::default();
-        self.piece(Open::Data(kind), text, scope);
+        self.piece(Open::Data(kind), text, cx);
     }
 
     /// A status response goes on after a literal only inside its response code.
-    pub(super) fn rest_of_status(&mut self, text: &[u8], scope: &mut Scope<'_>) {
+    pub(super) fn rest_of_status(&mut self, text: &[u8], cx: &mut EventContext<'_>) {
         if text.starts_with(b"[") && lex::response_code(text).0.is_none() && lex::literal(text).is_some() {
-            self.piece(Open::Status, text, scope);
+            self.piece(Open::Status, text, cx);
         }
     }
 
@@ -260,21 +260,21 @@ impl Imap {
         Some(Request { verb: command.verb, began: command.began, sent: command.sent, head })
     }
 
-    fn continuation(&mut self, text: &[u8], scope: &mut Scope<'_>) {
+    fn continuation(&mut self, text: &[u8], cx: &mut EventContext<'_>) {
         let Some(waiting) = self.pending.iter_mut().find(|w| w.kind.wait != Wait::Nothing) else { return };
         match std::mem::replace(&mut waiting.kind.wait, Wait::Nothing) {
-            Wait::Literal(octets) => self.literal_wanted(octets, scope),
+            Wait::Literal(octets) => self.literal_wanted(octets, cx),
             Wait::Challenge => {
                 if let Task::Auth(exchange, _) = &mut waiting.kind.task {
-                    exchange.challenge(text, &mut scope.ledger.secrets);
-                    exchange.asked(scope.stamp.at);
+                    exchange.challenge(text, &mut cx.session.secrets);
+                    exchange.asked(cx.stamp.at);
                 }
-                self.response_wanted(scope);
+                self.response_wanted(cx);
             }
             Wait::Idle => {
                 if let Task::Idle(since, _) = &mut waiting.kind.task {
-                    *since = Some(scope.stamp.at);
-                    scope.idle();
+                    *since = Some(cx.stamp.at);
+                    cx.idle();
                 }
             }
             Wait::Nothing => {}

@@ -57,7 +57,7 @@ impl Set {
     }
 
     /// Gives back what it does not need.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn shrink(&mut self) {
         self.ranges.shrink_to_fit();
     }
 }

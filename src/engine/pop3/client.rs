@@ -5,35 +5,35 @@ use super::{Ask, Entry, Expects, Pop3, grammar};
 use crate::engine::frame::{Ending, Line, Mode};
 use crate::engine::pending::Waiting;
 use crate::engine::sasl::Exchange;
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::{AuthMethod, AuthOutcome, Missing, Outcome, Reply};
 use crate::event::{Dir, Verb};
 
 impl Pop3 {
     /// A line of the client.
-    pub(super) fn client(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn client(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         if line.ending == Ending::MultiCr {
             let octets = without_cr(line.octets);
-            return self.client(&Line { octets, ending: Ending::Crlf, ..*line }, scope);
+            return self.client(&Line { octets, ending: Ending::Crlf, ..*line }, cx);
         }
         self.client_seen = true;
         let broken = std::mem::take(&mut self.broken.to_server);
         match std::mem::replace(&mut self.expects, Expects::Command) {
-            Expects::Response => return self.respond(line, scope),
+            Expects::Response => return self.respond(line, cx),
             Expects::Ntlm(_) if line.octets.starts_with(b"TlRMTVNT") || line.octets.trim_ascii() == b"*" => {
-                return self.respond(line, scope);
+                return self.respond(line, cx);
             }
             Expects::Either if grammar::words(line.octets).verb == Verb::Other && is_response(line.octets) => {
-                return self.respond(line, scope);
+                return self.respond(line, cx);
             }
-            Expects::Either => self.give_up(scope),
-            Expects::Ntlm(status) => self.authenticated(status, scope),
-            Expects::Stray => return scope.ledger.secrets.learn(line.octets),
+            Expects::Either => self.give_up(cx),
+            Expects::Ntlm(status) => self.authenticated(status, cx),
+            Expects::Stray => return cx.session.secrets.learn(line.octets),
             Expects::Command => {}
         }
         let words = grammar::words(line.octets);
         if words.verb == Verb::Other || self.in_text {
-            self.learn_unknown(line.octets, words.rest, scope);
+            self.learn_unknown(line.octets, words.rest, cx);
             if broken || self.lost {
                 // The tail of a line whose head was lost, or text of a message whose start was.
                 self.in_text |= !broken;
@@ -42,45 +42,45 @@ impl Pop3 {
         } else {
             self.armed = false;
         }
-        self.command(line, &words, scope);
+        self.command(line, &words, cx);
     }
 
     /// What is no command may be a password in the wrong place.
-    fn learn_unknown(&self, line: &[u8], rest: &[u8], scope: &mut Scope<'_>) {
+    fn learn_unknown(&self, line: &[u8], rest: &[u8], cx: &mut EventContext<'_>) {
         if self.armed || grammar::is_base64(line) {
-            scope.ledger.secrets.learn(line);
+            cx.session.secrets.learn(line);
         }
-        if !scope.ledger.identity.is_present() {
-            scope.ledger.secrets.remember(rest);
+        if !cx.session.identity.is_present() {
+            cx.session.secrets.remember(rest);
         }
     }
 
-    fn respond(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    fn respond(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         if let Some(exchange) = &mut self.exchange {
-            exchange.response(line.octets, &mut scope.ledger.secrets);
-            exchange.answered(scope.stamp.at);
+            exchange.response(line.octets, &mut cx.session.secrets);
+            exchange.answered(cx.stamp.at);
         } else {
-            scope.ledger.secrets.learn(line.octets);
+            cx.session.secrets.learn(line.octets);
         }
         if let Some(Waiting { command, .. }) = self.pending.front_mut() {
             let [client, _] = &mut command.octets;
             *client += line.wire;
         }
-        scope.switch(Dir::ToServer, Mode::Await);
+        cx.switch(Dir::ToServer, Mode::Await);
     }
 
-    fn command(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, scope: &mut Scope<'_>) {
-        if self.pending.len() >= scope.limits.pending
+    fn command(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, cx: &mut EventContext<'_>) {
+        if self.pending.len() >= cx.limits.pending
             && let Some(mut oldest) = self.pending.pop()
         {
             oldest.command.incomplete.add(Missing::Truncated);
-            self.unmatched(oldest, Outcome::Unknown, scope);
+            self.unmatched(oldest, Outcome::Unknown, cx);
         }
-        let mut command = scope.ledger.command(line.began, scope.stamp.at);
+        let mut command = cx.session.command(line.began, cx.stamp.at);
         command.verb = words.verb;
         // Behind a lone dot that may be the end, the client that goes on takes it for one.
-        let unfinished = self.body.as_ref().is_some_and(|b| b.loose.is_none_or(|loose| scope.stamp.peer < loose.end));
-        command.pipelined = unfinished || self.pending.is_pipelined(scope.stamp);
+        let unfinished = self.body.as_ref().is_some_and(|b| b.loose.is_none_or(|loose| cx.stamp.peer < loose.end));
+        command.pipelined = unfinished || self.pending.is_pipelined(cx.stamp);
         command.octets = [line.wire, 0];
         if line.truncated {
             command.incomplete.add(Missing::Truncated);
@@ -90,17 +90,17 @@ impl Pop3 {
         }
         let after_gap = std::mem::take(&mut self.client_gap);
         let entry = Entry {
-            ask: self.ask(line, words, scope),
+            ask: self.ask(line, words, cx),
             number: grammar::number(words.rest.trim_ascii_start()).map(|(n, _)| n),
-            peer: scope.stamp.peer,
+            peer: cx.stamp.peer,
             after_gap,
-            shadowed: after_gap && self.certain && scope.stamp.peer <= self.gap_peer,
+            shadowed: after_gap && self.certain && cx.stamp.peer <= self.gap_peer,
         };
         self.pending.push(command, entry);
     }
 
     /// What the answer to this command will mean; what the command itself means happens here.
-    fn ask(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, scope: &mut Scope<'_>) -> Ask {
+    fn ask(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, cx: &mut EventContext<'_>) -> Ask {
         let bare = words.rest.trim_ascii().is_empty();
         match words.verb {
             Verb::User => {
@@ -108,8 +108,8 @@ impl Pop3 {
                 Ask::User
             }
             Verb::Pass => {
-                scope.ledger.secrets.remember(words.rest.trim_ascii());
-                self.login(AuthMethod::UserPass, None, words.rest, line, scope)
+                cx.session.secrets.remember(words.rest.trim_ascii());
+                self.login(AuthMethod::UserPass, None, words.rest, line, cx)
             }
             Verb::Apop => {
                 // The digest has no spaces (RFC 1939 section 7).
@@ -118,17 +118,17 @@ impl Pop3 {
                     Some(at) => rest.split_at_checked(at).unwrap_or((&[], rest)),
                     None => (&[][..], rest),
                 };
-                self.login(AuthMethod::Apop, Some(name.trim_ascii()), digest.trim_ascii(), line, scope)
+                self.login(AuthMethod::Apop, Some(name.trim_ascii()), digest.trim_ascii(), line, cx)
             }
             Verb::Auth if bare => Ask::Maybe,
-            Verb::Auth => self.auth(line, words.rest.trim_ascii(), scope),
+            Verb::Auth => self.auth(line, words.rest.trim_ascii(), cx),
             Verb::Stls => {
-                scope.ledger.tls.requested = Some(true);
-                scope.switch(Dir::ToServer, Mode::Await);
+                cx.session.tls.requested = Some(true);
+                cx.switch(Dir::ToServer, Mode::Await);
                 Ask::Stls
             }
             Verb::Quit => {
-                scope.ledger.quit_sent = true;
+                cx.session.quit_sent = true;
                 Ask::Quit
             }
             Verb::Stat => Ask::Stat,
@@ -141,7 +141,7 @@ impl Pop3 {
             Verb::List | Verb::Uidl if bare => Ask::List,
             Verb::Lang if bare => Ask::Maybe,
             Verb::Xtnd if words.rest.trim_ascii().eq_ignore_ascii_case(b"XMIT") => {
-                scope.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, Mode::Await);
                 Ask::Xmit
             }
             Verb::Xtnd | Verb::Other => Ask::Maybe,
@@ -156,38 +156,38 @@ impl Pop3 {
         name: Option<&[u8]>,
         secret: &[u8],
         line: &Line<'_>,
-        scope: &mut Scope<'_>,
+        cx: &mut EventContext<'_>,
     ) -> Ask {
         let name = name.unwrap_or(self.user.as_bytes());
-        let (at, secrets) = (scope.stamp.at, &mut scope.ledger.secrets);
+        let (at, secrets) = (cx.stamp.at, &mut cx.session.secrets);
         Ask::Login(Box::new(Exchange::plain(method, name, secret, line.began, at, secrets)))
     }
 
-    fn auth(&mut self, line: &Line<'_>, args: &[u8], scope: &mut Scope<'_>) -> Ask {
-        self.give_up(scope);
+    fn auth(&mut self, line: &Line<'_>, args: &[u8], cx: &mut EventContext<'_>) -> Ask {
+        self.give_up(cx);
         let space = args.iter().position(|o| is_blank(*o)).unwrap_or(args.len());
         let (mechanism, initial) = args.split_at_checked(space).unwrap_or((args, &[]));
         let [mechanism, initial] = [mechanism, initial.trim_ascii()].map(unquoted);
         let initial = Some(initial).filter(|i| !i.is_empty());
-        let at = scope.stamp.at;
-        self.exchange = Some(Exchange::sasl(mechanism, initial, line.began, at, &mut scope.ledger.secrets));
-        scope.switch(Dir::ToServer, Mode::Await);
+        let at = cx.stamp.at;
+        self.exchange = Some(Exchange::sasl(mechanism, initial, line.began, at, &mut cx.session.secrets));
+        cx.switch(Dir::ToServer, Mode::Await);
         Ask::Auth
     }
 
     /// The exchange that is open never came to its end.
-    pub(super) fn give_up(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn give_up(&mut self, cx: &mut EventContext<'_>) {
         let Some(exchange) = self.exchange.take() else { return };
         // Its command may still wait, but no longer for the end of an exchange.
         for waiting in self.pending.iter_mut().filter(|w| matches!(w.kind.ask, Ask::Auth)) {
             waiting.kind.ask = Ask::Single;
         }
-        let tls = scope.ledger.tls_mode();
+        let tls = cx.session.tls_mode();
         let mut auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, tls);
-        auth.incomplete = unseen(scope);
+        auth.incomplete = unseen(cx);
         self.armed = true;
         self.expects = Expects::Command;
-        scope.auth(auth);
+        cx.auth(auth);
     }
 }
 

@@ -18,7 +18,7 @@ mod text;
 use super::frame::Frame;
 use super::pending::{Arrival, Pending, Waiting};
 use super::sasl::Exchange;
-use super::session::state::Scope;
+use super::session::state::EventContext;
 use crate::event::Both;
 use crate::event::{Command, How, Kind, Mechanism, Missing, Outcome, Phase, Transaction};
 use crate::event::{Dir, End, Text};
@@ -159,9 +159,9 @@ impl Pop3 {
     }
 
     /// Gives back room that is not needed while the session stands still.
-    pub(crate) fn rest(&mut self) {
-        self.pending.rest();
-        self.user.rest();
+    pub(crate) fn shrink(&mut self) {
+        self.pending.shrink();
+        self.user.shrink();
         self.listed.shrink_to_fit();
     }
 
@@ -181,32 +181,32 @@ impl Pop3 {
     }
 
     /// The next frame of `dir`.
-    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, scope: &mut Scope<'_>) {
+    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, cx: &mut EventContext<'_>) {
         match (dir, frame) {
-            (Dir::ToServer, Frame::Line(line)) => self.client(line, scope),
-            (Dir::ToClient, Frame::Line(line)) => self.server(line, scope),
-            (Dir::ToClient, Frame::Body(octets)) => self.text(octets, scope),
-            (Dir::ToClient, Frame::BodyEnd { wire }) => self.body_end(*wire, scope),
+            (Dir::ToServer, Frame::Line(line)) => self.client(line, cx),
+            (Dir::ToClient, Frame::Line(line)) => self.server(line, cx),
+            (Dir::ToClient, Frame::Body(octets)) => self.text(octets, cx),
+            (Dir::ToClient, Frame::BodyEnd { wire }) => self.body_end(*wire, cx),
             (Dir::ToServer, Frame::Body(octets)) => {
                 if let Some(xmit) = &mut self.xmit {
-                    xmit.began.get_or_insert(scope.stamp.at);
-                    scope.body(&mut xmit.transaction, octets);
+                    xmit.began.get_or_insert(cx.stamp.at);
+                    cx.body(&mut xmit.transaction, octets);
                 }
             }
-            (Dir::ToServer, Frame::BodyEnd { wire }) => self.xmit_sent(*wire, scope),
-            (Dir::ToClient, Frame::LooseEnd { wire, end }) => self.loose_end(*wire, *end, scope),
+            (Dir::ToServer, Frame::BodyEnd { wire }) => self.xmit_sent(*wire, cx),
+            (Dir::ToClient, Frame::LooseEnd { wire, end }) => self.loose_end(*wire, *end, cx),
             (_, Frame::Octets { .. } | Frame::Lost { .. } | Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
         }
         self.begun = true;
     }
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
-    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, scope: &mut Scope<'_>) {
-        self.settle(scope);
-        self.looked_at(b"", true, scope);
+    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
+        self.settle(cx);
+        self.looked_at(b"", true, cx);
         let outcome = match (closed, why) {
             _ if self.server_gap.is_some() || self.is_torn() => Outcome::Unknown,
-            _ if [Missing::ServerUnseen, Missing::ClientGap].iter().any(|m| scope.ledger.incomplete.has(*m)) => {
+            _ if [Missing::ServerUnseen, Missing::ClientGap].iter().any(|m| cx.session.incomplete.has(*m)) => {
                 Outcome::Unknown
             }
             (Some(_), _) => Outcome::ConnectionLost,
@@ -214,17 +214,17 @@ impl Pop3 {
             _ => Outcome::Unknown,
         };
         if self.body.is_some() {
-            self.end(None, outcome, scope);
+            self.end(None, outcome, cx);
         }
         if let Some(Xmit { mut transaction, .. }) = self.xmit.take() {
             transaction.message.finish(transaction.wire_size.is_some());
             transaction.outcome = outcome;
-            scope.transaction(transaction);
+            cx.transaction(transaction);
         }
         while let Some(waiting) = self.pending.pop() {
-            self.unmatched(waiting, outcome, scope);
+            self.unmatched(waiting, outcome, cx);
         }
-        self.give_up(scope);
+        self.give_up(cx);
     }
 
     /// Whether octets of the body that is going on were lost.
@@ -235,11 +235,11 @@ impl Pop3 {
 
 impl Xmit {
     /// The message that follows `command`.
-    fn begin(command: &Command, scope: &mut Scope<'_>) -> Self {
-        let mut transaction = scope.ledger.transaction(Kind::Append, command.began);
+    fn begin(command: &Command, cx: &mut EventContext<'_>) -> Self {
+        let mut transaction = cx.session.transaction(Kind::Append, command.began);
         transaction.verb = Some(command.verb);
         transaction.has_message = true;
-        transaction.message.begin(scope.limits.hash, scope.limits.header);
+        transaction.message.begin(cx.limits.hash, cx.limits.header);
         Self { transaction, began: None, sent: None }
     }
 }

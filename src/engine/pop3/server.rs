@@ -7,35 +7,35 @@ use super::text::{content, unknown_message};
 use super::{Ask, Doubt, Expects, Pop3, may_be_ntlm};
 use crate::engine::frame::{Ending, Line, Mode};
 use crate::engine::pending::{Arrival, Waiting};
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::{Dir, Verb};
 use crate::event::{Incomplete, Missing};
 
 impl Pop3 {
     /// A line of the server.
-    pub(super) fn server(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn server(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let broken = std::mem::take(&mut self.broken.to_client);
         self.in_text = false;
-        if self.body.is_some() && !self.body_line(line, broken, scope) {
+        if self.body.is_some() && !self.body_line(line, broken, cx) {
             return;
         }
         let bare = without_cr(line.octets);
         let head = grammar::head(bare).or_else(|| self.loose_head(bare));
-        if !self.greeted && self.is_answer_without_greeting(head, scope) {
+        if !self.greeted && self.is_answer_without_greeting(head, cx) {
             self.greeted = true;
         }
         if !self.greeted || (!self.begun && head.is_some_and(looks_like_greeting)) {
-            return self.greet(head, line, scope);
+            return self.greet(head, line, cx);
         }
         if head.is_none() && self.doubt.is_some() {
-            return self.list_after_all(line, scope);
+            return self.list_after_all(line, cx);
         }
-        self.settle(scope);
+        self.settle(cx);
         match head {
-            Some(Head::Challenge(text)) => self.challenge(text, line, scope),
-            Some(head) => self.status(head, line, scope),
+            Some(Head::Challenge(text)) => self.challenge(text, line, cx),
+            Some(head) => self.status(head, line, cx),
             None if broken => {}
-            None => self.stray(line, scope),
+            None => self.stray(line, cx),
         }
     }
 
@@ -47,40 +47,40 @@ impl Pop3 {
     }
 
     /// A `+OK` in doubt was the whole answer.
-    pub(super) fn settle(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn settle(&mut self, cx: &mut EventContext<'_>) {
         if let Some(Doubt { entry: Some(Waiting { command, .. }), .. }) = self.doubt.take() {
-            scope.command(command);
+            cx.command(command);
         }
     }
 
-    fn greet(&mut self, head: Option<Head<'_>>, line: &Line<'_>, scope: &mut Scope<'_>) {
+    fn greet(&mut self, head: Option<Head<'_>>, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let Some(head @ (Head::Ok(_) | Head::Err(_))) = head else { return };
         self.greeted = true;
-        let greeting = &mut scope.ledger.greeting;
-        grammar::fill(&mut greeting.reply, head, false, scope.limits.reply_text);
+        let greeting = &mut cx.session.greeting;
+        grammar::fill(&mut greeting.reply, head, false, cx.limits.reply_text);
         let text = grammar::without_timestamp(greeting.reply.text.as_bytes());
         greeting.reply.text.set(&text);
-        let established = scope.context.peers.established;
+        let established = cx.context.peers.established;
         greeting.delay = established.and_then(|at| line.began.since(at));
-        scope.ledger.refused = matches!(head, Head::Err(_));
-        self.pending.note(arrival(line, scope));
-        scope.greeting();
+        cx.session.refused = matches!(head, Head::Err(_));
+        self.pending.note(arrival(line, cx));
+        cx.greeting();
     }
 
     /// A server that says nothing until it is spoken to: only its list of capabilities is told from a greeting.
-    fn is_answer_without_greeting(&self, head: Option<Head<'_>>, scope: &Scope<'_>) -> bool {
+    fn is_answer_without_greeting(&self, head: Option<Head<'_>>, cx: &EventContext<'_>) -> bool {
         let asked = self.pending.front().is_some_and(|w| w.command.verb == Verb::Capa);
         let named = |text: &[u8]| text.get(..5).is_some_and(|t| t.eq_ignore_ascii_case(b"capab"));
-        asked && scope.stamp.peer > 0 && matches!(head, Some(Head::Ok(text)) if named(text))
+        asked && cx.stamp.peer > 0 && matches!(head, Some(Head::Ok(text)) if named(text))
     }
 
-    fn challenge(&mut self, text: &[u8], line: &Line<'_>, scope: &mut Scope<'_>) {
+    fn challenge(&mut self, text: &[u8], line: &Line<'_>, cx: &mut EventContext<'_>) {
         let exchange = self.pending.iter().position(|w| matches!(w.kind.ask, Ask::Auth));
         if let Some(before) = exchange {
             // Answers to what came before it are lost: only an exchange has challenges.
-            self.drop_answered(before, scope);
+            self.drop_answered(before, cx);
         }
-        let secrets = &mut scope.ledger.secrets;
+        let secrets = &mut cx.session.secrets;
         let front = self.pending.front_mut().filter(|w| matches!(w.kind.ask, Ask::Auth));
         let (Some(waiting), Some(exchange)) = (front, &mut self.exchange) else {
             if self.pending.is_empty() && self.is_unsure() {
@@ -90,48 +90,48 @@ impl Pop3 {
             return;
         };
         exchange.challenge(text, secrets);
-        exchange.asked(scope.stamp.at);
+        exchange.asked(cx.stamp.at);
         let [_, octets] = &mut waiting.command.octets;
         *octets += line.wire;
         self.expects = Expects::Response;
-        scope.switch(Dir::ToServer, Mode::Line);
+        cx.switch(Dir::ToServer, Mode::Line);
     }
 
-    fn status(&mut self, head: Head<'_>, line: &Line<'_>, scope: &mut Scope<'_>) {
-        let status = arrival(line, scope);
+    fn status(&mut self, head: Head<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) {
+        let status = arrival(line, cx);
         if let Some(xmit) = self.xmit.take() {
-            return self.xmit_answered(xmit, head, status, scope);
+            return self.xmit_answered(xmit, head, status, cx);
         }
         let ok = matches!(head, Head::Ok(_));
-        if !self.is_placed(head, line, scope) {
-            return self.unasked(head, line, scope);
+        if !self.is_placed(head, line, cx) {
+            return self.unasked(head, line, cx);
         }
         let Some(waiting) = self.pending.front_mut() else { return };
-        grammar::fill(&mut waiting.command.reply, head, self.response_codes, scope.limits.reply_text);
+        grammar::fill(&mut waiting.command.reply, head, self.response_codes, cx.limits.reply_text);
         let auth = matches!(waiting.kind.ask, Ask::Auth);
         if ok && auth && self.exchange.as_ref().is_some_and(may_be_ntlm) {
             self.expects = Expects::Ntlm(status);
-            return scope.switch(Dir::ToServer, Mode::Line);
+            return cx.switch(Dir::ToServer, Mode::Line);
         }
         let Some(mut waiting) = self.pending.pop() else { return };
         match waiting.kind.ask {
             Ask::Message | Ask::List if ok => {
-                let content = content(Some(&waiting), head, &self.listed, scope);
-                self.begin(Some(waiting), content, status, line.ending, scope);
+                let content = content(Some(&waiting), head, &self.listed, cx);
+                self.begin(Some(waiting), content, status, line.ending, cx);
             }
             Ask::Maybe if ok => {
                 self.pending.answer(&mut waiting.command, status);
                 self.doubt = Some(Doubt { entry: Some(waiting), status, loose: line.ending != Ending::Crlf });
             }
-            _ => self.answered(waiting, status, scope),
+            _ => self.answered(waiting, status, cx),
         }
     }
 
     /// A reply to a command that was not seen.
-    fn unasked(&mut self, head: Head<'_>, line: &Line<'_>, scope: &mut Scope<'_>) {
-        let status = arrival(line, scope);
+    fn unasked(&mut self, head: Head<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) {
+        let status = arrival(line, cx);
         if matches!(head, Head::Err(text) if grammar::is_timeout(text)) {
-            (scope.ledger.shutdown, scope.ledger.shutdown_timeout) = (true, true);
+            (cx.session.shutdown, cx.session.shutdown_timeout) = (true, true);
         }
         self.pending.note(status);
         if !self.is_unsure() {
@@ -139,8 +139,8 @@ impl Pop3 {
         }
         match head {
             Head::Ok(text) if grammar::octets(text).is_some() => {
-                let content = unknown_message(line, false, scope);
-                self.begin(None, content, status, line.ending, scope);
+                let content = unknown_message(line, false, cx);
+                self.begin(None, content, status, line.ending, cx);
                 if let Some(Body { content: Content::Message(transaction), .. }) = &mut self.body {
                     transaction.declared_size = grammar::octets(text);
                 }
@@ -151,7 +151,7 @@ impl Pop3 {
     }
 
     /// A line that is no reply where one should be: the middle of a list or message whose start was lost.
-    fn stray(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    fn stray(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let front = self.pending.front().map(|w| &w.kind.ask);
         let outstanding = self.pending.len();
         let body_lost =
@@ -160,12 +160,12 @@ impl Pop3 {
             return;
         }
         let listed = grammar::is_listing(line.octets);
-        let status = Arrival { octets: 0, end: line.start, ..arrival(line, scope) };
+        let status = Arrival { octets: 0, end: line.start, ..arrival(line, cx) };
         let (entry, content) = match front {
-            Some(Ask::Message) if body_lost => (self.pending.pop(), unknown_message(line, true, scope)),
+            Some(Ask::Message) if body_lost => (self.pending.pop(), unknown_message(line, true, cx)),
             Some(Ask::List) if body_lost => (self.pending.pop(), Content::Other),
             _ if listed => (None, Content::Other),
-            _ => (None, unknown_message(line, true, scope)),
+            _ => (None, unknown_message(line, true, cx)),
         };
         let mut content = content;
         if let (Some(waiting), Content::Message(transaction)) = (&entry, &mut content) {
@@ -176,13 +176,13 @@ impl Pop3 {
             transaction.incomplete.add(Missing::ServerGap);
         }
         self.server_gap = None;
-        self.begin(entry, content, status, line.ending, scope);
-        self.first_line(line, scope);
+        self.begin(entry, content, status, line.ending, cx);
+        self.first_line(line, cx);
     }
 }
 
-pub(super) fn arrival(line: &Line<'_>, scope: &Scope<'_>) -> Arrival {
-    Arrival { first: line.began, last: scope.stamp, octets: line.wire, end: line.end() }
+pub(super) fn arrival(line: &Line<'_>, cx: &EventContext<'_>) -> Arrival {
+    Arrival { first: line.began, last: cx.stamp, octets: line.wire, end: line.end() }
 }
 
 /// A greeting where none is due: the capture has its first octets, but not the handshake.

@@ -8,31 +8,31 @@ use super::loss::unseen;
 use super::{Doubt, Entry, Pop3};
 use crate::engine::frame::{Ending, Line, Mode};
 use crate::engine::pending::{Arrival, Waiting};
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::{Dir, Verb};
 use crate::event::{Kind, Missing, Outcome, TlsMode, Transaction};
 
 impl Pop3 {
     /// Octets of a message or list, stuffing removed.
-    pub(super) fn text(&mut self, octets: &[u8], scope: &mut Scope<'_>) {
+    pub(super) fn text(&mut self, octets: &[u8], cx: &mut EventContext<'_>) {
         let Some(body) = &mut self.body else { return };
-        body.began.get_or_insert(scope.stamp.at);
+        body.began.get_or_insert(cx.stamp.at);
         match &mut body.content {
             Content::Message(transaction) => {
                 body.ends.read(octets);
-                scope.body(transaction, octets);
+                cx.body(transaction, octets);
             }
-            Content::Capabilities(lines) => lines.octets(octets, scope.limits.capabilities, 0),
-            Content::Sizes(lines) => lines.octets(octets, 0, scope.limits.listed),
+            Content::Capabilities(lines) => lines.octets(octets, cx.limits.capabilities, 0),
+            Content::Sizes(lines) => lines.octets(octets, 0, cx.limits.listed),
             Content::Other => {}
         }
     }
 
     /// The terminator, as the framer saw it.
-    pub(super) fn body_end(&mut self, wire: u64, scope: &mut Scope<'_>) {
+    pub(super) fn body_end(&mut self, wire: u64, cx: &mut EventContext<'_>) {
         let Some(body) = &self.body else { return };
         let wire = body.wire + wire;
-        self.end(Some(wire), Outcome::Complete, scope);
+        self.end(Some(wire), Outcome::Complete, cx);
     }
 
     /// The list or message of `entry` begins.
@@ -42,7 +42,7 @@ impl Pop3 {
         mut content: Content,
         status: Arrival,
         ending: Ending,
-        scope: &mut Scope<'_>,
+        cx: &mut EventContext<'_>,
     ) {
         if let (Content::Message(transaction), Some(waiting)) = (&mut content, &entry) {
             transaction.timing.first_byte = status.first.since(waiting.command.sent);
@@ -54,7 +54,7 @@ impl Pop3 {
             Content::Capabilities(_) | Content::Sizes(_) | Content::Other => Cut::Listed,
         };
         if cut == Cut::Dot {
-            scope.switch(Dir::ToClient, Mode::DotLoose);
+            cx.switch(Dir::ToClient, Mode::DotLoose);
         }
         self.body = Some(Body {
             entry,
@@ -73,7 +73,7 @@ impl Pop3 {
     }
 
     /// A line of a body that is cut as lines. Returns true if it is a reply after all, and the body is over.
-    pub(super) fn body_line(&mut self, line: &Line<'_>, broken: bool, scope: &mut Scope<'_>) -> bool {
+    pub(super) fn body_line(&mut self, line: &Line<'_>, broken: bool, cx: &mut EventContext<'_>) -> bool {
         let Some(body) = &mut self.body else { return true };
         let bare = without_cr(line.octets);
         let status = matches!(grammar::head(bare), Some(Head::Ok(_) | Head::Err(_)));
@@ -81,27 +81,27 @@ impl Pop3 {
         let waits = |after| self.pending.front().is_some_and(|w| w.kind.peer >= after);
         if status && matches!(cut, Cut::Torn(_)) && waits(start) {
             // The end was among what is lost, and a command waits for exactly this.
-            self.end(None, Outcome::Unknown, scope);
+            self.end(None, Outcome::Unknown, cx);
             return true;
         }
         if status && cut == Cut::Listed && waits(0) {
-            self.end(Some(line.start.saturating_sub(start)), Outcome::Complete, scope);
+            self.end(Some(line.start.saturating_sub(start)), Outcome::Complete, cx);
             return true;
         }
         let listed = matches!(cut, Cut::Loose | Cut::Listed) || body.ends.loose_server;
         if bare == b"." && !broken && (listed || body.ended_by_crlf) {
-            self.end(Some(line.end().saturating_sub(start)), Outcome::Complete, scope);
+            self.end(Some(line.end().saturating_sub(start)), Outcome::Complete, cx);
             return false;
         }
         body.ended_by_crlf = line.ending != Ending::Lf;
-        self.text_line(line, !broken, scope);
+        self.text_line(line, !broken, cx);
         false
     }
 
     /// Hands on a line of text; `whole`: its head is there, so that stuffing can be removed.
-    fn text_line(&mut self, line: &Line<'_>, whole: bool, scope: &mut Scope<'_>) {
+    fn text_line(&mut self, line: &Line<'_>, whole: bool, cx: &mut EventContext<'_>) {
         let text = if whole { line.octets.strip_prefix(b".").unwrap_or(line.octets) } else { line.octets };
-        self.text(text, scope);
+        self.text(text, cx);
         let end: &[u8] = match line.ending {
             Ending::Crlf | Ending::MultiCr => b"\r\n",
             Ending::Lf => b"\n",
@@ -114,15 +114,15 @@ impl Pop3 {
             transaction.message.gap(line.wire.saturating_sub(kept));
             transaction.incomplete.add(Missing::Truncated);
         }
-        self.text(end, scope);
+        self.text(end, cx);
     }
 
     /// The body is over: `wire` octets of it with the terminator, `None` if that was not seen.
-    pub(super) fn end(&mut self, wire: Option<u64>, outcome: Outcome, scope: &mut Scope<'_>) {
+    pub(super) fn end(&mut self, wire: Option<u64>, outcome: Outcome, cx: &mut EventContext<'_>) {
         let Some(body) = self.body.take() else { return };
         let Body { entry, content, first, status, start, began, .. } = body;
         let octets = wire.unwrap_or(0);
-        let arrival = Arrival { first, last: scope.stamp, octets: status + octets, end: start + octets };
+        let arrival = Arrival { first, last: cx.stamp, octets: status + octets, end: start + octets };
         let retr = entry.as_ref().is_some_and(|w| w.command.verb == Verb::Retr);
         match entry {
             Some(Waiting { mut command, .. }) => {
@@ -131,9 +131,9 @@ impl Pop3 {
                 }
                 self.lost = false;
                 if wire.is_none() || command.reply.status.is_none() {
-                    command.incomplete.merge(unseen(scope));
+                    command.incomplete.merge(unseen(cx));
                 }
-                scope.command(command);
+                cx.command(command);
             }
             None => self.pending.note(arrival),
         }
@@ -141,41 +141,41 @@ impl Pop3 {
             Content::Message(mut transaction) => {
                 transaction.message.finish(wire.is_some());
                 transaction.wire_size = wire.filter(|_| transaction.message.size_known());
-                transaction.timing.transfer = scope.stamp.at.since(began.unwrap_or(scope.stamp.at));
+                transaction.timing.transfer = cx.stamp.at.since(began.unwrap_or(cx.stamp.at));
                 transaction.outcome = outcome;
                 if retr && wire.is_some() {
-                    let (messages, octets) = &mut maildrop(scope).retrieved;
+                    let (messages, octets) = &mut maildrop(cx).retrieved;
                     *messages = messages.saturating_add(1);
                     *octets = octets.saturating_add(transaction.message.size());
                 }
-                scope.transaction(transaction);
+                cx.transaction(transaction);
             }
-            Content::Capabilities(lines) if wire.is_some() => self.capabilities(lines, scope),
+            Content::Capabilities(lines) if wire.is_some() => self.capabilities(lines, cx),
             Content::Sizes(lines) if wire.is_some() && lines.odd == 0 => {
-                maildrop(scope).size.get_or_insert(lines.sizes);
+                maildrop(cx).size.get_or_insert(lines.sizes);
                 self.listed = lines.listed;
             }
             Content::Capabilities(_) | Content::Sizes(_) | Content::Other => {}
         }
     }
 
-    fn capabilities(&mut self, lines: Lines, scope: &mut Scope<'_>) {
+    fn capabilities(&mut self, lines: Lines, cx: &mut EventContext<'_>) {
         if lines.truncated {
-            scope.missing(Missing::Truncated);
+            cx.missing(Missing::Truncated);
         }
         let has = |word: &[u8]| lines.kept.iter().any(|line| line == word);
         self.response_codes = has(b"RESP-CODES");
-        if scope.ledger.tls_mode() == TlsMode::StartTls {
+        if cx.session.tls_mode() == TlsMode::StartTls {
             return;
         }
-        if scope.ledger.tls.mode.is_none() {
-            scope.ledger.tls.offered = Some(has(b"STLS"));
+        if cx.session.tls.mode.is_none() {
+            cx.session.tls.offered = Some(has(b"STLS"));
         }
-        scope.ledger.capabilities = lines.kept;
+        cx.session.capabilities = lines.kept;
     }
 
     /// After `+OK` in doubt came `line`, which is no reply: a list.
-    pub(super) fn list_after_all(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn list_after_all(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let Some(Doubt { mut entry, status, loose }) = self.doubt.take() else { return };
         if let Some(Waiting { command, .. }) = &mut entry {
             // What the status line added comes again with the whole.
@@ -184,24 +184,24 @@ impl Pop3 {
         }
         let message = entry.is_none() && is_header(line.octets);
         let content = match &entry {
-            Some(_) => content(entry.as_ref(), Head::Ok(b""), &self.listed, scope),
-            None if message => unknown_message(line, false, scope),
+            Some(_) => content(entry.as_ref(), Head::Ok(b""), &self.listed, cx),
+            None if message => unknown_message(line, false, cx),
             None => Content::Other,
         };
         let ending = if loose { Ending::Lf } else { line.ending };
-        self.begin(entry, content, status, ending, scope);
-        self.first_line(line, scope);
+        self.begin(entry, content, status, ending, cx);
+        self.first_line(line, cx);
     }
 
     /// The first line of a body, which came before it was known for one.
-    pub(super) fn first_line(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn first_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let Some(body) = &mut self.body else { return };
         body.wire = line.wire;
         if without_cr(line.octets) == b"." {
-            scope.switch(Dir::ToClient, Mode::Line);
-            return self.end(Some(line.wire), Outcome::Complete, scope);
+            cx.switch(Dir::ToClient, Mode::Line);
+            return self.end(Some(line.wire), Outcome::Complete, cx);
         }
-        self.text_line(line, true, scope);
+        self.text_line(line, true, cx);
     }
 }
 
@@ -216,19 +216,19 @@ pub(super) fn content(
     waiting: Option<&Waiting<Entry>>,
     head: Head<'_>,
     listed: &[u32],
-    scope: &mut Scope<'_>,
+    cx: &mut EventContext<'_>,
 ) -> Content {
     let Some(Waiting { command, kind }) = waiting else { return Content::Other };
     match command.verb {
         Verb::Capa => Content::Capabilities(Lines::default()),
         Verb::List => Content::Sizes(Lines::default()),
         Verb::Retr | Verb::Top => {
-            let mut transaction = scope.ledger.transaction(Kind::Retrieval, command.began);
+            let mut transaction = cx.session.transaction(Kind::Retrieval, command.began);
             transaction.verb = Some(command.verb);
             transaction.message_number = kind.number;
             transaction.pipelined = command.pipelined;
             transaction.has_message = true;
-            transaction.message.begin(scope.limits.hash, scope.limits.header);
+            transaction.message.begin(cx.limits.hash, cx.limits.header);
             if let (Verb::Retr, Head::Ok(text)) = (command.verb, head) {
                 let number = kind.number.and_then(|n| usize::try_from(n).ok()?.checked_sub(1));
                 let listed = number.and_then(|at| listed.get(at)).filter(|size| **size > 0);
@@ -242,10 +242,10 @@ pub(super) fn content(
 }
 
 /// A message whose command was not seen; `headless`: nor was its start.
-pub(super) fn unknown_message(line: &Line<'_>, headless: bool, scope: &mut Scope<'_>) -> Content {
-    let mut transaction: Box<Transaction> = scope.ledger.transaction(Kind::Retrieval, line.began);
+pub(super) fn unknown_message(line: &Line<'_>, headless: bool, cx: &mut EventContext<'_>) -> Content {
+    let mut transaction: Box<Transaction> = cx.session.transaction(Kind::Retrieval, line.began);
     transaction.has_message = true;
-    transaction.message.begin(scope.limits.hash, scope.limits.header);
+    transaction.message.begin(cx.limits.hash, cx.limits.header);
     if headless {
         transaction.message.headless();
     }

@@ -6,39 +6,39 @@ use super::delivery::Delivery;
 use super::{Kind, Smtp, Want};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::sasl::Exchange;
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::{Command, Kind as Moved, Mechanism, Missing, Protocol};
 use crate::event::{Dir, Verb};
 
 impl Smtp {
-    pub(super) fn client(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn client(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         if self.sasl_turn {
             self.sasl_turn = false;
             if let Some(exchange) = &mut self.exchange {
-                self.cancelled = !exchange.response(line.octets, &mut scope.ledger.secrets);
-                exchange.answered(scope.stamp.at);
+                self.cancelled = !exchange.response(line.octets, &mut cx.session.secrets);
+                exchange.answered(cx.stamp.at);
                 if let Some(waiting) = self.pending.back_mut() {
                     let [client, _] = &mut waiting.command.octets;
                     *client += line.wire;
                 }
-                return scope.switch(Dir::ToServer, Mode::Await);
+                return cx.switch(Dir::ToServer, Mode::Await);
             }
         }
         let (mut verb, mut args) = command::verb(line.octets);
         if let Some(until) = self.armed {
             let word = line.octets.trim_ascii();
             let closes = [&b"QUIT"[..], b"RSET", b"*"].iter().any(|w| word.eq_ignore_ascii_case(w));
-            let in_answer = scope.stamp.peer < until && command::is_base64(word);
+            let in_answer = cx.stamp.peer < until && command::is_base64(word);
             if closes || (verb != Verb::Other && !in_answer) {
                 self.armed = None;
             } else {
-                scope.ledger.secrets.learn(line.octets);
+                cx.session.secrets.learn(line.octets);
                 (verb, args) = (Verb::Other, &[]);
             }
         }
-        let mut command = scope.ledger.command(line.began, scope.stamp.at);
+        let mut command = cx.session.command(line.began, cx.stamp.at);
         command.verb = verb;
-        command.pipelined = self.pending.is_pipelined(scope.stamp);
+        command.pipelined = self.pending.is_pipelined(cx.stamp);
         command.octets = [line.wire, 0];
         if line.truncated {
             command.incomplete.add(Missing::Truncated);
@@ -46,14 +46,14 @@ impl Smtp {
         if let Some(delivery) = self.sending.and_then(|number| self.delivery(number)) {
             delivery.tx.pipelined |= command.pipelined;
         }
-        let want = self.command(&mut command, args, line, scope);
+        let want = self.command(&mut command, args, line, cx);
         let kind = Kind { want, tx: self.sending, end: line.end() };
         if matches!(verb, Verb::Rset | Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Quit) {
             self.sending = None;
         }
-        if self.pending.len() >= scope.limits.pending {
-            scope.missing(Missing::Unparseable);
-            self.drop_oldest(scope);
+        if self.pending.len() >= cx.limits.pending {
+            cx.missing(Missing::Unparseable);
+            self.drop_oldest(cx);
         }
         self.pending.push(command, kind);
     }
@@ -64,16 +64,16 @@ impl Smtp {
         command: &mut Command,
         args: &[u8],
         line: &Line<'_>,
-        scope: &mut Scope<'_>,
+        cx: &mut EventContext<'_>,
     ) -> Want {
         match command.verb {
             Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml => {
                 command.args.set(args);
-                self.mail(args, command, scope);
+                self.mail(args, command, cx);
             }
             Verb::Rcpt => {
                 command.args.set(args);
-                let limits = scope.limits;
+                let limits = cx.limits;
                 let path = command::path(args, b"TO");
                 let delivery = self.sending.and_then(|number| self.delivery(number));
                 let index = delivery.zip(path).and_then(|(delivery, path)| delivery.recipient(&path, limits));
@@ -83,22 +83,22 @@ impl Smtp {
                 if let Some(delivery) = self.sending.and_then(|number| self.delivery(number)) {
                     delivery.data_sent = true;
                 }
-                scope.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, Mode::Await);
             }
             Verb::Bdat => {
                 command.args.set(args);
-                return self.bdat(args, scope);
+                return self.bdat(args, cx);
             }
             Verb::Burl => {
                 let last = args.trim_ascii_end().to_ascii_uppercase().ends_with(b" LAST");
-                let limits = scope.limits;
+                let limits = cx.limits;
                 if let Some(delivery) = self.sending.and_then(|number| self.delivery(number)) {
                     delivery.data_sent = true;
                     delivery.tx.chunks = delivery.tx.chunks.saturating_add(1);
                     delivery.data(Verb::Burl, limits);
                     delivery.tx.message.gap_unknown();
                     if last {
-                        delivery.end_of_data(scope.stamp.at);
+                        delivery.end_of_data(cx.stamp.at);
                     }
                 }
                 return Want::Chunk { last };
@@ -106,26 +106,26 @@ impl Smtp {
             Verb::Ehlo | Verb::Helo | Verb::Lhlo => {
                 command.args.set(args);
                 self.is_lmtp = command.verb == Verb::Lhlo;
-                scope.context.protocol = if self.is_lmtp { Protocol::Lmtp } else { Protocol::Smtp };
-                if !scope.ledger.helo.is_present() && !args.is_empty() {
-                    scope.ledger.helo.set(args);
+                cx.context.protocol = if self.is_lmtp { Protocol::Lmtp } else { Protocol::Smtp };
+                if !cx.session.helo.is_present() && !args.is_empty() {
+                    cx.session.helo.set(args);
                 }
             }
-            Verb::Quit => scope.ledger.quit_sent = true,
-            Verb::Auth | Verb::XExps => self.auth(command, args, line, scope),
+            Verb::Quit => cx.session.quit_sent = true,
+            Verb::Auth | Verb::XExps => self.auth(command, args, line, cx),
             Verb::StartTls | Verb::XAnonymousTls => {
-                scope.ledger.tls.requested = Some(true);
-                scope.switch(Dir::ToServer, Mode::Await);
+                cx.session.tls.requested = Some(true);
+                cx.switch(Dir::ToServer, Mode::Await);
             }
             Verb::Turn | Verb::Atrn | Verb::Xclient => {
                 if command.verb == Verb::Xclient {
-                    self.xclient(args, scope);
+                    self.xclient(args, cx);
                 }
-                scope.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, Mode::Await);
             }
             Verb::Xexch50 => {
                 let octets = args.split(|o| *o == b' ').find_map(command::number).unwrap_or(0);
-                scope.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, Mode::Await);
                 return Want::Xexch50(octets);
             }
             Verb::Vrfy | Verb::Expn | Verb::Etrn => command.args.set(args),
@@ -134,24 +134,24 @@ impl Smtp {
         Want::Command
     }
 
-    pub(super) fn mail(&mut self, args: &[u8], command: &Command, scope: &mut Scope<'_>) {
-        let mut tx = scope.ledger.transaction(Moved::Delivery, command.began);
+    pub(super) fn mail(&mut self, args: &[u8], command: &Command, cx: &mut EventContext<'_>) {
+        let mut tx = cx.session.transaction(Moved::Delivery, command.began);
         tx.pipelined = command.pipelined;
         let mut delivery = Delivery::new(tx);
         if let Some(path) = command::path(args, b"FROM") {
-            delivery.sender(&path, scope.limits);
+            delivery.sender(&path, cx.limits);
         }
-        if scope.ledger.incomplete.has(Missing::ServerUnseen) {
+        if cx.session.incomplete.has(Missing::ServerUnseen) {
             delivery.tx.incomplete.add(Missing::ServerUnseen);
         }
         self.sending = Some(delivery.tx.number);
         self.deliveries.push_back(delivery);
     }
 
-    pub(super) fn bdat(&mut self, args: &[u8], scope: &mut Scope<'_>) -> Want {
+    pub(super) fn bdat(&mut self, args: &[u8], cx: &mut EventContext<'_>) -> Want {
         let Some(Chunk { size, last, clean }) = command::bdat(args) else { return Want::Command };
-        let limits = scope.limits;
-        let capabilities = &scope.ledger.capabilities;
+        let limits = cx.limits;
+        let capabilities = &cx.session.capabilities;
         let sure = clean && (capabilities.is_empty() || capabilities.iter().any(|c| c == b"CHUNKING"));
         if let Some(delivery) = self.sending.and_then(|number| self.delivery(number)) {
             delivery.data_sent = true;
@@ -161,22 +161,22 @@ impl Smtp {
             }
         }
         if !sure {
-            scope.switch(Dir::ToServer, Mode::Await);
+            cx.switch(Dir::ToServer, Mode::Await);
             return Want::Doubtful(size);
         }
         self.moving = self.sending;
-        scope.switch(Dir::ToServer, Mode::Octets(size));
+        cx.switch(Dir::ToServer, Mode::Octets(size));
         Want::Chunk { last }
     }
 
     /// Some octets of a chunk passed; `last`: its end.
-    pub(super) fn chunk(&mut self, octets: u64, last: bool, scope: &mut Scope<'_>) {
+    pub(super) fn chunk(&mut self, octets: u64, last: bool, cx: &mut EventContext<'_>) {
         if let Some(waiting) = self.pending.back_mut()
             && let Want::Chunk { .. } = waiting.kind.want
         {
             let [client, _] = &mut waiting.command.octets;
             *client += octets;
-            waiting.command.sent = scope.stamp.at;
+            waiting.command.sent = cx.stamp.at;
         }
         if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
             *delivery.tx.wire_size.get_or_insert(0) += octets;
@@ -185,7 +185,7 @@ impl Smtp {
             return;
         }
         let ends = self.pending.back().is_none_or(|w| w.kind.want == Want::Chunk { last: true });
-        let at = scope.stamp.at;
+        let at = cx.stamp.at;
         if let Some(delivery) = self.moving.take().and_then(|number| self.delivery(number))
             && ends
         {
@@ -196,29 +196,29 @@ impl Smtp {
         }
     }
 
-    pub(super) fn body(&mut self, octets: &[u8], scope: &mut Scope<'_>) {
+    pub(super) fn body(&mut self, octets: &[u8], cx: &mut EventContext<'_>) {
         if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
-            delivery.octets(octets, scope);
+            delivery.octets(octets, cx);
         }
     }
 
-    pub(super) fn end_of_data(&mut self, wire: u64, scope: &mut Scope<'_>) {
+    pub(super) fn end_of_data(&mut self, wire: u64, cx: &mut EventContext<'_>) {
         let number = self.moving.take();
         self.sending = None;
         if std::mem::take(&mut self.answered_early) {
             return;
         }
         if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
-            delivery.end_of_data(scope.stamp.at);
+            delivery.end_of_data(cx.stamp.at);
             let whole =
                 !delivery.tx.incomplete.has(Missing::ClientGap) && !delivery.tx.incomplete.has(Missing::StartMissing);
             delivery.tx.wire_size = whole.then_some(wire);
         }
-        let waiting = scope.ledger.unasked(scope.stamp.at);
+        let waiting = cx.session.unasked(cx.stamp.at);
         self.pending.push(waiting, Kind { want: Want::Eod { prdr: false }, tx: number, end: 0 });
     }
 
-    pub(super) fn auth(&mut self, command: &mut Command, args: &[u8], line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn auth(&mut self, command: &mut Command, args: &[u8], line: &Line<'_>, cx: &mut EventContext<'_>) {
         let mut words = args.split(|o| *o == b' ').filter(|word| !word.is_empty());
         let Some(mechanism) = words.next() else { return };
         let initial = words.next();
@@ -226,12 +226,12 @@ impl Smtp {
             command.args.set(known.as_str().as_bytes());
         }
         self.cancelled = false;
-        self.exchange = Some(Exchange::sasl(mechanism, initial, line.began, scope.stamp.at, &mut scope.ledger.secrets));
-        scope.switch(Dir::ToServer, Mode::Await);
+        self.exchange = Some(Exchange::sasl(mechanism, initial, line.began, cx.stamp.at, &mut cx.session.secrets));
+        cx.switch(Dir::ToServer, Mode::Await);
     }
 
     /// `ADDR=` and `PORT=` of XCLIENT: who the client really is.
-    pub(super) fn xclient(&mut self, args: &[u8], scope: &mut Scope<'_>) {
+    pub(super) fn xclient(&mut self, args: &[u8], cx: &mut EventContext<'_>) {
         let value = |wanted: &[u8]| {
             command::params(args)
                 .find(|(k, _)| k.eq_ignore_ascii_case(wanted))
@@ -241,7 +241,7 @@ impl Smtp {
         let address = value(b"ADDR").map(|a| a.strip_prefix("IPV6:").or_else(|| a.strip_prefix("IPv6:")).unwrap_or(a));
         if let Some(ip) = address.and_then(|a| a.parse().ok()) {
             let port = value(b"PORT").and_then(|p| p.parse().ok()).unwrap_or(0);
-            scope.ledger.proxied_client = Some(std::net::SocketAddr::new(ip, port));
+            cx.session.proxied_client = Some(std::net::SocketAddr::new(ip, port));
         }
     }
 }

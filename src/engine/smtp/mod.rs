@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use super::frame::{Frame, Mode};
 use super::pending::{Arrival, Pending};
 use super::sasl::Exchange;
-use super::session::state::Scope;
+use super::session::state::EventContext;
 use crate::event::{AuthOutcome, How, Missing, Outcome, Phase, Reply};
 use crate::event::{Dir, End};
 
@@ -127,12 +127,12 @@ impl Smtp {
     }
 
     /// Gives back room that is not needed while the session stands still.
-    pub(crate) fn rest(&mut self) {
-        self.pending.rest();
+    pub(crate) fn shrink(&mut self) {
+        self.pending.shrink();
         self.deliveries.shrink_to_fit();
         self.over.shrink_to_fit();
         if self.deferred.is_none() {
-            self.replies.rest();
+            self.replies.shrink();
         }
     }
 
@@ -149,43 +149,43 @@ impl Smtp {
     }
 
     /// The next frame of `dir`.
-    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, scope: &mut Scope<'_>) {
+    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, cx: &mut EventContext<'_>) {
         match (dir, frame) {
-            (Dir::ToServer, Frame::Line(line)) => self.client(line, scope),
-            (Dir::ToClient, Frame::Line(line)) => self.server(line, scope),
-            (Dir::ToServer, Frame::Body(octets)) => self.body(octets, scope),
-            (Dir::ToServer, Frame::BodyEnd { wire }) => self.end_of_data(*wire, scope),
+            (Dir::ToServer, Frame::Line(line)) => self.client(line, cx),
+            (Dir::ToClient, Frame::Line(line)) => self.server(line, cx),
+            (Dir::ToServer, Frame::Body(octets)) => self.body(octets, cx),
+            (Dir::ToServer, Frame::BodyEnd { wire }) => self.end_of_data(*wire, cx),
             (Dir::ToServer, Frame::Octets { octets, last }) => {
-                self.body(octets, scope);
-                self.chunk(octets.len() as u64, *last, scope);
+                self.body(octets, cx);
+                self.chunk(octets.len() as u64, *last, cx);
             }
             (Dir::ToServer, Frame::Lost { octets, last }) => {
                 if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
                     delivery.tx.incomplete.add(Missing::ClientGap);
                     delivery.tx.message.gap(*octets);
                 }
-                self.chunk(*octets, *last, scope);
+                self.chunk(*octets, *last, cx);
             }
             (Dir::ToClient, _) | (Dir::ToServer, Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
         }
-        self.flush(scope);
+        self.flush(cx);
     }
 
-    fn flush(&mut self, scope: &mut Scope<'_>) {
+    fn flush(&mut self, cx: &mut EventContext<'_>) {
         for delivery in self.over.drain(..) {
-            scope.transaction(delivery.tx);
+            cx.transaction(delivery.tx);
         }
     }
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
-    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, scope: &mut Scope<'_>) {
-        let blind = scope.ledger.incomplete.has(Missing::ServerUnseen);
+    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
+        let blind = cx.session.incomplete.has(Missing::ServerUnseen);
         if let Some(exchange) = self.exchange.take() {
-            let auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, scope.ledger.tls_mode());
-            scope.auth(auth);
+            let auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, cx.session.tls_mode());
+            cx.auth(auth);
         }
         while !self.pending.is_empty() {
-            self.drop_oldest(scope);
+            self.drop_oldest(cx);
         }
         while let Some(mut delivery) = self.deliveries.pop_front() {
             if delivery.mail.is_none()
@@ -193,14 +193,14 @@ impl Smtp {
                 && !delivery.tx.incomplete.has(Missing::ServerGap)
                 && !delivery.tx.incomplete.has(Missing::StartMissing)
             {
-                scope.ledger.forget(delivery.tx);
+                cx.session.forget(delivery.tx);
                 continue;
             }
             let hidden = blind || delivery.tx.incomplete.has(Missing::ServerGap);
             let outcome = match (closed, why) {
                 _ if blind => Outcome::Unknown,
                 _ if hidden && delivery.eod.is_some() => Outcome::Unknown,
-                _ if scope.ledger.quit_sent && delivery.eod.is_none() => Outcome::Aborted,
+                _ if cx.session.quit_sent && delivery.eod.is_none() => Outcome::Aborted,
                 (Some(_), _) => Outcome::ConnectionLost,
                 (None, End::Timeout) => Outcome::TimedOut,
                 (None, End::Closed) => Outcome::ConnectionLost,
@@ -218,7 +218,7 @@ impl Smtp {
             if delivery.eod.is_none() && delivery.tx.has_message {
                 delivery.tx.message.finish(false);
             }
-            scope.transaction(delivery.tx);
+            cx.transaction(delivery.tx);
         }
     }
 }

@@ -9,62 +9,62 @@ use super::reply;
 use super::{Kind, Lost, Smtp, Want};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::pending::Arrival;
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::{AuthOutcome, Command, Outcome, Reply, Stage, Status, TlsMode};
 use crate::event::{Dir, Verb};
 
 impl Smtp {
-    pub(super) fn server(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn server(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let helo = self.pending.front().is_some_and(|w| matches!(w.command.verb, Verb::Ehlo | Verb::Lhlo));
-        let cap = if helo { scope.limits.capabilities } else { scope.limits.reply_text };
-        let Some(arrival) = self.replies.line(line, scope.stamp, scope.offset, cap) else { return };
-        let Some(lost) = self.lost else { return self.reply(arrival, scope) };
+        let cap = if helo { cx.limits.capabilities } else { cx.limits.reply_text };
+        let Some(arrival) = self.replies.line(line, cx.stamp, cx.offset, cap) else { return };
+        let Some(lost) = self.lost else { return self.reply(arrival, cx) };
         self.lost = None;
         self.deferred = Some((arrival, lost));
-        let held = scope.held;
+        let held = cx.held;
         let ends = held.starts_with(b".\r\n") || memmem::find(held, b"\r\n.\r\n").is_some();
         let body = match lost {
             Lost::Body => ends,
             Lost::Command => ends && !begins_with_command(held),
         };
         if body && self.moving.is_none() {
-            self.headless(scope);
+            self.headless(cx);
         }
-        scope.switch(Dir::ToServer, if body { Mode::Dot } else { Mode::Line });
+        cx.switch(Dir::ToServer, if body { Mode::Dot } else { Mode::Line });
     }
 
     pub(super) fn code(&self) -> u16 {
         self.replies.reply.status.and_then(Status::code).unwrap_or(0)
     }
 
-    pub(super) fn reply(&mut self, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn reply(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) {
         let code = self.code();
         if self.unmatched {
-            self.rematch(code, arrival, scope);
+            self.rematch(code, arrival, cx);
         }
         if code == 421 {
-            scope.ledger.shutdown = !scope.ledger.quit_answered;
-            scope.ledger.shutdown_timeout |= reply::is_timeout(&self.replies.reply);
+            cx.session.shutdown = !cx.session.quit_answered;
+            cx.session.shutdown_timeout |= reply::is_timeout(&self.replies.reply);
         }
         if self.is_early(code) {
             let number = self.moving;
             self.answered_early = true;
-            self.finals(number, arrival, scope);
+            self.finals(number, arrival, cx);
             return;
         }
         let Some(waiting) = self.pending.front() else {
             self.pending.note(arrival);
-            return self.shut(code, scope);
+            return self.shut(code, cx);
         };
         match waiting.kind.want {
-            Want::Greeting => self.greeting(code, arrival, scope),
-            Want::Eod { .. } => self.final_reply(code, arrival, scope),
+            Want::Greeting => self.greeting(code, arrival, cx),
+            Want::Eod { .. } => self.final_reply(code, arrival, cx),
             Want::Xexch50(octets) if code == 354 => {
                 if let Some(waiting) = self.pending.front_mut() {
                     waiting.kind.want = Want::Command;
                 }
                 self.pending.note(arrival);
-                scope.switch(Dir::ToServer, Mode::Octets(octets));
+                cx.switch(Dir::ToServer, Mode::Octets(octets));
             }
             Want::Command
                 if self.exchange.is_some()
@@ -72,17 +72,17 @@ impl Smtp {
                     && code == 334 =>
             {
                 if let Some(exchange) = &mut self.exchange {
-                    exchange.challenge(self.replies.reply.text.as_bytes(), &mut scope.ledger.secrets);
+                    exchange.challenge(self.replies.reply.text.as_bytes(), &mut cx.session.secrets);
                     exchange.asked(arrival.last.at);
                 }
                 self.pending.note(arrival);
                 self.sasl_turn = true;
-                scope.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, Mode::Line);
             }
             Want::Chunk { last: true } if self.is_per_recipient(waiting.kind.tx) && code != 421 => {
-                self.final_reply(code, arrival, scope);
+                self.final_reply(code, arrival, cx);
             }
-            want => self.answer(want, code, arrival, scope),
+            want => self.answer(want, code, arrival, cx),
         }
     }
 
@@ -98,23 +98,23 @@ impl Smtp {
         self.is_lmtp && delivery.is_some_and(|d| d.accepted > 0)
     }
 
-    pub(super) fn greeting(&mut self, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn greeting(&mut self, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
         if let Some(waiting) = self.pending.pop() {
-            scope.ledger.recycle_command(waiting.command);
+            cx.session.recycle_command(waiting.command);
         }
         self.pending.note(arrival);
-        if scope.ledger.greeted {
+        if cx.session.greeted {
             return;
         }
-        scope.count_reply(self.replies.reply.status);
-        std::mem::swap(&mut scope.ledger.greeting.reply, &mut self.replies.reply);
-        scope.ledger.greeting.delay = scope.context.peers.established.and_then(|at| arrival.first.since(at));
-        scope.ledger.refused = code >= 400;
-        scope.greeting();
+        cx.count_reply(self.replies.reply.status);
+        std::mem::swap(&mut cx.session.greeting.reply, &mut self.replies.reply);
+        cx.session.greeting.delay = cx.context.peers.established.and_then(|at| arrival.first.since(at));
+        cx.session.refused = code >= 400;
+        cx.greeting();
     }
 
     /// The reply of the oldest command.
-    pub(super) fn answer(&mut self, want: Want, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn answer(&mut self, want: Want, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
         let Some(waiting) = self.pending.pop() else { return };
         let (mut command, kind) = (waiting.command, waiting.kind);
         self.pending.answer(&mut command, arrival);
@@ -127,51 +127,51 @@ impl Smtp {
                     delivery.recipient_reply(index, code, &command.reply, command.latency);
                 }
             }
-            (Want::Chunk { last }, _) => self.chunk_reply(last, code, &command.reply, kind, arrival, scope),
+            (Want::Chunk { last }, _) => self.chunk_reply(last, code, &command.reply, kind, arrival, cx),
             (_, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) => self.mail_reply(code, &command.reply, kind),
-            (_, Verb::Data) => self.data_reply(code, &command, kind, arrival, scope),
-            (_, Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.helo_reply(yes, &command, scope),
+            (_, Verb::Data) => self.data_reply(code, &command, kind, arrival, cx),
+            (_, Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.helo_reply(yes, &command, cx),
             (_, Verb::Rset) if yes => self.abort(),
             (_, Verb::Quit) => {
-                scope.ledger.quit_answered = code != 421;
+                cx.session.quit_answered = code != 421;
                 self.abort();
             }
-            (_, Verb::Auth | Verb::XExps) => self.auth_reply(code, &command.reply, arrival, scope),
+            (_, Verb::Auth | Verb::XExps) => self.auth_reply(code, &command.reply, arrival, cx),
             (_, Verb::StartTls | Verb::XAnonymousTls) => {
-                scope.ledger.tls_answered(code == 220);
+                cx.session.tls_answered(code == 220);
                 if code == 220 {
                     self.abort();
-                    self.encrypt(scope);
+                    self.encrypt(cx);
                 } else {
-                    scope.switch(Dir::ToServer, Mode::Line);
+                    cx.switch(Dir::ToServer, Mode::Line);
                 }
             }
             (_, Verb::Xclient) => {
                 if code == 220 {
                     self.abort();
                 }
-                scope.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, Mode::Line);
             }
             (_, Verb::Turn | Verb::Atrn) => {
-                scope.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, Mode::Line);
                 if code == 250 {
                     self.abort();
-                    let unasked = scope.ledger.unasked(scope.stamp.at);
+                    let unasked = cx.session.unasked(cx.stamp.at);
                     self.pending.push(unasked, Kind { want: Want::Greeting, tx: None, end: 0 });
-                    scope.turn = true;
+                    cx.turn = true;
                 }
             }
             (Want::Doubtful(size), _) => {
                 // What was sent behind it are commands if they look so, or if the client waited for the refusal.
-                let counts = yes || !(scope.held.is_empty() || begins_with_command(scope.held));
-                scope.switch(Dir::ToServer, if counts { Mode::Octets(size) } else { Mode::Line });
+                let counts = yes || !(cx.held.is_empty() || begins_with_command(cx.held));
+                cx.switch(Dir::ToServer, if counts { Mode::Octets(size) } else { Mode::Line });
             }
-            (_, Verb::Xexch50) => scope.switch(Dir::ToServer, Mode::Line),
+            (_, Verb::Xexch50) => cx.switch(Dir::ToServer, Mode::Line),
             _ => {}
         }
-        scope.command(command);
+        cx.command(command);
         if !matches!(want, Want::Chunk { last: true }) {
-            self.shut(code, scope);
+            self.shut(code, cx);
         }
     }
 
@@ -201,7 +201,7 @@ impl Smtp {
         command: &Command,
         kind: Kind,
         arrival: Arrival,
-        scope: &mut Scope<'_>,
+        cx: &mut EventContext<'_>,
     ) {
         let number = kind.tx.filter(|n| self.deliveries.iter().any(|d| d.tx.number == *n)).or(self.current);
         if code == 354 {
@@ -211,9 +211,9 @@ impl Smtp {
                 delivery.tx.timing.data_go = command.latency;
                 delivery.go = Some(arrival.last.at);
             }
-            return self.go(scope);
+            return self.go(cx);
         }
-        scope.switch(Dir::ToServer, Mode::Line);
+        cx.switch(Dir::ToServer, Mode::Line);
         let Some(delivery) = number.and_then(|number| self.delivery(number)) else { return };
         delivery.data_refused = Some(code);
         if delivery.accepted > 0 {
@@ -222,15 +222,15 @@ impl Smtp {
     }
 
     /// The message follows as dot-stuffed text.
-    pub(super) fn go(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn go(&mut self, cx: &mut EventContext<'_>) {
         self.moving = self.moving.or(self.sending);
-        let limits = scope.limits;
-        let at = scope.stamp.at;
+        let limits = cx.limits;
+        let at = cx.stamp.at;
         if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
             delivery.data(Verb::Data, limits);
             delivery.go.get_or_insert(at);
         }
-        scope.switch(Dir::ToServer, Mode::Dot);
+        cx.switch(Dir::ToServer, Mode::Dot);
     }
 
     pub(super) fn chunk_reply(
@@ -240,7 +240,7 @@ impl Smtp {
         reply: &Reply,
         kind: Kind,
         arrival: Arrival,
-        scope: &mut Scope<'_>,
+        cx: &mut EventContext<'_>,
     ) {
         let Some(delivery) = kind.tx.and_then(|number| self.delivery(number)) else { return };
         if code >= 400 {
@@ -250,11 +250,11 @@ impl Smtp {
         if last {
             delivery.tx.last.copy_from(reply);
             let number = delivery.tx.number;
-            self.complete(number, code, arrival, scope);
+            self.complete(number, code, arrival, cx);
         }
     }
 
-    pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, scope: &mut Scope<'_>) {
+    pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, cx: &mut EventContext<'_>) {
         if !yes {
             // Refused: the envelope stays as it was.
             self.sending = self.sending.or(self.current);
@@ -262,18 +262,18 @@ impl Smtp {
         }
         self.abort();
         if command.args.is_present() {
-            scope.ledger.helo.copy_from(&command.args);
+            cx.session.helo.copy_from(&command.args);
         }
-        if scope.ledger.tls_mode() == TlsMode::StartTls {
+        if cx.session.tls_mode() == TlsMode::StartTls {
             return;
         }
-        let capabilities = &mut scope.ledger.capabilities;
+        let capabilities = &mut cx.session.capabilities;
         capabilities.clear();
         let mut starttls = false;
         for line in reply::lines(command.reply.text.as_bytes()).skip(1) {
             if command.verb == Verb::Helo
                 || line.is_empty()
-                || capabilities.octets() + line.len() > scope.limits.capabilities
+                || capabilities.octets() + line.len() > cx.limits.capabilities
             {
                 break;
             }
@@ -281,13 +281,13 @@ impl Smtp {
             let keyword = line.iter().position(|o| matches!(o, b' ' | b'=')).unwrap_or(line.len());
             capabilities.push_entry(line, keyword);
         }
-        if command.verb != Verb::Helo && scope.ledger.tls.mode.is_none() {
-            scope.ledger.tls.offered = Some(starttls);
+        if command.verb != Verb::Helo && cx.session.tls.mode.is_none() {
+            cx.session.tls.offered = Some(starttls);
         }
     }
 
-    pub(super) fn auth_reply(&mut self, code: u16, reply: &Reply, arrival: Arrival, scope: &mut Scope<'_>) {
-        scope.switch(Dir::ToServer, Mode::Line);
+    pub(super) fn auth_reply(&mut self, code: u16, reply: &Reply, arrival: Arrival, cx: &mut EventContext<'_>) {
+        cx.switch(Dir::ToServer, Mode::Line);
         let Some(exchange) = self.exchange.take() else { return };
         let outcome = match code {
             ..=399 => AuthOutcome::Success,
@@ -298,12 +298,12 @@ impl Smtp {
             _ => AuthOutcome::Failed,
         };
         self.armed = (outcome != AuthOutcome::Success).then_some(arrival.end);
-        let auth = exchange.finish(outcome, reply.clone(), Some(arrival.last.at), scope.ledger.tls_mode());
-        scope.auth(auth);
+        let auth = exchange.finish(outcome, reply.clone(), Some(arrival.last.at), cx.session.tls_mode());
+        cx.auth(auth);
     }
 
     /// The reply to a message that was sent to its end, or one of several such replies.
-    pub(super) fn final_reply(&mut self, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn final_reply(&mut self, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
         let Some(waiting) = self.pending.front_mut() else { return };
         let number = waiting.kind.tx;
         let at = arrival.last.at;
@@ -331,20 +331,20 @@ impl Smtp {
             }
         }
         if self.pending.front().is_some_and(|w| matches!(w.kind.want, Want::Chunk { .. })) {
-            return self.answer(Want::Chunk { last: true }, code, arrival, scope);
+            return self.answer(Want::Chunk { last: true }, code, arrival, cx);
         }
         if let Some(waiting) = self.pending.pop() {
-            scope.ledger.recycle_command(waiting.command);
+            cx.session.recycle_command(waiting.command);
         }
-        self.finals(number, arrival, scope);
+        self.finals(number, arrival, cx);
     }
 
     /// The reply that ends delivery `number`.
-    pub(super) fn finals(&mut self, number: Option<u32>, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn finals(&mut self, number: Option<u32>, arrival: Arrival, cx: &mut EventContext<'_>) {
         let code = self.code();
         self.pending.note(arrival);
-        scope.count_reply(self.replies.reply.status);
-        let Some(number) = number else { return self.shut(code, scope) };
+        cx.count_reply(self.replies.reply.status);
+        let Some(number) = number else { return self.shut(code, cx) };
         let early = self.answered_early;
         let reply = std::mem::take(&mut self.replies.reply);
         if let Some(delivery) = self.delivery(number) {
@@ -354,10 +354,10 @@ impl Smtp {
         if early && let Some(delivery) = self.delivery(number) {
             delivery.tx.message.finish(false);
         }
-        self.complete(number, code, arrival, scope);
+        self.complete(number, code, arrival, cx);
     }
 
-    pub(super) fn complete(&mut self, number: u32, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn complete(&mut self, number: u32, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
         let early = self.answered_early;
         if let Some(delivery) = self.delivery(number) {
             delivery.answered(code);
@@ -379,15 +379,15 @@ impl Smtp {
             self.sending = None;
         }
         self.emit(number);
-        self.shut(code, scope);
+        self.shut(code, cx);
     }
 
     /// 421: what is open is over (RFC 5321 section 3.8).
-    pub(super) fn shut(&mut self, code: u16, scope: &mut Scope<'_>) {
+    pub(super) fn shut(&mut self, code: u16, cx: &mut EventContext<'_>) {
         if code != 421 {
             return;
         }
-        let outcome = if scope.ledger.shutdown_timeout { Outcome::TimedOut } else { Outcome::ServerClosed };
+        let outcome = if cx.session.shutdown_timeout { Outcome::TimedOut } else { Outcome::ServerClosed };
         let open: Vec<u32> = self.deliveries.iter().filter(|d| d.mail.is_some()).map(|d| d.tx.number).collect();
         for number in open {
             let Some(delivery) = self.delivery(number) else { continue };
@@ -430,13 +430,13 @@ impl Smtp {
         }
     }
 
-    pub(super) fn encrypt(&mut self, scope: &mut Scope<'_>) {
-        scope.ledger.tls.requested = Some(true);
-        scope.ledger.tls.accepted = Some(true);
-        scope.ledger.tls.mode = Some(TlsMode::StartTls);
-        scope.ledger.opaque = true;
-        scope.switch(Dir::ToServer, Mode::Opaque);
-        scope.switch(Dir::ToClient, Mode::Opaque);
+    pub(super) fn encrypt(&mut self, cx: &mut EventContext<'_>) {
+        cx.session.tls.requested = Some(true);
+        cx.session.tls.accepted = Some(true);
+        cx.session.tls.mode = Some(TlsMode::StartTls);
+        cx.session.opaque = true;
+        cx.switch(Dir::ToServer, Mode::Opaque);
+        cx.switch(Dir::ToClient, Mode::Opaque);
     }
 
     pub(super) fn delivery(&mut self, number: u32) -> Option<&mut Delivery> {
