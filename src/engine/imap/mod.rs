@@ -121,7 +121,7 @@ impl Imap {
             (Dir::ToClient, Frame::Line(line)) => self.server_line(line, scope),
             (Dir::ToClient, Frame::Octets { octets, last }) => self.server_octets(octets, *last, scope),
             (Dir::ToClient, Frame::Lost { octets, last }) => self.server_lost(*octets, *last, scope),
-            (_, Frame::Body(_) | Frame::BodyEnd { .. } | Frame::Opaque(_)) => {}
+            (_, Frame::Body(_) | Frame::BodyEnd { .. } | Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
         }
     }
 

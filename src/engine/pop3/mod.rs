@@ -176,7 +176,7 @@ impl Pop3 {
                 }
             }
             (Dir::ToServer, Frame::BodyEnd { wire }) => self.xmit_sent(*wire, scope),
-            (_, Frame::Octets { .. } | Frame::Lost { .. } | Frame::Opaque(_)) => {}
+            (_, Frame::Octets { .. } | Frame::Lost { .. } | Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
         }
         self.begun = true;
     }

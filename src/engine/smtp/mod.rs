@@ -166,7 +166,7 @@ impl Smtp {
                 }
                 self.chunk(*octets, *last, scope);
             }
-            (Dir::ToClient, _) | (Dir::ToServer, Frame::Opaque(_)) => {}
+            (Dir::ToClient, _) | (Dir::ToServer, Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
         }
         self.flush(scope);
     }
