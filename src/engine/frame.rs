@@ -96,6 +96,8 @@ pub enum Frame<'a> {
     BodyEnd {
         /// Octets of text, stuffing and terminator on the wire.
         wire: u64,
+        /// Stream offset just after it.
+        end: u64,
     },
     /// A line with nothing but a dot, before or behind which no CRLF stands: the end of data for some receivers
     /// (Postfix before 3.9, Exim before 4.97.1), text for others.
@@ -441,7 +443,7 @@ impl Framer {
 
     fn end_of_data(&mut self) -> Frame<'static> {
         self.mode = Mode::Line;
-        Frame::BodyEnd { wire: self.dot_wire }
+        Frame::BodyEnd { wire: self.dot_wire, end: self.offset }
     }
 
     /// `line` is the line of the lone dot as it reads if it is text.
@@ -509,7 +511,7 @@ mod tests {
                 let none = frame.is_none();
                 match frame {
                     Some(Frame::Body(text)) => body.extend_from_slice(text),
-                    Some(Frame::BodyEnd { wire }) => {
+                    Some(Frame::BodyEnd { wire, .. }) => {
                         frames.push(format!("body {} wire {wire}", body.escape_ascii()));
                         body.clear();
                     }
@@ -634,7 +636,7 @@ mod tests {
                 match frame {
                     Some(Frame::Body(octets)) => got.extend_from_slice(octets),
                     Some(Frame::LooseEnd { .. }) => framer.set_mode(Mode::DotResume),
-                    Some(Frame::BodyEnd { wire }) => assert_eq!(wire, input.len() as u64),
+                    Some(Frame::BodyEnd { wire, .. }) => assert_eq!(wire, input.len() as u64),
                     _ => {}
                 }
                 rest = &rest[used..];

@@ -82,13 +82,20 @@ impl Session {
         if self.lanes[dir].held.len() > self.limits.hold {
             self.ledger.incomplete.add(Missing::HoldOverflow);
             self.unanswered(true, out);
-        } else if self.is_blind() {
-            // What follows one decision may wait for the next.
-            let mut before = usize::MAX;
-            while self.lanes[dir].held.waits() && self.lanes[dir].held.len() < before {
-                before = self.lanes[dir].held.len();
-                self.unanswered(false, out);
-            }
+        } else {
+            self.look_at_held(dir, out);
+        }
+    }
+
+    /// Reads on in what is held as far as it tells how: what follows one decision may wait for the next.
+    fn look_at_held(&mut self, dir: Dir, out: &mut dyn Sink) {
+        let mut before = usize::MAX;
+        while (self.is_blind() || self.machine.watches_held())
+            && self.lanes[dir].held.waits()
+            && self.lanes[dir].held.len() < before
+        {
+            before = self.lanes[dir].held.len();
+            self.unanswered(false, out);
         }
     }
 
@@ -190,6 +197,9 @@ impl Session {
             if self.apply(modes, layers) {
                 self.drain(dir.reverse(), out);
                 self.resume(dir.reverse(), stamp, out);
+                if dir == Dir::ToClient || self.ledger.reversed {
+                    self.look_at_held(dir.reverse(), out);
+                }
             }
             self.ledger.reversed ^= turn;
             if relayered {
@@ -322,7 +332,7 @@ impl Session {
             return;
         }
         let (frame, beyond) = self.lanes[dir].framer.gap(lost);
-        if matches!(self.machine, Machine::Pop3(_)) {
+        if matches!(self.machine, Machine::Pop3(_) | Machine::Smtp(_)) {
             // Its lines tell by their heads whether they are whole.
             self.lanes[dir].framer.set_skip_line(false);
         }

@@ -19,8 +19,9 @@ pub struct Limits {
     pub recipients: usize,
     /// Text of one reply as kept: some servers send pages.
     pub reply_text: usize,
-    /// Octets of paths and parameters kept per transaction: 1000 recipients with long paths and ORCPT.
-    pub transaction_text: usize,
+    /// Bytes of open envelopes kept per connection (paths, parameters, replies to RCPT, and what holds them): 1000
+    /// recipients with long paths, ORCPT and texts.
+    pub envelopes: usize,
     /// A capability list as kept.
     pub capabilities: usize,
     /// The header block of a message as kept.
@@ -67,7 +68,7 @@ impl Default for Limits {
             in_flight: 256,
             recipients: 1000,
             reply_text: 1 << 10,
-            transaction_text: 1 << 20,
+            envelopes: 768 << 10,
             capabilities: 8 << 10,
             header: 256 << 10,
             tag: 64,

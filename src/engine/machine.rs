@@ -52,6 +52,11 @@ impl Machine {
         }
     }
 
+    /// Whether held octets of the client may tell by themselves how to read them.
+    pub(crate) fn watches_held(&self) -> bool {
+        matches!(self, Self::Smtp(smtp) if smtp.watches_held())
+    }
+
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
     pub(crate) fn finish(&mut self, closed: Option<How>, why: End, scope: &mut Scope<'_>) {
         match self {

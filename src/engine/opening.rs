@@ -96,7 +96,7 @@ impl Session {
         self.context.protocol = mail;
         self.machine = match mail {
             Protocol::Smtp | Protocol::Lmtp => {
-                let smtp = smtp::Smtp::new(self.context.peers.roles_certain);
+                let smtp = smtp::Smtp::new(self.context.peers.roles_certain, mail);
                 self.lanes.to_server.framer.set_mode(smtp.first_mode());
                 Machine::Smtp(Box::new(smtp))
             }

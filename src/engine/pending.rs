@@ -48,6 +48,11 @@ impl<K> Pending<K> {
         self.queue.is_empty()
     }
 
+    /// Puts one in front of the oldest.
+    pub(crate) fn push_front(&mut self, command: Box<Command>, kind: K) {
+        self.queue.push_front(Waiting { command, kind });
+    }
+
     pub(crate) fn push(&mut self, command: Box<Command>, kind: K) {
         if self.queue.capacity() == 0 {
             // Most clients wait for each reply.
@@ -84,6 +89,11 @@ impl<K> Pending<K> {
 
     pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Waiting<K>> {
         self.queue.iter_mut()
+    }
+
+    /// When the last reply came.
+    pub(crate) fn last(&self) -> Option<Arrival> {
+        self.last
     }
 
     /// Takes the oldest out.

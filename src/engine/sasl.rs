@@ -102,6 +102,12 @@ impl Exchange {
         true
     }
 
+    /// A response was lost: the next is not the first.
+    pub(crate) fn missed(&mut self) {
+        self.steps = self.steps.saturating_add(1);
+        self.data = self.data.saturating_add(1);
+    }
+
     /// A challenge of the server, without `334` or `+`. It helps to guess a password off line, so it is secret too.
     pub(crate) fn challenge(&mut self, text: &[u8], secrets: &mut Secrets) {
         self.challenged = true;

@@ -168,14 +168,14 @@ impl Pop3 {
             (Dir::ToServer, Frame::Line(line)) => self.client(line, scope),
             (Dir::ToClient, Frame::Line(line)) => self.server(line, scope),
             (Dir::ToClient, Frame::Body(octets)) => self.text(octets, scope),
-            (Dir::ToClient, Frame::BodyEnd { wire }) => self.body_end(*wire, scope),
+            (Dir::ToClient, Frame::BodyEnd { wire, .. }) => self.body_end(*wire, scope),
             (Dir::ToServer, Frame::Body(octets)) => {
                 if let Some(xmit) = &mut self.xmit {
                     xmit.began.get_or_insert(scope.stamp.at);
                     scope.body(&mut xmit.transaction, octets);
                 }
             }
-            (Dir::ToServer, Frame::BodyEnd { wire }) => self.xmit_sent(*wire, scope),
+            (Dir::ToServer, Frame::BodyEnd { wire, .. }) => self.xmit_sent(*wire, scope),
             (_, Frame::Octets { .. } | Frame::Lost { .. } | Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
         }
         self.begun = true;

@@ -2,27 +2,22 @@
 
 use super::command::{self, Chunk};
 use super::delivery::Delivery;
-use super::{Kind, Smtp, Want};
+use super::{Smtp, Want};
 use crate::engine::event::{Command, Kind as Moved, Mechanism, Missing, Protocol};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::ledger::Scope;
 use crate::engine::sasl::Exchange;
-use crate::engine::{Dir, Verb};
+use crate::engine::{Dir, Limits, Verb};
 
 impl Smtp {
     pub(super) fn client(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
-        if self.sasl_turn {
-            self.sasl_turn = false;
-            if let Some(exchange) = &mut self.exchange {
-                self.cancelled = !exchange.response(line.octets, &mut scope.ledger.secrets);
-                exchange.answered(scope.stamp.at);
-                if let Some(waiting) = self.pending.back_mut() {
-                    let [client, _] = &mut waiting.command.octets;
-                    *client += line.wire;
-                }
-                return scope.switch(Dir::ToServer, Mode::Await);
-            }
+        if line.start < self.skip_until {
+            return self.skip(line, scope);
         }
+        if std::mem::take(&mut self.sasl_turn) {
+            return self.response(line, scope);
+        }
+        self.sends_on(scope);
         let (mut verb, mut args) = command::verb(line.octets);
         if let Some(until) = self.armed {
             let word = line.octets.trim_ascii();
@@ -46,15 +41,26 @@ impl Smtp {
             delivery.tx.pipelined |= command.pipelined;
         }
         let want = self.command(&mut command, args, line, scope);
-        let kind = Kind { want, tx: self.sending, end: line.end() };
+        let tx = self.sending;
         if matches!(verb, Verb::Rset | Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Quit) {
             self.sending = None;
+            self.unseen_envelope = false;
         }
-        if self.pending.len() >= scope.limits.pending {
-            scope.missing(Missing::Unparseable);
-            self.drop_oldest(scope);
+        self.wait(command, want, tx, line.end(), scope);
+    }
+
+    /// A SASL response. It is secret even if the AUTH that it belongs to was not seen.
+    fn response(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+        let Some(exchange) = &mut self.exchange else { return scope.ledger.secrets.learn(line.octets) };
+        self.cancelled = !exchange.response(line.octets, &mut scope.ledger.secrets);
+        exchange.answered(scope.stamp.at);
+        if let Some(waiting) = self.pending.back_mut() {
+            let [client, _] = &mut waiting.command.octets;
+            *client += line.wire;
+            waiting.kind.end = line.end();
+            waiting.kind.from = scope.stamp.peer;
         }
-        self.pending.push(command, kind);
+        scope.switch(Dir::ToServer, Mode::Await);
     }
 
     /// What `command` waits for, and what the client's next octets are.
@@ -74,12 +80,13 @@ impl Smtp {
                 command.args.set(args);
                 let limits = scope.limits;
                 let path = command::path(args, b"TO");
-                let delivery = self.sending.and_then(|number| self.delivery(number));
-                let index = delivery.zip(path).and_then(|(delivery, path)| delivery.recipient(&path, limits));
+                let room = self.room(limits);
+                let delivery = self.envelope(scope).and_then(|number| self.delivery(number));
+                let index = delivery.zip(path).and_then(|(delivery, path)| delivery.recipient(&path, limits, room));
                 return Want::Rcpt(index);
             }
             Verb::Data => {
-                if let Some(delivery) = self.sending.and_then(|number| self.delivery(number)) {
+                if let Some(delivery) = self.envelope(scope).and_then(|number| self.delivery(number)) {
                     delivery.data_sent = true;
                 }
                 scope.switch(Dir::ToServer, Mode::Await);
@@ -91,7 +98,7 @@ impl Smtp {
             Verb::Burl => {
                 let last = args.trim_ascii_end().to_ascii_uppercase().ends_with(b" LAST");
                 let limits = scope.limits;
-                if let Some(delivery) = self.sending.and_then(|number| self.delivery(number)) {
+                if let Some(delivery) = self.envelope(scope).and_then(|number| self.delivery(number)) {
                     delivery.data_sent = true;
                     delivery.tx.chunks = delivery.tx.chunks.saturating_add(1);
                     delivery.data(Verb::Burl, limits);
@@ -137,9 +144,11 @@ impl Smtp {
         let mut tx = scope.ledger.transaction(Moved::Delivery, command.began);
         tx.pipelined = command.pipelined;
         let mut delivery = Delivery::new(tx);
+        delivery.after_quit = scope.ledger.quit_sent;
         if let Some(path) = command::path(args, b"FROM") {
-            delivery.sender(&path, scope.limits);
+            delivery.sender(&path, self.room(scope.limits));
         }
+        self.unseen_envelope = false;
         if scope.ledger.incomplete.has(Missing::ServerUnseen) {
             delivery.tx.incomplete.add(Missing::ServerUnseen);
         }
@@ -147,12 +156,17 @@ impl Smtp {
         self.deliveries.push_back(delivery);
     }
 
+    /// Bytes that open envelopes may still take.
+    fn room(&self, limits: &Limits) -> usize {
+        limits.envelopes.saturating_sub(self.deliveries.iter().map(Delivery::weight).sum())
+    }
+
     pub(super) fn bdat(&mut self, args: &[u8], scope: &mut Scope<'_>) -> Want {
         let Some(Chunk { size, last, clean }) = command::bdat(args) else { return Want::Command };
         let limits = scope.limits;
         let capabilities = &scope.ledger.capabilities;
         let sure = clean && (capabilities.is_empty() || capabilities.iter().any(|c| c == b"CHUNKING"));
-        if let Some(delivery) = self.sending.and_then(|number| self.delivery(number)) {
+        if let Some(delivery) = self.envelope(scope).and_then(|number| self.delivery(number)) {
             delivery.data_sent = true;
             delivery.tx.chunks = delivery.tx.chunks.saturating_add(1);
             if sure {
@@ -201,7 +215,8 @@ impl Smtp {
         }
     }
 
-    pub(super) fn end_of_data(&mut self, wire: u64, scope: &mut Scope<'_>) {
+    /// The message was sent to its end, which the client's stream reaches at `end`.
+    pub(super) fn end_of_data(&mut self, wire: u64, end: u64, scope: &mut Scope<'_>) {
         let number = self.moving.take();
         self.sending = None;
         if std::mem::take(&mut self.answered_early) {
@@ -214,12 +229,12 @@ impl Smtp {
             delivery.tx.wire_size = whole.then_some(wire);
         }
         let waiting = scope.ledger.unasked(scope.stamp.at);
-        self.pending.push(waiting, Kind { want: Want::Eod { prdr: false }, tx: number, end: 0 });
+        self.wait(waiting, Want::Eod { prdr: false }, number, end, scope);
     }
 
     pub(super) fn auth(&mut self, command: &mut Command, args: &[u8], line: &Line<'_>, scope: &mut Scope<'_>) {
-        let mut words = args.split(|o| *o == b' ').filter(|word| !word.is_empty());
-        let Some(mechanism) = words.next() else { return };
+        let mut words = args.split(|o| matches!(o, b' ' | b'\t')).filter(|word| !word.is_empty());
+        let Some(mechanism) = words.next().map(unquote) else { return };
         let initial = words.next();
         if let Some(known) = Mechanism::ALL.iter().find(|m| mechanism.eq_ignore_ascii_case(m.as_str().as_bytes())) {
             command.args.set(known.as_str().as_bytes());
@@ -243,4 +258,9 @@ impl Smtp {
             scope.ledger.proxied_client = Some(std::net::SocketAddr::new(ip, port));
         }
     }
+}
+
+/// Without the quotes that some clients put around a mechanism.
+fn unquote(word: &[u8]) -> &[u8] {
+    word.strip_prefix(b"\"").and_then(|word| word.strip_suffix(b"\"")).unwrap_or(word)
 }

@@ -1,152 +1,225 @@
-//! After a loss: what the client's next octets are, and which reply belongs to what.
+//! What was not seen: gaps, captures that begin in the middle, and commands that will never be answered.
 
-use super::command::{self, begins_with_command};
 use super::delivery::Delivery;
-use super::{Kind, Lost, Smtp, Want};
-use crate::engine::event::{Kind as Moved, Missing};
-use crate::engine::frame::Mode;
+use super::hold::Hold;
+use super::{Kind, Smtp, Want};
+use crate::engine::event::{Command, Kind as Moved, Missing, Outcome};
+use crate::engine::frame::{Line, Mode};
 use crate::engine::ledger::Scope;
-use crate::engine::pending::{Arrival, Waiting};
+use crate::engine::pending::Arrival;
 use crate::engine::{Dir, Verb};
 
 impl Smtp {
     /// `lost` octets of `dir` are missing, beyond those that counted octets absorbed.
     pub(crate) fn gap(&mut self, dir: Dir, lost: u64, scope: &mut Scope<'_>) {
         if dir == Dir::ToClient {
-            self.replies.reset();
-            self.unmatched = true;
-            for delivery in &mut self.deliveries {
-                delivery.tx.incomplete.add(Missing::ServerGap);
-            }
-            return;
+            return self.server_gap(scope);
         }
         for delivery in &mut self.deliveries {
             delivery.tx.incomplete.add(Missing::ClientGap);
         }
+        self.held_from = scope.offset;
         let moving = self.moving.and_then(|number| self.delivery(number));
         if let Some(delivery) = moving {
             delivery.tx.message.gap(lost);
             delivery.tx.message.gap_unknown();
-            self.lost = Some(Lost::Body);
+            self.hold = Some(Hold::Message);
         } else {
-            self.lost = Some(Lost::Command);
+            self.hold = Some(Hold::Commands);
+            if self.sasl_turn
+                && let Some(exchange) = &mut self.exchange
+            {
+                self.sasl_turn = false;
+                exchange.missed();
+                if let Some(waiting) = self.pending.back_mut() {
+                    waiting.kind.end = scope.offset;
+                }
+            } else {
+                self.unseen(scope.offset, scope);
+            }
         }
         scope.switch(Dir::ToServer, Mode::Await);
     }
 
-    /// The client's octets `held` wait for an answer that will not come: decides their mode, if they tell enough.
-    /// `surely`: no more octets will come to help.
-    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
-        if let Some(lost) = self.lost {
-            if surely {
-                self.lost = None;
-                let body = lost == Lost::Body || !begins_with_command(held);
-                if body && self.moving.is_none() {
-                    self.headless(scope);
+    /// Replies may be lost: each command that waits may be one that was answered by them.
+    fn server_gap(&mut self, scope: &mut Scope<'_>) {
+        self.replies.reset();
+        self.server_gap = scope.offset;
+        self.doubt_all(scope.offset);
+        for delivery in &mut self.deliveries {
+            delivery.tx.incomplete.add(Missing::ServerGap);
+            delivery.finals_unsure |= delivery.eod.is_some() || delivery.end_unseen;
+        }
+    }
+
+    /// Commands may have passed unseen, up to the client's stream offset `end`.
+    pub(super) fn unseen(&mut self, end: u64, scope: &mut Scope<'_>) {
+        match self.sending.and_then(|number| self.delivery(number)) {
+            Some(delivery) => delivery.recipients_unsure |= !delivery.data_sent,
+            None => self.unseen_envelope = true,
+        }
+        if let Some(back) = self.pending.back_mut().filter(|back| back.kind.want == Want::Unseen) {
+            back.kind.end = end;
+            back.kind.over = Some(u64::MAX);
+        } else {
+            let waiting = scope.ledger.unasked(scope.stamp.at);
+            self.wait(waiting, Want::Unseen, self.sending, end, scope);
+            if let Some(back) = self.pending.back_mut() {
+                back.kind.over = Some(u64::MAX);
+            }
+        }
+        self.weigh();
+    }
+
+    /// A reply to a command that was not seen.
+    pub(super) fn unseen_reply(&mut self, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+        if let Some(front) = self.pending.front_mut() {
+            front.kind.over = Some(arrival.end);
+        }
+        self.pending.note(arrival);
+        scope.count_reply(self.replies.reply.status);
+        match code {
+            354 => self.unseen_data(arrival, scope),
+            // The next line is a response of an attempt that began unseen.
+            334 => self.sasl_turn = true,
+            221 => (scope.ledger.quit_sent, scope.ledger.quit_answered) = (true, true),
+            250 if self.is_mail_reply() => {
+                if let Some(number) = self.current.take() {
+                    self.end(number, Outcome::Unknown);
                 }
-                scope.switch(Dir::ToServer, if body { Mode::Dot } else { Mode::Line });
+                self.unseen_envelope = true;
             }
-            return;
-        }
-        if held.is_empty() && !surely {
-            return;
-        }
-        let verb = self.pending.back().map(|w| w.command.verb);
-        let whole = surely || memchr::memchr(b'\n', held).is_some();
-        match verb {
-            // What a line is, is told when it is whole.
-            Some(Verb::Data | Verb::Auth | Verb::XExps | Verb::Bdat) if !whole => {}
-            Some(Verb::Data) if begins_with_command(held) => scope.switch(Dir::ToServer, Mode::Line),
-            Some(Verb::Data) => self.go(scope),
-            Some(Verb::Auth | Verb::XExps) if self.exchange.is_some() => {
-                let line = held.split(|o| *o == b'\n').next().unwrap_or_default();
-                self.sasl_turn = command::is_base64(line);
-                scope.switch(Dir::ToServer, Mode::Line);
-            }
-            Some(Verb::Bdat) if !begins_with_command(held) => {
-                let waiting = self.pending.back().map(|w| w.kind.want);
-                let size = if let Some(Want::Doubtful(size)) = waiting { size } else { 0 };
-                scope.switch(Dir::ToServer, Mode::Octets(size));
-            }
-            Some(Verb::StartTls | Verb::XAnonymousTls) if held.first() == Some(&0x16) => self.encrypt(scope),
-            _ => scope.switch(Dir::ToServer, Mode::Line),
+            _ => self.shut(code, scope),
         }
     }
 
-    /// What was held before a reply that came after a loss has been read: now the reply.
-    pub(crate) fn resume(&mut self, scope: &mut Scope<'_>) {
-        let Some((arrival, lost)) = self.deferred.take() else { return };
-        scope.stamp = arrival.last;
-        let code = self.code();
-        if lost == Lost::Body && self.pending.is_empty() {
-            // The server speaks: the end of the message went with the gap.
-            if let Some(number) = self.moving.take() {
-                self.finals(Some(number), arrival, scope);
-                return self.flush(scope);
-            }
+    /// 354 to a DATA that was not seen: what follows is a message all the same.
+    fn unseen_data(&mut self, arrival: Arrival, scope: &mut Scope<'_>) {
+        let number = self.current.or(self.sending).or_else(|| self.envelope(scope));
+        let (limits, at) = (scope.limits, arrival.last.at);
+        self.moving = number;
+        self.sending = number;
+        if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
+            delivery.data_sent = true;
+            delivery.data(Verb::Data, limits);
+            delivery.go = Some(at);
         }
-        if code == 354 {
-            let data = self.pending.back().is_some_and(|w| w.command.verb == Verb::Data);
-            while self.pending.len() > usize::from(data) {
-                self.drop_oldest(scope);
-            }
-            if !data {
-                self.headless(scope);
-                self.pending.note(arrival);
-                return scope.switch(Dir::ToServer, Mode::Dot);
-            }
-        }
-        let eod = self.pending.front().is_some_and(|w| matches!(w.kind.want, Want::Eod { .. }));
-        let doubtful = self.pending.iter().any(|w| w.command.verb == Verb::Other);
-        while !eod && doubtful && self.pending.len() > 1 {
-            self.drop_oldest(scope);
-        }
-        self.reply(arrival, scope);
-        self.flush(scope);
+        self.current = number;
+        self.drop_oldest(scope);
+        scope.switch(Dir::ToServer, Mode::DotLoose);
     }
 
-    /// A delivery whose beginning was not seen.
+    /// The delivery that the client's commands belong to; one whose MAIL was not seen, if one may have passed.
+    pub(super) fn envelope(&mut self, scope: &mut Scope<'_>) -> Option<u32> {
+        if self.sending.is_none() && std::mem::take(&mut self.unseen_envelope) {
+            let mut tx = scope.ledger.transaction(Moved::Delivery, scope.stamp.at);
+            tx.incomplete.add(Missing::StartMissing);
+            let mut delivery = Delivery::new(tx);
+            delivery.recipients_unsure = true;
+            self.sending = Some(delivery.tx.number);
+            self.deliveries.push_back(delivery);
+        }
+        self.sending
+    }
+
+    /// The client's next bytes are the middle of a message whose beginning was not seen.
     pub(super) fn headless(&mut self, scope: &mut Scope<'_>) {
-        let mut tx = scope.ledger.transaction(Moved::Delivery, scope.stamp.at);
-        tx.incomplete.add(Missing::StartMissing);
-        let mut delivery = Delivery::new(tx);
-        delivery.data_sent = true;
-        delivery.data(Verb::Data, scope.limits);
-        delivery.tx.message.headless();
-        self.moving = Some(delivery.tx.number);
-        self.deliveries.push_back(delivery);
+        if self.moving.is_some() {
+            return;
+        }
+        self.unseen_envelope |= self.sending.is_none();
+        let number = self.envelope(scope);
+        self.moving = number;
+        let limits = scope.limits;
+        if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
+            delivery.data_sent = true;
+            delivery.data(Verb::Data, limits);
+            delivery.tx.message.headless();
+        }
     }
 
-    /// The first reply after lost ones: the commands before the one it fits will never be answered.
-    pub(super) fn rematch(&mut self, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
-        self.unmatched = false;
-        let fits = |w: &Waiting<Kind>| match code {
-            354 => w.command.verb == Verb::Data,
-            334 | 235 => matches!(w.command.verb, Verb::Auth | Verb::XExps),
-            221 => w.command.verb == Verb::Quit,
-            _ => w.kind.end <= arrival.last.peer,
-        };
-        let keep = self.pending.iter().enumerate().filter(|(_, w)| fits(w)).last().map(|(at, _)| at);
-        for _ in 0..keep.unwrap_or(0) {
-            self.drop_oldest(scope);
+    /// The rest of a line, or of a chunk, whose beginning was lost. It may be a response of an authentication.
+    pub(super) fn skip(&self, line: &Line<'_>, scope: &mut Scope<'_>) {
+        if super::command::is_base64(line.octets) {
+            scope.ledger.secrets.learn(line.octets);
         }
     }
 
     /// The oldest of those that wait will not be answered.
     pub(super) fn drop_oldest(&mut self, scope: &mut Scope<'_>) {
         let Some(waiting) = self.pending.pop() else { return };
-        match waiting.kind.want {
-            Want::Greeting | Want::Eod { .. } => {}
-            _ => {
-                let mut command = waiting.command;
-                let blind = scope.ledger.incomplete.has(Missing::ServerUnseen);
-                command.pipelined &= !blind;
-                let missing = [Missing::ServerGap, Missing::ServerUnseen];
-                for what in missing.into_iter().filter(|m| scope.ledger.incomplete.has(*m)) {
-                    command.incomplete.add(what);
-                }
-                scope.command(command);
-            }
+        let Kind { want, tx, .. } = waiting.kind;
+        if matches!(want, Want::Eod { .. } | Want::Chunk { last: true }) {
+            self.lapse(tx);
         }
+        if matches!(want, Want::Rcpt(_))
+            && let Some(delivery) = tx.and_then(|number| self.delivery(number))
+        {
+            delivery.recipients_unsure = true;
+        }
+        Self::let_go(waiting.command, want, scope);
+    }
+
+    /// The same at the session's end: what was never answered may be told as such.
+    pub(super) fn drop_at_end(&mut self, scope: &mut Scope<'_>) {
+        if self.pending.front().is_some_and(|front| self.has_finals(front)) {
+            return self.drop_oldest(scope);
+        }
+        if let Some(waiting) = self.pending.pop() {
+            Self::let_go(waiting.command, waiting.kind.want, scope);
+        }
+    }
+
+    fn let_go(mut command: Box<Command>, want: Want, scope: &mut Scope<'_>) {
+        if matches!(want, Want::Greeting | Want::Eod { .. } | Want::Unseen | Want::Dropped(_)) {
+            return scope.ledger.recycle_command(command);
+        }
+        let blind = scope.ledger.incomplete.has(Missing::ServerUnseen);
+        command.pipelined &= !blind;
+        let missing = [Missing::ServerGap, Missing::ServerUnseen];
+        for what in missing.into_iter().filter(|m| scope.ledger.incomplete.has(*m)) {
+            command.incomplete.add(what);
+        }
+        scope.command(command);
+    }
+
+    /// The queue is full: the oldest command makes room, its reply will be passed over.
+    pub(super) fn make_room(&mut self, scope: &mut Scope<'_>) {
+        let skipped = match self.pending.front().map(|front| front.kind.want) {
+            Some(Want::Dropped(count)) => {
+                if let Some(waiting) = self.pending.pop() {
+                    scope.ledger.recycle_command(waiting.command);
+                }
+                count
+            }
+            _ => 0,
+        };
+        let Some(waiting) = self.pending.pop() else { return };
+        let Kind { want, tx, end, from, id, over } = waiting.kind;
+        let opens = matches!(waiting.command.verb, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml);
+        if opens || matches!(want, Want::Eod { .. } | Want::Chunk { last: true }) {
+            self.lapse(tx);
+        }
+        Self::let_go(waiting.command, want, scope);
+        let in_place = scope.ledger.unasked(scope.stamp.at);
+        let kind = Kind { want: Want::Dropped(skipped.saturating_add(1)), tx: None, end, from, id, over };
+        self.pending.push_front(in_place, kind);
+    }
+
+    /// Nothing more will be known of delivery `number`.
+    fn lapse(&mut self, number: Option<u32>) {
+        let Some(delivery) = number.and_then(|number| self.delivery(number)) else { return };
+        delivery.lapsed();
+        let number = delivery.tx.number;
+        if self.current == Some(number) {
+            self.current = None;
+        }
+        if self.sending == Some(number) {
+            self.sending = None;
+        }
+        if self.moving == Some(number) {
+            self.moving = None;
+        }
+        self.emit(number);
     }
 }

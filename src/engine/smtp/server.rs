@@ -1,62 +1,69 @@
 //! The server's side: each reply answers the oldest that waits, and makes the envelope.
 
-use memchr::memmem;
-
 use super::command::begins_with_command;
 use super::delivery::{self, Delivery};
+use super::evidence::Answers;
 use super::reply;
-use super::{Kind, Lost, Smtp, Want};
+use super::{Kind, Smtp, Want};
 use crate::engine::event::{AuthOutcome, Command, Outcome, Reply, Stage, Status, TlsMode};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::ledger::Scope;
-use crate::engine::pending::Arrival;
-use crate::engine::{Dir, Verb};
+use crate::engine::pending::{Arrival, Waiting};
+use crate::engine::{Dir, Limits, Verb};
 
 impl Smtp {
     pub(super) fn server(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
         let helo = self.pending.front().is_some_and(|w| matches!(w.command.verb, Verb::Ehlo | Verb::Lhlo));
         let cap = if helo { scope.limits.capabilities } else { scope.limits.reply_text };
         let Some(arrival) = self.replies.line(line, scope.stamp, scope.offset, cap) else { return };
-        let Some(lost) = self.lost else { return self.reply(arrival, scope) };
-        self.lost = None;
-        self.deferred = Some((arrival, lost));
-        let held = scope.held;
-        let ends = held.starts_with(b".\r\n") || memmem::find(held, b"\r\n.\r\n").is_some();
-        let body = match lost {
-            Lost::Body => ends,
-            Lost::Command => ends && !begins_with_command(held),
-        };
-        if body && self.moving.is_none() {
-            self.headless(scope);
+        self.heard = true;
+        if !self.end_hold(arrival, scope) {
+            self.reply(arrival, scope);
         }
-        scope.switch(Dir::ToServer, if body { Mode::Dot } else { Mode::Line });
     }
 
     pub(super) fn code(&self) -> u16 {
         self.replies.reply.status.and_then(Status::code).unwrap_or(0)
     }
 
+    /// A reply is complete: finds out what it answers, and takes it so.
     pub(super) fn reply(&mut self, arrival: Arrival, scope: &mut Scope<'_>) {
         let code = self.code();
-        if self.unmatched {
-            self.rematch(code, arrival, scope);
-        }
         if code == 421 {
             scope.ledger.shutdown = !scope.ledger.quit_answered;
             scope.ledger.shutdown_timeout |= reply::is_timeout(&self.replies.reply);
         }
-        if self.is_early(code) {
-            let number = self.moving;
-            self.answered_early = true;
-            self.finals(number, arrival, scope);
-            return;
+        match self.answers(code, arrival) {
+            Answers::Command(id) => {
+                if self.evidence.in_doubt() || self.pending.front().is_some_and(|front| front.kind.id != id) {
+                    self.settle(Some(id), scope);
+                }
+                self.take(arrival, scope);
+                if self.evidence.in_doubt() {
+                    self.weigh();
+                }
+            }
+            Answers::Undecided if code != 421 => self.wait_and_see(arrival, scope),
+            Answers::Nothing if self.is_early(code) => {
+                let number = self.moving;
+                self.answered_early = true;
+                self.finals(number, arrival, scope);
+            }
+            Answers::Nothing | Answers::Undecided => {
+                self.pending.note(arrival);
+                self.shut(code, scope);
+            }
         }
-        let Some(waiting) = self.pending.front() else {
-            self.pending.note(arrival);
-            return self.shut(code, scope);
-        };
+    }
+
+    /// The reply just assembled answers the oldest of what waits.
+    pub(super) fn take(&mut self, arrival: Arrival, scope: &mut Scope<'_>) {
+        let Some(waiting) = self.pending.front() else { return };
+        let code = self.code();
         match waiting.kind.want {
             Want::Greeting => self.greeting(code, arrival, scope),
+            Want::Unseen => self.unseen_reply(code, arrival, scope),
+            Want::Dropped(count) => self.dropped_reply(count, arrival, scope),
             Want::Eod { .. } => self.final_reply(code, arrival, scope),
             Want::Xexch50(octets) if code == 354 => {
                 if let Some(waiting) = self.pending.front_mut() {
@@ -85,16 +92,37 @@ impl Smtp {
         }
     }
 
+    /// A reply to one of `count` commands that were not kept.
+    fn dropped_reply(&mut self, count: u32, arrival: Arrival, scope: &mut Scope<'_>) {
+        self.pending.note(arrival);
+        scope.count_reply(self.replies.reply.status);
+        match self.pending.front_mut().filter(|_| count > 1) {
+            Some(front) => front.kind.want = Want::Dropped(count - 1),
+            None => {
+                if let Some(waiting) = self.pending.pop() {
+                    scope.ledger.recycle_command(waiting.command);
+                }
+            }
+        }
+    }
+
     /// A reply while the message is still moving, to nothing but the message.
     pub(super) fn is_early(&self, code: u16) -> bool {
-        let moving = self.moving.and_then(|number| self.deliveries.iter().find(|d| d.tx.number == number));
+        let moving = self.moving.and_then(|number| self.find(number));
         let in_data = moving.is_some_and(|d| d.go.is_some() && d.eod.is_none());
-        in_data && self.pending.is_empty() && !self.answered_early && code >= 200
+        in_data && !self.answered_early && code >= 200
     }
 
     pub(super) fn is_per_recipient(&self, number: Option<u32>) -> bool {
-        let delivery = number.and_then(|number| self.deliveries.iter().find(|d| d.tx.number == number));
-        self.is_lmtp && delivery.is_some_and(|d| d.accepted > 0)
+        let delivery = number.and_then(|number| self.find(number));
+        self.is_lmtp && delivery.is_some_and(|d| d.accepted > 0 || d.recipients_unsure)
+    }
+
+    /// Whether `waiting` is a message of which some recipients have their final reply.
+    pub(super) fn has_finals(&self, waiting: &Waiting<Kind>) -> bool {
+        let delivery = waiting.kind.tx.and_then(|number| self.find(number));
+        matches!(waiting.kind.want, Want::Eod { .. } | Want::Chunk { last: true })
+            && delivery.is_some_and(|d| d.finals.iter().sum::<u32>() > 0)
     }
 
     pub(super) fn greeting(&mut self, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
@@ -123,17 +151,23 @@ impl Smtp {
             (Want::Rcpt(index), _) => {
                 let delivery = kind.tx.and_then(|number| self.delivery(number));
                 if let Some(delivery) = delivery {
-                    delivery.recipient_reply(index, code, &command.reply, command.latency);
+                    delivery.recipient_reply(index, code, &command.reply, command.latency, scope.limits);
+                    if code < 300 && self.current.is_none() {
+                        // The reply to its MAIL was not seen, but must have been yes.
+                        self.current = kind.tx;
+                    }
                 }
             }
             (Want::Chunk { last }, _) => self.chunk_reply(last, code, &command.reply, kind, arrival, scope),
-            (_, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) => self.mail_reply(code, &command.reply, kind),
+            (_, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) => {
+                self.mail_reply(code, &command.reply, kind, scope.limits);
+            }
             (_, Verb::Data) => self.data_reply(code, &command, kind, arrival, scope),
-            (_, Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.helo_reply(yes, &command, scope),
-            (_, Verb::Rset) if yes => self.abort(),
+            (_, Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.helo_reply(yes, &command, &kind, scope),
+            (_, Verb::Rset) if yes => self.abort_at(&kind),
             (_, Verb::Quit) => {
                 scope.ledger.quit_answered = code != 421;
-                self.abort();
+                self.abort_at(&kind);
             }
             (_, Verb::Auth | Verb::XExps) => self.auth_reply(code, &command.reply, arrival, scope),
             (_, Verb::StartTls | Verb::XAnonymousTls) => {
@@ -156,7 +190,9 @@ impl Smtp {
                 if code == 250 {
                     self.abort();
                     let unasked = scope.ledger.unasked(scope.stamp.at);
-                    self.pending.push(unasked, Kind { want: Want::Greeting, tx: None, end: 0 });
+                    let id = self.evidence.next_id();
+                    let kind = Kind { want: Want::Greeting, tx: None, end: 0, from: 0, id, over: None };
+                    self.pending.push(unasked, kind);
                     scope.turn = true;
                 }
             }
@@ -174,7 +210,7 @@ impl Smtp {
         }
     }
 
-    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind) {
+    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind, limits: &Limits) {
         let Some(number) = kind.tx else { return };
         // `kind.tx` is the delivery that this MAIL opened.
         let Some(delivery) = self.delivery(number) else { return };
@@ -188,10 +224,38 @@ impl Smtp {
         delivery.tx.outcome = delivery::refused(code < 500);
         delivery.tx.stage = Some(Stage::Mail);
         delivery.tx.last.copy_from(reply);
-        if self.sending == Some(number) {
-            self.sending = self.current;
+        match self.current {
+            Some(open) => self.hand_over(number, open, limits),
+            None => self.emit(number),
         }
-        self.emit(number);
+    }
+
+    /// MAIL of delivery `number` was refused while delivery `open` was open at the server: what the client sent behind
+    /// it belongs to that one (RFC 5321 section 4.1.4).
+    fn hand_over(&mut self, number: u32, open: u32, limits: &Limits) {
+        let at = self.deliveries.binary_search_by_key(&number, |d| d.tx.number).ok();
+        let Some(mut refused) = at.and_then(|at| self.deliveries.remove(at)) else { return };
+        let (mut first, mut kept) = (0, open);
+        if let Some(delivery) = self.delivery(open) {
+            first = delivery.tx.recipients.len();
+            delivery.append(&mut refused, limits);
+            kept = delivery.tx.number;
+        }
+        for waiting in self.pending.iter_mut() {
+            let kind = &mut waiting.kind;
+            if let (Want::Rcpt(Some(index)), true) = (&mut kind.want, kind.tx == Some(number)) {
+                *index += first;
+            }
+            if kind.tx == Some(number) || kind.tx == Some(open) {
+                kind.tx = Some(kept);
+            }
+        }
+        for number in [&mut self.sending, &mut self.current, &mut self.moving] {
+            if number.is_some_and(|n| n == refused.tx.number || n == kept) {
+                *number = Some(kept);
+            }
+        }
+        self.over.push(refused);
     }
 
     pub(super) fn data_reply(
@@ -202,9 +266,10 @@ impl Smtp {
         arrival: Arrival,
         scope: &mut Scope<'_>,
     ) {
-        let number = kind.tx.filter(|n| self.deliveries.iter().any(|d| d.tx.number == *n)).or(self.current);
+        let number = kind.tx.filter(|number| self.find(*number).is_some()).or(self.current);
         if code == 354 {
             self.moving = number;
+            self.current = self.current.or(number);
             if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
                 delivery.data_refused = None;
                 delivery.tx.timing.data_go = command.latency;
@@ -214,8 +279,9 @@ impl Smtp {
         }
         scope.switch(Dir::ToServer, Mode::Line);
         let Some(delivery) = number.and_then(|number| self.delivery(number)) else { return };
-        delivery.data_refused = Some(code);
-        if delivery.accepted > 0 {
+        // Anything else is no refusal, though no 354 either.
+        delivery.data_refused = (code >= 400).then_some(code);
+        if delivery.accepted > 0 && code >= 400 {
             delivery.tx.last.copy_from(&command.reply);
         }
     }
@@ -229,7 +295,7 @@ impl Smtp {
             delivery.data(Verb::Data, limits);
             delivery.go.get_or_insert(at);
         }
-        scope.switch(Dir::ToServer, Mode::Dot);
+        scope.switch(Dir::ToServer, Mode::DotLoose);
     }
 
     pub(super) fn chunk_reply(
@@ -253,28 +319,34 @@ impl Smtp {
         }
     }
 
-    pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, scope: &mut Scope<'_>) {
+    pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, kind: &Kind, scope: &mut Scope<'_>) {
         if !yes {
             // Refused: the envelope stays as it was.
             self.sending = self.sending.or(self.current);
             return;
         }
-        self.abort();
+        self.abort_at(kind);
         if command.args.is_present() {
             scope.ledger.helo.copy_from(&command.args);
         }
         if scope.ledger.tls_mode() == TlsMode::StartTls {
             return;
         }
+        // What is left of a reply whose beginning was lost.
+        let partial = self.replies.is_rest();
         let capabilities = &mut scope.ledger.capabilities;
         capabilities.clear();
+        if partial {
+            return;
+        }
         let mut starttls = false;
         for line in reply::lines(command.reply.text.as_bytes()).skip(1) {
-            if command.verb == Verb::Helo
-                || line.is_empty()
-                || capabilities.octets() + line.len() > scope.limits.capabilities
-            {
+            let line = line.trim_ascii();
+            if command.verb == Verb::Helo || capabilities.octets() + line.len() > scope.limits.capabilities {
                 break;
+            }
+            if line.is_empty() {
+                continue;
             }
             starttls |= line.eq_ignore_ascii_case(b"STARTTLS");
             let keyword = line.iter().position(|o| matches!(o, b' ' | b'=')).unwrap_or(line.len());
@@ -289,11 +361,15 @@ impl Smtp {
         scope.switch(Dir::ToServer, Mode::Line);
         let Some(exchange) = self.exchange.take() else { return };
         let outcome = match code {
-            ..=399 => AuthOutcome::Success,
+            235 => AuthOutcome::Success,
+            // No answer that RFC 4954 knows: nothing is known of it.
+            ..=399 => AuthOutcome::Incomplete,
             _ if self.cancelled => AuthOutcome::Cancelled,
             400..=499 => AuthOutcome::Temporary,
-            500 | 502 | 504 => AuthOutcome::RejectedMechanism,
             530 | 538 => AuthOutcome::NeedsTls,
+            // For its mechanism, its syntax or the session's state: no credential was looked at (RFC 4954 section 4).
+            500..=504 => AuthOutcome::RejectedMechanism,
+            _ if exchange.data() == 0 => AuthOutcome::RejectedMechanism,
             _ => AuthOutcome::Failed,
         };
         self.armed = (outcome != AuthOutcome::Success).then_some(arrival.end);
@@ -317,13 +393,18 @@ impl Smtp {
         let lmtp = self.is_lmtp;
         let delivery = number.and_then(|number| self.deliveries.iter_mut().find(|d| d.tx.number == number));
         if let Some(delivery) = delivery
-            && delivery.accepted > 0
             && (lmtp || per_recipient)
             && code != 421
         {
+            if delivery.recipients_unsure || delivery.finals_unsure {
+                // Whose reply it is, and whether more will come, shows when the client sends on.
+                delivery.final_of_somebody(code, &self.replies.reply);
+                self.pending.note(arrival);
+                return self.doubt_all(arrival.end);
+            }
             let before: u32 = delivery.finals.iter().sum();
             if before < delivery.accepted {
-                let last = delivery.recipient_final(code, &self.replies.reply, at);
+                let last = delivery.recipient_final(code, &self.replies.reply, at, scope.limits);
                 if !last || !lmtp {
                     return self.pending.note(arrival);
                 }
@@ -401,6 +482,18 @@ impl Smtp {
         self.sending = None;
     }
 
+    /// A command that ends deliveries was answered: the one in progress is over, and so is that which the client had in
+    /// mind (the reply to its MAIL may have been lost).
+    fn abort_at(&mut self, kind: &Kind) {
+        self.abort();
+        let waits = |d: &Delivery| d.eod.is_some() || d.end_unseen;
+        if let Some(number) = kind.tx
+            && self.delivery(number).is_some_and(|d| d.is_lossy() && !waits(d))
+        {
+            self.end(number, Outcome::Aborted);
+        }
+    }
+
     /// RSET, EHLO, STARTTLS, XCLIENT or QUIT was answered: the delivery in progress is over.
     pub(super) fn abort(&mut self) {
         if let Some(number) = self.current.take() {
@@ -423,7 +516,7 @@ impl Smtp {
     }
 
     pub(super) fn emit(&mut self, number: u32) {
-        let at = self.deliveries.iter().position(|d| d.tx.number == number);
+        let at = self.deliveries.binary_search_by_key(&number, |d| d.tx.number).ok();
         if let Some(delivery) = at.and_then(|at| self.deliveries.remove(at)) {
             self.over.push(delivery);
         }
@@ -438,7 +531,14 @@ impl Smtp {
         scope.switch(Dir::ToClient, Mode::Opaque);
     }
 
+    fn find(&self, number: u32) -> Option<&Delivery> {
+        let at = self.deliveries.binary_search_by_key(&number, |d| d.tx.number).ok()?;
+        self.deliveries.get(at)
+    }
+
+    /// The open delivery with that number; they are kept in its order.
     pub(super) fn delivery(&mut self, number: u32) -> Option<&mut Delivery> {
-        self.deliveries.iter_mut().find(|d| d.tx.number == number)
+        let at = self.deliveries.binary_search_by_key(&number, |d| d.tx.number).ok()?;
+        self.deliveries.get_mut(at)
     }
 }

@@ -1,0 +1,250 @@
+//! Bytes of the client that can be read in several ways, held until the server shows how it took them.
+//!
+//! A server speaks between commands, not inside a message: a reply that was sent after bytes had reached the server
+//! (`held_from`, by ACK evidence) tells that they were complete commands, or a complete message. Until then what is held
+//! is only looked at: text that cannot be commands is the message going on. One reading is taken in the end, and the
+//! reply is then weighed like any other ([`super::evidence`]).
+
+use memchr::{memchr, memmem};
+
+use super::command;
+use super::{Smtp, Want};
+use crate::engine::frame::Mode;
+use crate::engine::ledger::Scope;
+use crate::engine::pending::Arrival;
+use crate::engine::{Dir, Verb};
+
+/// Why bytes of the client are held, besides those that wait for the answer to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Bytes were lost between commands, or the capture begins here.
+    Commands,
+    /// Bytes of the message were lost: its end may be among them.
+    Message,
+    /// A lone dot whose line ends are not CRLF: servers differ on whether that ends the message.
+    LooseEnd {
+        /// Bytes of the message on the wire up to there.
+        wire: u64,
+    },
+    /// The message was answered, but its end was not seen.
+    Answered,
+}
+
+/// What held bytes look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looks {
+    /// Too little to say.
+    Nothing,
+    /// Nothing but commands.
+    Commands,
+    /// Something else.
+    Text,
+}
+
+/// So many bytes, or lines, of commands are commands; held bytes are looked at again whenever some are added.
+const ENOUGH: usize = 2 << 10;
+
+fn looks(held: &[u8]) -> Looks {
+    let mut rest = held.get(..held.len().min(ENOUGH)).unwrap_or(held);
+    let mut looks = Looks::Nothing;
+    while let Some(end) = memchr(b'\n', rest) {
+        let line = rest.get(..end).unwrap_or_default();
+        if !command::is_command(line) {
+            return Looks::Text;
+        }
+        looks = Looks::Commands;
+        rest = rest.get(end + 1..).unwrap_or_default();
+        if matches!(command::verb(line).0, Verb::Data | Verb::Bdat) {
+            // What follows it is no command.
+            return looks;
+        }
+    }
+    if held.len() > ENOUGH || command::may_begin_command(rest) { looks } else { Looks::Text }
+}
+
+impl Smtp {
+    /// The client's bytes `held` wait: decides their mode, if they tell enough. `surely`: no more bytes will come to help.
+    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+        match self.hold {
+            Some(hold) => self.look(hold, held, surely, scope),
+            None => self.look_at_answer(held, surely, scope),
+        }
+    }
+
+    fn look(&mut self, hold: Hold, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+        if hold == Hold::Commands {
+            if surely {
+                let body = !command::begins_with_command(held);
+                if body {
+                    self.headless(scope);
+                }
+                self.read_on(if body { Mode::DotLoose } else { Mode::Line }, scope);
+            }
+            return;
+        }
+        // Nobody answers: then what looks like commands is taken for commands.
+        let alone = surely && !self.heard;
+        match (looks(held), hold) {
+            (Looks::Nothing, _) if !surely => {}
+            (Looks::Commands, Hold::Answered) => self.read_on(Mode::Line, scope),
+            (Looks::Commands, _) if !surely => {}
+            (Looks::Commands, Hold::LooseEnd { wire }) if alone => self.end_loosely(wire, scope),
+            (Looks::Commands, Hold::Message) if alone => {
+                self.end_unseen(scope);
+                self.read_on(Mode::Line, scope);
+            }
+            (_, Hold::Answered) => {
+                // Too early an answer: the client goes on to the end of the data, which has no answer of its own.
+                self.answered_early = true;
+                self.read_on(Mode::DotResume, scope);
+            }
+            _ => self.read_on(Mode::DotResume, scope),
+        }
+    }
+
+    fn read_on(&mut self, mode: Mode, scope: &mut Scope<'_>) {
+        self.hold = None;
+        scope.switch(Dir::ToServer, mode);
+    }
+
+    /// A reply came while the client's bytes `scope.held` were held; whether it is put off until these are read.
+    pub(super) fn end_hold(&mut self, arrival: Arrival, scope: &mut Scope<'_>) -> bool {
+        let Some(hold) = self.hold else { return false };
+        if arrival.last.peer < self.held_from {
+            // Sent before the server had what was lost, or the dot: it shows nothing.
+            return false;
+        }
+        let held = scope.held;
+        match hold {
+            Hold::Commands => self.end_hold_of_commands(held, scope),
+            Hold::Message => {
+                self.end_unseen(scope);
+                if looks(held) != Looks::Commands {
+                    self.hold = Some(Hold::Answered);
+                    return false;
+                }
+                self.read_on(Mode::Line, scope);
+            }
+            Hold::LooseEnd { wire } => {
+                let strict = memmem::find(held, b"\r\n.\r\n").map(|at| self.held_from + at as u64 + 5);
+                if strict.is_some_and(|end| end <= arrival.last.peer) {
+                    // The server had a strict end of data too: the strict reading comes first.
+                    self.read_on(Mode::DotResume, scope);
+                } else {
+                    self.end_loosely(wire, scope);
+                    if self.code() >= 400 && looks(held) == Looks::Nothing {
+                        // Refused at the dot, or before the end of a message that happens to pause at a dot.
+                        self.hold = Some(Hold::Answered);
+                        scope.switch(Dir::ToServer, Mode::Await);
+                        return false;
+                    }
+                }
+            }
+            Hold::Answered => return false,
+        }
+        self.deferred = Some(arrival);
+        true
+    }
+
+    /// After a loss between commands, or where the capture begins.
+    fn end_hold_of_commands(&mut self, held: &[u8], scope: &mut Scope<'_>) {
+        if self.exchange.is_some() {
+            // A response was lost, or what is held is one.
+            self.sasl_turn = !held.is_empty();
+            return self.read_on(Mode::Line, scope);
+        }
+        let ends = held.starts_with(b".\r\n") || memmem::find(held, b"\r\n.\r\n").is_some();
+        if ends && self.code() != 354 && !command::begins_with_command(held) {
+            self.headless(scope);
+            return self.read_on(Mode::DotLoose, scope);
+        }
+        self.skip_until = self.held_from + left_over(held) as u64;
+        self.read_on(Mode::Line, scope);
+    }
+
+    /// What was held before a reply has been read: now the reply.
+    pub(crate) fn resume(&mut self, scope: &mut Scope<'_>) {
+        let Some(arrival) = self.deferred.take() else { return };
+        scope.stamp = arrival.last;
+        self.reply(arrival, scope);
+        self.flush(scope);
+    }
+
+    /// The message ended at the lone dot just read.
+    fn end_loosely(&mut self, wire: u64, scope: &mut Scope<'_>) {
+        self.end_of_data(wire, self.held_from, scope);
+        self.read_on(Mode::Line, scope);
+    }
+
+    /// The message ended in the gap, for the server has answered it.
+    fn end_unseen(&mut self, scope: &mut Scope<'_>) {
+        let number = self.moving.take();
+        self.sending = None;
+        self.unseen_envelope = true;
+        if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
+            delivery.tx.message.finish(false);
+            delivery.end_unseen = true;
+        }
+        if std::mem::take(&mut self.answered_early) {
+            return;
+        }
+        let waiting = scope.ledger.unasked(scope.stamp.at);
+        self.wait(waiting, Want::Eod { prdr: false }, number, self.held_from, scope);
+        self.unseen(self.held_from, scope);
+    }
+
+    /// The last command's answer decides how `held` is read, but it was lost, or the client has given up waiting for it.
+    fn look_at_answer(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+        if held.is_empty() && !surely {
+            return;
+        }
+        self.sends_on(scope);
+        let Some(back) = self.pending.back().filter(|_| scope.modes[Dir::ToServer].is_none()) else { return };
+        let (verb, want) = (back.command.verb, back.kind.want);
+        let lost = surely || back.kind.over.is_some_and(|over| over <= scope.stamp.peer) || !self.heard;
+        let gave_up = back.kind.over.is_some();
+        // What a line is, is told when it is whole.
+        let whole = surely || memchr(b'\n', held).is_some();
+        let command = command::begins_with_command(held);
+        match verb {
+            Verb::Data | Verb::Auth | Verb::XExps | Verb::Bdat if !whole => {}
+            Verb::Data | Verb::Bdat if command && (lost || gave_up) => scope.switch(Dir::ToServer, Mode::Line),
+            Verb::Auth | Verb::XExps if gave_up && !lost => {
+                if command {
+                    scope.switch(Dir::ToServer, Mode::Line);
+                }
+            }
+            _ if !lost => {}
+            Verb::Data => self.go(scope),
+            Verb::Auth | Verb::XExps if self.exchange.is_some() => {
+                let line = held.split(|o| *o == b'\n').next().unwrap_or_default();
+                self.sasl_turn = command::is_base64(line);
+                scope.switch(Dir::ToServer, Mode::Line);
+            }
+            Verb::Bdat => {
+                let size = if let Want::Doubtful(size) = want { size } else { 0 };
+                scope.switch(Dir::ToServer, Mode::Octets(size));
+            }
+            Verb::StartTls | Verb::XAnonymousTls if held.first() == Some(&0x16) => self.encrypt(scope),
+            _ => scope.switch(Dir::ToServer, Mode::Line),
+        }
+    }
+
+    /// Whether held bytes are to be looked at whenever some are added.
+    pub(crate) fn watches_held(&self) -> bool {
+        self.hold != Some(Hold::Commands)
+    }
+}
+
+/// How many bytes of `held` come before the commands at its end: the rest of a command, or of a chunk.
+fn left_over(held: &[u8]) -> usize {
+    let (mut from, mut left) = (0, 0);
+    while let Some(end) = held.get(from..).and_then(|rest| memchr(b'\n', rest)) {
+        let line = held.get(from..from + end).unwrap_or_default();
+        from += end + 1;
+        if !command::is_command(line) {
+            left = from;
+        }
+    }
+    if command::may_begin_command(held.get(from..).unwrap_or_default()) { left } else { held.len() }
+}
