@@ -10,9 +10,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use mailtap::engine::{Context, Event, Limits, Sink};
+use mailtap::engine::Limits;
+use mailtap::event::{Context, Event, Sink};
+use mailtap::pipeline::flow::{FlowLimits, FlowTable};
 use mailtap::time::Timestamp;
-use mailtap::wire::{Decoder, DecoderLimits, FlowLimits, FlowTable, LinkType, Packet};
+use mailtap::wire::{Decoder, DecoderLimits, LinkType, Packet};
 use support::Profile;
 use support::capture::{Options, generate};
 

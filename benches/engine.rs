@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, Sink};
+use mailtap::engine::{Limits, Session};
+use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink};
 use mailtap::time::Timestamp;
 use support::stage::{Side, Stage};
 use support::{Profile, World};

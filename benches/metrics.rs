@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, Sink};
+use mailtap::engine::{Limits, Session};
+use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink};
 use mailtap::output::InputKind;
 use mailtap::output::metrics::{Metrics, Setup};
 use mailtap::time::Timestamp;

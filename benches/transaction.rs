@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, criterion_group, criterion_main};
-use mailtap::engine::{Dir, End, Input, Limits, Peers, Session};
+use mailtap::engine::{Limits, Session};
+use mailtap::event::{Dir, End, Input, Peers};
 use mailtap::output::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};
 use mailtap::time::Timestamp;
 

@@ -4,15 +4,16 @@
 //! and reasons. What goes wrong inside a mail session is no error but an event of the engine.
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::panic;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::input::capture::{Trouble, live};
-use crate::input::tls::TlsError;
-use crate::input::upstream::ListenError;
+use crate::capture::{Trouble, live};
+use crate::console::plain;
 use crate::output::{LogError, ServeError};
+use crate::proxy::listen::ListenError;
+use crate::proxy::tls::TlsError;
 
 /// Why a run cannot go on, or was not all it should have been.
 #[derive(Debug)]
@@ -217,36 +218,6 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Says `text` on standard error, in one line: names of files may hold anything. Nobody may be listening.
-pub fn tell(level: Level, text: &dyn fmt::Display) {
-    let level = match level {
-        Level::Note => "note",
-        Level::Warning => "warning",
-        Level::Error => "error",
-    };
-    let mut line = format!("mailtap: {level}: ");
-    for c in text.to_string().chars() {
-        if c.is_control() {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
-    line.push('\n');
-    let _ = io::stderr().write_all(line.as_bytes());
-}
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// Nothing is wrong.
-    Note,
-    /// The result is as good as it can be.
-    Warning,
-    /// Something is missing in it.
-    Error,
-}
-
 /// The place of the first panic, as `file:line`.
 static FAULT: OnceLock<String> = OnceLock::new();
 
@@ -262,12 +233,6 @@ pub fn note_faults() {
 /// The fault that was noted.
 pub(crate) fn fault() -> Error {
     Error::Fault(FAULT.get().cloned().unwrap_or_else(|| "an unknown place".into()))
-}
-
-/// An error's text without the number of the system's error behind it.
-pub(crate) fn plain(error: &impl fmt::Display) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -13,16 +13,20 @@
 
 #![forbid(unsafe_code)]
 
-pub mod analyze;
+pub mod capture;
 pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod console;
 pub mod engine;
 pub mod error;
-pub mod input;
+pub mod event;
 pub mod message;
 pub mod output;
+pub mod pipeline;
 pub mod process;
 pub mod proxy;
-pub mod sniff;
+pub mod secret;
 pub mod time;
+pub mod tls;
 pub mod wire;

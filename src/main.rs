@@ -10,11 +10,14 @@ use std::thread;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
-use mailtap::analyze::{self, Read};
 use mailtap::cli::{Analyze, Cli, Mode, Proxy, Sniff};
+use mailtap::commands::analyze;
+use mailtap::commands::analyze::Read;
+use mailtap::commands::{proxy, sniff};
 use mailtap::config;
-use mailtap::error::{self, Error, Level};
-use mailtap::{proxy, sniff};
+use mailtap::console::{self, Level};
+use mailtap::error;
+use mailtap::error::Error;
 
 fn main() -> ExitCode {
     error::note_faults();
@@ -36,7 +39,7 @@ fn main() -> ExitCode {
         Ok(status) => status,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            error::tell(Level::Error, &error);
+            console::print(Level::Error, &error);
             ExitCode::from(error.exit_status())
         }
     }

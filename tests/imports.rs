@@ -11,24 +11,34 @@ use std::path::{Path, PathBuf};
 
 /// Who may name whom. `lib` is the map and declares all; a room may always name itself.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("main", &["analyze", "cli", "config", "error", "input", "output", "proxy", "sniff"]),
-    ("cli", &["config", "engine", "error", "output"]),
-    ("config", &["cli", "engine", "error", "input", "output", "wire"]),
-    ("proxy", &["config", "engine", "error", "input", "output", "process", "time"]),
-    ("sniff", &["config", "engine", "error", "input", "output", "process", "time", "wire"]),
-    ("process", &["config", "error"]),
-    ("analyze", &["config", "engine", "error", "input", "output", "time", "wire"]),
-    ("input", &["config", "engine", "error", "output", "time", "wire"]),
-    ("output", &["config", "engine", "error", "message", "time"]),
-    ("wire", &["engine", "time"]),
-    ("engine", &["message", "time"]),
+    ("main", &["cli", "commands", "config", "console", "error"]),
+    (
+        "commands",
+        &[
+            "capture", "config", "console", "engine", "error", "event", "output", "pipeline", "process", "proxy",
+            "time", "wire",
+        ],
+    ),
+    ("config", &["cli", "console", "engine", "error", "event", "output", "pipeline", "proxy", "secret", "wire"]),
+    ("cli", &["config", "engine", "error", "event", "output", "secret"]),
+    ("process", &["config", "console", "error"]),
+    ("error", &["capture", "console", "output", "proxy"]),
+    ("pipeline", &["capture", "engine", "event", "output", "time", "wire"]),
+    ("proxy", &["config", "console", "engine", "event", "output", "time", "wire"]),
+    ("capture", &["config", "console", "error", "event", "time", "wire"]),
+    ("output", &["config", "console", "error", "event", "message", "secret", "time"]),
+    ("engine", &["event", "message", "time", "tls"]),
+    ("event", &["message", "time"]),
+    ("tls", &["event", "time"]),
+    ("wire", &["event", "time"]),
     ("message", &["time"]),
-    ("error", &["input", "output"]),
+    ("console", &[]),
+    ("secret", &[]),
     ("time", &[]),
 ];
 
 /// Rooms that know no environment: no I/O, no clock, no thread, no logging.
-const SANS_IO: &[&str] = &["engine", "message", "time", "wire"];
+const SANS_IO: &[&str] = &["engine", "event", "message", "time", "tls", "wire"];
 
 /// What they never name: the beginning of a path.
 const FORBIDDEN: &[&str] = &[

@@ -16,11 +16,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, Sink};
+use mailtap::engine::{Limits, Session};
+use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink};
 use mailtap::output::InputKind;
 use mailtap::output::metrics::{Metrics, Recorder, Setup};
+use mailtap::pipeline::flow::{FlowLimits, FlowTable};
 use mailtap::time::Timestamp;
-use mailtap::wire::{Decoder, DecoderLimits, FlowLimits, FlowTable, LinkType, Packet, Segment};
+use mailtap::wire::{Decoder, DecoderLimits, LinkType, Packet, Segment};
 use proptest::prelude::*;
 
 /// Counts, as metrics do, and forgets everything else.

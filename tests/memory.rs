@@ -7,7 +7,8 @@ mod allocations;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailtap::engine::{Context, Dir, Event, Input, Limits, Peers, Session, Sink};
+use mailtap::engine::{Limits, Session};
+use mailtap::event::{Context, Dir, Event, Input, Peers, Sink};
 use mailtap::time::Timestamp;
 
 struct Ignore;

@@ -24,12 +24,12 @@ use std::thread;
 use std::time::Duration;
 
 use browser::Browser;
-use mailtap::cli::Secret;
 use mailtap::config::MetricsServer;
-use mailtap::engine::event::{Context, Event, Sink};
+use mailtap::event::{Context, Event, Sink};
 use mailtap::output::InputKind;
 use mailtap::output::page::{Recorder, Show, State};
 use mailtap::output::serve::{Content, Handle, Readiness, Server};
+use mailtap::secret::Secret;
 use mailtap::time::Timestamp;
 use traffic::{Talk, hello, message};
 

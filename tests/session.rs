@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use mailtap::engine::event::{Handshake, Secured, TlsMode};
-use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, Sink, Text};
+use mailtap::engine::{Limits, Session};
+use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink, Text};
+use mailtap::event::{Handshake, Secured, TlsMode};
 use mailtap::message::Message;
 use mailtap::time::Timestamp;
 use proptest::prelude::*;

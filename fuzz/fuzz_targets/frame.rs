@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, Sink};
+use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink};
+use mailtap::engine::{Limits, Session};
 use mailtap::time::Timestamp;
 
 const DIALOGUES: [(u16, &[u8], &[u8]); 4] = [

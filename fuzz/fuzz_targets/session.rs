@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use mailtap::engine::{Context, Dir, End, Event, Input, Limits, Peers, Session, Sink};
+use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink};
+use mailtap::engine::{Limits, Session};
 use mailtap::time::Timestamp;
 
 fuzz_target!(|input: &[u8]| {

@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use libfuzzer_sys::fuzz_target;
-use mailtap::engine::Input;
+use mailtap::event::Input;
 use mailtap::time::Timestamp;
 use mailtap::wire::stream::{Delivery, Ledger, Stream};
 use mailtap::wire::Segment;

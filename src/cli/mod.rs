@@ -6,14 +6,13 @@ mod records;
 mod running;
 mod sniff;
 
-use std::fmt;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
-use crate::engine::event::Protocol;
+use crate::event::Protocol;
 
 pub use analyze::Analyze;
 pub use proxy::Proxy;
@@ -70,29 +69,6 @@ impl Hash {
             Self::None => "none",
             Self::Message => "message",
         }
-    }
-}
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
     }
 }
 

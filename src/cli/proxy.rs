@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{Patience, Records, Running, word};
 use crate::config::proxy::{HeaderOut, OnFault, OnLimit, Refuse, Splice, TlsListen, TlsUpstream, Transparent};
-use crate::engine::event::Protocol;
+use crate::event::Protocol;
 
 const HELP: &str = "\
 Examples:

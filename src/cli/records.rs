@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{Hash, PortMapping, Secret, word};
+use super::{Hash, PortMapping, word};
 use crate::output::{Detail, FailedIdentity, IdentityPolicy, RecordKind};
+use crate::secret::Secret;
 
 /// Flags of the log.
 #[derive(Debug, Default, Args)]

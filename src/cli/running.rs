@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueHint};
 
-use super::{Secret, Size};
+use super::Size;
+use crate::secret::Secret;
 
 /// Flags of a running mode.
 #[derive(Debug, Default, Args)]

@@ -10,7 +10,7 @@ use crate::engine::Limits;
 use crate::error::Error;
 use crate::output::metrics::ReplyReasons;
 use crate::output::{Detail, InputKind, Policy, RecordSet};
-use crate::wire::FlowLimits;
+use crate::pipeline::flow::FlowLimits;
 
 /// A run of `mailtap analyze`, ready.
 #[derive(Clone, Debug)]
@@ -105,7 +105,7 @@ fn unequal(ready: &Analyze) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::event::Protocol;
+    use crate::event::Protocol;
     use crate::output::{FailedIdentity, IdentityPolicy, RecordKind};
     use clap::Parser as _;
 

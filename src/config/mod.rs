@@ -13,16 +13,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::cli::{self, Hash, PortMapping, Size};
+use crate::cli;
+use crate::cli::{Hash, PortMapping, Size};
 use crate::engine::Limits;
-use crate::engine::event::words;
 use crate::error::Error;
-use crate::input::shard::SHARDS;
+use crate::event::words;
 use crate::output::{Detail, FailedIdentity, IdentityPolicy, InputKind, Policy, RecordKind, RecordSet};
-use crate::wire::FlowLimits;
+use crate::pipeline::SHARDS;
+use crate::pipeline::flow::FlowLimits;
 use settings::Settings;
 
-pub use crate::cli::Secret;
+pub use crate::secret::Secret;
 pub use analyze::{Analyze, analyze};
 pub use proxy::{Proxy, proxy};
 pub use running::{MetricsServer, Running};

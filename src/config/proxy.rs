@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{Running, words};
 use crate::engine::Limits;
-use crate::engine::event::Protocol;
+use crate::event::Protocol;
 use crate::output::Policy;
 
 pub use listeners::proxy;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::settings::Settings;
 use super::{either, key, parsed};
-use crate::cli::{self, Secret};
+use crate::cli;
 use crate::error::Error;
+use crate::secret::Secret;
 
 /// Settings of a running mode, ready.
 #[derive(Clone, Debug)]

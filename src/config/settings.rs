@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 
 use super::parsed;
-use crate::cli::{Secret, Size};
+use crate::cli::Size;
 use crate::error::Error;
+use crate::secret::Secret;
 
 /// Declares the file and, with the fields behind the semicolon, what each of its `[[listener]]` tables may say.
 macro_rules! settings {

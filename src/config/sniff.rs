@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::settings::{For, List, Settings};
 use super::{Defaults, Running, either, flows, parsed, running};
-use crate::cli::{self, Patience, Size};
+use crate::cli;
+use crate::cli::{Patience, Size};
 use crate::engine::Limits;
 use crate::error::Error;
 use crate::output::{Detail, InputKind, Policy, RecordKind, RecordSet};
-use crate::wire::FlowLimits;
+use crate::pipeline::flow::FlowLimits;
 
 /// A run of `mailtap sniff`, ready.
 #[derive(Clone, Debug)]
@@ -165,7 +166,7 @@ fn write(flags: &cli::Sniff, settings: &mut Settings) -> Result<Option<Write>, E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::event::Protocol;
+    use crate::event::Protocol;
     use clap::Parser as _;
 
     fn made(args: &str, file: &str) -> Result<Sniff, Error> {

@@ -8,7 +8,6 @@ use std::sync::LazyLock;
 
 use memchr::{memchr, memmem};
 
-use super::Dir;
 use crate::time::Timestamp;
 
 /// A dot at the start of a line; built once, for it is searched in every segment of every message.
@@ -462,35 +461,6 @@ fn trailing_cr(before: u8, text: &[u8]) -> u8 {
         [.., b'\r'] => 1,
         [] => before,
         _ => 0,
-    }
-}
-
-/// A value for each direction.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Both<T> {
-    /// Of the client's octets.
-    pub to_server: T,
-    /// Of the server's octets.
-    pub to_client: T,
-}
-
-impl<T> std::ops::Index<Dir> for Both<T> {
-    type Output = T;
-
-    fn index(&self, dir: Dir) -> &T {
-        match dir {
-            Dir::ToServer => &self.to_server,
-            Dir::ToClient => &self.to_client,
-        }
-    }
-}
-
-impl<T> std::ops::IndexMut<Dir> for Both<T> {
-    fn index_mut(&mut self, dir: Dir) -> &mut T {
-        match dir {
-            Dir::ToServer => &mut self.to_server,
-            Dir::ToClient => &mut self.to_client,
-        }
     }
 }
 

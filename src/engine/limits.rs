@@ -1,6 +1,6 @@
 //! Every cap of the engine, with its reason. A hit is counted and marked on the record.
 
-use super::event::Protocol;
+use crate::event::Protocol;
 
 /// Caps on what a session may hold. All sizes are octets.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::event::Command;
-use super::ledger::Stamp;
+use super::session::state::Stamp;
+use crate::event::Command;
 use crate::time::Timestamp;
 
 /// A command that waits; `K` is what its protocol must remember with it.

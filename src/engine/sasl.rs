@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use super::event::{Auth, AuthMethod, AuthOutcome, Mechanism, Reply, TlsMode};
 use super::secret::{Secrets, base64};
-use super::text::Text;
+use crate::event::Text;
+use crate::event::{Auth, AuthMethod, AuthOutcome, Mechanism, Reply, TlsMode};
 use crate::time::Timestamp;
 
 /// One authentication attempt as it goes on.

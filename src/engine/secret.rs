@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use data_encoding::{BASE64, BASE64_NOPAD, Encoding};
 use memchr::memmem;
 
-use super::text::Text;
+use crate::event::Text;
 
 /// What stands in place of a secret.
 const REDACTED: &[u8] = b"[redacted]";

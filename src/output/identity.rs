@@ -6,7 +6,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::engine::event::words;
+use crate::event::words;
 
 words! {
     /// How identities are written.

@@ -3,31 +3,31 @@
 //! [`record`] turns events into the lines of the log, [`mod@schema`] is what the log promises, [`mod@log`] puts the
 //! lines into a file, [`feed`] does so beside a running input, [`report`] tallies events into a summary for people,
 //! [`packets`] keeps packets as they are. Each takes events in as a
-//! [`Sink`](crate::engine::event::Sink) and knows nothing of where they come from; none may show more than
+//! [`Sink`](crate::event::Sink) and knows nothing of where they come from; none may show more than
 //! an event holds.
 
-pub mod feed;
+mod fanout;
 mod identity;
 pub mod log;
+pub mod log_queue;
 pub mod metrics;
 mod monitor;
-mod outlet;
-pub mod packets;
 pub mod page;
+pub mod pcapng;
 pub mod record;
 pub mod report;
-#[cfg(test)]
-mod samples;
 pub mod schema;
 pub mod serve;
+#[cfg(test)]
+mod testing;
 
-pub use feed::{Feed, Keeper};
+pub use fanout::Outlet;
 pub use identity::{FailedIdentity, IdentityPolicy};
 pub use log::{Log, LogError};
+pub use log_queue::{Feed, Keeper};
 pub use metrics::Metrics;
 pub use monitor::Monitor;
-pub use outlet::Outlet;
-pub use packets::{Archive, Files, Shelf};
+pub use pcapng::{Archive, Files, Shelf};
 pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};
 pub use report::{Capture, Report, Style};
 pub use schema::schema;

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::metrics::{Metrics, ReplyReasons, Setup, Source};
-use super::page::{self, Show};
+use super::page;
+use super::page::Show;
 use super::serve::{Content, Handle, Readiness, Ready, Server};
 use super::{Feed, Outlet, Policy};
 use crate::config::{MetricsServer, Running};
-use crate::error::{self, Error, Level};
+use crate::console::{self, Level};
+use crate::error::Error;
 
 /// Metrics and page, if they are wanted.
 #[derive(Debug)]
@@ -63,7 +65,7 @@ impl Monitor {
     /// Tells people where it answers.
     pub fn announce(&self) {
         if let Some(server) = self.shown.as_ref().and_then(|shown| shown.server.as_ref()) {
-            error::tell(Level::Note, &format!("metrics and the page are at {}", server.address()));
+            console::print(Level::Note, &format!("metrics and the page are at {}", server.address()));
         }
     }
 

@@ -25,8 +25,8 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::engine::event::*;
-    use crate::engine::{Untagged, Verb, anomaly};
+    use crate::event::*;
+    use crate::event::{Untagged, Verb, anomaly};
     use crate::output::{InputKind, RecordKind};
 
     /// Every closed list of the schema, as the code has it.

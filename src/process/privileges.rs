@@ -131,7 +131,7 @@ fn capabilities(reason: &caps::errors::CapsError) -> Error {
 }
 
 fn failed(what: &str, reason: &dyn std::fmt::Display, advice: &str) -> Error {
-    let reason = crate::error::plain(&reason.to_string());
+    let reason = crate::console::plain(&reason.to_string());
     Error::Privileges(format!("{what} cannot be given up or taken: {reason}; {advice}"))
 }
 

@@ -123,8 +123,8 @@ fn parent(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use super::super::privileges::tests::in_child;
     use super::*;
+    use crate::process::privileges::tests::in_child;
 
     #[test]
     fn a_file_is_replaced_where_it_is() {

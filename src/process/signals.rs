@@ -82,8 +82,8 @@ impl Waiter {
 
 #[cfg(test)]
 mod tests {
-    use super::super::privileges::tests::in_child;
     use super::*;
+    use crate::process::privileges::tests::in_child;
     use rustix::process::{Signal as Number, getpid, kill_process};
 
     #[test]

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailtap::engine::{Dir, End, Input, Limits, Peers, Session, Sink};
+use mailtap::engine::{Limits, Session};
+use mailtap::event::{Dir, End, Input, Peers, Sink};
 use mailtap::output::{FailedIdentity, Policy, RecordWriter};
+use mailtap::pipeline::flow::{FlowLimits, FlowTable};
 use mailtap::time::Timestamp;
-use mailtap::wire::{Decoder, DecoderLimits, FlowLimits, FlowTable, LinkType, Packet};
+use mailtap::wire::{Decoder, DecoderLimits, LinkType, Packet};
 
 use super::dialogue::{Dialogue, Side, Step};
 use super::frames::Tcp;

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mailtap::engine::{Dir, End, Input, Limits, Peers, Session, Sink};
+use mailtap::engine::{Limits, Session};
+use mailtap::event::{Dir, End, Input, Peers, Sink};
 use mailtap::time::Timestamp;
 
 /// One connection.

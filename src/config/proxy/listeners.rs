@@ -10,11 +10,12 @@ use super::{
     Admission, HeaderOut, Listener, OnFault, OnLimit, Proxy, Refuse, Splice, Target, Times, Tls, TlsListen,
     TlsUpstream, Transparent,
 };
-use crate::cli::{self, Patience};
+use crate::cli;
+use crate::cli::Patience;
 use crate::config::settings::{For, Gate, List, Settings};
 use crate::config::{Defaults, either, parsed, records, running, word};
-use crate::engine::event::Protocol;
 use crate::error::Error;
+use crate::event::Protocol;
 use crate::output::{Detail, InputKind, RecordKind, RecordSet};
 
 /// Where mail servers listen: the ports of `--upstream HOST` alone.

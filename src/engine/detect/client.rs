@@ -1,7 +1,7 @@
 //! What a client's line says of the protocol it speaks.
 
 use super::line::{holds, starts, verb, words};
-use crate::engine::event::{Other, Protocol};
+use crate::event::{Other, Protocol};
 
 /// What one line of a client says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

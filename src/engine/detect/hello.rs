@@ -1,6 +1,6 @@
 //! What a TLS ClientHello says of the protocol inside: its ALPN list (RFC 7301).
 
-use crate::engine::event::{Other, Protocol};
+use crate::event::{Other, Protocol};
 
 /// What the client wants to speak inside TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,11 @@
 //!
 //! The text of a message may look like any dialogue, so two directions must agree, or one direction and the port.
 
-use super::client::{self, Says};
+use super::client;
+use super::client::Says;
 use super::line::{is_binary, lines};
-use super::server::{self, Greets};
+use super::server;
+use super::server::Greets;
 use super::{Evidence, Other, Protocol, Verdict, encrypted, first, hello, kin, opening, related};
 
 /// Weighs `evidence`.

@@ -14,7 +14,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use super::event::{Other, Protocol};
+use crate::event::{Other, Protocol};
 use client::Says;
 use hello::Inside;
 use line::{holds, is_binary, lines, verb};

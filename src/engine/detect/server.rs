@@ -1,7 +1,7 @@
 //! What a server's line says of the protocol it speaks.
 
 use super::line::{code, holds, starts, verb, words};
-use crate::engine::event::{Other, Protocol};
+use crate::event::{Other, Protocol};
 
 /// What the first line of a server says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use super::command;
 use super::lex::{Token, Tokens};
-use crate::engine::event::{Kind, Missing, Outcome, Reply, Status, Transaction};
-use crate::engine::ledger::Scope;
-use crate::engine::text::Text;
-use crate::engine::verb::Verb;
+use crate::engine::session::state::Scope;
+use crate::event::Text;
+use crate::event::Verb;
+use crate::event::{Kind, Missing, Outcome, Reply, Status, Transaction};
 use crate::time::Timestamp;
 
 /// Messages of one command that wait for its reply; those beyond are told without it.

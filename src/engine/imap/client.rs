@@ -1,16 +1,18 @@
 //! The client's side: logical lines over literals, and what of them is an argument, a message or a secret.
 
 use super::append::{Append, Target};
-use super::command::{self, Asked};
-use super::lex::{self, Token, Tokens};
+use super::command;
+use super::command::Asked;
+use super::lex;
+use super::lex::{Token, Tokens};
 use super::{Flight, Imap, Task, Wait};
-use crate::engine::Dir;
-use crate::engine::event::{AuthMethod, Command, Missing, Outcome};
 use crate::engine::frame::{Line, Mode};
-use crate::engine::ledger::{Layer, Scope};
 use crate::engine::pending::Waiting;
 use crate::engine::sasl::Exchange;
-use crate::engine::verb::Verb;
+use crate::engine::session::state::{Layer, Scope};
+use crate::event::Dir;
+use crate::event::Verb;
+use crate::event::{AuthMethod, Command, Missing, Outcome};
 
 /// What the client's next line is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

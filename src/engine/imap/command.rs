@@ -3,9 +3,10 @@
 //! An argument is shown only if it is on the list here: never a search string, a credential, a value of ID or
 //! METADATA, a URL, or anything of a verb that is on no list.
 
-use super::lex::{self, Token, Tokens};
-use crate::engine::text::Text;
-use crate::engine::verb::Verb;
+use super::lex;
+use super::lex::{Token, Tokens};
+use crate::event::Text;
+use crate::event::Verb;
 
 /// The verb at the head of `text` (after the tag), `UID` prefix included, and what follows it.
 pub(super) fn verb(text: &[u8]) -> (Verb, &[u8]) {

@@ -5,9 +5,9 @@
 use memchr::memchr3;
 
 use super::lex;
-use crate::engine::event::{Kind, Missing, Outcome, Transaction};
-use crate::engine::ledger::Scope;
-use crate::engine::verb::Verb;
+use crate::engine::session::state::Scope;
+use crate::event::Verb;
+use crate::event::{Kind, Missing, Outcome, Transaction};
 use crate::time::Timestamp;
 
 /// Octets of an item's name and of a section that are kept.

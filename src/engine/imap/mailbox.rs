@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::engine::text::Text;
+use crate::event::Text;
 
 /// Makes `out` the name that `raw` stands for; one that is no modified UTF-7 stays as it is.
 pub(super) fn decode(raw: &[u8], out: &mut Text) {

@@ -15,14 +15,14 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use super::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Reply, Status};
 use super::frame::Frame;
-use super::ledger::Scope;
 use super::pending::{Pending, Waiting};
 use super::sasl::Exchange;
-use super::text::Text;
-use super::verb::{Untagged, Verb};
-use super::{Dir, End};
+use super::session::state::Scope;
+use crate::event::Text;
+use crate::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Reply, Status};
+use crate::event::{Dir, End};
+use crate::event::{Untagged, Verb};
 use crate::time::Timestamp;
 use append::Append;
 use client::Client;

@@ -1,9 +1,9 @@
 //! The server's responses: their types, the commands that asked for them, status texts (RFC 9051 section 7).
 
 use super::lex;
-use crate::engine::event::{AuthOutcome, Status};
-use crate::engine::text::Text;
-use crate::engine::verb::{Untagged, Verb};
+use crate::event::Text;
+use crate::event::{AuthOutcome, Status};
+use crate::event::{Untagged, Verb};
 
 /// A line of the server, as far as its head tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,16 @@
 //! The server's side: completions by tag, continuations, untagged data with literals.
 
 use super::fetch::{Fetch, Request};
-use super::response::{self, Response};
+use super::response;
+use super::response::Response;
 use super::{Flight, Imap, Task, Wait, append, command, count, has_tag, idle_over, lex};
-use crate::engine::Dir;
-use crate::engine::event::{Idle, Kind, Missing, Outcome, Status, TlsMode};
 use crate::engine::frame::{Line, Mode};
-use crate::engine::ledger::{Layer, Scope};
 use crate::engine::pending::{Arrival, Waiting};
-use crate::engine::text::Text;
-use crate::engine::verb::{Untagged, Verb};
+use crate::engine::session::state::{Layer, Scope};
+use crate::event::Dir;
+use crate::event::Text;
+use crate::event::{Idle, Kind, Missing, Outcome, Status, TlsMode};
+use crate::event::{Untagged, Verb};
 use crate::time::Timestamp;
 
 /// What a logical line goes on with after a literal.

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::engine::event::{Event, Summary};
-use crate::engine::{Context, Dir, End, Input, Limits, Peers, Session, Sink};
+use crate::engine::{Limits, Session};
+use crate::event::{Context, Dir, End, Input, Peers, Sink};
+use crate::event::{Event, Summary};
 use crate::time::Timestamp;
 
 /// Writes down what a session says.
@@ -14,7 +15,7 @@ struct Notes {
     everything: String,
 }
 
-fn text(text: &crate::engine::Text) -> String {
+fn text(text: &crate::event::Text) -> String {
     text.as_bytes().escape_ascii().to_string()
 }
 
@@ -57,7 +58,7 @@ impl Sink for Notes {
             Event::Auth(a) => {
                 let mechanism = a.mechanism.map_or("", |m| m.as_str());
                 write!(line, "auth {} {} {}", a.method.as_str(), mechanism, a.outcome.as_str()).unwrap();
-                if a.method == crate::engine::event::AuthMethod::Login {
+                if a.method == crate::event::AuthMethod::Login {
                     write!(line, " {}", text(&a.identity)).unwrap();
                 }
             }
@@ -103,7 +104,7 @@ impl Sink for Notes {
     }
 }
 
-fn missing(line: &mut String, incomplete: crate::engine::event::Incomplete) {
+fn missing(line: &mut String, incomplete: crate::event::Incomplete) {
     for missing in incomplete.iter() {
         write!(line, " !{}", missing.as_str()).unwrap();
     }
@@ -469,8 +470,8 @@ fn mechanism(name: &[u8]) -> &'static str {
     let mut secrets = crate::engine::secret::Secrets::default();
     let at = Timestamp::default();
     let exchange = crate::engine::sasl::Exchange::sasl(name, None, at, at, &mut secrets);
-    let outcome = crate::engine::event::AuthOutcome::Incomplete;
-    let auth = exchange.finish(outcome, Default::default(), None, crate::engine::event::TlsMode::None);
+    let outcome = crate::event::AuthOutcome::Incomplete;
+    let auth = exchange.finish(outcome, Default::default(), None, crate::event::TlsMode::None);
     auth.mechanism.unwrap().as_str()
 }
 

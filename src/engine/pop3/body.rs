@@ -1,10 +1,10 @@
 //! What follows a `+OK` up to the terminator: a message, or a list (RFC 1939 section 3).
 
-use super::super::List;
-use super::super::event::Transaction;
-use super::super::pending::Waiting;
 use super::Entry;
 use super::grammar::two_numbers;
+use crate::engine::pending::Waiting;
+use crate::event::List;
+use crate::event::Transaction;
 use crate::time::Timestamp;
 
 /// A multi-line reply that is going on.

@@ -1,7 +1,7 @@
 //! The words of POP3: command lines, status lines, what a refusal means (RFC 1939, 2449, 3206, 5034).
 
-use super::super::Verb;
-use super::super::event::{AuthOutcome, Reply, Status};
+use crate::event::Verb;
+use crate::event::{AuthOutcome, Reply, Status};
 use memchr::memmem;
 
 /// A command line.

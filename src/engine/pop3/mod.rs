@@ -10,15 +10,16 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use super::event::{
-    AuthMethod, AuthOutcome, Command, How, Incomplete, Kind, Mechanism, Missing, Outcome, Phase, Reply,
-};
-use super::event::{TlsMode, Transaction};
-use super::frame::{Both, Frame, Line, Mode};
-use super::ledger::Scope;
+use super::frame::{Frame, Line, Mode};
 use super::pending::{Arrival, Pending, Waiting};
 use super::sasl::Exchange;
-use super::{Dir, End, Text, Verb};
+use super::session::state::Scope;
+use crate::event::Both;
+use crate::event::{
+    AuthMethod, AuthOutcome, Command, How, Incomplete, Kind, Mechanism, Missing, Outcome, Phase, Reply,
+};
+use crate::event::{Dir, End, Text, Verb};
+use crate::event::{TlsMode, Transaction};
 use crate::time::Timestamp;
 use body::{Body, Content, Cut};
 

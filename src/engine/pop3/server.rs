@@ -1,15 +1,16 @@
 //! POP3's server side: status lines find their command, lists and messages their end (RFC 1939 section 3).
 
-use super::super::event::{AuthMethod, AuthOutcome, Incomplete, Kind, Maildrop, Missing, Outcome, Reply, Status};
-use super::super::event::{TlsMode, Transaction};
-use super::super::frame::{Ending, Line, Mode};
-use super::super::ledger::Scope;
-use super::super::pending::{Arrival, Waiting};
-use super::super::sasl::Exchange;
-use super::super::{Dir, Verb};
 use super::body::{Body, Content, Cut, Lines};
-use super::grammar::{self, Head};
+use super::grammar;
+use super::grammar::Head;
 use super::{Ask, Doubt, Entry, Expects, Pop3, Xmit, may_be_ntlm};
+use crate::engine::frame::{Ending, Line, Mode};
+use crate::engine::pending::{Arrival, Waiting};
+use crate::engine::sasl::Exchange;
+use crate::engine::session::state::Scope;
+use crate::event::{AuthMethod, AuthOutcome, Incomplete, Kind, Maildrop, Missing, Outcome, Reply, Status};
+use crate::event::{Dir, Verb};
+use crate::event::{TlsMode, Transaction};
 
 impl Pop3 {
     /// A line of the server.

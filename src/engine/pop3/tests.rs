@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::super::event::{Peers, Status};
-use super::super::{Context, End, Event, Input, Limits, Session, Sink};
 use super::*;
+use crate::engine::{Limits, Session};
+use crate::event::{Context, End, Event, Input, Sink};
+use crate::event::{Peers, Status};
 
 /// One step of a dialogue.
 #[derive(Clone, Copy)]

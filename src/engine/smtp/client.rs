@@ -1,13 +1,15 @@
 //! The client's side: its lines, its chunks, its message.
 
-use super::command::{self, Chunk};
+use super::command;
+use super::command::Chunk;
 use super::delivery::Delivery;
 use super::{Smtp, Want};
-use crate::engine::event::{Command, Kind as Moved, Mechanism, Missing, Protocol};
+use crate::engine::Limits;
 use crate::engine::frame::{Line, Mode};
-use crate::engine::ledger::Scope;
 use crate::engine::sasl::Exchange;
-use crate::engine::{Dir, Limits, Verb};
+use crate::engine::session::state::Scope;
+use crate::event::{Command, Kind as Moved, Mechanism, Missing, Protocol};
+use crate::event::{Dir, Verb};
 
 impl Smtp {
     pub(super) fn client(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {

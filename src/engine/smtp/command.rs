@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::engine::Verb;
+use crate::event::Verb;
 
 /// The verb of a line, and what follows it. An unknown one is [`Verb::Other`] with nothing to show.
 pub(super) fn verb(line: &[u8]) -> (Verb, &[u8]) {

@@ -1,12 +1,14 @@
 //! One delivery from MAIL to its end: the envelope as the replies make it, and how it ended.
 
-use crate::engine::event::{DataMode, Missing, Outcome, Param, Recipient, RecipientReply, Reply, Stage, Transaction};
-use crate::engine::ledger::Scope;
-use crate::engine::text::Span;
-use crate::engine::{Limits, Verb};
+use crate::engine::Limits;
+use crate::engine::session::state::Scope;
+use crate::event::Span;
+use crate::event::Verb;
+use crate::event::{DataMode, Missing, Outcome, Param, Recipient, RecipientReply, Reply, Stage, Transaction};
 use crate::time::Timestamp;
 
-use super::command::{self, Path};
+use super::command;
+use super::command::Path;
 
 /// A transaction with what its end depends on.
 #[derive(Debug)]

@@ -19,10 +19,10 @@ use std::time::Duration;
 
 use super::reply;
 use super::{Kind, Smtp, Want};
-use crate::engine::Verb;
-use crate::engine::event::{Enhanced, Missing, Reply};
-use crate::engine::ledger::{Scope, Stamp};
 use crate::engine::pending::{Arrival, Waiting};
+use crate::engine::session::state::{Scope, Stamp};
+use crate::event::Verb;
+use crate::event::{Enhanced, Missing, Reply};
 
 /// A client that was silent for so long, with a reply outstanding, has given up waiting for it when it sends on. Longer
 /// than the round trip of any path, shorter than the timeout of any client (RFC 5321 section 4.5.3.2: minutes). To take

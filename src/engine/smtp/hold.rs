@@ -10,9 +10,9 @@ use memchr::{memchr, memmem};
 use super::command;
 use super::{Smtp, Want};
 use crate::engine::frame::Mode;
-use crate::engine::ledger::Scope;
 use crate::engine::pending::Arrival;
-use crate::engine::{Dir, Verb};
+use crate::engine::session::state::Scope;
+use crate::event::{Dir, Verb};
 
 /// Why bytes of the client are held, besides those that wait for the answer to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 use super::delivery::Delivery;
 use super::hold::Hold;
 use super::{Kind, Smtp, Want};
-use crate::engine::event::{Command, Kind as Moved, Missing, Outcome};
 use crate::engine::frame::{Line, Mode};
-use crate::engine::ledger::Scope;
 use crate::engine::pending::Arrival;
-use crate::engine::{Dir, Verb};
+use crate::engine::session::state::Scope;
+use crate::event::{Command, Kind as Moved, Missing, Outcome};
+use crate::event::{Dir, Verb};
 
 impl Smtp {
     /// `lost` octets of `dir` are missing, beyond those that counted octets absorbed.

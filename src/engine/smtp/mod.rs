@@ -17,12 +17,12 @@ mod server;
 
 use std::collections::VecDeque;
 
-use super::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Protocol, Reply};
 use super::frame::{Frame, Mode};
-use super::ledger::Scope;
 use super::pending::{Arrival, Pending};
 use super::sasl::Exchange;
-use super::{Dir, End};
+use super::session::state::Scope;
+use crate::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Protocol, Reply};
+use crate::event::{Dir, End};
 
 use delivery::Delivery;
 use evidence::Evidence;

@@ -2,10 +2,10 @@
 
 use memchr::{memchr, memmem};
 
-use crate::engine::event::{Enhanced, Reply, Status};
 use crate::engine::frame::Line;
-use crate::engine::ledger::Stamp;
 use crate::engine::pending::Arrival;
+use crate::engine::session::state::Stamp;
+use crate::event::{Enhanced, Reply, Status};
 use crate::time::Timestamp;
 
 /// Puts lines together.

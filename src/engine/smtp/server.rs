@@ -5,11 +5,12 @@ use super::delivery::{self, Delivery};
 use super::evidence::Answers;
 use super::reply;
 use super::{Kind, Smtp, Want};
-use crate::engine::event::{AuthOutcome, Command, Outcome, Reply, Stage, Status, TlsMode};
+use crate::engine::Limits;
 use crate::engine::frame::{Line, Mode};
-use crate::engine::ledger::Scope;
 use crate::engine::pending::{Arrival, Waiting};
-use crate::engine::{Dir, Limits, Verb};
+use crate::engine::session::state::Scope;
+use crate::event::{AuthOutcome, Command, Outcome, Reply, Stage, Status, TlsMode};
+use crate::event::{Dir, Verb};
 
 impl Smtp {
     pub(super) fn server(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {

@@ -3,7 +3,7 @@
 //! This list is the contract with dashboards and rules; `docs/metrics.md` is written from it. A family is never
 //! renamed and never loses a label without a note in the change log.
 
-use super::super::InputKind;
+use crate::output::InputKind;
 
 /// Seconds that somebody waits.
 pub(super) const LATENCY: &[f64] =

@@ -11,8 +11,8 @@ pub mod labels;
 mod proxy;
 mod reasons;
 mod recorder;
+mod registry;
 mod series;
-mod store;
 #[cfg(test)]
 mod tests;
 
@@ -23,21 +23,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
 use super::InputKind;
-use super::feed::FeedCounters;
-use crate::engine::event::Protocol;
+use super::log_queue::FeedCounters;
+use crate::event::Protocol;
 
+pub use crate::event::{Bypass, Refusal, Rejection, Termination};
 pub use capture::{CaptureCounts, CaptureMetrics};
 pub use families::{FAMILIES, Family, Inputs, Type};
 pub use file::MetricsFile;
-pub use labels::{AnalysisLoss, Bypass, Enforcement, Eviction, LogLoss, PacketLoss, Refusal, Rejection, Termination};
+pub use labels::{AnalysisLoss, Enforcement, Eviction, LogLoss, PacketLoss};
 pub use proxy::ProxyMetrics;
 pub use reasons::ReplyReasons;
 pub use recorder::Recorder;
 
 use families::Id;
 use labels::DIRECTIONS;
+use registry::Store;
 use series::Place;
-use store::Store;
 
 /// Media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -50,7 +51,7 @@ const LISTENERS: usize = 16;
 pub struct Setup {
     /// Where octets come from: decides which families there are.
     pub input: InputKind,
-    /// Listeners, interfaces or the file, by [`Peers::source`](crate::engine::Peers::source); with one name every
+    /// Listeners, interfaces or the file, by [`Peers::source`](crate::event::Peers::source); with one name every
     /// source has it.
     pub sources: Vec<Source>,
     /// Label sets of a family at the most; the buckets of a histogram are one.

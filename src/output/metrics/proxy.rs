@@ -7,10 +7,12 @@ use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 
 use super::Shared;
 use super::families::Id;
-use super::labels::{self, Bypass, Enforcement, Refusal, Rejection, Termination};
+use super::labels;
+use super::labels::Enforcement;
 use super::series::seconds;
-use crate::engine::anomaly;
-use crate::engine::event::{Dir, Phase, Protocol};
+use crate::event::anomaly;
+use crate::event::{Bypass, Refusal, Rejection, Termination};
+use crate::event::{Dir, Phase, Protocol};
 
 /// Handles of a listener.
 #[derive(Clone, Debug)]

@@ -10,7 +10,8 @@ use std::path::Path;
 use regex::bytes::RegexSet;
 use toml::Spanned;
 
-use crate::error::{Error, plain};
+use crate::console::plain;
+use crate::error::Error;
 
 /// Names and what they match.
 #[derive(Clone, Debug)]

@@ -6,9 +6,10 @@ use std::time::Duration;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::families::Id;
-use super::labels::{self, combinations, concerns};
-use super::store::Store;
-use crate::engine::event::Protocol;
+use super::labels;
+use super::labels::{combinations, concerns};
+use super::registry::Store;
+use crate::event::Protocol;
 
 /// Which listener and protocol, and where their series are.
 #[derive(Clone, Debug)]
@@ -129,7 +130,7 @@ pub(super) fn seconds(duration: Duration) -> f64 {
 }
 
 /// The number of commands in a grid: every verb and the two that are none.
-pub(super) const COMMANDS: usize = crate::engine::Verb::ALL.len() + 2;
+pub(super) const COMMANDS: usize = crate::event::Verb::ALL.len() + 2;
 /// The greeting in such a grid.
 pub(super) const GREETING: usize = COMMANDS - 2;
 /// The end of the data in such a grid.
@@ -140,6 +141,6 @@ pub(super) fn command(protocol: Protocol, index: usize) -> &'static str {
     match index {
         GREETING => labels::GREETING,
         END_OF_DATA => labels::END_OF_DATA,
-        index => crate::engine::Verb::ALL.get(index).map_or(labels::OTHER, |verb| labels::command(protocol, *verb)),
+        index => crate::event::Verb::ALL.get(index).map_or(labels::OTHER, |verb| labels::command(protocol, *verb)),
     }
 }

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::*;
-use crate::engine::Verb;
-use crate::engine::event::{
+use crate::event::Verb;
+use crate::event::{
     Anomaly, Auth, AuthOutcome, Dir, Event, Kind, Mechanism, Missing, Outcome, Sink as _, Status, TlsMode,
 };
-use crate::output::samples::*;
+use crate::output::testing::*;
 
 /// What dashboards and rules rely on: name, type, labels, inputs.
 const PROMISED: &str = "
@@ -179,7 +179,7 @@ fn everything(recorder: &mut Recorder, protocol: Protocol) {
         }
     }
     say(Event::Transaction(&moved));
-    for id in crate::engine::anomaly::Id::ALL {
+    for id in crate::event::anomaly::Id::ALL {
         say(Event::Anomaly(&Anomaly { id: *id, ..anomaly() }));
     }
     say(Event::Idle);
@@ -309,7 +309,7 @@ fn open_sessions_are_those_started_and_not_ended() {
     recorders[1].event(&context, at(0), &Event::Start);
     assert_eq!(active("smtp"), 2.0);
     // LHLO has turned one of them into LMTP since.
-    let lmtp = crate::engine::event::Context { protocol: Protocol::Lmtp, ..context };
+    let lmtp = crate::event::Context { protocol: Protocol::Lmtp, ..context };
     recorders[0].event(&lmtp, at(0), &Event::End(&full_summary()));
     assert_eq!((active("smtp"), active("lmtp")), (1.0, 0.0));
     assert_eq!(counts(&text(&metrics), "mailtap_sessions_total"), "edge smtp 2".replace("edge smtp ", " "));
@@ -324,7 +324,7 @@ fn what_a_latency_says_nothing_about_is_counted_with_its_reason() {
     let mut recorder = metrics.recorder();
     let context = context(Protocol::Smtp);
     let mut say = |command: &Command| recorder.event(&context, at(0), &Event::Command(command));
-    use crate::engine::event::{Command, Incomplete};
+    use crate::event::{Command, Incomplete};
     let plain = || command(1, Verb::Rcpt, Status::Code(250), 40);
     say(&plain());
     say(&Command { coalesced: true, pipelined: true, ..plain() });

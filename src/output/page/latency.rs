@@ -6,7 +6,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::step::Step;
-use crate::engine::event::Protocol;
+use crate::event::Protocol;
 
 /// From a microsecond to 2²⁹ of them, nine minutes; what is longer is in the last.
 const BUCKETS: usize = 224;
@@ -158,7 +158,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Verb;
+    use crate::event::Verb;
     use proptest::prelude::*;
 
     const MAIL: Key = (Protocol::Smtp, Step::Command(Verb::Mail));

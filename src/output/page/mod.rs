@@ -5,20 +5,20 @@
 //! fixed from the start: the log has every session, the metrics have the long run. It must never hold up an input,
 //! nor show more of a message than [`Show`] allows; who authenticated it never shows.
 
+mod collector;
 mod latency;
+mod message;
 mod rates;
-mod recorder;
 mod refusals;
 mod row;
 mod state;
 mod step;
-mod talkers;
-mod telling;
 #[cfg(test)]
 mod tests;
 mod text;
+mod top_clients;
 
-pub use recorder::Recorder;
+pub use collector::Recorder;
 pub use state::{Cursor, Show, State};
 
 /// Open sessions listed: more than anybody reads, and few enough for a browser.

@@ -4,8 +4,8 @@ use hashbrown::HashMap;
 
 use super::row::Refusal;
 use super::step::Step;
-use crate::engine::Verb;
-use crate::engine::event::Status;
+use crate::event::Status;
+use crate::event::Verb;
 
 /// Kinds told apart in an epoch: codes are a server's to choose, so somebody may choose many. Beyond, they are one.
 const KINDS: usize = 256;
@@ -69,7 +69,7 @@ impl Refusals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::event::Protocol;
+    use crate::event::Protocol;
 
     #[test]
     fn kinds_are_capped_and_forgotten() {

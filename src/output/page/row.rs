@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::engine::anomaly::Id;
-use crate::engine::event::{
+use crate::event::anomaly::Id;
+use crate::event::{
     AnomalyState, Context, Dir, Enhanced, Kind, Outcome, Phase, Protocol, SessionOutcome, Severity, Status, TlsMode,
 };
 use crate::time::Timestamp;

@@ -11,15 +11,15 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashMap;
 
+use super::collector::{Batch, Recorder};
 use super::latency::Window;
+use super::message::{Digest, Hello, Telling};
 use super::rates::{Rates, Tick};
-use super::recorder::{Batch, Recorder};
 use super::refusals::Refusals;
 use super::row::{Anomaly, Message, Session};
-use super::talkers::Talkers;
-use super::telling::{Digest, Hello, Telling};
+use super::top_clients::Talkers;
 use super::{LISTED, RECENT};
-use crate::engine::event::{Phase, Protocol, SessionOutcome};
+use crate::event::{Phase, Protocol, SessionOutcome};
 use crate::output::{Detail, IdentityPolicy, InputKind, Policy};
 
 /// Seconds between two computations of what is told as a whole: quantiles, talkers, refusals.
@@ -87,7 +87,7 @@ type Numbered<T> = (u64, T);
 
 impl State {
     /// Of an input of this kind, whose sources (listeners, interfaces) have these names by
-    /// [`Peers::source`](crate::engine::Peers::source).
+    /// [`Peers::source`](crate::event::Peers::source).
     pub fn new(input: InputKind, sources: Vec<String>, show: Show) -> Self {
         let inner = Mutex::new(Inner { sources, ..Inner::default() });
         Self { input, show, began: Instant::now(), recorders: AtomicUsize::new(0), inner }

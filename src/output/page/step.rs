@@ -1,7 +1,7 @@
 //! What a reply answers: a command, or one of the two replies that no command asks for.
 
-use crate::engine::Verb;
-use crate::engine::event::{Enhanced, Status};
+use crate::event::Verb;
+use crate::event::{Enhanced, Status};
 
 /// What the server was at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

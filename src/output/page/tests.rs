@@ -4,8 +4,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::*;
-use crate::engine::event::{End, Peers, Sink};
-use crate::engine::{Dir, Input, Limits, Session};
+use crate::engine::{Limits, Session};
+use crate::event::{Dir, Input};
+use crate::event::{End, Peers, Sink};
 use crate::output::InputKind;
 use crate::time::Timestamp;
 

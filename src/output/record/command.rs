@@ -4,7 +4,7 @@ use serde::ser::SerializeMap;
 
 use super::json::{Members, Sides, Tally};
 use super::{Facts, View, enhanced, status};
-use crate::engine::event::{Anomaly, AnomalyState, Auth, AuthMethod, AuthOutcome, Command, Mechanism, Reply};
+use crate::event::{Anomaly, AnomalyState, Auth, AuthMethod, AuthOutcome, Command, Mechanism, Reply};
 
 /// Octets of evidence in an anomaly record, at most.
 const EVIDENCE: usize = 64;

@@ -12,7 +12,7 @@ use data_encoding::Encoding;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::super::identity::Shown;
+use crate::output::identity::Shown;
 use crate::time::Timestamp;
 
 static BASE64: Encoding = data_encoding::BASE64;

@@ -19,7 +19,7 @@ use data_encoding::HEXLOWER;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::identity::{FailedIdentity, Identities, IdentityPolicy};
-use crate::engine::event::{Context, Enhanced, Event, Incomplete, Missing, Sink, Status, words};
+use crate::event::{Context, Enhanced, Event, Incomplete, Missing, Sink, Status, words};
 use crate::time::Timestamp;
 use json::{Fields, Items, Members, Object, Peer, Plain};
 
@@ -106,7 +106,7 @@ pub struct Policy {
     pub key: Option<Vec<u8>>,
     /// Where the octets came from.
     pub input: InputKind,
-    /// Names of the sources (files, interfaces, listeners), by [`Peers::source`](crate::engine::Peers::source).
+    /// Names of the sources (files, interfaces, listeners), by [`Peers::source`](crate::event::Peers::source).
     pub sources: Vec<String>,
 }
 

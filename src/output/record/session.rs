@@ -7,7 +7,7 @@ use serde::ser::SerializeMap;
 use super::community::community_id;
 use super::json::{Fields, Members, Sides, Tally};
 use super::{Facts, InputKind, View, status};
-use crate::engine::event::{
+use crate::event::{
     AuthMethod, AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Handshake, Idle, Maildrop, Mechanism, Other,
     Protocol, Summary, Tls, TlsMode,
 };

@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::engine::event::*;
-use crate::engine::{Text, Verb};
-use crate::output::samples::*;
+use crate::event::*;
+use crate::event::{Text, Verb};
 use crate::output::schema::assert_valid;
+use crate::output::testing::*;
 
 /// The one record that `event` makes under `policy`; it keeps the promise of the schema.
 fn record(policy: Policy, protocol: Protocol, event: &Event<'_>) -> Value {

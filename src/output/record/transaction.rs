@@ -6,8 +6,8 @@ use serde::ser::SerializeMap;
 
 use super::json::{Fields, Items, Members, Object};
 use super::{Detail, Facts, View, enhanced};
-use crate::engine::Verb;
-use crate::engine::event::{
+use crate::event::Verb;
+use crate::event::{
     DataMode, Incomplete, Kind, Missing, Param, Recipient, RecipientReply, Reply, Stage, Status, Timing, Transaction,
 };
 use crate::message::{Attachment, Ending, LineEndings, Message};

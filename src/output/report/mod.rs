@@ -14,8 +14,8 @@ mod tests;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crate::engine::anomaly::Id;
-use crate::engine::event::{Anomaly, Context, Event, Protocol, Severity, Sink};
+use crate::event::anomaly::Id;
+use crate::event::{Anomaly, Context, Event, Protocol, Severity, Sink};
 use crate::time::Timestamp;
 use tally::{Counts, Tally};
 

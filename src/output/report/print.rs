@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use super::page::{Item, Page, Style, Tone, number_of, octets, span, thousands};
 use super::tally::{CLASSES, Counts, Recipients, Refusal, Tally};
 use super::{Capture, Report};
-use crate::engine::anomaly::Id;
-use crate::engine::event::{AuthOutcome, Kind, Missing, Other, Outcome, Protocol, SessionOutcome, Severity, TlsMode};
+use crate::event::anomaly::Id;
+use crate::event::{AuthOutcome, Kind, Missing, Other, Outcome, Protocol, SessionOutcome, Severity, TlsMode};
 use crate::output::record::Time;
 use crate::time::Timestamp;
 

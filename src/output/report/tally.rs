@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::histogram::Histogram;
-use crate::engine::Verb;
-use crate::engine::event::{
+use crate::event::Verb;
+use crate::event::{
     Auth, AuthMethod, AuthOutcome, Command, Enhanced, Kind, Mechanism, Missing, Other, Outcome, Recipient,
     SessionOutcome, Status, Summary, TlsMode, Transaction,
 };

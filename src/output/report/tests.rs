@@ -1,7 +1,7 @@
 use super::*;
-use crate::engine::Verb;
-use crate::engine::event::*;
-use crate::output::samples::*;
+use crate::event::Verb;
+use crate::event::*;
+use crate::output::testing::*;
 
 const WIDTH: usize = 80;
 

@@ -29,7 +29,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::page;
-use crate::config::{MetricsServer, Secret};
+use crate::config::MetricsServer;
+use crate::secret::Secret;
 use access::Access;
 
 /// Pages that may be open at the same time: each is told of what changed once a second.
@@ -278,7 +279,7 @@ pub enum ServeError {
 
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use crate::error::plain;
+        use crate::console::plain;
         match self {
             Self::Bind { address, source } => {
                 let remedy = match source.kind() {

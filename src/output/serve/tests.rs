@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::connection::CONNECTIONS;
 use super::*;
-use crate::cli::Secret;
+use crate::secret::Secret;
 
 /// Long enough for a machine under load; a test that hangs fails by it.
 const PATIENCE: Duration = Duration::from_secs(30);

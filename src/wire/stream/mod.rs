@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use self::recent::Recent;
 use super::packet::Segment;
-use crate::engine::Input;
-use crate::engine::event::Disorder;
+use crate::event::Disorder;
+use crate::event::Input;
 use crate::time::Timestamp;
+use recent::Recent;
 
 /// Caps of one direction.
 #[derive(Clone, Copy, Debug)]

@@ -3,16 +3,17 @@
 mod words;
 
 use super::families::{Family, Id};
-use crate::engine::Verb;
-use crate::engine::anomaly;
-use crate::engine::event::{
+use crate::event::Verb;
+use crate::event::anomaly;
+use crate::event::{
     AnomalyState, Auth, AuthMethod, AuthOutcome, Dir, Enhanced, Kind, Mechanism, Outcome, Phase, Protocol, Reply,
     SessionOutcome, Status, TlsMode, words,
 };
 
+pub use crate::event::{Bypass, Refusal, Rejection, Termination};
 pub use words::{
-    AnalysisLoss, Bypass, Enforcement, Eviction, LineFault, LogLoss, PacketLoss, ParserError, Refusal, Rejection,
-    StartTlsOutcome, Termination, Unobserved, UntaggedReason,
+    AnalysisLoss, Enforcement, Eviction, LineFault, LogLoss, PacketLoss, ParserError, StartTlsOutcome, Unobserved,
+    UntaggedReason,
 };
 
 /// The greeting, as a command.

@@ -1,6 +1,6 @@
 //! Values of the label `reason`, and of others that are words of this program.
 
-use crate::engine::event::words;
+use crate::event::words;
 
 words! {
     /// Why a reply's latency is not observed.
@@ -15,20 +15,6 @@ words! {
         Negative = "negative",
         /// It lasts as long as the client likes.
         Excluded = "excluded",
-    }
-}
-
-words! {
-    /// Why a connection was not taken.
-    Refusal {
-        /// Reset.
-        Refused = "refused",
-        /// No answer.
-        Timeout = "timeout",
-        /// No route, or the host does not answer.
-        Unreachable = "unreachable",
-        /// Anything else.
-        Other = "other",
     }
 }
 
@@ -87,56 +73,6 @@ words! {
         Unparseable = "unparseable",
         /// More waited for an answer than the cap allows.
         HoldOverflow = "hold_overflow",
-    }
-}
-
-words! {
-    /// Why a session is not, or no longer, understood.
-    Bypass {
-        /// Framing was lost.
-        ParseError = "parse_error",
-        /// The observer failed.
-        Panic = "panic",
-        /// It cost too much.
-        WorkLimit = "work_limit",
-        /// There was too much to do.
-        Overload = "overload",
-        /// No protocol that is known.
-        UnknownProtocol = "unknown_protocol",
-    }
-}
-
-words! {
-    /// Why the proxy turned a connection away.
-    Rejection {
-        /// Too many connections.
-        MaxConnections = "max_connections",
-        /// Too many of one address or network.
-        PerSource = "per_source",
-        /// Too many a second.
-        Rate = "rate",
-        /// Not allowed.
-        Acl = "acl",
-        /// A PROXY header that is missing or wrong.
-        ProxyHeader = "proxy_header",
-        /// It came from the proxy itself.
-        Loop = "loop",
-    }
-}
-
-words! {
-    /// Why the proxy closed a connection.
-    Termination {
-        /// The proxy goes down.
-        Drain = "drain",
-        /// It stood still for too long.
-        Timeout = "timeout",
-        /// A cap was reached.
-        Limit = "limit",
-        /// What it carried is not let through.
-        Enforcement = "enforcement",
-        /// Reading or writing failed.
-        Error = "error",
     }
 }
 

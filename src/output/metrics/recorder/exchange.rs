@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use super::super::families::Id;
-use super::super::labels::{self, Answer, CODES, Cover, ENHANCED, LineFault, Unobserved, UntaggedReason};
-use super::super::series::{END_OF_DATA, GREETING, command, seconds};
 use super::{ANSWERS, COVERS, OUTCOMES, STATES, Table};
-use crate::engine::anomaly;
-use crate::engine::event::{
+use crate::event::anomaly;
+use crate::event::{
     Anomaly, Auth, AuthOutcome, Command, Kind, Missing, Outcome, Protocol, Recipient, Reply, Stage, Status, Transaction,
 };
-use crate::engine::{Untagged, Verb};
+use crate::event::{Untagged, Verb};
+use crate::output::metrics::families::Id;
+use crate::output::metrics::labels;
+use crate::output::metrics::labels::{Answer, CODES, Cover, ENHANCED, LineFault, Unobserved, UntaggedReason};
+use crate::output::metrics::series::{END_OF_DATA, GREETING, command, seconds};
 
 impl Table {
     pub(super) fn greeting(&mut self, reply: &Reply, delay: Option<Duration>) {

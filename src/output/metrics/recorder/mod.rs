@@ -10,18 +10,20 @@ use prometheus::IntGauge;
 
 use super::Shared;
 use super::families::Id;
+use super::labels;
 use super::labels::{
-    self, Answer, Bypass, CIPHERS, CODES, Cover, ENHANCED, EXTENSIONS, Eviction, LineFault, ParserError, Refusal,
-    StartTlsOutcome, TLS_VERSIONS, Unobserved, UntaggedReason,
+    Answer, CIPHERS, CODES, Cover, ENHANCED, EXTENSIONS, Eviction, LineFault, ParserError, StartTlsOutcome,
+    TLS_VERSIONS, Unobserved, UntaggedReason,
 };
 use super::reasons::ReplyReasons;
 use super::series::{COMMANDS, Counters, Histograms, Place};
-use crate::engine::Sink;
-use crate::engine::anomaly;
-use crate::engine::event::{
+use crate::event::Sink;
+use crate::event::anomaly;
+use crate::event::{
     AnomalyState, AuthMethod, AuthOutcome, Context, Event, Extension, Handshake, Kind, Mechanism, Outcome, Phase,
     Protocol, SessionOutcome, TlsMode,
 };
+use crate::event::{Bypass, Refusal};
 use crate::time::Timestamp;
 
 /// Counts the events of one thread.

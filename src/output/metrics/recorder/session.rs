@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::super::families::Id;
-use super::super::labels::{
-    self, Bypass, CIPHERS, Cover, EXTENSIONS, Eviction, ParserError, Refusal, StartTlsOutcome, TLS_VERSIONS,
-};
-use super::super::series::seconds;
 use super::{COVERS, PHASES, Table};
-use crate::engine::event::{
-    Context, Dir, Disorder, Handshake, How, Missing, Protocol, SessionOutcome, Summary, TlsMode,
+use crate::event::{Bypass, Refusal};
+use crate::event::{Context, Dir, Disorder, Handshake, How, Missing, Protocol, SessionOutcome, Summary, TlsMode};
+use crate::output::metrics::families::Id;
+use crate::output::metrics::labels;
+use crate::output::metrics::labels::{
+    CIPHERS, Cover, EXTENSIONS, Eviction, ParserError, StartTlsOutcome, TLS_VERSIONS,
 };
+use crate::output::metrics::series::seconds;
 
 impl Table {
     pub(super) fn start(&mut self, context: &Context) {

@@ -1,0 +1,197 @@
+//! Capture files become packets: pcap and pcapng, plain or compressed, several files as one capture.
+//!
+//! Files are read in the order given, so that flows go on across rotated captures. Packets are lent from one buffer:
+//! nothing is copied, and nothing is allocated for a packet. Formats are told by their first octets, never by a name.
+//! Whatever stands before a damage is delivered; the damage is told with its place and reason ([`Trouble`]), and the
+//! next file is read. pcap-parser reads the headers; the walk from block to block is here, because a damage must be
+//! named by its offset and kind, and because the crate's readers drop I/O errors.
+
+pub mod error;
+pub mod live;
+mod pcap;
+mod pcapng;
+mod source;
+#[cfg(test)]
+pub(crate) mod tests;
+mod window;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::time::Timestamp;
+use crate::wire::{LinkType, Packet};
+
+pub use error::{Trouble, What};
+pub use source::Compression;
+
+use window::Window;
+
+/// The largest record or block that is held: legal packets of USB and D-Bus captures reach 128 MiB by name only.
+const BLOCK: usize = 64 << 20;
+
+/// libpcap's largest snapshot length for network links: a packet beyond it, and beyond what the header says, is none.
+const SNAPLEN: u32 = 262_144;
+
+/// Several files as one capture.
+#[derive(Debug)]
+pub struct Capture {
+    files: Vec<PathBuf>,
+    read: Arc<AtomicU64>,
+    size: Option<u64>,
+}
+
+/// What a capture held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Packets delivered.
+    pub packets: u64,
+    /// Octets captured of them.
+    pub octets: u64,
+    /// Time of the first packet.
+    pub first: Option<Timestamp>,
+    /// The latest time of any packet.
+    pub last: Option<Timestamp>,
+}
+
+impl Capture {
+    /// The capture in `files`, in this order; `-` is standard input. A file's position is the
+    /// [`source`](Packet::source) of its packets. Nothing is opened yet.
+    pub fn new(files: Vec<PathBuf>) -> Self {
+        let sizes = files.iter().map(|f| regular_size(f)).collect::<Option<Vec<_>>>();
+        let size = sizes.map(|s| s.into_iter().fold(0, u64::saturating_add));
+        Self { files, read: Arc::default(), size }
+    }
+
+    /// Octets on disk; `None` if some input has no size (a pipe).
+    pub const fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Octets read so far, as they are on disk: changes while [`Self::for_each`] runs.
+    pub fn progress(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.read)
+    }
+
+    /// Hands every packet to `packet` until that breaks off, and every trouble to `trouble` as it is met.
+    pub fn for_each(
+        &self,
+        trouble: &mut dyn FnMut(Trouble),
+        mut packet: impl FnMut(&Packet<'_>) -> ControlFlow<()>,
+    ) -> Totals {
+        let mut totals = Totals::default();
+        for (index, path) in self.files.iter().enumerate() {
+            let source = u32::try_from(index).unwrap_or(u32::MAX);
+            let mut file = File {
+                path,
+                source,
+                totals: &mut totals,
+                trouble: &mut *trouble,
+                packet: &mut packet,
+                compression: None,
+            };
+            if file.read(&self.read).is_break() {
+                break;
+            }
+        }
+        totals
+    }
+}
+
+fn regular_size(path: &Path) -> Option<u64> {
+    if path.as_os_str() == "-" {
+        return None;
+    }
+    match std::fs::metadata(path) {
+        Ok(about) if about.is_file() => Some(about.len()),
+        Ok(about) if !about.is_dir() => None,
+        _ => Some(0),
+    }
+}
+
+/// One file while it is read.
+struct File<'a> {
+    path: &'a Path,
+    source: u32,
+    totals: &'a mut Totals,
+    trouble: &'a mut dyn FnMut(Trouble),
+    packet: &'a mut dyn FnMut(&Packet<'_>) -> ControlFlow<()>,
+    compression: Option<Compression>,
+}
+
+/// How the walk through a file goes on.
+enum Step {
+    /// The file is at its end, clean or not.
+    End,
+    /// The caller wants no more.
+    Stop,
+    /// Another file's header stands where a record was due.
+    Another,
+}
+
+impl File<'_> {
+    fn read(&mut self, progress: &Arc<AtomicU64>) -> ControlFlow<()> {
+        tracing::debug!(file = %self.path.display(), "opening");
+        let before = self.totals.packets;
+        let opened = match source::open(self.path, progress) {
+            Ok(opened) => opened,
+            Err(what) => {
+                self.tell(what, None);
+                return ControlFlow::Continue(());
+            }
+        };
+        self.compression = opened.compression;
+        let mut window = Window::new(opened);
+        let step = match self.walk(&mut window) {
+            Ok(Step::Stop) => return ControlFlow::Break(()),
+            Ok(Step::End | Step::Another) => "end",
+            Err(what) => {
+                let offset = window.place_of(&what);
+                self.tell(what, offset);
+                "trouble"
+            }
+        };
+        let packets = self.totals.packets.saturating_sub(before);
+        tracing::debug!(file = %self.path.display(), packets, octets = window.offset(), step, "read");
+        ControlFlow::Continue(())
+    }
+
+    fn walk(&mut self, window: &mut Window) -> Result<Step, What> {
+        let mut step = self.begin(window)?;
+        while matches!(step, Step::Another) {
+            self.tell(What::Concatenated, Some(window.offset()));
+            step = self.begin(window)?;
+        }
+        Ok(step)
+    }
+
+    fn begin(&mut self, window: &mut Window) -> Result<Step, What> {
+        window.fill(4)?;
+        match window.data() {
+            [0x0a, 0x0d, 0x0d, 0x0a, ..] => pcapng::walk(self, window),
+            data if pcap::is_magic(data) => pcap::walk(self, window),
+            [] => Err(self.compression.map_or(What::Empty, What::EmptyInside)),
+            data => Err(What::not_capture(data)),
+        }
+    }
+
+    fn deliver(&mut self, at: Timestamp, link: LinkType, data: &[u8], wire_len: u32) -> ControlFlow<()> {
+        let totals = &mut *self.totals;
+        totals.packets += 1;
+        totals.octets += data.len() as u64;
+        totals.first.get_or_insert(at);
+        totals.last = totals.last.max(Some(at));
+        (self.packet)(&Packet { at, source: self.source, link, data, wire_len })
+    }
+
+    fn tell(&mut self, what: What, offset: Option<u64>) {
+        let (path, compression) = (self.path.to_owned(), self.compression);
+        (self.trouble)(Trouble { path, what, offset, compression });
+    }
+}
+
+/// Adds to what has been read.
+fn count(progress: &AtomicU64, octets: usize) {
+    progress.fetch_add(octets as u64, Ordering::Relaxed);
+}

@@ -1,0 +1,247 @@
+//! `mailtap proxy`: connections in, the same connections out, the log and metrics beside.
+//!
+//! Ties the rooms together: opens everything, drops what it may no longer do, starts the threads that forward, and
+//! waits for signals. Nothing here touches an octet of a conversation.
+
+mod handover;
+mod listeners;
+
+use std::io;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::UnixListener;
+use tokio::runtime::Builder;
+use tokio::task::spawn_blocking;
+use tokio::time;
+
+use crate::config::proxy::{Listener, Target, Transparent};
+use crate::config::{Proxy, Running};
+use crate::console::{self, Level};
+use crate::error::Error;
+use crate::output::metrics::Source;
+use crate::output::serve::Ready;
+use crate::output::{Feed, Log, LogError, Monitor};
+use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
+use crate::proxy::{Entrance, Order, Setup, Workers};
+use listeners::Sockets;
+
+/// Forwards until a signal ends it; `again` reads the configuration anew.
+pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(), Error> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+    let entered = runtime.enter();
+    let signals = Signals::listen().map_err(Error::Thread)?;
+    drop(entered);
+    tracing::debug!(descriptors = descriptors::raise(), "at the same time");
+    let path = ready.running.log.clone().unwrap_or_else(|| "-".into());
+    let mut sockets = Sockets::of_service_manager();
+    let predecessor = match &ready.handover {
+        Some(path) => handover::ask(path).map_err(|reason| at(path, reason))?,
+        None => None,
+    };
+    let predecessor = predecessor.map(|(passed, predecessor)| {
+        sockets.extend(passed);
+        predecessor
+    });
+    let taken = ready.running.metrics.as_ref().and_then(|config| sockets.at(config.listen));
+    let sources = ready.listeners.iter().map(|l| Source { name: l.name.clone(), protocol: l.protocol }).collect();
+    let mut monitor = Monitor::open(&ready.running, sources, &ready.policy, taken)?;
+    let entrances = listeners::open(&ready, sockets, &[], monitor.metrics())?;
+    let successors = ready.handover.as_deref().map(|path| handover::listen(path).map_err(|reason| at(path, reason)));
+    let successors = successors.transpose()?;
+    give_up_privileges(&ready)?;
+    // By the user who will have to open it again.
+    let log = Log::open(&path, ready.running.log_rotate).map_err(Error::LogOpen)?;
+    confine(&ready)?;
+    let (feed, keeper) = Feed::start(log, complain).map_err(Error::Thread)?;
+    let policy = Arc::new(ready.policy.clone());
+    let cautions = monitor.cautions();
+    monitor.follow(&feed);
+    monitor.start()?;
+    let outlets = (0..ready.threads).map(|_| monitor.outlet(&policy, &feed)).collect();
+    let setup = Setup { on_fault: ready.on_fault, splice: ready.splice };
+    let workers = Workers::start(setup, outlets, entrances.clone()).map_err(Error::Thread)?;
+    if let Some(predecessor) = predecessor {
+        // If it is gone already, all the better.
+        let _ = predecessor.release();
+    }
+    cautions.iter().for_each(|caution| console::print(Level::Warning, caution));
+    if !ready.running.quiet {
+        announce(&entrances, &monitor);
+    }
+    readiness::ready();
+    monitor.say(Ready::Ready);
+    let control = Control { workers, feed, entrances, monitor, drain: ready.drain };
+    runtime.block_on(control.watch(signals, successors, again))?;
+    runtime.shutdown_background();
+    if let Err(error) = keeper.finish() {
+        return if error.is_broken_pipe() { Ok(()) } else { Err(Error::LogWrite(error)) };
+    }
+    Ok(())
+}
+
+/// Gives up what is not needed any more, once everything is open and before the first thread.
+fn give_up_privileges(ready: &Proxy) -> Result<(), Error> {
+    let Running { user, config, .. } = &ready.running;
+    let listeners = &ready.listeners;
+    let mut keep = Vec::new();
+    // A reload may bring listeners at ports that only the privileged may have.
+    if config.is_some() {
+        keep.push(Capability::CAP_NET_BIND_SERVICE);
+    }
+    let is_marked = |l: &Listener| l.mark.is_some_and(|mark| mark != 0);
+    let takes_others = |l: &Listener| l.target == Target::Original(Transparent::Tproxy);
+    if listeners.iter().any(|l| l.spoof_source || is_marked(l) || takes_others(l)) {
+        keep.push(Capability::CAP_NET_RAW);
+    }
+    let user = user.as_deref().map(Account::find).transpose()?;
+    privileges::drop_to(user.as_ref(), &keep)
+}
+
+/// Confines the process to the files that it writes.
+fn confine(ready: &Proxy) -> Result<(), Error> {
+    if ready.running.sandbox {
+        let written = ready.running.log.iter().chain(&ready.handover);
+        written.fold(Sandbox::new(), |sandbox, path| sandbox.file(path)).enforce()?;
+    }
+    Ok(())
+}
+
+/// What signals act on.
+struct Control {
+    workers: Workers,
+    feed: Feed,
+    entrances: Vec<Entrance>,
+    monitor: Monitor,
+    drain: Option<Duration>,
+}
+
+impl Control {
+    /// Waits for signals and successors until all threads have ended.
+    async fn watch(
+        mut self,
+        mut signals: Signals,
+        successors: Option<std::os::unix::net::UnixListener>,
+        again: &dyn Fn() -> Result<Proxy, Error>,
+    ) -> Result<(), Error> {
+        let successors = successors.map(UnixListener::from_std).transpose().map_err(Error::Thread)?;
+        loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Reload => self.reload(again),
+                    Signal::Terminate | Signal::Again => break,
+                },
+                came = successor(successors.as_ref()) => if self.hand_over(came).await { break },
+            }
+        }
+        drop(successors);
+        self.end(signals).await
+    }
+
+    /// Reads everything again; what cannot be had leaves things as they are.
+    fn reload(&mut self, again: &dyn Fn() -> Result<Proxy, Error>) {
+        readiness::reloading();
+        self.feed.reopen();
+        let open = again().and_then(|ready| {
+            let mut sockets = Sockets::default();
+            sockets.extend(self.sockets().map_err(Error::Thread)?);
+            self.drain = ready.drain;
+            self.monitor.reload(ready.running.metrics.as_ref())?;
+            listeners::open(&ready, sockets, &self.entrances, self.monitor.metrics())
+        });
+        self.monitor.reloaded(open.is_ok());
+        match open {
+            Ok(entrances) => {
+                self.workers.order(Order::Serve(Arc::new(entrances.clone())));
+                self.entrances = entrances;
+                tracing::info!("reloaded");
+            }
+            Err(error) => {
+                console::print(Level::Error, &error);
+                console::print(Level::Warning, &"the configuration stays as it was");
+            }
+        }
+        readiness::ready();
+    }
+
+    /// The listening sockets, once more.
+    fn sockets(&self) -> io::Result<Vec<TcpListener>> {
+        self.entrances.iter().flat_map(|entrance| &entrance.sockets).map(|socket| socket.try_clone()).collect()
+    }
+
+    /// Gives the sockets away; whether the successor accepts at them now.
+    async fn hand_over(&mut self, came: io::Result<std::os::unix::net::UnixStream>) -> bool {
+        let sockets = self.sockets().map(|mut all| {
+            all.extend(self.monitor.socket());
+            all
+        });
+        let given = match (came, sockets) {
+            (Ok(stream), Ok(sockets)) => spawn_blocking(move || handover::give(stream, &sockets)).await,
+            (Err(error), _) | (_, Err(error)) => Ok(Err(error)),
+        };
+        match given.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(()) => {
+                // The successor answers at the same address.
+                self.monitor.stop();
+                true
+            }
+            Err(error) => {
+                console::print(Level::Warning, &format!("the listeners were not handed over: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Lets sessions finish; a second signal ends them at once.
+    async fn end(mut self, mut signals: Signals) -> Result<(), Error> {
+        const SPREAD: Duration = Duration::from_secs(5);
+        readiness::stopping();
+        self.monitor.say(Ready::Draining);
+        for entrance in &self.entrances {
+            if let Some(metrics) = &entrance.door.metrics {
+                metrics.set_draining(true);
+            }
+        }
+        self.entrances.clear();
+        let spread = self.drain.map_or(SPREAD, |within| SPREAD.min(within / 4));
+        self.workers.order(Order::Drain { within: self.drain, spread });
+        let began = Instant::now();
+        while !self.workers.are_done() {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Reload => self.feed.reopen(),
+                    Signal::Terminate | Signal::Again => self.workers.order(Order::Stop),
+                },
+                () = time::sleep(Duration::from_millis(20)) => {}
+            }
+        }
+        tracing::info!(took = ?began.elapsed(), "drained");
+        self.monitor.stop();
+        self.workers.join().map_err(Error::Thread)
+    }
+}
+
+async fn successor(listener: Option<&UnixListener>) -> io::Result<std::os::unix::net::UnixStream> {
+    match listener {
+        Some(listener) => listener.accept().await?.0.into_std(),
+        None => std::future::pending().await,
+    }
+}
+
+fn announce(entrances: &[Entrance], monitor: &Monitor) {
+    monitor.announce();
+    for Entrance { door, .. } in entrances {
+        let places = door.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        console::print(Level::Note, &format!("listener {}: {places} to {}", door.listener.name, door.way()));
+    }
+}
+
+fn at(path: &Path, reason: io::Error) -> Error {
+    Error::Handover { path: path.to_owned(), reason }
+}
+
+fn complain(error: &LogError) {
+    console::print(Level::Error, &format!("{}; records are lost until it can be written again", console::plain(error)));
+}

@@ -1,0 +1,132 @@
+//! `mailtap sniff`: packets of live interfaces in, the log and metrics out.
+//!
+//! Ties the rooms together: opens the interfaces, gives up what that took, confines itself, starts the threads and waits
+//! for signals. The log and the capture file are opened by the user who will have to open them again. Nothing here
+//! looks into a packet.
+
+mod meters;
+mod print;
+mod watch;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::capture::live::{Device, Options};
+use crate::config::{Running, Sniff};
+use crate::console::{self, Level};
+use crate::error::Error;
+use crate::output::pcapng::{Plan, Source};
+use crate::output::{Archive, Feed, Files, Log, LogError, Monitor, metrics};
+use crate::pipeline::Setup;
+use crate::pipeline::live::Crew;
+use crate::process::{Account, Capability, Sandbox, Waiter, privileges, readiness};
+use crate::wire::DecoderLimits;
+
+use meters::Meters;
+use watch::{Outputs, Watch};
+
+pub use print::interfaces;
+
+/// Watches until a signal ends it; `again` reads the configuration anew.
+pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(), Error> {
+    // From the first moment on: who starts it may stop it.
+    let waiter = Waiter::listen().map_err(Error::Thread)?;
+    let user = ready.running.user.as_deref().map(Account::find).transpose()?;
+    let options = options(&ready);
+    let opened = (0..).zip(&ready.interfaces).map(|(source, name)| Device::open(name, source, &options));
+    let devices = opened.collect::<Result<Vec<_>, _>>().map_err(Error::Interface)?;
+    let sources = ready.interfaces.iter().map(|name| metrics::Source::named(name)).collect();
+    let mut monitor = Monitor::open(&ready.running, sources, &ready.policy, None)?;
+    privileges::drop_to(user.as_ref(), kept(&devices))?;
+    let path = ready.running.log.as_deref().unwrap_or_else(|| Path::new("-"));
+    let log = Log::open(path, ready.running.log_rotate).map_err(Error::LogOpen)?;
+    let files = ready.write.as_ref().map(|write| keep(write, &devices, ready.snaplen)).transpose()?;
+    if ready.running.sandbox {
+        sandbox(&ready).enforce()?;
+    }
+    let archive = files.map(|files| Archive::start(files, complain_of_packets)).transpose().map_err(Error::Thread)?;
+    let (feed, keeper) = Feed::start(log, complain).map_err(Error::Thread)?;
+    let policy = Arc::new(ready.policy.clone());
+    let setup = Setup {
+        threads: ready.threads,
+        limits: Arc::new(ready.limits.clone()),
+        flows: ready.flows,
+        decoder: DecoderLimits::default(),
+    };
+    let outlet = || monitor.outlet(&policy, &feed);
+    let crew = Crew::start(&setup, outlet).map_err(Error::Thread)?;
+    let cautions = monitor.cautions();
+    monitor.follow(&feed);
+    monitor.start()?;
+    let meters = Meters::new(&ready, &monitor);
+    announce(&ready, &monitor, &cautions);
+    let outputs = Outputs { feed, keeper, archive, monitor, meters, on_stdout: path.as_os_str() == "-" };
+    let watch = Watch::start(devices, &setup, crew, outputs)?;
+    readiness::ready();
+    watch.until_stopped(waiter, &ready, again)
+}
+
+/// How the interfaces are opened.
+fn options(ready: &Sniff) -> Options {
+    Options {
+        filter: ready.filter.clone(),
+        ports: ready.limits.ports.iter().map(|(port, _)| *port).collect(),
+        snaplen: ready.snaplen,
+        buffer: ready.buffer,
+        gather: ready.gather,
+        promiscuous: ready.promiscuous,
+    }
+}
+
+/// An interface that goes away is opened again when it is back, which takes the privilege again.
+fn kept(devices: &[Device]) -> &'static [Capability] {
+    if devices.iter().any(Device::may_go) { &[Capability::CAP_NET_RAW] } else { &[] }
+}
+
+fn sandbox(ready: &Sniff) -> Sandbox {
+    let Running { log, .. } = &ready.running;
+    let written = log.iter().chain(ready.write.as_ref().map(|write| &write.path));
+    written.fold(Sandbox::new().isolated(), |sandbox, path| sandbox.file(path))
+}
+
+fn keep(write: &crate::config::sniff::Write, devices: &[Device], snaplen: u32) -> Result<Files, Error> {
+    let source = |device: &Device| Source { name: device.name().to_owned(), link: device.link().0, snaplen };
+    let plan = Plan {
+        path: write.path.clone(),
+        size: write.size,
+        age: write.time,
+        files: write.files,
+        sources: devices.iter().map(source).collect(),
+    };
+    Files::open(plan).map_err(|reason| Error::Packets { path: write.path.clone(), reason })
+}
+
+fn announce(ready: &Sniff, monitor: &Monitor, cautions: &[String]) {
+    cautions.iter().for_each(|caution| console::print(Level::Warning, caution));
+    if let Some(write) = &ready.write {
+        console::print(
+            Level::Warning,
+            &format!("{}: packets are kept as they are: passwords and mail are in it", write.path.display()),
+        );
+    }
+    if !ready.running.quiet {
+        let filter = ready.filter.as_deref().unwrap_or("mail ports");
+        console::print(Level::Note, &format!("watching {}: {filter}", ready.interfaces.join(", ")));
+        monitor.announce();
+    }
+}
+
+fn complain(error: &LogError) {
+    // Whoever read it has seen enough: no failure.
+    if !error.is_broken_pipe() {
+        console::print(
+            Level::Error,
+            &format!("{}; records are lost until it can be written again", console::plain(error)),
+        );
+    }
+}
+
+fn complain_of_packets(path: &Path, reason: &std::io::Error) {
+    let (path, reason) = (path.display(), console::plain(reason));
+    console::print(Level::Error, &format!("{path}: {reason}; packets are missing until it can be written again"));
+}

@@ -1,0 +1,208 @@
+//! The threads of a run, and the one that waits for signals meanwhile.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::meters::Meters;
+use super::print;
+use crate::capture::live::{Counters, Device, Moment, Switch};
+use crate::config::Sniff;
+use crate::console::{self, Level};
+use crate::error;
+use crate::error::Error;
+use crate::output::serve::Ready;
+use crate::output::{Archive, Feed, Keeper, Monitor, Shelf};
+use crate::pipeline::Setup;
+use crate::pipeline::live::{Crew, Lanes, State};
+use crate::process::{Signal, Waiter, readiness};
+
+/// How often it is looked whether all threads are well.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often the service manager is told how it goes.
+const STATUS: Duration = Duration::from_secs(10);
+
+/// Everything that runs.
+pub(super) struct Watch {
+    switch: Arc<Switch>,
+    captures: Vec<Capture>,
+    crew: Crew,
+    outputs: Outputs,
+}
+
+/// Where everything goes.
+pub(super) struct Outputs {
+    pub(super) feed: Feed,
+    pub(super) keeper: Keeper,
+    pub(super) archive: Option<Archive>,
+    pub(super) monitor: Monitor,
+    pub(super) meters: Meters,
+    /// Whether the log is standard output.
+    pub(super) on_stdout: bool,
+}
+
+struct Capture {
+    name: String,
+    counters: Arc<Counters>,
+    thread: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Starts a thread for each of `devices`, whose packets `crew` analyzes.
+    pub(super) fn start(devices: Vec<Device>, setup: &Setup, crew: Crew, outputs: Outputs) -> Result<Self, Error> {
+        let switch = Arc::new(Switch::new().map_err(Error::Thread)?);
+        let all = u32::try_from(devices.len()).unwrap_or(u32::MAX);
+        let mut captures = Vec::with_capacity(devices.len());
+        for (index, device) in (0..).zip(devices) {
+            let counters = Arc::clone(device.counters());
+            let lanes = crew.lanes(setup, index, all, Arc::clone(&counters));
+            let (name, switch, shelf) =
+                (device.name().to_owned(), Arc::clone(&switch), outputs.archive.as_ref().map(Archive::shelf));
+            let thread = thread::Builder::new().name(format!("capture {name}"));
+            let thread = thread.spawn(move || capture(device, &switch, lanes, shelf)).map_err(Error::Thread)?;
+            captures.push(Capture { name, counters, thread });
+        }
+        Ok(Self { switch, captures, crew, outputs })
+    }
+
+    /// Waits for a signal, or a thread that fails, and ends everything.
+    pub(super) fn until_stopped(
+        self,
+        mut waiter: Waiter,
+        ready: &Sniff,
+        again: &dyn Fn() -> Result<Sniff, Error>,
+    ) -> Result<(), Error> {
+        let beat = readiness::watchdog().map_or(LOOK, |beat| beat.min(LOOK));
+        let mut told = Instant::now();
+        self.outputs.monitor.say(Ready::Ready);
+        loop {
+            match waiter.wait(beat) {
+                Some(Signal::Terminate | Signal::Again) => break,
+                Some(Signal::Reload) => self.reload(ready, again),
+                None if self.has_ended() => break,
+                None => readiness::alive(),
+            }
+            self.update();
+            if told.elapsed() >= STATUS {
+                told = Instant::now();
+                readiness::status(&self.statistics(&self.crew.states().collect::<Vec<_>>()));
+            }
+        }
+        readiness::stopping();
+        self.end(ready.running.quiet)
+    }
+
+    /// Whether going on makes no sense: a fault, or nobody reads the records.
+    fn has_ended(&self) -> bool {
+        self.crew.has_fault()
+            || self.outputs.keeper.is_finished()
+            || self.reader_left()
+            || self.captures.iter().any(|c| c.thread.is_finished())
+    }
+
+    /// Whether the records go to a pipe that nobody reads any more, which nothing tells while there are no records.
+    fn reader_left(&self) -> bool {
+        let out = io::stdout();
+        let mut out = [PollFd::new(&out, PollFlags::empty())];
+        let polled = self.outputs.on_stdout && rustix::event::poll(&mut out, Some(&Timespec::default())).is_ok();
+        polled && out.iter().any(|out| out.revents().contains(PollFlags::ERR))
+    }
+
+    /// Carries counters over to the metrics.
+    fn update(&self) {
+        let counters = self.captures.iter().map(|c| &*c.counters);
+        let Outputs { monitor, meters, .. } = &self.outputs;
+        meters.update(monitor, counters, self.crew.states(), self.crew.queued());
+    }
+
+    /// Opens the files anew. What else has changed takes a restart, and that is said.
+    fn reload(&self, ready: &Sniff, again: &dyn Fn() -> Result<Sniff, Error>) {
+        readiness::reloading();
+        self.outputs.feed.reopen();
+        if let Some(archive) = &self.outputs.archive {
+            archive.renew();
+        }
+        let now = again().and_then(|now| {
+            self.outputs.monitor.reload(now.running.metrics.as_ref())?;
+            Ok(now)
+        });
+        self.outputs.monitor.reloaded(now.is_ok());
+        match now {
+            Ok(now) => {
+                if ready.differs(&now) {
+                    let text = "more than the filter has changed in the configuration; that takes a restart";
+                    console::print(Level::Warning, &text);
+                }
+                self.switch.set_filter(now.filter);
+            }
+            Err(error) => {
+                console::print(Level::Error, &error);
+                console::print(Level::Warning, &"the configuration stays as it was");
+            }
+        }
+        readiness::ready();
+    }
+
+    /// Stops capturing, finishes what is open, and writes everything.
+    fn end(self, quiet: bool) -> Result<(), Error> {
+        let Self { switch, captures, crew, outputs } = self;
+        let Outputs { feed, keeper, archive, mut monitor, .. } = outputs;
+        monitor.say(Ready::Draining);
+        switch.stop();
+        let mut whole = true;
+        let mut counters = Vec::with_capacity(captures.len());
+        for Capture { name, counters: counted, thread } in captures {
+            whole &= thread.join().is_ok();
+            counters.push((name, counted));
+        }
+        let states = crew.finish();
+        let lost = Arc::clone(feed.counters());
+        drop(feed);
+        let written = keeper.finish();
+        monitor.stop();
+        let kept = archive.map(|archive| (archive.path().to_owned(), archive.finish()));
+        if !quiet && let Some(states) = &states {
+            let lost = lost.queue_full.load(Ordering::Relaxed) + lost.failed.load(Ordering::Relaxed);
+            let counters = counters.iter().map(|(name, counters)| (name.as_str(), &**counters));
+            console::print(Level::Note, &print::statistics(counters, states, lost));
+        }
+        if states.is_none() || !whole {
+            return Err(error::fault());
+        }
+        written.map_err(Error::LogWrite)?;
+        match kept {
+            Some((path, Err(reason))) => Err(Error::Packets { path, reason }),
+            _ => Ok(()),
+        }
+    }
+
+    fn statistics(&self, states: &[State]) -> String {
+        let counters = self.captures.iter().map(|c| (c.name.as_str(), &*c.counters));
+        let lost = self.outputs.feed.counters();
+        let lost = lost.queue_full.load(Ordering::Relaxed) + lost.failed.load(Ordering::Relaxed);
+        print::statistics(counters, states, lost)
+    }
+}
+
+/// One capture thread.
+fn capture(device: Device, switch: &Switch, mut lanes: Lanes, mut shelf: Option<Shelf>) {
+    device.watch(switch, &mut |moment| match moment {
+        Moment::Packet(packet) => {
+            if let Some(shelf) = &mut shelf {
+                shelf.packet(packet.at, packet.source, packet.data, packet.wire_len);
+            }
+            lanes.packet(packet);
+        }
+        Moment::Pause => {
+            lanes.flush();
+            if let Some(shelf) = &mut shelf {
+                shelf.flush();
+            }
+        }
+    });
+}

@@ -1,0 +1,85 @@
+//! What a session tells of itself while it goes on, and what its connection tells of the octets that carried it.
+
+use std::time::Duration;
+
+use crate::engine::Session;
+use crate::event::{Dir, Disorder, Event, Protocol, Sink, TlsMode};
+use crate::time::Timestamp;
+
+impl Session {
+    /// The server took the connection `after` the client asked for it.
+    pub fn connected(&mut self, after: Duration) {
+        self.context.connect = Some(after);
+    }
+
+    /// The protocol that the session's start was told with; `None` before it is told, and when the end is.
+    pub fn started(&self) -> Option<Protocol> {
+        self.started
+    }
+
+    /// The segments of `dir` came so (captures only).
+    pub fn disorder(&mut self, dir: Dir, disorder: Disorder) {
+        let dir = self.oriented(dir);
+        let both = self.disorder.get_or_insert_default();
+        if let Some(mine) = both.get_mut(dir.index()) {
+            *mine = disorder;
+        }
+    }
+
+    /// `count` octets of `dir` went by that nobody looked at. Only for a session that [is settled](Self::is_settled).
+    pub fn passed_by(&mut self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        let dir = self.oriented(dir);
+        self.lanes[dir].seen += count;
+        self.heard(at, dir, count, out);
+    }
+
+    /// A packet of `dir` belongs to it (captures only).
+    pub fn packet(&mut self, dir: Dir) {
+        let dir = self.oriented(dir);
+        self.lanes[dir].packets += 1;
+    }
+
+    /// The protocol is told.
+    pub(super) fn start(&mut self, at: Timestamp, out: &mut dyn Sink) {
+        if self.is_ignored() {
+            return;
+        }
+        self.started = Some(self.context.protocol);
+        out.event(&self.context, at, &Event::Start);
+    }
+
+    /// Tells what was heard before that.
+    pub(super) fn told(&self, at: Timestamp, out: &mut dyn Sink) {
+        for dir in [Dir::ToServer, Dir::ToClient] {
+            self.heard(at, dir, self.lanes[dir].seen, out);
+            self.missed(at, dir, self.lanes[dir].lost, out);
+        }
+    }
+
+    pub(super) fn missed(&self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        if count > 0 && !self.is_ignored() {
+            out.event(&self.context, at, &Event::Lost { dir, count });
+        }
+    }
+
+    /// The last `count` octets of `dir` are told once they are read, for they may show that they are TLS. The server's
+    /// agreement to it is in clear, whatever comes in one piece with it.
+    pub(super) fn heard(&self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+        if count == 0 || self.is_ignored() {
+            return;
+        }
+        let mut say = |count, tls| {
+            if count > 0 {
+                out.event(&self.context, at, &Event::Octets { dir, count, tls });
+            }
+        };
+        let mode = self.ledger.tls_mode();
+        let begin = self.lanes[dir].position().saturating_sub(count);
+        let clear = match (mode, dir) {
+            (TlsMode::StartTls, Dir::ToClient) => self.agreed.saturating_sub(begin).min(count),
+            _ => 0,
+        };
+        say(clear, TlsMode::None);
+        say(count - clear, mode);
+    }
+}

@@ -1,0 +1,467 @@
+//! One direction of a session: through its layer, held where its meaning waits for the other side, cut into frames.
+//!
+//! Here frames go to the machine of the protocol, and what the machine asks for is applied: a mode, a layer, an exchange
+//! of roles. Octets are read in the order in which they mean something, which need not be the one in which they came.
+
+use super::replay::{Held, Piece};
+use super::state::{Layer, Scope, Stamp};
+use crate::engine::Session;
+use crate::engine::frame::{Ending, Frame, Framer, Line, Mode};
+use crate::engine::inflate::Inflate;
+use crate::engine::protocol::Machine;
+use crate::event::Both;
+use crate::event::anomaly::Id;
+use crate::event::{Dir, Input, Sink};
+use crate::event::{Handshake, Missing, Severity, TlsMode};
+use crate::tls::handshake as tls;
+
+/// One direction.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    pub(super) framer: Framer,
+    pub(super) layer: Option<Box<Inflate>>,
+    /// The layer ends with its next flush.
+    pub(super) closing: bool,
+    pub(super) held: Held,
+    /// Inside a line that came before TLS, or behind the agreement to it.
+    pub(super) injected: bool,
+    /// Octets seen.
+    pub(super) seen: u64,
+    /// Octets lost.
+    pub(super) lost: u64,
+    /// Packets.
+    pub(super) packets: u64,
+    /// Octets that the other side had received when it last spoke, where that is known.
+    pub(super) acked: Option<u64>,
+    /// What is read, or held, has come through the layer.
+    pub(super) inflated: bool,
+}
+
+impl Lane {
+    pub(super) fn position(&self) -> u64 {
+        self.seen + self.lost
+    }
+}
+
+impl Session {
+    /// One input for a machine that is decided on.
+    pub(super) fn take(&mut self, dir: Dir, stamp: Stamp, input: Input<'_>, out: &mut dyn Sink) {
+        if matches!(self.machine, Machine::Ignored(_)) {
+            return;
+        }
+        let waits = self.lanes[dir].held.waits() || self.lanes[dir].framer.mode() == Mode::Await;
+        match input {
+            Input::Data(octets) => self.feed(dir, stamp, octets, out),
+            Input::Gap(_) | Input::Fin | Input::Reset if waits => self.lanes[dir].held.push(dir, stamp, &input),
+            Input::Gap(lost) => self.gap(dir, stamp, lost, out),
+            Input::Fin | Input::Reset => self.close(dir, stamp, matches!(input, Input::Reset), out),
+        }
+        if dir == Dir::ToClient && !matches!(input, Input::Data(_)) {
+            // The answer that the client's octets wait for is lost, or will never come.
+            self.unanswered(false, out);
+        }
+    }
+
+    fn feed(&mut self, dir: Dir, stamp: Stamp, octets: &[u8], out: &mut dyn Sink) {
+        if self.lanes[dir].layer.is_some() {
+            self.inflate(dir, stamp, octets, out);
+        } else {
+            self.lanes[dir].inflated = false;
+            self.plain(dir, stamp, octets, out);
+        }
+    }
+
+    /// Octets of the protocol itself: framed as far as is decided, the rest is held.
+    fn plain(&mut self, dir: Dir, stamp: Stamp, octets: &[u8], out: &mut dyn Sink) {
+        let used = if self.lanes[dir].held.waits() { 0 } else { self.pump(dir, stamp, octets, out) };
+        let rest = octets.get(used..).unwrap_or_default();
+        if rest.is_empty() {
+            return;
+        }
+        if self.lanes[dir].layer.is_some() && used > 0 && self.lanes[dir].framer.mode() != Mode::Await {
+            return self.inflate(dir, stamp, rest, out);
+        }
+        self.lanes[dir].held.push(dir, stamp, &Input::Data(rest));
+        if self.lanes[dir].held.len() > self.limits.hold {
+            self.ledger.incomplete.add(Missing::HoldOverflow);
+            self.unanswered(true, out);
+        } else {
+            self.look_at_held(dir, out);
+        }
+    }
+
+    /// Reads on in what is held as far as it tells how: what follows one decision may wait for the next.
+    fn look_at_held(&mut self, dir: Dir, out: &mut dyn Sink) {
+        let mut before = usize::MAX;
+        while (self.is_blind() || self.machine.watches_held())
+            && self.lanes[dir].held.waits()
+            && self.lanes[dir].held.len() < before
+        {
+            before = self.lanes[dir].held.len();
+            self.unanswered(false, out);
+        }
+    }
+
+    fn inflate(&mut self, dir: Dir, stamp: Stamp, mut octets: &[u8], out: &mut dyn Sink) {
+        while !octets.is_empty() {
+            let Some(mut layer) = self.lanes[dir].layer.take() else {
+                return self.plain(dir, stamp, octets, out);
+            };
+            let step = layer.step(octets, self.limits.inflate_line);
+            octets = octets.get(step.used..).unwrap_or_default();
+            self.lanes[dir].inflated = true;
+            // What came out before the damage is good.
+            self.plain(dir, stamp, step.octets, out);
+            if step.broken {
+                self.ledger.incomplete.add(Missing::Unparseable);
+                self.lanes[dir].framer.set_mode(Mode::Opaque);
+                return;
+            }
+            let lane = &mut self.lanes[dir];
+            if lane.closing && layer.is_flushed() {
+                lane.closing = false;
+            } else {
+                lane.layer = Some(layer);
+            }
+        }
+    }
+
+    /// Cuts frames off `input` and hands them to the machine; how many octets were used.
+    fn pump(&mut self, dir: Dir, stamp: Stamp, input: &[u8], out: &mut dyn Sink) -> usize {
+        let mut used = 0;
+        let layered = self.lanes[dir].inflated;
+        let reached = self.lanes[dir].position();
+        loop {
+            let rest = input.get(used..).unwrap_or_default();
+            let lane = &mut self.lanes[dir];
+            let mode = lane.framer.mode();
+            if mode == Mode::Await || (rest.is_empty() && !lane.framer.is_ready()) {
+                return used;
+            }
+            if mode == Mode::Line && !lane.framer.inside_line() && std::mem::take(&mut self.ledger.may_wrap) {
+                // A SASL buffer begins with its length in four octets, below 16 MiB (RFC 4422 section 3.7); no text does.
+                if rest.first().is_some_and(|octet| *octet <= 1) {
+                    self.wrap();
+                    continue;
+                }
+            }
+            if mode == Mode::Line && !lane.framer.inside_line() && !layered && is_tls_in_clear(dir, rest) {
+                if lane_is_fresh(&self.lanes[dir]) {
+                    // It took the port for one where TLS is spoken from the start.
+                    self.ledger.tls.mode = Some(TlsMode::Implicit);
+                }
+                self.lanes[dir].framer.set_mode(Mode::Opaque);
+                continue;
+            }
+            if mode == Mode::Opaque {
+                let taken = self.opaque(dir, stamp, rest);
+                used += taken;
+                if taken == 0 && self.lanes[dir].framer.mode() == Mode::Opaque {
+                    return input.len();
+                }
+                continue;
+            }
+            let cap = self.limits.line_of(self.context.protocol);
+            let Both { to_server, to_client } = &mut self.lanes;
+            let (lane, other) = match dir {
+                Dir::ToServer => (to_server, &*to_client),
+                Dir::ToClient => (to_client, &*to_server),
+            };
+            let (taken, frame) = lane.framer.next(stamp.at, rest, cap);
+            used += taken;
+            let Some(frame) = frame else { continue };
+            let offset = match &frame {
+                // Inside a layer, octets are not those that TCP acknowledges: those of the piece are.
+                Frame::Line(_) if layered => reached,
+                Frame::Line(line) => line.end(),
+                _ => 0,
+            };
+            let mut scope = Scope {
+                ledger: &mut self.ledger,
+                limits: &self.limits,
+                context: &mut self.context,
+                stamp,
+                offset,
+                modes: Both::default(),
+                layers: Both::default(),
+                held: other.held.octets(dir.reverse()),
+                turn: false,
+                out: &mut *out,
+            };
+            let role = if scope.ledger.reversed { dir.reverse() } else { dir };
+            if role == Dir::ToServer
+                && let Frame::Line(line) = &frame
+            {
+                suspect(line, dir, &mut scope);
+            }
+            self.machine.frame(role, &frame, &mut scope);
+            let (modes, layers, turn) = (scope.modes, scope.layers, scope.turn);
+            let relayered = layers[role].is_some();
+            if self.apply(modes, layers) {
+                self.drain(dir.reverse(), out);
+                self.resume(dir.reverse(), stamp, out);
+                if dir == Dir::ToClient || self.ledger.reversed {
+                    self.look_at_held(dir.reverse(), out);
+                }
+            }
+            self.ledger.reversed ^= turn;
+            if relayered {
+                return used;
+            }
+        }
+    }
+
+    /// Applies what a machine asked for; whether the other lane may have become readable.
+    fn apply(&mut self, modes: Both<Option<Mode>>, layers: Both<Option<Layer>>) -> bool {
+        let mut changed = false;
+        for role in [Dir::ToServer, Dir::ToClient] {
+            let dir = if self.ledger.reversed { role.reverse() } else { role };
+            if let Some(mode) = modes[role] {
+                if mode == Mode::Opaque && self.ledger.tls.accepted == Some(true) {
+                    self.agreed = self.lanes[Dir::ToClient].framer.offset();
+                }
+                self.lanes[dir].framer.set_mode(mode);
+                changed = true;
+            }
+            match layers[role] {
+                Some(Layer::Deflate) => {
+                    self.lanes[dir].layer = Some(Box::new(Inflate::new()));
+                    self.lanes[dir].closing = false;
+                    changed = true;
+                }
+                Some(Layer::Plain) => {
+                    let lane = &mut self.lanes[dir];
+                    lane.closing = true;
+                    if lane.layer.as_ref().is_some_and(|layer| layer.is_flushed()) {
+                        (lane.layer, lane.closing) = (None, false);
+                    }
+                }
+                None => {}
+            }
+        }
+        changed
+    }
+
+    /// Takes up what was held, as far as it is decided now.
+    fn drain(&mut self, dir: Dir, out: &mut dyn Sink) {
+        while self.lanes[dir].framer.mode() != Mode::Await {
+            let Some((stamp, piece, buffer)) = self.lanes[dir].held.first() else { return };
+            match piece {
+                Piece::Octets { from, to } => {
+                    let octets = buffer.get(from..to).unwrap_or_default();
+                    if self.lanes[dir].layer.is_some() && !self.lanes[dir].inflated {
+                        // A layer began where the wait began: what waited goes through it.
+                        self.lanes[dir].held.used(0, buffer);
+                        let held = std::mem::take(&mut self.lanes[dir].held);
+                        return held.replay(|dir, stamp, input| self.take(dir, stamp, input, out));
+                    }
+                    let used = self.pump(dir, stamp, octets, out);
+                    self.lanes[dir].held.used(used, buffer);
+                }
+                Piece::Gap(lost) => {
+                    self.lanes[dir].held.used(0, buffer);
+                    self.gap(dir, stamp, lost, out);
+                }
+                Piece::Fin | Piece::Reset => {
+                    self.lanes[dir].held.used(0, buffer);
+                    self.close(dir, stamp, matches!(piece, Piece::Reset), out);
+                }
+            }
+        }
+    }
+
+    /// After a loss, a reply was put off until what was held before it is read: now it is.
+    fn resume(&mut self, dir: Dir, stamp: Stamp, out: &mut dyn Sink) {
+        let Machine::Smtp(_) = self.machine else { return };
+        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| {
+            if let Machine::Smtp(smtp) = machine {
+                smtp.resume(scope);
+            }
+        });
+        if self.apply(modes, layers) {
+            self.drain(dir, out);
+        }
+    }
+
+    /// The end: what is held is read as it would most likely have been.
+    pub(super) fn release(&mut self, dir: Dir, out: &mut dyn Sink) {
+        while self.lanes[dir].held.waits() {
+            let before = self.lanes[dir].held.len();
+            if dir == Dir::ToServer {
+                self.unanswered(true, out);
+            } else {
+                self.lanes[dir].framer.set_mode(Mode::Line);
+                self.drain(dir, out);
+            }
+            if self.lanes[dir].held.waits() && self.lanes[dir].held.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Whether answers cannot come: the server's direction is not captured.
+    fn is_blind(&self) -> bool {
+        self.lanes.to_client.seen == 0 && self.lanes.to_client.lost > 0
+    }
+
+    /// No answer to what the client's octets wait for: the machine says how to read on. `surely`: it must.
+    fn unanswered(&mut self, surely: bool, out: &mut dyn Sink) {
+        let dir = if self.ledger.reversed { Dir::ToClient } else { Dir::ToServer };
+        if self.lanes[dir].framer.mode() != Mode::Await {
+            return;
+        }
+        let held = std::mem::take(&mut self.lanes[dir].held);
+        let stamp = held.stamp();
+        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| {
+            machine.unanswered(held.octets(dir), surely, scope);
+        });
+        self.lanes[dir].held = held;
+        self.apply(modes, layers);
+        if surely && self.lanes[dir].framer.mode() == Mode::Await {
+            self.lanes[dir].framer.set_mode(Mode::Line);
+        }
+        self.drain(dir, out);
+    }
+
+    fn gap(&mut self, dir: Dir, stamp: Stamp, lost: u64, out: &mut dyn Sink) {
+        if self.lanes[dir].layer.take().is_some() {
+            self.ledger.incomplete.add(Missing::Unparseable);
+            self.lanes[dir].framer.set_mode(Mode::Opaque);
+            return;
+        }
+        if self.lanes[dir].framer.mode() == Mode::Opaque {
+            self.tls.gap(dir);
+            _ = self.lanes[dir].framer.gap(lost);
+            return;
+        }
+        let (frame, beyond) = self.lanes[dir].framer.gap(lost);
+        if matches!(self.machine, Machine::Pop3(_) | Machine::Smtp(_)) {
+            // Its lines tell by their heads whether they are whole.
+            self.lanes[dir].framer.set_skip_line(false);
+        }
+        let end = self.lanes[dir].framer.offset();
+        let reversed = self.ledger.reversed;
+        let role = if reversed { dir.reverse() } else { dir };
+        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| {
+            if let Some(frame) = frame {
+                machine.frame(role, &frame, scope);
+            }
+            if beyond > 0 {
+                scope.offset = end;
+                machine.gap(role, beyond, scope);
+            }
+        });
+        if self.apply(modes, layers) {
+            self.drain(dir.reverse(), out);
+        }
+    }
+
+    /// The sender of `dir` closed. A server's last line may lack its end; a client's was never carried out.
+    fn close(&mut self, dir: Dir, stamp: Stamp, reset: bool, out: &mut dyn Sink) {
+        let server = if self.ledger.reversed { Dir::ToServer } else { Dir::ToClient };
+        if dir != server || reset {
+            return;
+        }
+        let Some(line) = self.lanes[dir].framer.last_line() else { return };
+        let mut scope = Scope {
+            ledger: &mut self.ledger,
+            limits: &self.limits,
+            context: &mut self.context,
+            stamp,
+            offset: line.end(),
+            modes: Both::default(),
+            layers: Both::default(),
+            held: &[],
+            turn: false,
+            out,
+        };
+        self.machine.frame(Dir::ToClient, &Frame::Line(line), &mut scope);
+        let (modes, layers) = (scope.modes, scope.layers);
+        self.apply(modes, layers);
+    }
+
+    pub(super) fn with_machine(
+        &mut self,
+        stamp: Stamp,
+        out: &mut dyn Sink,
+        act: impl FnOnce(&mut Machine, &mut Scope<'_>),
+    ) -> (Both<Option<Mode>>, Both<Option<Layer>>) {
+        let mut scope = Scope {
+            ledger: &mut self.ledger,
+            limits: &self.limits,
+            context: &mut self.context,
+            stamp,
+            offset: 0,
+            modes: Both::default(),
+            layers: Both::default(),
+            held: &[],
+            turn: false,
+            out,
+        };
+        act(&mut self.machine, &mut scope);
+        (scope.modes, scope.layers)
+    }
+
+    /// A SASL security layer: nothing can be read any more.
+    fn wrap(&mut self) {
+        self.ledger.opaque = true;
+        for dir in [Dir::ToServer, Dir::ToClient] {
+            self.lanes[dir].framer.set_mode(Mode::Opaque);
+        }
+    }
+
+    /// Octets of a direction that is opaque: how many were used. 0 with the mode changed: they are text after all.
+    fn opaque(&mut self, dir: Dir, stamp: Stamp, octets: &[u8]) -> usize {
+        let agreed = self.ledger.tls.accepted == Some(true) && self.ledger.tls.mode == Some(TlsMode::StartTls);
+        let inside = self.lanes[dir].injected;
+        if agreed && !self.tls.begun() && (inside || !octets.first().is_some_and(|o| tls::begins(*o))) {
+            if !inside && dir == Dir::ToServer && stamp.peer >= self.agreed {
+                // The client goes on in clear although the server agreed to TLS.
+                self.plain_again();
+                return 0;
+            }
+            // Injected before the agreement, or behind it: not a word of it counts.
+            let end = memchr::memchr(b'\n', octets);
+            self.lanes[dir].injected = end.is_none();
+            let line = end.map_or(octets.len(), |i| i + 1);
+            self.lanes[dir].framer.advance_by(line as u64);
+            return line;
+        }
+        self.tls.octets(stamp.at, dir, octets);
+        self.lanes[dir].framer.advance_by(octets.len() as u64);
+        octets.len()
+    }
+
+    fn plain_again(&mut self) {
+        for dir in [Dir::ToServer, Dir::ToClient] {
+            self.lanes[dir].framer.set_mode(Mode::Line);
+        }
+        self.ledger.opaque = false;
+        self.ledger.tls.mode = None;
+        self.ledger.tls.handshake = Some(Handshake::Failed);
+    }
+}
+
+fn lane_is_fresh(lane: &Lane) -> bool {
+    lane.framer.offset() == 0 && lane.lost == 0
+}
+
+/// Whether a TLS record begins where a line should: no text begins with such an octet.
+fn is_tls_in_clear(dir: Dir, octets: &[u8]) -> bool {
+    matches!(octets, [0x16, ..]) && dir == Dir::ToServer
+}
+
+/// What a client's line shows against the rules of lines (RFC 5321 section 2.3.8).
+fn suspect(line: &Line<'_>, dir: Dir, scope: &mut Scope<'_>) {
+    // The longest line that an extension explains: a SASL response (RFC 4954 section 4).
+    const LONGEST: u64 = 12_288;
+    if line.ending == Ending::Lf {
+        scope.anomaly(Id::LineBareLf, Severity::Low, dir, line.start, 1);
+    }
+    if line.wire > LONGEST || line.truncated {
+        scope.anomaly(Id::LineOverlong, Severity::Low, dir, line.start, 1);
+    }
+    if memchr::memchr(0, line.octets).is_some() {
+        scope.anomaly(Id::LineNul, Severity::Info, dir, line.start, 1);
+    }
+}

@@ -1,0 +1,427 @@
+//! Facts about a whole session: who talks to whom, which protocol, how it ended, and what was not seen of it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::auth::AuthSummary;
+use super::command::Reply;
+use super::direction::Dir;
+use super::text::{List, Text};
+use super::tls::Tls;
+use super::verb::Untagged;
+use super::words::words;
+use crate::time::Timestamp;
+
+/// The ports of SMTP, submission, POP3, IMAP and ManageSieve, the unofficial ones in use included.
+pub const MAIL_PORTS: [u16; 10] = [25, 587, 465, 2525, 24, 110, 995, 143, 993, 4190];
+
+words! {
+    /// What is spoken on a connection.
+    Protocol {
+        /// Not, or not yet, identified.
+        Unknown = "unknown",
+        /// RFC 5321, submission (RFC 6409) included.
+        Smtp = "smtp",
+        /// RFC 2033.
+        Lmtp = "lmtp",
+        /// RFC 1939.
+        Pop3 = "pop3",
+        /// RFC 3501 and RFC 9051.
+        Imap = "imap",
+        /// RFC 5804: identified and masked, not modelled.
+        ManageSieve = "managesieve",
+    }
+}
+
+words! {
+    /// A protocol that is no mail, told apart so that it is not mistaken for mail.
+    Other {
+        /// RFC 959.
+        Ftp = "ftp",
+        /// RFC 3977.
+        Nntp = "nntp",
+        /// The Redis serialization protocol.
+        Redis = "redis",
+        /// HTTP/1.x or HTTP/2.
+        Http = "http",
+        /// RFC 4253.
+        Ssh = "ssh",
+        /// The MySQL client/server protocol.
+        Mysql = "mysql",
+        /// TLS on a port that says nothing about the protocol inside.
+        Tls = "tls",
+        /// RFC 1928 or SOCKS 4: a tunnel.
+        Socks = "socks",
+        /// IRC, XMPP, RFB, MUPDATE, poppassd and others that announce themselves.
+        Other = "other",
+    }
+}
+
+words! {
+    /// One thing that an observer did not see. A record lists those that apply to it.
+    Missing {
+        /// The capture began inside the connection.
+        StartMissing = "start_missing",
+        /// Octets of the client were lost.
+        ClientGap = "client_gap",
+        /// Octets of the server were lost.
+        ServerGap = "server_gap",
+        /// The client's direction was not captured at all.
+        ClientUnseen = "client_unseen",
+        /// The server's direction was not captured at all.
+        ServerUnseen = "server_unseen",
+        /// A cap of [`Limits`](crate::engine::Limits) cut something.
+        Truncated = "truncated",
+        /// More octets waited at a decision point than the cap allows: the usual answer was assumed.
+        HoldOverflow = "hold_overflow",
+        /// A direction could not be read for a while.
+        Unparseable = "unparseable",
+    }
+}
+
+/// A set of [`Missing`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Incomplete(u8);
+
+impl Incomplete {
+    /// Nothing is missing.
+    pub const NONE: Self = Self(0);
+
+    /// Adds one.
+    pub const fn add(&mut self, what: Missing) {
+        self.0 |= 1 << what.index();
+    }
+
+    /// Adds all of `other`.
+    pub const fn merge(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Whether `what` is in the set.
+    pub const fn has(self, what: Missing) -> bool {
+        self.0 & (1 << what.index()) != 0
+    }
+
+    /// Whether nothing is missing.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// What is said of the client is meant of the server, and the other way round.
+    pub(crate) fn swap_directions(&mut self) {
+        let pairs = [(Missing::ClientGap, Missing::ServerGap), (Missing::ClientUnseen, Missing::ServerUnseen)];
+        let old = *self;
+        for (a, b) in pairs {
+            self.0 &= !(1 << a.index() | 1 << b.index());
+            self.0 |= u8::from(old.has(b)) << a.index() | u8::from(old.has(a)) << b.index();
+        }
+    }
+
+    /// The members in the order of the schema.
+    pub fn iter(self) -> impl Iterator<Item = Missing> {
+        Missing::ALL.iter().copied().filter(move |m| self.has(*m))
+    }
+}
+
+/// Who opened a connection to whom, and how sure that is.
+#[derive(Clone, Copy, Debug)]
+pub struct Peers {
+    /// The side that opened the connection.
+    pub client: SocketAddr,
+    /// The side that was connected to.
+    pub server: SocketAddr,
+    /// When the TCP handshake was complete; `None` for a connection picked up in the middle.
+    pub established: Option<Timestamp>,
+    /// Whether the handshake showed who is the client. If not, the engine may find the roles the other way round.
+    pub roles_certain: bool,
+    /// Which of the input's sources (files, interfaces, listeners; the output knows their names) the connection came from.
+    pub source: u32,
+    /// Position of the connection's first packet in the input: orders what completes at the same moment.
+    pub ordinal: u64,
+}
+
+/// What every event of a session shares.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// Id of the connection, a function of its start and its addresses alone.
+    pub id: u64,
+    /// When the connection began: its first packet or its accept.
+    pub began: Timestamp,
+    /// Addresses, the roles as now believed.
+    pub peers: Peers,
+    /// The protocol, as now believed.
+    pub protocol: Protocol,
+    /// From the client's SYN to the server's answer, or what the proxy's own connect took; `None` if not seen.
+    pub connect: Option<Duration>,
+}
+
+/// Why a session is over, for [`Session::finish`](crate::engine::Session::finish).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Both sides closed, or one reset: the engine has seen which.
+    Closed,
+    /// Nothing came for too long.
+    Timeout,
+    /// The proxy is going down.
+    Drain,
+    /// Room was needed for other connections.
+    Evicted,
+    /// The capture, or the program, stops here.
+    CaptureEnd,
+}
+
+words! {
+    /// How a connection ended.
+    How {
+        /// FIN.
+        Fin = "fin",
+        /// RST.
+        Reset = "reset",
+        /// The observer's idle limit.
+        Timeout = "timeout",
+        /// The proxy's shutdown.
+        Drain = "drain",
+        /// The observer needed the room.
+        Evicted = "evicted",
+        /// The capture stopped.
+        CaptureEnd = "capture_end",
+    }
+}
+
+words! {
+    /// What a session was doing when it ended.
+    Phase {
+        /// No octet was sent.
+        Connect = "connect",
+        /// Before the greeting was complete.
+        Greeting = "greeting",
+        /// Between commands.
+        Idle = "idle",
+        /// Inside an authentication exchange.
+        Auth = "auth",
+        /// Inside a mail transaction, before its data.
+        Transaction = "transaction",
+        /// While message data was moving.
+        Data = "data",
+        /// Encrypted.
+        Tls = "tls",
+        /// After QUIT or LOGOUT.
+        Quit = "quit",
+    }
+}
+
+words! {
+    /// How a session went.
+    SessionOutcome {
+        /// QUIT or LOGOUT was answered.
+        Ok = "ok",
+        /// The greeting refused.
+        RefusedAtConnect = "refused_at_connect",
+        /// 421 or BYE.
+        ServerShutdown = "server_shutdown",
+        /// The client closed without QUIT.
+        ClientGone = "client_gone",
+        /// The server closed without notice.
+        ServerGone = "server_gone",
+        /// An idle limit, the observer's or the server's.
+        Timeout = "timeout",
+        /// RST.
+        Reset = "reset",
+        /// Opaque to the end.
+        Encrypted = "encrypted",
+        /// Framing was lost and not found again.
+        Unparseable = "unparseable",
+        /// The capture stopped first.
+        CaptureEnd = "capture_end",
+    }
+}
+
+words! {
+    /// SMTP service extensions of which it can be seen whether a client used them (RFC 5321 section 2.2).
+    Extension {
+        /// RFC 6152.
+        EightBitMime = "8BITMIME",
+        /// RFC 4954.
+        Auth = "AUTH",
+        /// RFC 3030.
+        BinaryMime = "BINARYMIME",
+        /// RFC 4468.
+        Burl = "BURL",
+        /// RFC 3030.
+        Chunking = "CHUNKING",
+        /// RFC 2852.
+        DeliverBy = "DELIVERBY",
+        /// RFC 3461.
+        Dsn = "DSN",
+        /// RFC 1985.
+        Etrn = "ETRN",
+        /// RFC 5321.
+        Expn = "EXPN",
+        /// RFC 4865.
+        FutureRelease = "FUTURERELEASE",
+        /// RFC 5321.
+        Help = "HELP",
+        /// RFC 6710.
+        MtPriority = "MT-PRIORITY",
+        /// RFC 2920.
+        Pipelining = "PIPELINING",
+        /// draft-hall-prdr.
+        Prdr = "PRDR",
+        /// RFC 8689.
+        RequireTls = "REQUIRETLS",
+        /// RFC 1870.
+        Size = "SIZE",
+        /// RFC 6531.
+        SmtpUtf8 = "SMTPUTF8",
+        /// RFC 3207.
+        StartTls = "STARTTLS",
+        /// RFC 5321.
+        Vrfy = "VRFY",
+        /// Postfix.
+        Xclient = "XCLIENT",
+        /// Postfix.
+        Xforward = "XFORWARD",
+    }
+}
+
+/// A set of [`Extension`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extensions(u32);
+
+impl Extensions {
+    /// Adds one.
+    pub const fn add(&mut self, what: Extension) {
+        self.0 |= 1 << what.index();
+    }
+
+    /// Whether `what` is in the set.
+    pub const fn has(self, what: Extension) -> bool {
+        self.0 & (1 << what.index()) != 0
+    }
+
+    /// The members.
+    pub fn iter(self) -> impl Iterator<Item = Extension> {
+        Extension::ALL.iter().copied().filter(move |e| self.has(*e))
+    }
+}
+
+/// The greeting.
+#[derive(Debug, Default)]
+pub struct Greeting {
+    /// Status and text.
+    pub reply: Reply,
+    /// From the handshake's end to its first octet.
+    pub delay: Option<Duration>,
+}
+
+/// Counts of a session.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Commands sent.
+    pub commands: u32,
+    /// Transactions.
+    pub transactions: u32,
+    /// Replies 4yz.
+    pub errors_temporary: u32,
+    /// Replies 5yz, `-ERR`, `NO`, `BAD`.
+    pub errors_permanent: u32,
+    /// Verbs on no list.
+    pub unknown_commands: u32,
+    /// Anomalies, repetitions included.
+    pub anomalies: u32,
+}
+
+/// How a connection closed.
+#[derive(Clone, Copy, Debug)]
+pub struct Close {
+    /// Who closed first; `None` if nobody did.
+    pub by: Option<Dir>,
+    /// How.
+    pub how: How,
+    /// During what.
+    pub phase: Phase,
+}
+
+/// POP3: what the session did to the maildrop.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Maildrop {
+    /// Messages and octets by STAT or LIST.
+    pub size: Option<(u64, u64)>,
+    /// Messages and octets retrieved.
+    pub retrieved: (u64, u64),
+    /// DELE answered `+OK`.
+    pub deleted: u32,
+    /// QUIT was answered `+OK` after them; `None` without any.
+    pub committed: Option<bool>,
+}
+
+/// IMAP IDLE over the session.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Idle {
+    /// How many.
+    pub count: u32,
+    /// Together, from `+` to DONE.
+    pub duration: Duration,
+    /// Untagged responses inside.
+    pub events: u32,
+}
+
+/// How the segments of a direction came (captures only).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disorder {
+    /// Segments that carried octets seen before.
+    pub retransmitted: u32,
+    /// Segments that came before their turn.
+    pub early: u32,
+}
+
+/// A session, when it is over.
+#[derive(Debug)]
+pub struct Summary {
+    /// When it ended.
+    pub ended: Timestamp,
+    /// Payload octets sent by client and server, lost ones not counted.
+    pub bytes: [u64; 2],
+    /// Packets of client and server; `None` for the proxy.
+    pub packets: Option<[u64; 2]>,
+    /// Octets lost of client and server.
+    pub gaps: [u64; 2],
+    /// How the packets of client and server came; `None` for the proxy.
+    pub disorder: Option<[Disorder; 2]>,
+    /// What the protocol is, if it is no mail.
+    pub other: Option<Other>,
+    /// The protocol as it was believed to be at [`Event::Start`]: LHLO may have turned SMTP into LMTP since.
+    pub started: Protocol,
+    /// Greeting.
+    pub greeting: Greeting,
+    /// Name given with EHLO, HELO or LHLO.
+    pub helo: Text,
+    /// Last capability list before TLS: whole entries, keyword in upper case.
+    pub capabilities: List,
+    /// SMTP and LMTP: extensions that the client used in clear.
+    pub extensions: Extensions,
+    /// TLS.
+    pub tls: Tls,
+    /// Authentication.
+    pub auth: AuthSummary,
+    /// IMAP: last selected mailbox, decoded.
+    pub mailbox: Text,
+    /// Counts.
+    pub counts: Counts,
+    /// How it closed.
+    pub close: Close,
+    /// Client as told by PROXY or XCLIENT; port 0 if not told.
+    pub proxied_client: Option<SocketAddr>,
+    /// By how many replies the client is behind (smuggling).
+    pub reply_desync: u32,
+    /// How it went.
+    pub outcome: SessionOutcome,
+    /// POP3.
+    pub maildrop: Option<Maildrop>,
+    /// IMAP: untagged responses that belong to no command.
+    pub untagged: Vec<(Untagged, u32)>,
+    /// IMAP IDLE; `None` if there was none.
+    pub idle: Option<Idle>,
+    /// What was not seen.
+    pub incomplete: Incomplete,
+}

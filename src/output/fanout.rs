@@ -1,0 +1,69 @@
+//! Everything that the events of a running input go into, one for each thread.
+//!
+//! An input holds one and hands it its events as a [`Sink`]; when nothing is going on it calls [`Outlet::flush`].
+//! It must never wait for anything.
+
+use std::sync::Arc;
+
+use super::log_queue::{BATCH, Feed};
+use super::{Policy, RecordWriter, metrics, page};
+use crate::event::{Context, Event, Sink};
+use crate::time::Timestamp;
+
+/// Records and what else events become.
+#[derive(Debug)]
+pub struct Outlet {
+    records: RecordWriter,
+    feed: Option<Feed>,
+    metrics: Option<metrics::Recorder>,
+    page: Option<page::Recorder>,
+}
+
+impl Outlet {
+    /// One that writes into `feed`, if there is a log.
+    pub fn new(policy: Arc<Policy>, feed: Option<Feed>) -> Self {
+        Self { records: RecordWriter::new(policy), feed, metrics: None, page: None }
+    }
+
+    /// Events are counted as well.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: metrics::Recorder) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// The page is told as well.
+    #[must_use]
+    pub fn with_page(mut self, page: page::Recorder) -> Self {
+        self.page = Some(page);
+        self
+    }
+
+    /// Hands over what has gathered. Never waits.
+    pub fn flush(&mut self) {
+        if let Some(page) = &mut self.page {
+            page.publish();
+        }
+        match &self.feed {
+            Some(feed) => feed.send(self.records.lines()),
+            None => self.records.clear(),
+        }
+    }
+}
+
+impl Sink for Outlet {
+    fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.event(context, at, event);
+        }
+        if let Some(page) = &mut self.page {
+            page.event(context, at, event);
+        }
+        if self.feed.is_some() {
+            self.records.event(context, at, event);
+            if self.records.bytes().len() >= BATCH {
+                self.flush();
+            }
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Gathers, in the thread where events happen, what the page will show.
+//!
+//! What an event changes is the thread's own: no lock, no clock. [`Recorder::publish`] moves it into the [`State`] when
+//! that is free, which it nearly always is, and else leaves it for the next time: it never waits. So everything here has
+//! a cap, and what went over one is counted.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::State;
+use super::latency::Latencies;
+use super::rates::Tick;
+use super::refusals;
+use super::refusals::Counts;
+use super::row;
+use super::row::Session;
+use super::step::Step;
+use super::text::shown;
+use crate::event::{
+    Anomaly, Command, Context, Dir, Event, Greeting, Kind, Outcome, Protocol, Reply, Sink, Stage, Summary, TlsMode,
+    Transaction,
+};
+use crate::time::Timestamp;
+
+/// Open sessions that a thread follows one by one: as many as the page lists in all. More are counted only.
+const FOLLOWED: usize = super::LISTED;
+
+/// Rows of each kind that may wait to be published: as many as the page lists.
+const WAITING: usize = super::RECENT;
+
+/// Clients told apart between two publications: what is over has no part in the list of talkers.
+const CLIENTS: usize = 4096;
+
+/// Events after which it publishes by itself.
+const OFTEN: u32 = 4096;
+
+/// What a thread has gathered and not published.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) tick: Tick,
+    pub(super) latencies: Latencies,
+    /// Sessions that are open and have changed.
+    pub(super) changed: Vec<Session>,
+    pub(super) ended: VecDeque<Session>,
+    pub(super) messages: VecDeque<row::Message>,
+    pub(super) anomalies: VecDeque<row::Anomaly>,
+    pub(super) refusals: Counts,
+    /// By client: sessions, octets, refusals.
+    pub(super) clients: HashMap<IpAddr, [u64; 3]>,
+    /// Open sessions by protocol.
+    pub(super) open: [u64; Protocol::ALL.len()],
+    /// Rows that found no room.
+    pub(super) skipped: u64,
+}
+
+#[derive(Debug)]
+struct Followed {
+    session: Session,
+    is_changed: bool,
+    /// Octets that its client has been credited with.
+    credited: u64,
+}
+
+/// One for each thread. Events go in, and come out on the page.
+#[derive(Debug)]
+pub struct Recorder {
+    state: Arc<State>,
+    number: usize,
+    batch: Batch,
+    followed: HashMap<u64, Followed>,
+    changed: Vec<u64>,
+    events: u32,
+}
+
+impl Recorder {
+    pub(super) fn new(state: Arc<State>, number: usize) -> Self {
+        Self { state, number, batch: Batch::default(), followed: HashMap::default(), changed: Vec::new(), events: 0 }
+    }
+
+    /// Lets the page have what has gathered. Never waits; call it every 100 ms or so.
+    pub fn publish(&mut self) {
+        if self.events == 0 {
+            return;
+        }
+        let state = Arc::clone(&self.state);
+        let Some(mut inner) = state.try_lock() else { return };
+        self.gather();
+        inner.take(state.second(), self.number, &mut self.batch);
+        self.events = 0;
+    }
+
+    /// Puts the sessions that have changed into the batch.
+    fn gather(&mut self) {
+        let mut changed = std::mem::take(&mut self.changed);
+        for id in changed.drain(..) {
+            let Some(followed) = self.followed.get_mut(&id) else { continue };
+            followed.is_changed = false;
+            let (client, more) = (followed.session.client.ip(), followed.credit());
+            self.batch.changed.push(followed.session.clone());
+            self.client(client, [0, more, 0]);
+        }
+        self.changed = changed;
+    }
+
+    /// The row of a session, if there is room for it; marks it as changed.
+    fn session(&mut self, context: &Context, at: Timestamp) -> Option<&mut Session> {
+        if !self.followed.contains_key(&context.id) {
+            if self.followed.len() >= FOLLOWED {
+                return None;
+            }
+            let session = Session::new(context, at);
+            self.followed.insert(context.id, Followed { session, is_changed: false, credited: 0 });
+        }
+        let followed = self.followed.get_mut(&context.id)?;
+        if !std::mem::replace(&mut followed.is_changed, true) {
+            self.changed.push(context.id);
+        }
+        followed.session.heard = followed.session.heard.max(at);
+        followed.session.protocol = context.protocol;
+        followed.session.client = context.peers.client;
+        followed.session.server = context.peers.server;
+        Some(&mut followed.session)
+    }
+
+    fn client(&mut self, client: IpAddr, more: [u64; 3]) {
+        let client = client.to_canonical();
+        if self.batch.clients.len() >= CLIENTS && !self.batch.clients.contains_key(&client) {
+            self.batch.skipped += 1;
+            return;
+        }
+        let counts = self.batch.clients.entry(client).or_default();
+        for (count, more) in counts.iter_mut().zip(more) {
+            *count = count.saturating_add(more);
+        }
+    }
+
+    fn start(&mut self, context: &Context, at: Timestamp) {
+        self.batch.tick.sessions += 1;
+        if let Some(open) = self.batch.open.get_mut(context.protocol.index()) {
+            *open += 1;
+        }
+        self.client(context.peers.client.ip(), [1, 0, 0]);
+        let _ = self.session(context, at);
+    }
+
+    fn octets(&mut self, context: &Context, at: Timestamp, dir: Dir, count: u64, tls: TlsMode) {
+        let of = |octets: &mut [u64; 2]| {
+            if let Some(octets) = octets.get_mut(dir.index()) {
+                *octets += count;
+            }
+        };
+        of(&mut self.batch.tick.octets);
+        if let Some(session) = self.session(context, at) {
+            of(&mut session.octets);
+            session.tls = tls;
+        }
+    }
+
+    fn greeting(&mut self, context: &Context, at: Timestamp, greeting: &Greeting) {
+        if let Some(delay) = greeting.delay {
+            self.batch.latencies.add((context.protocol, Step::Greeting), delay);
+        }
+        let refused = self.reply(context, Step::Greeting, &greeting.reply);
+        if let Some(session) = self.session(context, at) {
+            session.last = Some((Step::Greeting, greeting.reply.status));
+            session.refused += refused;
+        }
+    }
+
+    fn command(&mut self, context: &Context, at: Timestamp, command: &Command) {
+        let step = Step::Command(command.verb);
+        self.batch.tick.commands += 1;
+        if let Some(taken) = command.service_latency.filter(|_| step.is_timed() && !command.coalesced) {
+            self.batch.latencies.add((context.protocol, step), taken);
+        }
+        let refused = self.reply(context, step, &command.reply);
+        if let Some(session) = self.session(context, at) {
+            session.commands += 1;
+            session.refused += refused;
+            session.last = Some((step, command.reply.status));
+        }
+    }
+
+    /// Counts a refusal; how many that was.
+    fn reply(&mut self, context: &Context, step: Step, reply: &Reply) -> u32 {
+        let Some(status) = reply.status.filter(|status| !status.is_positive()) else { return 0 };
+        self.batch.tick.refused += 1;
+        refusals::count(&mut self.batch.refusals, (context.protocol, step, Some(status), reply.enhanced), 1);
+        self.client(context.peers.client.ip(), [0, 0, 1]);
+        1
+    }
+
+    fn transaction(&mut self, context: &Context, at: Timestamp, transaction: &Transaction) {
+        let is_whole = matches!(transaction.outcome, Outcome::Accepted | Outcome::Partial | Outcome::Complete);
+        self.batch.tick.messages += u64::from(is_whole);
+        let is_delivery = transaction.kind == Kind::Delivery;
+        let taken = transaction.timing.reply.filter(|_| is_delivery);
+        if let Some(taken) = taken {
+            self.batch.latencies.add((context.protocol, Step::EndOfData), taken);
+        }
+        // The reply to a last BDAT is that of a command.
+        let is_final = matches!(transaction.stage, None | Some(Stage::Eod | Stage::DataEarly));
+        let refused = if is_delivery && is_final { self.reply(context, Step::EndOfData, &transaction.last) } else { 0 };
+        if let Some(session) = self.session(context, at) {
+            session.messages += u32::from(is_whole);
+            session.refused += refused;
+            if taken.is_some() {
+                session.last = Some((Step::EndOfData, transaction.last.status));
+            }
+        }
+        let row = self.message(context, at, transaction);
+        self.batch.skipped += push(&mut self.batch.messages, row);
+    }
+
+    fn message(&self, context: &Context, at: Timestamp, transaction: &Transaction) -> row::Message {
+        let show = self.state.show();
+        let path = |span| Some(shown(transaction.text(span))).filter(|_| show.addresses);
+        row::Message {
+            at,
+            session: context.id,
+            protocol: context.protocol,
+            client: context.peers.client,
+            kind: transaction.kind,
+            outcome: transaction.outcome,
+            tls: transaction.tls,
+            size: (transaction.has_message && transaction.message.size_known()).then(|| transaction.message.size()),
+            recipients: transaction.recipients_total,
+            from: transaction.reverse_path.and_then(path),
+            to: transaction.recipients.first().and_then(|recipient| path(recipient.forward_path)),
+            subject: Some(transaction)
+                .filter(|one| show.subjects && one.has_message)
+                .and_then(|one| one.message.subject())
+                .map(|subject| shown(subject.as_bytes())),
+        }
+    }
+
+    fn anomaly(&mut self, context: &Context, at: Timestamp, anomaly: &Anomaly) {
+        if let Some(session) = self.session(context, at) {
+            session.anomalies = session.anomalies.saturating_add(anomaly.count);
+        }
+        let row = row::Anomaly {
+            at: anomaly.at,
+            session: context.id,
+            protocol: context.protocol,
+            client: context.peers.client,
+            id: anomaly.id,
+            severity: anomaly.severity,
+            state: anomaly.state,
+            variant: anomaly.variant,
+            dir: anomaly.dir,
+            count: anomaly.count,
+        };
+        self.batch.skipped += push(&mut self.batch.anomalies, row);
+    }
+
+    fn end(&mut self, context: &Context, summary: &Summary) {
+        // One that was never heard of began with nothing: counts stay right whatever an input leaves out.
+        if let Some(open) = self.batch.open.get_mut(summary.started.index()) {
+            *open = open.saturating_sub(1);
+        }
+        let followed = self.followed.remove(&context.id);
+        let mut followed = followed.unwrap_or_else(|| Followed {
+            session: Session::new(context, summary.ended),
+            is_changed: false,
+            credited: 0,
+        });
+        followed.session.octets = summary.bytes;
+        self.client(context.peers.client.ip(), [0, followed.credit(), 0]);
+        let Followed { mut session, .. } = followed;
+        session.protocol = context.protocol;
+        session.tls = summary.tls.mode.unwrap_or(TlsMode::None);
+        session.commands = summary.counts.commands;
+        session.anomalies = summary.counts.anomalies;
+        session.heard = summary.ended;
+        session.end = Some((summary.outcome, summary.close.phase));
+        self.batch.skipped += push(&mut self.batch.ended, session);
+    }
+}
+
+impl Followed {
+    /// Octets since this was last asked.
+    fn credit(&mut self) -> u64 {
+        let total = self.session.octets.iter().fold(0, |sum: u64, octets| sum.saturating_add(*octets));
+        let more = total.saturating_sub(self.credited);
+        self.credited = total;
+        more
+    }
+}
+
+impl Sink for Recorder {
+    fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        match event {
+            Event::Body { .. } | Event::Auth(_) => return,
+            Event::Start => self.start(context, at),
+            Event::Lost { .. } | Event::Idle | Event::IdleOver { .. } => {}
+            Event::Octets { dir, count, tls } => self.octets(context, at, *dir, *count, *tls),
+            Event::Greeting(greeting) => self.greeting(context, at, greeting),
+            Event::Command(command) => self.command(context, at, command),
+            Event::Transaction(transaction) => self.transaction(context, at, transaction),
+            Event::Anomaly(anomaly) => self.anomaly(context, at, anomaly),
+            Event::End(summary) => self.end(context, summary),
+        }
+        self.events = self.events.wrapping_add(1).max(1);
+        if self.events.is_multiple_of(OFTEN) {
+            self.publish();
+        }
+    }
+}
+
+impl Drop for Recorder {
+    /// What it followed is not open any more, as far as anybody knows.
+    fn drop(&mut self) {
+        self.batch.open = Default::default();
+        let mut inner = self.state.lock();
+        inner.take(self.state.second(), self.number, &mut self.batch);
+        inner.forget(self.followed.keys());
+    }
+}
+
+/// Adds one, in the place of the oldest if there is no other; how many were given up.
+fn push<T>(rows: &mut VecDeque<T>, row: T) -> u64 {
+    let full = rows.len() >= WAITING;
+    if full {
+        rows.pop_front();
+    }
+    rows.push_back(row);
+    u64::from(full)
+}

@@ -1,0 +1,281 @@
+//! The words in which a viewer is told: what `page.js` reads, and nothing else does.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::latency::Window;
+use super::refusals::Refusals;
+use super::row::{Anomaly, Message, Session};
+use super::state::Show;
+use super::step::{enhanced, status};
+use super::top_clients::{PLACES, Talkers};
+use super::{LISTED, RECENT, rates};
+use crate::event::{AnomalyState, Dir, Kind, Outcome, Phase, Protocol, SessionOutcome, Severity, TlsMode};
+use crate::output::InputKind;
+use crate::time::Timestamp;
+
+/// Lines of each list that is told as a whole.
+const LINES: usize = 20;
+
+/// One event.
+#[derive(Serialize)]
+pub(super) struct Telling<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hello: Option<Hello>,
+    /// Milliseconds since 1970.
+    pub(super) now: u64,
+    /// Seconds.
+    pub(super) uptime: u64,
+    /// Open sessions that are not among the listed.
+    pub(super) unlisted: u64,
+    /// Rows that found no room and were never listed.
+    pub(super) skipped: u64,
+    /// Seconds that are over: sessions, commands, messages, refusals, octets of clients, of servers, open sessions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) rates: Vec<[u64; 7]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) sessions: Vec<SessionView<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) messages: Vec<MessageView<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) anomalies: Vec<AnomalyView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) digest: Option<&'a Digest>,
+}
+
+/// What a viewer must know first.
+#[derive(Serialize)]
+pub(super) struct Hello {
+    version: &'static str,
+    input: &'static str,
+    /// How many there are: with one only, its name says nothing.
+    sources: usize,
+    addresses: bool,
+    subjects: bool,
+    listed: usize,
+    recent: usize,
+    seconds: u64,
+    places: usize,
+    protocols: Vec<&'static str>,
+    outcomes: Vec<&'static str>,
+}
+
+impl Hello {
+    pub(super) fn new(input: InputKind, sources: usize, show: Show) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            input: input.as_str(),
+            sources,
+            addresses: show.addresses,
+            subjects: show.subjects,
+            listed: LISTED,
+            recent: RECENT,
+            seconds: rates::SECONDS,
+            places: PLACES,
+            protocols: Protocol::ALL.iter().map(|protocol| protocol.as_str()).collect(),
+            outcomes: SessionOutcome::ALL.iter().map(|outcome| outcome.as_str()).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct SessionView<'a> {
+    id: String,
+    protocol: &'static str,
+    source: &'a str,
+    client: String,
+    server: String,
+    began: u64,
+    heard: u64,
+    tls: &'static str,
+    step: Option<&'static str>,
+    status: Option<String>,
+    octets: [u64; 2],
+    commands: u32,
+    messages: u32,
+    refused: u32,
+    anomalies: u32,
+    outcome: Option<&'static str>,
+    phase: Option<&'static str>,
+}
+
+impl Session {
+    pub(super) fn view<'a>(&self, sources: &'a [String]) -> SessionView<'a> {
+        SessionView {
+            id: session(self.id),
+            protocol: self.protocol.as_str(),
+            source: sources.get(self.source as usize).map_or("", String::as_str),
+            client: self.client.to_string(),
+            server: self.server.to_string(),
+            began: millis(self.began),
+            heard: millis(self.heard),
+            tls: self.tls.as_str(),
+            step: self.last.map(|(step, _)| step.as_str()),
+            status: self.last.and_then(|(_, reply)| reply).map(status),
+            octets: self.octets,
+            commands: self.commands,
+            messages: self.messages,
+            refused: self.refused,
+            anomalies: self.anomalies,
+            outcome: self.end.map(|(outcome, _)| SessionOutcome::as_str(outcome)),
+            phase: self.end.map(|(_, phase)| Phase::as_str(phase)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct MessageView<'a> {
+    at: u64,
+    session: String,
+    protocol: &'static str,
+    client: String,
+    kind: &'static str,
+    outcome: &'static str,
+    tls: &'static str,
+    size: Option<u64>,
+    recipients: u32,
+    from: Option<&'a str>,
+    to: Option<&'a str>,
+    subject: Option<&'a str>,
+}
+
+impl Message {
+    pub(super) fn view(&self) -> MessageView<'_> {
+        MessageView {
+            at: millis(self.at),
+            session: session(self.session),
+            protocol: self.protocol.as_str(),
+            client: self.client.to_string(),
+            kind: Kind::as_str(self.kind),
+            outcome: Outcome::as_str(self.outcome),
+            tls: TlsMode::as_str(self.tls),
+            size: self.size,
+            recipients: self.recipients,
+            from: self.from.as_deref(),
+            to: self.to.as_deref(),
+            subject: self.subject.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct AnomalyView {
+    at: u64,
+    session: String,
+    protocol: &'static str,
+    client: String,
+    id: &'static str,
+    severity: &'static str,
+    state: Option<&'static str>,
+    variant: &'static str,
+    sender: &'static str,
+    count: u32,
+}
+
+impl Anomaly {
+    pub(super) fn view(&self) -> AnomalyView {
+        AnomalyView {
+            at: millis(self.at),
+            session: session(self.session),
+            protocol: self.protocol.as_str(),
+            client: self.client.to_string(),
+            id: self.id.as_str(),
+            severity: Severity::as_str(self.severity),
+            state: self.state.map(AnomalyState::as_str),
+            variant: self.variant,
+            sender: Dir::sender(self.dir),
+            count: self.count,
+        }
+    }
+}
+
+/// What is told as a whole whenever it has changed.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct Digest {
+    open: Vec<(&'static str, u64)>,
+    latencies: Vec<LatencyView>,
+    talkers: [TalkersView; 3],
+    refusals: Vec<RefusalView>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct LatencyView {
+    protocol: &'static str,
+    step: &'static str,
+    count: u64,
+    /// Milliseconds.
+    p50: f64,
+    p95: f64,
+    p99: f64,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct TalkersView {
+    /// Client, count, by how much that may be too high.
+    list: Vec<(String, u64, u64)>,
+    /// What a client that is not in the list may have at most.
+    others: u64,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct RefusalView {
+    protocol: &'static str,
+    step: &'static str,
+    status: Option<String>,
+    enhanced: Option<String>,
+    count: u32,
+}
+
+impl Digest {
+    pub(super) fn new(
+        second: u64,
+        open: [u64; Protocol::ALL.len()],
+        latencies: &mut Window,
+        talkers: &mut [Talkers; 3],
+        refusals: &mut Refusals,
+    ) -> Self {
+        let open = Protocol::ALL.iter().zip(open).filter(|(_, count)| *count > 0);
+        let latencies =
+            latencies.all(second).into_iter().take(LINES).map(|((protocol, step), histogram)| LatencyView {
+                protocol: protocol.as_str(),
+                step: step.as_str(),
+                count: histogram.total(),
+                p50: fractional_millis(histogram.quantile(0.5)),
+                p95: fractional_millis(histogram.quantile(0.95)),
+                p99: fractional_millis(histogram.quantile(0.99)),
+            });
+        let talkers = talkers.each_mut().map(|talkers| {
+            let (list, others) = talkers.top(second, LINES);
+            let list = list.into_iter().map(|one| (one.client.to_string(), one.count, one.error)).collect();
+            TalkersView { list, others }
+        });
+        let refusals =
+            refusals.top(second, LINES).into_iter().map(|((protocol, step, reply, code), count)| RefusalView {
+                protocol: protocol.as_str(),
+                step: step.as_str(),
+                status: reply.map(status),
+                enhanced: code.map(enhanced),
+                count,
+            });
+        Self {
+            open: open.map(|(protocol, count)| (protocol.as_str(), count)).collect(),
+            latencies: latencies.collect(),
+            talkers,
+            refusals: refusals.collect(),
+        }
+    }
+}
+
+/// As the log writes it.
+fn session(id: u64) -> String {
+    format!("{id:016x}")
+}
+
+const fn millis(at: Timestamp) -> u64 {
+    at.as_nanos() / 1_000_000
+}
+
+fn fractional_millis(taken: Duration) -> f64 {
+    taken.as_micros() as f64 / 1000.0
+}

@@ -1,0 +1,325 @@
+//! Live packets spread over threads: nobody waits for anybody, and what cannot be taken is counted.
+//!
+//! Each capture thread decodes its packets and gathers the segments by worker; a batch goes when it is full or the link
+//! rests. A worker that is behind finds its queue full: then segments are dropped where they would have been queued, and
+//! TCP itself shows the hole. Each worker has its own [`Outlet`]; records of different connections come in any order.
+//! Time passes by the clock, so that what is idle ends on an idle link too.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::batch::{Batch, Work};
+use super::flow::FlowCounters;
+use super::tables::Tables;
+use super::{SHARDS, Setup, shard_of};
+use crate::capture::live::Counters;
+use crate::output::Outlet;
+use crate::time::Timestamp;
+use crate::wire;
+use crate::wire::{Decoder, Packet, Segment};
+
+/// Octets of payload in a full batch.
+const BATCH_OCTETS: usize = 128 << 10;
+
+/// Segments in a full batch.
+const BATCH_SEGMENTS: usize = 1024;
+
+/// Batches that may wait for a worker: on a calm link they are small.
+const QUEUE: usize = 1024;
+
+/// What the batches that wait for a worker may hold together: some tenths of a second of a busy Gbit/s link, in which
+/// others may have the cores.
+const QUEUE_OCTETS: usize = 48 << 20;
+
+/// What a segment counts for beside its payload.
+const SEGMENT_OCTETS: usize = 128;
+
+/// Spent batches that are kept for use.
+const SPENT: usize = 32;
+
+/// How long records may gather.
+const FLUSH: Duration = Duration::from_millis(100);
+
+/// How often the clock is looked at for what is over, and the state of affairs is published.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How far the tables' time is behind the clock: packets that the kernel still gathers must not be late.
+const BEHIND: Duration = Duration::from_secs(1);
+
+/// The threads that analyze.
+pub struct Crew {
+    threads: Vec<JoinHandle<()>>,
+    states: Vec<Arc<Mutex<State>>>,
+    posts: Vec<Post>,
+}
+
+/// What the tables of one worker hold, as of a second ago at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct State {
+    /// What became of its connections.
+    pub flows: FlowCounters,
+    /// Connections that are open.
+    pub open: u64,
+    /// Octets kept behind holes.
+    pub buffered: u64,
+}
+
+/// The way to a worker.
+#[derive(Clone)]
+struct Post {
+    batches: Sender<Batch>,
+    spent: Receiver<Batch>,
+    /// What waits and what is worked on.
+    octets: Arc<AtomicUsize>,
+}
+
+impl Post {
+    fn is_full(&self) -> bool {
+        self.batches.is_full() || self.octets.load(Ordering::Relaxed) >= QUEUE_OCTETS
+    }
+}
+
+fn weight(batch: &Batch) -> usize {
+    batch.octets() + batch.len() * SEGMENT_OCTETS
+}
+
+/// What a capture thread hands its packets to.
+pub struct Lanes {
+    decoder: Decoder,
+    decoded: wire::Counters,
+    counters: Arc<Counters>,
+    lanes: Vec<Lane>,
+    /// Number of the next packet; those of several capture threads differ.
+    number: u64,
+    step: u64,
+}
+
+struct Lane {
+    batch: Batch,
+    post: Post,
+}
+
+impl Crew {
+    /// Starts the workers, [`Setup::threads`] of them but at most [`SHARDS`]; `outlet` makes what their events go into.
+    pub fn start(setup: &Setup, mut outlet: impl FnMut() -> Outlet) -> io::Result<Self> {
+        let threads = setup.threads.clamp(1, SHARDS);
+        let mut crew = Self { threads: Vec::new(), states: Vec::new(), posts: Vec::new() };
+        for number in 0..threads {
+            let (batches, desk) = bounded(QUEUE);
+            let (empty, spent) = bounded(SPENT);
+            let octets = Arc::default();
+            let state = Arc::default();
+            let worker = Worker {
+                tables: Tables::new(number, threads, setup),
+                outlet: outlet(),
+                state: Arc::clone(&state),
+                octets: Arc::clone(&octets),
+                flushed: Instant::now(),
+                ticked: Instant::now(),
+            };
+            let name = format!("analyze {number}");
+            let thread = thread::Builder::new().name(name).spawn(move || worker.work(&desk, &empty))?;
+            crew.threads.push(thread);
+            crew.states.push(state);
+            crew.posts.push(Post { batches, spent, octets });
+        }
+        Ok(crew)
+    }
+
+    /// What the capture thread `index` of `all` hands its packets to.
+    pub fn lanes(&self, setup: &Setup, index: u32, all: u32, counters: Arc<Counters>) -> Lanes {
+        let lanes = self.posts.iter().map(|post| Lane { batch: Batch::default(), post: post.clone() }).collect();
+        Lanes {
+            decoder: Decoder::new(setup.decoder),
+            decoded: wire::Counters::default(),
+            counters,
+            lanes,
+            number: u64::from(index) + 1,
+            step: u64::from(all).max(1),
+        }
+    }
+
+    /// What the workers' tables hold.
+    pub fn states(&self) -> impl Iterator<Item = State> {
+        self.states.iter().map(|state| *state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Batches that wait, for all workers together.
+    pub fn queued(&self) -> usize {
+        self.posts.iter().map(|post| post.batches.len()).sum()
+    }
+
+    /// Whether a worker is gone, which takes a fault in it.
+    pub fn has_fault(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Finishes what is queued and every open session; all [`Lanes`] must be gone. The last state of affairs; `None`
+    /// after a fault.
+    pub fn finish(self) -> Option<Vec<State>> {
+        drop(self.posts);
+        let mut whole = true;
+        for thread in self.threads {
+            whole &= thread.join().is_ok();
+        }
+        let states = self.states.iter().map(|state| *state.lock().unwrap_or_else(PoisonError::into_inner));
+        whole.then(|| states.collect())
+    }
+}
+
+impl Lanes {
+    /// Takes a packet.
+    pub fn packet(&mut self, packet: &Packet<'_>) {
+        let Self { decoder, counters, lanes, number, step, .. } = self;
+        if let Some(segment) = decoder.decode(packet) {
+            let shard = shard_of(&segment);
+            let worker = shard.checked_rem(lanes.len()).unwrap_or_default();
+            if let Some(lane) = lanes.get_mut(worker) {
+                lane.segment(*number, shard, &segment, counters);
+            }
+        }
+        *number = number.saturating_add(*step);
+    }
+
+    /// Sends on what has gathered.
+    pub fn flush(&mut self) {
+        for lane in &mut self.lanes {
+            lane.send();
+        }
+        let now = *self.decoder.counters();
+        self.counters.decoded(&self.decoded, &now);
+        self.decoded = now;
+    }
+}
+
+impl Drop for Lanes {
+    /// What the queue has no room for at the end is waited for: nothing is behind it.
+    fn drop(&mut self) {
+        for Lane { batch, post } in &mut self.lanes {
+            if batch.len() > 0 {
+                post.octets.fetch_add(weight(batch), Ordering::Relaxed);
+                let _ = post.batches.send(std::mem::take(batch));
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn segment(&mut self, number: u64, shard: usize, segment: &Segment<'_>, counters: &Counters) {
+        if self.is_full() {
+            self.send();
+            if self.is_full() {
+                return counters.dropped_queue.add(1);
+            }
+        }
+        self.batch.segment(number, shard, segment);
+    }
+
+    fn is_full(&self) -> bool {
+        self.batch.octets() >= BATCH_OCTETS || self.batch.len() >= BATCH_SEGMENTS
+    }
+
+    /// Sends the batch, if there is room for it; else it stays.
+    fn send(&mut self) {
+        if self.batch.len() == 0 || self.post.is_full() {
+            return;
+        }
+        let next = self.post.spent.try_recv().unwrap_or_default();
+        let full = std::mem::replace(&mut self.batch, next);
+        let octets = weight(&full);
+        self.post.octets.fetch_add(octets, Ordering::Relaxed);
+        if let Err(refused) = self.post.batches.try_send(full) {
+            self.post.octets.fetch_sub(octets, Ordering::Relaxed);
+            // Another capture thread was faster; the empty one goes.
+            self.batch = refused.into_inner();
+        }
+    }
+}
+
+/// One thread's shards.
+struct Worker {
+    tables: Tables,
+    outlet: Outlet,
+    state: Arc<Mutex<State>>,
+    octets: Arc<AtomicUsize>,
+    flushed: Instant,
+    ticked: Instant,
+}
+
+impl Worker {
+    fn work(mut self, batches: &Receiver<Batch>, spent: &Sender<Batch>) {
+        loop {
+            match batches.recv_timeout(FLUSH) {
+                Ok(mut batch) => {
+                    self.batch(&batch);
+                    self.octets.fetch_sub(weight(&batch), Ordering::Relaxed);
+                    batch.clear();
+                    let _ = spent.try_send(batch);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.pass_time();
+        }
+        self.tables.finish(clock(), &mut self.outlet);
+        self.outlet.flush();
+        self.publish();
+    }
+
+    fn batch(&mut self, batch: &Batch) {
+        for work in batch.work() {
+            if let Work::Segment { number, shard, segment } = work {
+                self.tables.segment(number, shard, &segment, &mut self.outlet);
+            }
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.ticked) >= TICK {
+            self.ticked = now;
+            let behind = u64::try_from(BEHIND.as_nanos()).unwrap_or_default();
+            let time = Timestamp::from_nanos(clock().as_nanos().saturating_sub(behind));
+            self.tables.tick(time, &mut self.outlet);
+            self.publish();
+        }
+        if now.duration_since(self.flushed) >= FLUSH {
+            self.flushed = now;
+            self.outlet.flush();
+        }
+    }
+
+    fn publish(&self) {
+        let mut flows = FlowCounters::default();
+        self.tables.counters().for_each(|table| flows += table);
+        let state = State { flows, open: self.tables.open() as u64, buffered: self.tables.buffered() as u64 };
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
+/// What the kernel stamps packets with, too.
+fn clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::default().after(since)
+}
+
+impl fmt::Debug for Crew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crew").field("states", &self.states).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lanes").field("decoded", &self.decoded).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

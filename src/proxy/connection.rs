@@ -1,0 +1,303 @@
+//! One connection from accept to end: let in, dialled on, forwarded, closed the way it was closed on the other side.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::admission::Ticket;
+use super::destination::{NoWay, destination};
+use super::forward::Pump;
+use super::listener::Door;
+use super::loops::{self, Role};
+use super::observer::Watch;
+use super::proxy_protocol::{self, Header};
+use super::worker::{Open, Shared};
+use super::{dial, terminated};
+use crate::config::proxy::{Refuse, Target, Times, Transparent};
+use crate::event::{Dir, End, Protocol};
+use crate::event::{Input, Peers};
+use crate::event::{Refusal, Rejection};
+use crate::time::Timestamp;
+use crate::wire::connection_id;
+
+/// A connection with both its sides.
+pub(super) struct Joined {
+    pub(super) client: TcpStream,
+    pub(super) server: TcpStream,
+    pub(super) watch: Watch,
+    /// What came behind a PROXY header, and when.
+    pub(super) early: Option<(Vec<u8>, Timestamp)>,
+    /// What it holds as long as it lives.
+    pub(super) held: Held,
+}
+
+/// Its place among those let in, and its two ends where it might be a loop.
+pub(super) struct Held {
+    _ticket: Ticket,
+    _ends: Vec<loops::End>,
+}
+
+/// Serves `client`, which came from `peer`, to its end. What this future holds, every open connection holds.
+pub(super) fn serve(
+    shared: Rc<Shared>,
+    door: Arc<Door>,
+    client: TcpStream,
+    peer: SocketAddr,
+    open: Open,
+) -> impl Future<Output = ()> {
+    // On the heap, and gone before the long time of forwarding begins.
+    let joining = Box::pin(join(Rc::clone(&shared), Arc::clone(&door), client, peer));
+    async move {
+        let _open = open;
+        let Some(joined) = joining.await else { return };
+        if let Some(terminator) = &door.terminator {
+            return Box::pin(terminated::serve(&shared, &door, terminator, joined)).await;
+        }
+        let mut pump = Pump::new(joined, door, &shared);
+        let ending = poll_fn(|cx| pump.poll(cx)).await;
+        pump.close(ending);
+    }
+}
+
+/// Who comes, and for whom.
+struct Arrival {
+    began: Timestamp,
+    peer: SocketAddr,
+    /// The client itself: the peer, or whom a PROXY header names.
+    source: SocketAddr,
+    header: Vec<u8>,
+    early: Option<(Vec<u8>, Timestamp)>,
+}
+
+/// Where it goes.
+struct Way {
+    /// The address that the client connected to, as it sees it.
+    server: SocketAddr,
+    targets: Vec<SocketAddr>,
+    near: Option<loops::End>,
+}
+
+/// Lets the connection in and dials its server; `None` if that came to nothing, which is told and counted.
+async fn join(shared: Rc<Shared>, door: Arc<Door>, mut client: TcpStream, peer: SocketAddr) -> Option<Box<Joined>> {
+    let began = shared.clock.now();
+    let Ok(arrival) = arrive(&shared, &door, &mut client, canonical(peer), began).await else {
+        // It has no right to speak without a header.
+        door.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
+        abort(&client);
+        return None;
+    };
+    let ticket = match door.admission.admit(began, arrival.source.ip()).await {
+        Ok(ticket) => ticket,
+        Err(reason) => {
+            door.count(|metrics| metrics.rejected(reason));
+            refuse(&door, &mut client).await;
+            return None;
+        }
+    };
+    let way = match way(&shared, &door, &client, arrival.peer) {
+        Ok(way) => way,
+        Err(error) => {
+            door.count(|metrics| metrics.rejected(Rejection::Loop));
+            tracing::warn!(listener = door.listener.name, %peer, %error, "no way on");
+            abort(&client);
+            return None;
+        }
+    };
+    let dialling = shared.clock.now();
+    let id = connection_id(arrival.peer, way.server, began);
+    let dialled = reach(&shared, &door, &arrival, &way, id).await;
+    let established = shared.clock.now();
+    let mut watch = observer(&shared, &door, &arrival, &way, id, established);
+    match dialled {
+        Ok((server, far)) => {
+            watch.connected(established.since(dialling).unwrap_or_default());
+            let held = Held { _ticket: ticket, _ends: way.near.into_iter().chain(far).collect() };
+            Some(Box::new(Joined { client, server, watch, early: arrival.early, held }))
+        }
+        Err(failed) => {
+            unreachable(&shared, &door, watch, established, failed);
+            tracing::warn!(listener = door.listener.name, %peer, reason = failed.as_str(), "the server cannot be reached");
+            refuse(&door, &mut client).await;
+            None
+        }
+    }
+}
+
+/// Reads the PROXY header of a peer that has to send one.
+async fn arrive(
+    shared: &Shared,
+    door: &Door,
+    client: &mut TcpStream,
+    peer: SocketAddr,
+    began: Timestamp,
+) -> io::Result<Arrival> {
+    let mut arrival = Arrival { began, peer, source: peer, header: Vec::new(), early: None };
+    if door.listener.header_from.iter().any(|net| net.contains(&peer.ip())) {
+        let (mut octets, length, told) = timeout(Times::HEADER, read_header(client)).await??;
+        let behind = octets.split_off(length);
+        arrival.header = octets;
+        arrival.early = (!behind.is_empty()).then(|| (behind, shared.clock.now()));
+        arrival.source = told.unwrap_or(peer);
+    }
+    Ok(arrival)
+}
+
+/// Where `client` goes from here.
+fn way(shared: &Shared, door: &Door, client: &TcpStream, peer: SocketAddr) -> Result<Way, NoWay> {
+    if let Target::Original(how) = door.listener.target {
+        let (address, near) = meant(shared, door, client, how, peer)?;
+        return Ok(Way { server: address, targets: vec![address], near });
+    }
+    let local = client.local_addr().map(canonical).map_err(NoWay::Unknown)?;
+    Ok(Way { server: local, targets: door.targets(local).collect(), near: None })
+}
+
+/// Dials on, and begins the connection as configured.
+async fn reach(
+    shared: &Shared,
+    door: &Door,
+    arrival: &Arrival,
+    way: &Way,
+    id: u64,
+) -> Result<(TcpStream, Option<loops::End>), Refusal> {
+    let mut server = dial(door, &way.targets, arrival.source).await?;
+    let far = if way.near.is_some() { far_end(shared, &server)? } else { None };
+    let greeted = greet(door, &mut server, arrival.source, way.server, id).await;
+    greeted.map_err(|error| Refusal::from(&error))?;
+    Ok((server, far))
+}
+
+/// The observer of a connection whose dialling came to its end at `established`.
+fn observer(shared: &Shared, door: &Door, arrival: &Arrival, way: &Way, id: u64, established: Timestamp) -> Watch {
+    let peers = Peers {
+        client: arrival.peer,
+        server: way.server,
+        established: Some(established),
+        roles_certain: true,
+        source: door.source,
+        ordinal: 0,
+    };
+    let mut watch = Watch::new(arrival.began, id, peers, Arc::clone(&door.limits));
+    if !arrival.header.is_empty() {
+        let _ = watch.handle(arrival.began, Dir::ToServer, Input::Data(&arrival.header), &shared.outlet);
+    }
+    watch
+}
+
+/// The server is not there: the record says what the client would have met with, had it dialled itself.
+fn unreachable(shared: &Shared, door: &Door, mut watch: Watch, at: Timestamp, failed: Refusal) {
+    door.count(|metrics| metrics.not_connected(door.protocol(), failed));
+    let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
+    if why == End::Closed {
+        let _ = watch.handle(at, Dir::ToClient, Input::Reset, &shared.outlet);
+    }
+    watch.finish(at, why, &shared.outlet);
+}
+
+/// Where `client` wanted to go, and that it is on its way there.
+fn meant(
+    shared: &Shared,
+    door: &Door,
+    client: &TcpStream,
+    how: Transparent,
+    peer: SocketAddr,
+) -> Result<(SocketAddr, Option<loops::End>), NoWay> {
+    let address = destination(client, how, &door.addresses)?;
+    if door.listener.spoof_source {
+        return Ok((address, None));
+    }
+    let end = shared.ends.note(Role::Accepted, peer, address);
+    end.map(|end| (address, Some(end))).ok_or(NoWay::Loop(address))
+}
+
+/// Notes the connection to `server`; an error if that came back to this process.
+fn far_end(shared: &Shared, server: &TcpStream) -> Result<Option<loops::End>, Refusal> {
+    let [local, target] = [server.local_addr(), server.peer_addr()];
+    let (Ok(local), Ok(target)) = (local, target) else { return Err(Refusal::Other) };
+    let end = shared.ends.note(Role::Dialled, local, target);
+    if end.is_none() {
+        tracing::warn!(%local, %target, "a loop: exempt connections with mailtap's --mark from nftables");
+    }
+    end.map(Some).ok_or(Refusal::Other)
+}
+
+/// Dials the first of `targets` that takes the connection.
+async fn dial(door: &Door, targets: &[SocketAddr], source: SocketAddr) -> Result<TcpStream, Refusal> {
+    let listener = &door.listener;
+    let mut failed = Refusal::Other;
+    for target in targets {
+        let from = listener.spoof_source.then_some(source).filter(|from| from.is_ipv4() == target.is_ipv4());
+        // From the client's own port, connection tracking would take both connections for one, and find it invalid.
+        let from = from.map(|from| SocketAddr::new(from.ip(), 0));
+        match dial::dial(*target, from, listener.mark, listener.times.connect).await {
+            Ok(server) => return Ok(server),
+            Err(failure) => failed = failure,
+        }
+    }
+    Err(failed)
+}
+
+/// Begins the connection to the server with a PROXY header, if one is wanted: in one write.
+async fn greet(door: &Door, server: &mut TcpStream, client: SocketAddr, to: SocketAddr, id: u64) -> io::Result<()> {
+    match door.listener.header_to {
+        Some(version) => server.write_all(&proxy_protocol::header(version, client, to, id)).await,
+        None => Ok(()),
+    }
+}
+
+/// Reads a PROXY header: all octets read, how many are its own, and the client it names.
+async fn read_header(client: &mut TcpStream) -> io::Result<(Vec<u8>, usize, Option<SocketAddr>)> {
+    let mut octets = Vec::with_capacity(1024);
+    loop {
+        if client.read_buf(&mut octets).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match proxy_protocol::parse(&octets) {
+            Header::NeedMore => {}
+            Header::Invalid => return Err(io::ErrorKind::InvalidData.into()),
+            Header::Complete { length, client, .. } => return Ok((octets, length, client)),
+        }
+    }
+}
+
+/// Turns the client away as configured.
+async fn refuse(door: &Door, client: &mut TcpStream) {
+    let Some(line) = goodbye(door) else { return abort(client) };
+    // A client that does not take one line within a second has no use for it.
+    let _ = timeout(Duration::from_secs(1), client.write_all(line)).await;
+    let _ = client.shutdown().await;
+}
+
+/// What a client is told that has to go although it did nothing wrong, if that is configured.
+pub(super) fn goodbye(door: &Door) -> Option<&'static [u8]> {
+    (door.listener.admission.refuse == Refuse::Tell).then(|| line(door.protocol()))
+}
+
+/// The words of a server that is not there (RFC 5321 section 3.8, RFC 3206, RFC 5530 section 3).
+fn line(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Smtp | Protocol::Lmtp => b"421 4.3.2 Service not available, try again later\r\n",
+        Protocol::Pop3 => b"-ERR [SYS/TEMP] Service not available, try again later\r\n",
+        Protocol::Imap => b"* BYE [UNAVAILABLE] Service not available, try again later\r\n",
+        Protocol::ManageSieve => b"BYE (TRYLATER) \"Service not available\"\r\n",
+        Protocol::Unknown => b"",
+    }
+}
+
+/// Lets the close be a reset.
+pub(super) fn abort(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// IPv4 addresses that came in as IPv6 are IPv4 addresses.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

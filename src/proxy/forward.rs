@@ -1,0 +1,484 @@
+//! Octets on their way: read from one side, written to the other, then observed.
+//!
+//! Both directions are independent. End of file is passed on as such while the other direction goes on, a reset as a
+//! reset. A side that does not drain is not read for: at most one buffer a direction waits. Little that has gone on is
+//! observed only when every other connection that was ready has had its turn: then they do not wait for the observer, and
+//! whoever they wake is woken once for many. Nothing here may alter, reorder or hold back an octet for the observer's sake.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::buffers::SIZE;
+use super::connection::{Held, Joined, abort, goodbye};
+use super::idle::{Call, Seat};
+use super::listener::Door;
+use super::observer::{Fault, Watch};
+use super::splice::{Broken, Pipe, Pipes, Step};
+use super::worker::Shared;
+use crate::config::proxy::OnFault;
+use crate::event::Both;
+use crate::event::Input;
+use crate::event::{Bypass, Termination};
+use crate::event::{Dir, End, Phase};
+use crate::time::Timestamp;
+
+/// More octets than this are observed at once, while they are in the processor's cache; others may come first otherwise.
+const LITTLE: usize = 16 << 10;
+
+/// Reads of one direction before others have their turn.
+const TURNS: u32 = 8;
+
+/// How forwarding ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Both sides closed.
+    Closed,
+    /// The sender of this direction reset.
+    Reset(Dir),
+    /// Nothing came for too long.
+    TimedOut,
+    /// The proxy goes down.
+    Drained,
+    /// The same, with mail in transfer.
+    Stopped,
+    /// The observer failed, and that is to end the session.
+    Fault,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Flow {
+    /// On the heap, for most never have one.
+    backlog: Option<Box<Backlog>>,
+    state: State,
+    /// Through which the kernel moves octets meanwhile.
+    pipe: Option<Pipe>,
+}
+
+impl Flow {
+    /// Whether octets were taken that have not gone on.
+    fn waits(&self) -> bool {
+        self.backlog.is_some() || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
+    }
+}
+
+/// Octets read that could not be written yet.
+#[derive(Debug)]
+struct Backlog {
+    buffer: Box<[u8]>,
+    from: usize,
+    to: usize,
+    /// When they were read.
+    at: Timestamp,
+    /// Their receiver does not drain.
+    paused: bool,
+}
+
+/// Octets that have gone on and were not observed yet.
+#[derive(Debug)]
+struct Unseen {
+    dir: Dir,
+    buffer: Box<[u8]>,
+    length: usize,
+    at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Open,
+    /// The sender closed; its receiver is to be told.
+    Ending,
+    /// The receiver was told.
+    Ended,
+    /// The receiver is gone.
+    Broken,
+}
+
+/// Both directions of a connection.
+pub(super) struct Pump {
+    client: TcpStream,
+    server: TcpStream,
+    flows: Both<Flow>,
+    unseen: Option<Unseen>,
+    watch: Watch,
+    door: Arc<Door>,
+    greeted: bool,
+    half_closed: bool,
+    seat: Rc<Seat>,
+    shared: Rc<Shared>,
+    _held: Held,
+}
+
+impl Pump {
+    #[expect(clippy::boxed_local, reason = "whoever waits for the end must not hold the room of what was moved out")]
+    pub(super) fn new(joined: Box<Joined>, door: Arc<Door>, shared: &Rc<Shared>) -> Self {
+        let seat = shared.seat(shared.clock.now(), door.listener.times.greeting);
+        let Joined { client, server, watch, early, held } = *joined;
+        let mut pump = Self {
+            client,
+            server,
+            flows: Both::default(),
+            unseen: None,
+            watch,
+            door,
+            greeted: false,
+            half_closed: false,
+            seat,
+            shared: Rc::clone(shared),
+            _held: held,
+        };
+        if let Some((octets, at)) = early {
+            pump.begin_with(&octets, at);
+        }
+        pump
+    }
+
+    /// Forwards as far as it goes.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        self.seat.wait(cx.waker());
+        if let Err(Fault) = self.see() {
+            return Poll::Ready(Ending::Fault);
+        }
+        for dir in Dir::BOTH {
+            // Pending or done: the other direction does not care.
+            if let Poll::Ready(Some(ending)) = self.flow(dir, cx) {
+                return Poll::Ready(ending);
+            }
+        }
+        if self.unseen.is_some() {
+            // At the end of the queue.
+            cx.waker().wake_by_ref();
+        }
+        match (self.flows.to_server.state, self.flows.to_client.state) {
+            (State::Ended, State::Ended) => return Poll::Ready(Ending::Closed),
+            // The receiver of a broken flow is gone, and has nothing more to say.
+            (State::Broken, State::Ended | State::Broken) => return Poll::Ready(Ending::Reset(Dir::ToClient)),
+            (State::Ended, State::Broken) => return Poll::Ready(Ending::Reset(Dir::ToServer)),
+            _ => {}
+        }
+        match self.seat.call() {
+            None => Poll::Pending,
+            Some(Call::TimedOut) => Poll::Ready(Ending::TimedOut),
+            Some(Call::Stop) => Poll::Ready(Ending::Stopped),
+            Some(Call::Drain) if self.is_quiet() => Poll::Ready(Ending::Drained),
+            Some(Call::Drain) => Poll::Pending,
+            Some(Call::Rest) => {
+                self.watch.rest();
+                self.seat.answered();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Whether it can be closed without cutting anything short, as far as can be known: between commands, and
+    /// nothing is on its way.
+    fn is_quiet(&self) -> bool {
+        const STILL: Duration = Duration::from_millis(500);
+        if self.seat.still(self.shared.clock.now()) < STILL {
+            return false;
+        }
+        let waits = Dir::BOTH.iter().any(|dir| self.flows[*dir].waits());
+        !waits && self.unseen.is_none() && self.watch.phase() == Phase::Idle
+    }
+
+    /// Moves one direction: `Ready(None)` if it is over, an ending if all is.
+    fn flow(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Option<Ending>> {
+        let shared = Rc::clone(&self.shared);
+        for _ in 0..TURNS {
+            if let Err(ending) = ready!(self.flush(dir, cx)) {
+                return Poll::Ready(ending);
+            }
+            match self.flows[dir].state {
+                State::Open => {}
+                // The close of both sockets says it as well.
+                State::Ending if self.flows[dir.reverse()].state == State::Ended => {
+                    self.flows[dir].state = State::Ended;
+                    return Poll::Ready(None);
+                }
+                State::Ending => {
+                    let (_, to) = self.ends(dir);
+                    let _ = ready!(Pin::new(to).poll_shutdown(cx));
+                    self.flows[dir].state = State::Ended;
+                    self.door.count(|metrics| metrics.half_closed(true));
+                    self.half_closed = true;
+                    let now = shared.clock.now();
+                    self.seat.moved(now, self.door.listener.times.half_close);
+                    return Poll::Ready(None);
+                }
+                State::Ended | State::Broken => return Poll::Ready(None),
+            }
+            if self.flows[dir].pipe.is_some() {
+                match ready!(self.splice(dir, cx)) {
+                    Ok(()) => continue,
+                    Err(ending) => return Poll::Ready(Some(ending)),
+                }
+            }
+            let (from, to) = self.ends(dir);
+            let mut buffer = shared.pool.take();
+            let mut into = ReadBuf::new(&mut buffer);
+            let read = Pin::new(from).poll_read(cx, &mut into);
+            let octets = into.filled();
+            let Poll::Ready(read) = read else {
+                shared.pool.give(buffer);
+                return Poll::Pending;
+            };
+            let now = shared.clock.now();
+            if read.is_err() || octets.is_empty() {
+                shared.pool.give(buffer);
+                if let Some(ending) = self.end(dir, now, read.is_err()) {
+                    return Poll::Ready(Some(ending));
+                }
+                continue;
+            }
+            let length = octets.len();
+            let written = match Pin::new(to).poll_write(cx, octets) {
+                Poll::Ready(written) => written,
+                Poll::Pending => Ok(0),
+            };
+            let gone = *written.as_ref().unwrap_or(&length);
+            if gone == length {
+                self.passed(dir, now);
+            }
+            if gone == length && length <= LITTLE && shared.pool.may_wait() {
+                if let Err(Fault) = self.see() {
+                    return Poll::Ready(Some(Ending::Fault));
+                }
+                self.unseen = Some(Unseen { dir, buffer, length, at: now });
+                if written.is_err() {
+                    self.flows[dir].state = State::Broken;
+                }
+                continue;
+            }
+            let octets = octets.get(..gone).unwrap_or_default();
+            if let Err(Fault) = self.observe(dir, now, octets) {
+                return Poll::Ready(Some(Ending::Fault));
+            }
+            if gone == SIZE && self.watch.is_settled() {
+                // More than a buffer at once, and nobody has to see it.
+                self.flows[dir].pipe = shared.pipes.as_ref().and_then(Pipes::take);
+            }
+            if gone < length {
+                self.flows[dir].backlog =
+                    Some(Box::new(Backlog { buffer, from: gone, to: length, at: now, paused: true }));
+                self.buffered(dir, length - gone, true);
+            } else {
+                shared.pool.give(buffer);
+            }
+            if written.is_err() {
+                self.flows[dir].state = State::Broken;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Lets the kernel move octets of `dir`. An ending if all is over.
+    fn splice(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        let shared = Rc::clone(&self.shared);
+        let Some(mut pipe) = self.flows[dir].pipe.take() else { return Poll::Ready(Ok(())) };
+        let (from, to) = self.ends(dir);
+        let Poll::Ready(step) = pipe.poll_move(from, to, cx) else {
+            self.flows[dir].pipe = Some(pipe);
+            return Poll::Pending;
+        };
+        let now = shared.clock.now();
+        match step {
+            Ok(Step::Passed(octets)) => {
+                self.flows[dir].pipe = Some(pipe);
+                self.watch.passed_by(now, dir, octets, &shared.outlet);
+                self.door.count(|metrics| metrics.spliced(dir, octets as u64));
+                self.moved(now);
+                return Poll::Ready(Ok(()));
+            }
+            // What comes next is read again.
+            Ok(Step::Empty) => {}
+            Ok(Step::Closed) => {
+                if let Some(ending) = self.end(dir, now, false) {
+                    return Poll::Ready(Err(ending));
+                }
+            }
+            Err(Broken::Sender) => return Poll::Ready(Err(Ending::Reset(dir))),
+            Err(Broken::Receiver) => self.flows[dir].state = State::Broken,
+        }
+        if let Some(pipes) = &shared.pipes {
+            pipes.give(pipe);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what waits.
+    fn flush(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Result<(), Option<Ending>>> {
+        let shared = Rc::clone(&self.shared);
+        while let Some(mut backlog) = self.flows[dir].backlog.take() {
+            let (_, to) = self.ends(dir);
+            let octets = backlog.buffer.get(backlog.from..backlog.to).unwrap_or_default();
+            let Poll::Ready(written) = Pin::new(to).poll_write(cx, octets) else {
+                self.flows[dir].backlog = Some(backlog);
+                return Poll::Pending;
+            };
+            let gone = *written.as_ref().unwrap_or(&octets.len());
+            let octets = octets.get(..gone).unwrap_or_default();
+            if let Err(Fault) = self.observe(dir, backlog.at, octets) {
+                return Poll::Ready(Err(Some(Ending::Fault)));
+            }
+            self.buffered(dir, gone, false);
+            backlog.from += gone;
+            if backlog.from < backlog.to {
+                self.flows[dir].backlog = Some(backlog);
+            } else {
+                shared.pool.give(backlog.buffer);
+                self.passed(dir, backlog.at);
+                if backlog.paused {
+                    let lasted = shared.clock.now().since(backlog.at).unwrap_or_default();
+                    self.door.count(|metrics| metrics.paused(dir, lasted));
+                }
+            }
+            if written.is_err() {
+                self.flows[dir].state = State::Broken;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What was read at `at` has gone on.
+    fn passed(&self, dir: Dir, at: Timestamp) {
+        self.door.count(|metrics| {
+            metrics.added_latency(dir, self.shared.clock.now().since(at).unwrap_or_default());
+        });
+    }
+
+    /// So many octets wait from now on, or do no more.
+    fn buffered(&self, dir: Dir, octets: usize, wait: bool) {
+        let octets = i64::try_from(octets).unwrap_or(i64::MAX);
+        self.door.count(|metrics| metrics.buffered(dir, if wait { octets } else { -octets }));
+    }
+
+    /// The sender of `dir` closed, or reset.
+    fn end(&mut self, dir: Dir, now: Timestamp, reset: bool) -> Option<Ending> {
+        if reset {
+            return Some(Ending::Reset(dir));
+        }
+        let fault = self.see().is_err() | self.watch.handle(now, dir, Input::Fin, &self.shared.outlet).is_err();
+        self.flows[dir].state = State::Ending;
+        (fault && self.shared.on_fault == OnFault::Close).then_some(Ending::Fault)
+    }
+
+    /// Tells the observer what has gone on and waits to be seen.
+    fn see(&mut self) -> Result<(), Fault> {
+        let Some(Unseen { dir, buffer, length, at }) = self.unseen.take() else { return Ok(()) };
+        let seen = self.observe(dir, at, buffer.get(..length).unwrap_or_default());
+        self.shared.pool.give_waiting(buffer);
+        seen
+    }
+
+    /// Tells the observer what has gone on.
+    fn observe(&mut self, dir: Dir, at: Timestamp, octets: &[u8]) -> Result<(), Fault> {
+        self.see()?;
+        if octets.is_empty() {
+            return Ok(());
+        }
+        let told = self.watch.handle(at, dir, Input::Data(octets), &self.shared.outlet);
+        if told.is_err() {
+            self.door.count(|metrics| metrics.bypassed(self.watch.protocol(), Bypass::Panic));
+        }
+        self.greeted |= dir == Dir::ToClient;
+        self.moved(at);
+        match told {
+            Err(Fault) if self.shared.on_fault == OnFault::Close => Err(Fault),
+            _ => Ok(()),
+        }
+    }
+
+    /// Octets moved at `at`: from then on the next ones are waited for.
+    fn moved(&self, at: Timestamp) {
+        let open = Dir::BOTH.iter().all(|dir| self.flows[*dir].state == State::Open);
+        let patience = match self.watch.protocol() {
+            _ if !open => self.door.listener.times.half_close,
+            _ if !self.greeted => self.door.listener.times.greeting,
+            protocol => self.door.listener.times.idle(protocol, self.watch.is_opaque()),
+        };
+        self.seat.moved(at, patience);
+    }
+
+    /// The client has sent `octets` at `at` already.
+    fn begin_with(&mut self, octets: &[u8], at: Timestamp) {
+        let mut buffer = self.shared.pool.take();
+        if let Some(start) = buffer.get_mut(..octets.len()) {
+            start.copy_from_slice(octets);
+            self.buffered(Dir::ToServer, octets.len(), true);
+            let backlog = Backlog { buffer, from: 0, to: octets.len(), at, paused: false };
+            self.flows[Dir::ToServer].backlog = Some(Box::new(backlog));
+        }
+    }
+
+    /// Closes both sides as `ending` says.
+    pub(super) fn close(mut self, ending: Ending) {
+        let _ = self.see();
+        let now = self.shared.clock.now();
+        let why = match ending {
+            Ending::Closed | Ending::Fault => End::Closed,
+            Ending::Reset(dir) => {
+                abort(if dir == Dir::ToServer { &self.server } else { &self.client });
+                let _ = self.watch.handle(now, dir, Input::Reset, &self.shared.outlet);
+                End::Closed
+            }
+            Ending::TimedOut => End::Timeout,
+            Ending::Drained => {
+                if let Some(line) = goodbye(&self.door).filter(|_| !self.watch.is_opaque()) {
+                    // What the socket does not take at once is not worth waiting for.
+                    let _ = self.client.try_write(line);
+                }
+                End::Drain
+            }
+            Ending::Stopped => End::Drain,
+        };
+        if matches!(ending, Ending::Stopped | Ending::Fault) {
+            // Neither side shall take a message that was cut for a whole one.
+            abort(&self.client);
+            abort(&self.server);
+        }
+        let reason = match ending {
+            Ending::TimedOut => Some(Termination::Timeout),
+            Ending::Drained | Ending::Stopped => Some(Termination::Drain),
+            Ending::Fault => Some(Termination::Error),
+            Ending::Closed | Ending::Reset(_) => None,
+        };
+        if let Some(reason) = reason {
+            self.door.count(|metrics| metrics.terminated(self.watch.protocol(), reason, self.watch.phase()));
+        }
+        self.watch.finish(now, why, &self.shared.outlet);
+    }
+
+    /// Where octets of `dir` come from, and where they go.
+    fn ends(&mut self, dir: Dir) -> (&mut TcpStream, &mut TcpStream) {
+        match dir {
+            Dir::ToServer => (&mut self.client, &mut self.server),
+            Dir::ToClient => (&mut self.server, &mut self.client),
+        }
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.seat.leave();
+        if self.half_closed {
+            self.door.count(|metrics| metrics.half_closed(false));
+        }
+        if let Some(unseen) = self.unseen.take() {
+            self.shared.pool.give_waiting(unseen.buffer);
+        }
+        for dir in Dir::BOTH {
+            if let Some(backlog) = self.flows[dir].backlog.take() {
+                self.buffered(dir, backlog.to - backlog.from, false);
+                self.shared.pool.give(backlog.buffer);
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The observer of one connection. Whatever becomes of it, forwarding goes on.
+//!
+//! Every call into the engine is fenced: a panic there makes the session opaque and is counted (law 4).
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::{Limits, Session};
+use crate::event::{Dir, End, Phase, Protocol, Secured};
+use crate::event::{Input, Peers};
+use crate::output::Outlet;
+use crate::time::Timestamp;
+
+/// The engine failed in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fault;
+
+/// A session and what it says.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Apart from the task, which has room for everything that it ever holds at once.
+    session: Box<Session>,
+    failed: bool,
+}
+
+impl Watch {
+    pub(super) fn new(at: Timestamp, id: u64, peers: Peers, limits: Arc<Limits>) -> Self {
+        Self { session: Box::new(Session::new(at, id, peers, limits)), failed: false }
+    }
+
+    /// `input` has gone on in `dir`. The first failure is told.
+    pub(super) fn handle(
+        &mut self,
+        at: Timestamp,
+        dir: Dir,
+        input: Input<'_>,
+        out: &RefCell<Outlet>,
+    ) -> Result<(), Fault> {
+        self.fenced(|session| session.handle(at, dir, input, &mut *out.borrow_mut()))
+    }
+
+    /// The client's handshake is over: from here on clear text that TLS carries.
+    pub(super) fn secured(&mut self, at: Timestamp, how: &Secured, out: &RefCell<Outlet>) -> Result<(), Fault> {
+        self.fenced(|session| session.secured(at, how, &mut *out.borrow_mut()))
+    }
+
+    /// `count` octets went by unseen.
+    pub(super) fn passed_by(&mut self, at: Timestamp, dir: Dir, count: usize, out: &RefCell<Outlet>) {
+        let _ = self.fenced(|session| session.passed_by(at, dir, count as u64, &mut *out.borrow_mut()));
+    }
+
+    /// Whether it needs no octet more.
+    pub(super) fn is_settled(&self) -> bool {
+        self.session.is_settled()
+    }
+
+    /// The server took the connection `after` it was asked.
+    pub(super) fn connected(&mut self, after: Duration) {
+        self.session.connected(after);
+    }
+
+    /// No more will come.
+    pub(super) fn finish(&mut self, at: Timestamp, why: End, out: &RefCell<Outlet>) {
+        let _ = self.fenced(|session| session.finish(at, why, &mut *out.borrow_mut()));
+    }
+
+    /// Gives back what a session that stands still does not need.
+    pub(super) fn rest(&mut self) {
+        let _ = self.fenced(Session::rest);
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        self.session.context().protocol
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.session.phase()
+    }
+
+    /// Whether nothing will be read any more (TLS that is passed through).
+    pub(super) fn is_opaque(&self) -> bool {
+        self.failed || self.session.is_opaque()
+    }
+
+    fn fenced(&mut self, act: impl FnOnce(&mut Session)) -> Result<(), Fault> {
+        if catch_unwind(AssertUnwindSafe(|| act(&mut self.session))).is_ok() {
+            return Ok(());
+        }
+        // Opaque from here on: what the engine knew is in doubt, but octets are counted still.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.session.give_up()));
+        if std::mem::replace(&mut self.failed, true) { Ok(()) } else { Err(Fault) }
+    }
+}

@@ -1,0 +1,23 @@
+//! TLS that is answered here: the operator's certificates towards clients, verified connections towards servers, and
+//! the dialogue between them, passed on as it is but for what it says of STARTTLS.
+//!
+//! Clear text exists between the two sides of one session and nowhere else. What came in clear before TLS is not taken
+//! for something said under it (RFC 3207 section 4.2). Keys never show themselves.
+
+mod certificates;
+mod error;
+mod relay;
+mod starttls;
+mod stream;
+mod terminate;
+mod terminator;
+#[cfg(test)]
+mod tests;
+mod upstream;
+mod upstream_starttls;
+
+pub use certificates::{Certificate, Certificates};
+pub use error::{TlsError, Wrong};
+pub use terminate::{Ending, Observer, Sides, Stop, terminate};
+pub use terminator::Terminator;
+pub use upstream::Upstream;

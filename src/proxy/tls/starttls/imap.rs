@@ -1,0 +1,342 @@
+//! IMAP as far as STARTTLS needs it (RFC 9051 section 6.2.1): commands and responses apart from literals, and where
+//! capabilities are listed.
+
+use super::lines::{Line, behind, literal, may_be_word, may_begin, word};
+use super::{Answer, Ask, Offer};
+
+const STARTTLS: &[u8] = b"STARTTLS";
+
+/// What a response that lists capabilities begins with, behind `* ` or a tag (RFC 9051 sections 7.1 and 7.2.2).
+const UNTAGGED: &[&[u8]] = &[b"CAPABILITY ", b"OK [CAPABILITY ", b"PREAUTH [CAPABILITY "];
+const TAGGED: &[&[u8]] = &[b"OK [CAPABILITY "];
+
+/// Octets of a tag that are remembered.
+const TAG: usize = 256;
+
+/// What the client's next octets are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    /// A command.
+    Command,
+    /// The rest of a command, behind a literal.
+    Rest,
+    Literal(u64),
+    /// One line of an exchange, then the server's turn: AUTHENTICATE.
+    Response,
+    /// The line that ends IDLE (RFC 2177).
+    Done,
+    /// The next continuation request or completion tells.
+    Wait(Wait),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    Literal(u64),
+    Authenticate,
+    Idle,
+    Compress,
+}
+
+/// What the server's next octets are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    Response,
+    Rest,
+    Literal(u64),
+}
+
+/// One dialogue.
+#[derive(Debug)]
+pub(super) struct Imap {
+    client: Client,
+    server: Server,
+    line: Line,
+    /// Tag of the client's last command.
+    tag: Vec<u8>,
+    /// Tag of the last command that logs in.
+    login: Option<Vec<u8>>,
+    /// Commands without a completion.
+    outstanding: u32,
+    greeted: bool,
+    authenticated: bool,
+    lost: bool,
+}
+
+impl Default for Imap {
+    fn default() -> Self {
+        Self {
+            client: Client::Command,
+            server: Server::Response,
+            line: Line::default(),
+            tag: Vec::new(),
+            login: None,
+            outstanding: 0,
+            greeted: false,
+            authenticated: false,
+            lost: false,
+        }
+    }
+}
+
+impl Imap {
+    pub(super) fn is_drained(&self) -> bool {
+        self.greeted && self.outstanding == 0 && self.server == Server::Response && self.line.head().is_empty()
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    pub(super) fn client(
+        &mut self,
+        octets: &[u8],
+        offer: Offer,
+        line: &mut Line,
+        asked: &mut Option<Ask>,
+        out: &mut Vec<u8>,
+    ) -> usize {
+        match &mut self.client {
+            Client::Wait(_) => 0,
+            Client::Command | Client::Rest => {
+                let begins = self.client == Client::Command;
+                let (taken, complete) = line.take(octets, |head| begins && may_ask(head), out);
+                if complete {
+                    if begins {
+                        self.command(offer, line, asked);
+                    } else {
+                        self.client = Client::Command;
+                    }
+                    if asked.is_none() {
+                        line.release(out);
+                        self.follow(line.tail());
+                    }
+                    line.clear();
+                }
+                taken
+            }
+            Client::Literal(left) => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(octets.len());
+                out.extend_from_slice(octets.get(..taken).unwrap_or_default());
+                *left -= taken as u64;
+                if *left == 0 {
+                    self.client = Client::Rest;
+                }
+                taken
+            }
+            Client::Response | Client::Done => {
+                let end = memchr::memchr(b'\n', octets);
+                let taken = end.map_or(octets.len(), |at| at + 1);
+                out.extend_from_slice(octets.get(..taken).unwrap_or_default());
+                if end.is_some() {
+                    let is_done = self.client == Client::Done;
+                    self.client = if is_done { Client::Command } else { Client::Wait(Wait::Authenticate) };
+                }
+                taken
+            }
+        }
+    }
+
+    /// The first line of a command is complete.
+    fn command(&mut self, offer: Offer, line: &Line, asked: &mut Option<Ask>) {
+        let text = line.head();
+        let tag = word(text);
+        let text = text.get(tag.len()..).unwrap_or_default().trim_ascii_start();
+        if line.is_held()
+            && let Some(rest) = behind(text, STARTTLS)
+        {
+            let mut ask = Ask::new(tag, rest, offer);
+            if self.authenticated {
+                ask.refusal = Some(Answer::OutOfPlace);
+            }
+            *asked = Some(ask);
+            return;
+        }
+        let verb = word(text).to_ascii_uppercase();
+        if tag.is_empty() || verb.is_empty() {
+            // Answered with an untagged BAD, if at all.
+            return;
+        }
+        self.tag.clear();
+        self.tag.extend_from_slice(tag.get(..TAG).unwrap_or(tag));
+        self.outstanding = self.outstanding.saturating_add(1);
+        match verb.as_slice() {
+            b"AUTHENTICATE" => {
+                self.login = Some(self.tag.clone());
+                self.client = Client::Wait(Wait::Authenticate);
+            }
+            b"LOGIN" => self.login = Some(self.tag.clone()),
+            b"IDLE" => self.client = Client::Wait(Wait::Idle),
+            b"COMPRESS" => self.client = Client::Wait(Wait::Compress),
+            _ => {}
+        }
+    }
+
+    /// A literal may follow the line that ends with `tail`.
+    fn follow(&mut self, tail: &[u8]) {
+        if self.client != Client::Command {
+            return;
+        }
+        match literal(tail) {
+            Some((0, true)) => self.client = Client::Rest,
+            Some((octets, true)) => self.client = Client::Literal(octets),
+            Some((octets, false)) => self.client = Client::Wait(Wait::Literal(octets)),
+            None => {}
+        }
+    }
+
+    pub(super) fn server(&mut self, octets: &[u8], offer: Offer, out: &mut Vec<u8>) -> usize {
+        if let Server::Literal(left) = &mut self.server {
+            let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(octets.len());
+            out.extend_from_slice(octets.get(..taken).unwrap_or_default());
+            *left -= taken as u64;
+            if *left == 0 {
+                self.server = Server::Rest;
+            }
+            return taken;
+        }
+        let begins = self.server == Server::Response;
+        let (taken, complete) = self.line.take(octets, |head| begins && may_list(head), out);
+        if complete {
+            let mut line = std::mem::take(&mut self.line);
+            let is_status = begins && self.response(line.head());
+            if line.is_held() {
+                match list(line.head()).and_then(|(from, to)| self.relisted(line.head(), from, to, offer)) {
+                    Some(changed) => out.extend_from_slice(&changed),
+                    None => line.release(out),
+                }
+            }
+            self.server = match literal(line.tail()) {
+                Some((0, _)) if !is_status => Server::Rest,
+                Some((octets, _)) if !is_status => Server::Literal(octets),
+                _ => Server::Response,
+            };
+            line.clear();
+            self.line = line;
+        }
+        taken
+    }
+
+    /// Lets go what was held.
+    pub(super) fn release(&mut self, out: &mut Vec<u8>) {
+        self.line.release(out);
+    }
+
+    /// The first line of a response is complete; whether it is one that ends in text, not in a literal.
+    fn response(&mut self, line: &[u8]) -> bool {
+        self.greeted = true;
+        let tag = word(line);
+        let text = line.get(tag.len()..).unwrap_or_default().trim_ascii_start();
+        let ok = behind(text, b"OK").is_some();
+        let is_status = ok || [&b"NO"[..], b"BAD", b"BYE", b"PREAUTH"].iter().any(|w| behind(text, w).is_some());
+        match tag {
+            b"+" => {
+                self.client = match self.client {
+                    Client::Wait(Wait::Literal(0)) => Client::Rest,
+                    Client::Wait(Wait::Literal(octets)) => Client::Literal(octets),
+                    Client::Wait(Wait::Authenticate) => Client::Response,
+                    Client::Wait(Wait::Idle) => Client::Done,
+                    other => other,
+                };
+                return true;
+            }
+            b"*" => self.authenticated |= behind(text, b"PREAUTH").is_some(),
+            _ if is_status => self.completed(tag, ok),
+            _ => {}
+        }
+        is_status
+    }
+
+    /// The command of `tag` is complete.
+    fn completed(&mut self, tag: &[u8], ok: bool) {
+        let tag = tag.get(..TAG).unwrap_or(tag);
+        self.outstanding = self.outstanding.saturating_sub(1);
+        if self.login.as_deref() == Some(tag) {
+            self.login = None;
+            self.authenticated |= ok;
+        }
+        if self.tag == tag {
+            // Compressed octets are for nobody in between (RFC 4978).
+            self.lost |= ok && self.client == Client::Wait(Wait::Compress);
+            if matches!(self.client, Client::Wait(_) | Client::Response | Client::Done) {
+                self.client = Client::Command;
+            }
+        }
+    }
+
+    /// `line` with the list at `from..to` as the client is to see it, if that differs.
+    fn relisted(&self, line: &[u8], from: usize, to: usize, offer: Offer) -> Option<Vec<u8>> {
+        let (before, list, after) = (line.get(..from)?, line.get(from..to)?, line.get(to..)?);
+        let is_tls = |entry: &&[u8]| entry.eq_ignore_ascii_case(STARTTLS);
+        let offers = list.split(|octet| *octet == b' ').filter(is_tls).count();
+        // Once it logs in, a client has no use for it any more (RFC 9051 section 6.2).
+        let wanted = match offer {
+            Offer::Hide => 0,
+            Offer::Show if self.authenticated || self.login.is_some() => offers.min(1),
+            Offer::Show => 1,
+        };
+        if offers == wanted {
+            return None;
+        }
+        let mut kept = 0;
+        let entries = list.split(|octet| *octet == b' ').filter(|entry| {
+            kept += usize::from(is_tls(entry));
+            !is_tls(entry) || kept <= wanted
+        });
+        let mut changed = [before, &entries.collect::<Vec<_>>().join(&b' ')].concat();
+        if offers < wanted {
+            changed.push(b' ');
+            changed.extend_from_slice(STARTTLS);
+        }
+        changed.extend_from_slice(after);
+        Some(changed)
+    }
+}
+
+/// Whether a client's line may be STARTTLS.
+fn may_ask(head: &[u8]) -> bool {
+    let tag = word(head);
+    let rest = head.get(tag.len()..).unwrap_or_default();
+    tag.len() <= TAG && may_be_word(rest.trim_ascii_start(), STARTTLS)
+}
+
+/// Whether a server's line may list capabilities.
+fn may_list(head: &[u8]) -> bool {
+    let tag = word(head);
+    let rest = head.get(tag.len()..).unwrap_or_default();
+    let rest = rest.strip_prefix(b" ").unwrap_or(rest);
+    let starts = if tag == b"*" { UNTAGGED } else { TAGGED };
+    tag != b"+" && tag.len() <= TAG && starts.iter().any(|start| may_begin(rest, start))
+}
+
+/// Where in `line` the list of capabilities is.
+fn list(line: &[u8]) -> Option<(usize, usize)> {
+    let tag = word(line);
+    let rest = line.get(tag.len() + 1..)?;
+    let starts = if tag == b"*" { UNTAGGED } else { TAGGED };
+    let start = starts.iter().find(|start| rest.len() >= start.len() && may_begin(rest, start))?;
+    let from = tag.len() + 1 + start.len();
+    let list = line.get(from..)?;
+    let is_code = start.contains(&b'[');
+    let length = if is_code { memchr::memchr(b']', list)? } else { list.trim_ascii_end().len() };
+    Some((from, from + length))
+}
+
+/// `line` without the code that lists capabilities.
+pub(in crate::proxy::tls) fn without_list(line: &[u8]) -> Vec<u8> {
+    let code = list(line).filter(|(from, _)| line.get(..*from).is_some_and(|before| before.contains(&b'[')));
+    let Some((from, to)) = code else { return line.to_vec() };
+    let before = line.get(..from).unwrap_or_default();
+    let before = before.get(..memchr::memchr(b'[', before).unwrap_or(from)).unwrap_or_default();
+    let after = line.get(to + 1..).unwrap_or_default();
+    [before, after.strip_prefix(b" ").unwrap_or(after)].concat()
+}
+
+/// The completion of STARTTLS, behind its tag and a blank (RFC 9051 section 6.2.1, RFC 5530 section 3).
+pub(super) fn answer(answer: Answer) -> &'static [u8] {
+    match answer {
+        Answer::Begin => b"OK Begin TLS\r\n",
+        Answer::NotNow => b"NO [UNAVAILABLE] TLS is not available for now\r\n",
+        Answer::NoArguments => b"BAD STARTTLS takes no arguments\r\n",
+        Answer::OutOfPlace => b"BAD STARTTLS is out of place now\r\n",
+    }
+}

@@ -1,0 +1,250 @@
+//! What passes between client and server where STARTTLS is answered in between.
+//!
+//! Octets go on as they come. Three things differ: a capability list offers STARTTLS once to a client without TLS and
+//! never to one with it; a client's STARTTLS is kept for whoever runs this, together with all that came behind it; and
+//! octets whose meaning hangs on an answer wait for that answer. Where the dialogue is not understood, it is left
+//! alone from there on. No I/O: octets in, octets out.
+
+mod imap;
+mod lines;
+mod pop3;
+mod smtp;
+#[cfg(test)]
+mod tests;
+
+pub(super) use imap::without_list;
+pub(super) use lines::word as first_word;
+
+use imap::Imap;
+use lines::Line;
+use pop3::Pop3;
+use smtp::Smtp;
+
+use crate::event::Protocol;
+
+/// Whether the client is to see STARTTLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// It has no TLS yet.
+    Show,
+    /// It has.
+    Hide,
+}
+
+/// What is answered to a client's STARTTLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// TLS begins.
+    Begin,
+    /// TLS cannot be had for now.
+    NotNow,
+    /// There was something behind the word.
+    NoArguments,
+    /// There is TLS already, or it is too late for it.
+    OutOfPlace,
+}
+
+/// A client's STARTTLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ask {
+    /// IMAP: its tag.
+    tag: Vec<u8>,
+    /// What to answer, unless TLS can begin.
+    refusal: Option<Answer>,
+}
+
+/// One session's dialogue.
+#[derive(Debug)]
+pub(super) struct Dialogue {
+    offer: Offer,
+    tongue: Tongue,
+    heard: bool,
+    /// The client's line so far.
+    line: Line,
+    asked: Option<Ask>,
+}
+
+#[derive(Debug)]
+enum Tongue {
+    /// The server has not spoken.
+    Unknown,
+    Smtp(Smtp),
+    Pop3(Pop3),
+    Imap(Imap),
+    /// Nothing that is known, or not any more.
+    Opaque,
+}
+
+impl Dialogue {
+    /// Begins before the greeting; `prior`: what is most likely spoken.
+    pub(super) fn new(offer: Offer, prior: Protocol) -> Self {
+        let tongue = match prior {
+            Protocol::Smtp | Protocol::Lmtp => Tongue::Smtp(Smtp::default()),
+            Protocol::Pop3 => Tongue::Pop3(Pop3::default()),
+            Protocol::Imap => Tongue::Imap(Imap::default()),
+            Protocol::ManageSieve => Tongue::Opaque,
+            Protocol::Unknown => Tongue::Unknown,
+        };
+        Self { offer, tongue, heard: false, line: Line::default(), asked: None }
+    }
+
+    /// What is spoken.
+    pub(super) fn protocol(&self) -> Protocol {
+        match &self.tongue {
+            Tongue::Smtp(_) => Protocol::Smtp,
+            Tongue::Pop3(_) => Protocol::Pop3,
+            Tongue::Imap(_) => Protocol::Imap,
+            Tongue::Unknown | Tongue::Opaque => Protocol::Unknown,
+        }
+    }
+
+    /// Octets of the client: how many were taken. What goes on is added to `out`; what was not taken waits for the
+    /// server's next octets, or for TLS.
+    pub(super) fn client(&mut self, octets: &[u8], out: &mut Vec<u8>) -> usize {
+        let mut used = 0;
+        while used < octets.len() && self.asked.is_none() {
+            let rest = octets.get(used..).unwrap_or_default();
+            let taken = match &mut self.tongue {
+                Tongue::Unknown => 0,
+                Tongue::Smtp(smtp) => smtp.client(rest, self.offer, &mut self.line, &mut self.asked, out),
+                Tongue::Pop3(pop3) => pop3.client(rest, self.offer, &mut self.line, &mut self.asked, out),
+                Tongue::Imap(imap) => imap.client(rest, self.offer, &mut self.line, &mut self.asked, out),
+                Tongue::Opaque => {
+                    self.line.release(out);
+                    out.extend_from_slice(rest);
+                    rest.len()
+                }
+            };
+            self.settle();
+            if taken == 0 && !matches!(self.tongue, Tongue::Opaque) {
+                break;
+            }
+            used += taken;
+        }
+        used
+    }
+
+    /// The client has closed: what was kept of its last line goes on.
+    pub(super) fn client_closed(&mut self, out: &mut Vec<u8>) {
+        self.line.release(out);
+    }
+
+    /// Octets of the server, all of them taken; what goes on is added to `out`.
+    pub(super) fn server(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        let Some(first) = octets.first() else { return };
+        if !std::mem::replace(&mut self.heard, true) {
+            self.listen(*first);
+        }
+        let mut used = 0;
+        while used < octets.len() {
+            let rest = octets.get(used..).unwrap_or_default();
+            used += match &mut self.tongue {
+                Tongue::Smtp(smtp) => smtp.server(rest, self.offer, out),
+                Tongue::Pop3(pop3) => pop3.server(rest, self.offer, out),
+                Tongue::Imap(imap) => imap.server(rest, self.offer, out),
+                Tongue::Unknown | Tongue::Opaque => {
+                    out.extend_from_slice(rest);
+                    rest.len()
+                }
+            };
+            self.settle();
+        }
+    }
+
+    /// The server has closed: what was kept of its last line goes on, and no answer is waited for any more.
+    pub(super) fn server_closed(&mut self, out: &mut Vec<u8>) {
+        match &mut self.tongue {
+            Tongue::Smtp(smtp) => smtp.release(out),
+            Tongue::Pop3(pop3) => pop3.release(out),
+            Tongue::Imap(imap) => imap.release(out),
+            Tongue::Unknown | Tongue::Opaque => {}
+        }
+        (self.tongue, self.asked) = (Tongue::Opaque, None);
+    }
+
+    /// The client's STARTTLS, once everything before it is answered.
+    pub(super) fn asked(&self) -> Option<&Ask> {
+        let drained = match &self.tongue {
+            Tongue::Smtp(smtp) => smtp.is_drained(),
+            Tongue::Pop3(pop3) => pop3.is_drained(),
+            Tongue::Imap(imap) => imap.is_drained(),
+            Tongue::Unknown | Tongue::Opaque => true,
+        };
+        self.asked.as_ref().filter(|_| drained)
+    }
+
+    /// Whether a STARTTLS stands, so that no more octets of the client are wanted.
+    pub(super) fn waits(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// The line that answers a STARTTLS.
+    pub(super) fn answer(&self, ask: &Ask, answer: Answer) -> Vec<u8> {
+        match &self.tongue {
+            Tongue::Smtp(_) => smtp::answer(answer).to_vec(),
+            Tongue::Pop3(_) => pop3::answer(answer).to_vec(),
+            Tongue::Imap(_) => [&ask.tag, &b" "[..], imap::answer(answer)].concat(),
+            Tongue::Unknown | Tongue::Opaque => Vec::new(),
+        }
+    }
+
+    /// The line that asks the server for TLS.
+    pub(super) fn request(&self, ask: &Ask) -> Vec<u8> {
+        match &self.tongue {
+            Tongue::Smtp(_) => b"STARTTLS\r\n".to_vec(),
+            Tongue::Pop3(_) => b"STLS\r\n".to_vec(),
+            Tongue::Imap(_) => [&ask.tag, &b" STARTTLS\r\n"[..]].concat(),
+            Tongue::Unknown | Tongue::Opaque => Vec::new(),
+        }
+    }
+
+    /// The client's STARTTLS was answered. `secured`: TLS begins, and nothing that came before it counts.
+    pub(super) fn answered(&mut self, secured: bool) {
+        self.asked = None;
+        self.line.clear();
+        if secured {
+            self.offer = Offer::Hide;
+        }
+    }
+
+    fn listen(&mut self, first: u8) {
+        match (first, &self.tongue) {
+            (_, Tongue::Opaque) => {}
+            (b'2' | b'4' | b'5', Tongue::Smtp(_)) | (b'+' | b'-', Tongue::Pop3(_)) | (b'*', Tongue::Imap(_)) => {}
+            (b'2' | b'4' | b'5', _) => self.tongue = Tongue::Smtp(Smtp::default()),
+            (b'+' | b'-', _) => self.tongue = Tongue::Pop3(Pop3::default()),
+            (b'*', _) => self.tongue = Tongue::Imap(Imap::default()),
+            _ => self.tongue = Tongue::Opaque,
+        }
+    }
+
+    /// A tongue that does not understand any more falls silent.
+    fn settle(&mut self) {
+        let lost = match &self.tongue {
+            Tongue::Smtp(smtp) => smtp.is_lost(),
+            Tongue::Pop3(pop3) => pop3.is_lost(),
+            Tongue::Imap(imap) => imap.is_lost(),
+            Tongue::Unknown | Tongue::Opaque => false,
+        };
+        if lost {
+            self.tongue = Tongue::Opaque;
+        }
+    }
+}
+
+impl Ask {
+    /// Read from a line that asks for TLS; `rest`: what stands behind the word.
+    fn new(tag: &[u8], rest: &[u8], offer: Offer) -> Self {
+        let refusal = match offer {
+            Offer::Hide => Some(Answer::OutOfPlace),
+            Offer::Show if !rest.trim_ascii().is_empty() => Some(Answer::NoArguments),
+            Offer::Show => None,
+        };
+        Self { tag: tag.to_vec(), refusal }
+    }
+
+    /// What to answer, unless TLS can begin.
+    pub(super) fn refusal(&self) -> Option<Answer> {
+        self.refusal
+    }
+}

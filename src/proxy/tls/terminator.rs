@@ -1,0 +1,51 @@
+//! All that a listener needs to answer TLS.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use super::certificates::{Certificate, Certificates};
+use super::error::{TlsError, Wrong};
+use super::upstream::Upstream;
+use crate::config::proxy::{Target, Tls, TlsListen, TlsUpstream};
+
+/// A listener's TLS, ready. A reload makes a new one; sessions keep theirs.
+#[derive(Debug)]
+pub struct Terminator {
+    pub(super) listen: TlsListen,
+    pub(super) upstream: TlsUpstream,
+    pub(super) server: Arc<ServerConfig>,
+    pub(super) client: Option<Upstream>,
+    certificates: Arc<Certificates>,
+}
+
+impl Terminator {
+    /// Reads what `tls` names; `None` if TLS is passed through. The server's name is `target`'s, if none is given.
+    pub fn new(tls: &Tls, target: &Target) -> Result<Option<Self>, TlsError> {
+        if tls.listen == TlsListen::Passthrough {
+            return Ok(None);
+        }
+        let certificates = Arc::new(Certificates::read(&tls.certificates)?);
+        let first = tls.certificates.first().map(|(chain, _)| chain.clone()).unwrap_or_default();
+        if certificates.known().is_empty() {
+            return Err(TlsError::new("--tls-cert", Wrong::NoCertificate));
+        }
+        let host = match target {
+            Target::Host { host, .. } => Some(host.as_str()),
+            Target::Original(_) => None,
+        };
+        let client = match tls.upstream {
+            TlsUpstream::None => None,
+            TlsUpstream::StartTls | TlsUpstream::Implicit => {
+                Some(Upstream::new(tls.authorities.as_deref(), tls.name.as_deref().or(host))?)
+            }
+        };
+        let server = certificates.config().map_err(|error| TlsError::new(first, Wrong::Refused(error)))?;
+        Ok(Some(Self { listen: tls.listen, upstream: tls.upstream, server, client, certificates }))
+    }
+
+    /// The certificates, for what is told of them.
+    pub fn certificates(&self) -> &[Certificate] {
+        self.certificates.known()
+    }
+}

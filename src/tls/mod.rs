@@ -1,0 +1,3 @@
+//! TLS as seen from outside, without keys.
+
+pub mod handshake;
