@@ -22,6 +22,8 @@ pub(crate) struct Exchange {
     data: u32,
     challenged: bool,
     cancelled: bool,
+    /// A response was lost.
+    missed: bool,
     began: Timestamp,
     sent: Timestamp,
     /// When the client had said what it had to say; `None` while the server waits for it.
@@ -48,6 +50,7 @@ impl Exchange {
             data: 0,
             challenged: false,
             cancelled: false,
+            missed: false,
             began,
             sent,
             since: Some(sent),
@@ -82,6 +85,7 @@ impl Exchange {
             data: 0,
             challenged: false,
             cancelled: false,
+            missed: false,
             began,
             sent,
             since: Some(sent),
@@ -106,6 +110,12 @@ impl Exchange {
     pub(crate) fn missed(&mut self) {
         self.steps = self.steps.saturating_add(1);
         self.data = self.data.saturating_add(1);
+        self.missed = true;
+    }
+
+    /// Whether a response was lost, which may have been the cancel.
+    pub(crate) fn has_missed(&self) -> bool {
+        self.missed
     }
 
     /// A challenge of the server, without `334` or `+`. It helps to guess a password off line, so it is secret too.

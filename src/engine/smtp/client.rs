@@ -19,7 +19,7 @@ impl Smtp {
         if std::mem::take(&mut self.sasl_turn) {
             return self.response(line, scope);
         }
-        self.sends_on(scope);
+        self.sends_on(None, scope);
         let (mut verb, mut args) = command::verb(line.octets);
         if let Some(until) = self.armed {
             let word = line.octets.trim_ascii();

@@ -41,6 +41,10 @@ pub(super) struct Delivery {
     pub(super) recipients_unsure: bool,
     /// Final replies may have passed unseen.
     pub(super) finals_unsure: bool,
+    /// Commands behind MAIL, or replies to them, may have passed unseen.
+    pub(super) commands_unsure: bool,
+    /// Nothing shows that the server agreed to the message.
+    pub(super) guessed: bool,
     /// The end of the data was not seen, but the server has answered it.
     pub(super) end_unseen: bool,
     /// MAIL was sent behind QUIT.
@@ -65,6 +69,8 @@ impl Delivery {
             finals: [0; 3],
             recipients_unsure: false,
             finals_unsure: false,
+            commands_unsure: false,
+            guessed: false,
             end_unseen: false,
             after_quit: false,
         }
@@ -271,7 +277,7 @@ impl Delivery {
         timing.data_idle = self.go.zip(self.body).and_then(|(go, body)| body.since(go));
         timing.transfer = self.body.and_then(|body| at.since(body));
         let whole = !self.tx.incomplete.has(Missing::ClientGap) && !self.tx.incomplete.has(Missing::StartMissing);
-        self.tx.message.finish(whole);
+        self.tx.message.finish(whole && !self.guessed);
     }
 
     /// How it stands when something else than its final reply ends it: `otherwise`, unless it was refused before.
@@ -279,7 +285,9 @@ impl Delivery {
         let (outcome, stage) = match self.refusal() {
             Some(refusal) => refusal,
             // A refusal may have passed unseen.
-            None if self.recipients_unsure && self.accepted == 0 => (Outcome::Unknown, self.stage()),
+            None if self.commands_unsure || self.recipients_unsure && self.accepted == 0 => {
+                (Outcome::Unknown, self.stage())
+            }
             None => (otherwise, self.stage()),
         };
         self.tx.outcome = outcome;
@@ -291,11 +299,12 @@ impl Delivery {
         let [yes, later, no] = self.finals;
         let all = yes + later + no;
         self.tx.stage = None;
-        self.tx.outcome = match self.tx.last.status.and_then(|status| status.code()) {
-            _ if yes > 0 && later + no > 0 => Outcome::Partial,
-            Some(code) if all > 0 && !self.finals_unsure => return self.answered(code),
-            _ => Outcome::Unknown,
-        };
+        match all {
+            _ if yes > 0 && later + no > 0 => self.tx.outcome = Outcome::Partial,
+            // The others were never answered; what was said is all that was to be said.
+            1.. if !self.finals_unsure => self.answered(if yes > 0 { 250 } else { 550 }),
+            _ => self.tx.outcome = Outcome::Unknown,
+        }
         if self.eod.is_none() && self.tx.has_message {
             self.tx.message.finish(false);
         }
@@ -312,8 +321,8 @@ impl Delivery {
         if self.tx.incomplete.has(Missing::StartMissing) {
             return self.accepted == 0 && self.go.is_none() && !self.tx.has_message;
         }
-        let begun = self.tx.recipients_total > 0 || self.data_sent;
-        self.mail.is_none() && (!begun || self.after_quit) && !self.tx.incomplete.has(Missing::ServerGap)
+        let begun = self.tx.recipients_total > 0 || self.data_sent || self.tx.incomplete.has(Missing::ServerGap);
+        self.mail.is_none() && (!begun || self.after_quit)
     }
 
     /// How it stands at its final reply.
@@ -326,6 +335,8 @@ impl Delivery {
             _ if yes > 0 && later + no > 0 => (Outcome::Partial, None),
             _ if yes + later + no > 0 && yes == 0 => (refused(later > 0), Some(stage)),
             200..=399 => (Outcome::Accepted, None),
+            // No server refuses a message so: it took what was the message in this reading for commands.
+            500..=503 if self.tx.incomplete.has(Missing::StartMissing) => (Outcome::Unknown, None),
             _ if nobody => (refused(self.refused_for_now), Some(Stage::Rcpt)),
             _ => (refused(code < 500), Some(stage)),
         };

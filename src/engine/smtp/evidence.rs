@@ -147,7 +147,9 @@ fn hint(code: u16, reply: &Reply) -> Option<Hint> {
 fn hinted(waiting: &Waiting<Kind>, hint: Hint) -> bool {
     match hint {
         Hint::Mail => matches!(waiting.command.verb, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml),
-        Hint::Rcpt => matches!(waiting.kind.want, Want::Rcpt(_)),
+        Hint::Rcpt => {
+            matches!(waiting.kind.want, Want::Rcpt(_)) || matches!(waiting.command.verb, Verb::Vrfy | Verb::Expn)
+        }
         Hint::Message => matches!(waiting.kind.want, Want::Eod { .. } | Want::Chunk { last: true }),
         Hint::Hello => matches!(waiting.command.verb, Verb::Ehlo | Verb::Lhlo),
     }
@@ -164,7 +166,7 @@ impl Smtp {
         let received = arrival.last.peer;
         let begins = arrival.end.saturating_sub(arrival.octets);
         let doubt = self.evidence.doubt;
-        let (mut first, mut several, mut open, mut odd) = (None, false, true, None);
+        let (mut first, mut several, mut open, mut odd, mut unseen) = (None, false, true, None, false);
         for waiting in self.pending.iter() {
             let kind = &waiting.kind;
             if kind.end > received || (doubt && kind.from > begins) {
@@ -175,6 +177,7 @@ impl Smtp {
                 Fit::Fits if open => {
                     several |= first.is_some();
                     first.get_or_insert(kind.id);
+                    unseen = kind.want == Want::Unseen;
                     open = kind.over.is_some();
                     if !open && !is_anchor(code) {
                         break;
@@ -188,6 +191,8 @@ impl Smtp {
         }
         match first.or(odd) {
             None => Answers::Nothing,
+            // Either a command that was not seen, or the server has its own idea again.
+            Some(_) if unseen && !several && odd.is_some() => Answers::Undecided,
             Some(id) if !several => Answers::Command(id),
             Some(_) => self.by_hint(code, received),
         }
@@ -230,8 +235,8 @@ impl Smtp {
         }
     }
 
-    /// The client sends on, with `stamp`: what that shows of the replies that it waited for.
-    pub(super) fn sends_on(&mut self, scope: &mut Scope<'_>) {
+    /// The client sends on: what that shows of the replies that it waited for. The command with id `keep` goes on waiting.
+    pub(super) fn sends_on(&mut self, keep: Option<u32>, scope: &mut Scope<'_>) {
         let Stamp { at, peer, .. } = scope.stamp;
         let Some(back) = self.pending.back() else { return };
         let spoke = self.pending.last().map(|last| last.last.at);
@@ -252,7 +257,8 @@ impl Smtp {
             self.settle(None, scope);
         }
         // In a capture of the client alone nothing is ever answered: then the end of the session says so.
-        while self.heard && self.pending.front().is_some_and(|w| w.kind.over.is_some_and(|over| over <= peer)) {
+        let is_over = |kind: &Kind| Some(kind.id) != keep && kind.over.is_some_and(|over| over <= peer);
+        while self.heard && self.pending.front().is_some_and(|w| is_over(&w.kind)) {
             self.drop_oldest(scope);
         }
         self.weigh();
@@ -315,12 +321,15 @@ impl Smtp {
         let mut limit = all;
         for (n, (reply, arrival)) in undecided.iter().enumerate().rev() {
             let code = reply.status.and_then(|status| status.code()).unwrap_or(0);
-            let suits = |w: &Waiting<Kind>| {
-                let fits = matches!(fit(&w.kind, w.command.verb, code), Fit::Fits | Fit::Only);
+            let suits = |w: &Waiting<Kind>, last: bool| {
+                let fit = fit(&w.kind, w.command.verb, code);
+                let fits = matches!(fit, Fit::Fits | Fit::Only) || last && fit == Fit::Odd;
                 fits && w.kind.end <= arrival.last.peer
             };
             let until = limit.min(reach(n));
-            let found = self.pending.iter().take(until).enumerate().filter(|(_, w)| suits(w)).last();
+            let last = |index: usize| before.is_none() && index + 1 == self.pending.len();
+            let candidates = self.pending.iter().take(until).enumerate();
+            let found = candidates.filter(|(index, w)| suits(w, last(*index))).last();
             let Some((index, waiting)) = found else { continue };
             limit = index + usize::from(takes_more(&waiting.kind));
             if let Some(target) = targets.get_mut(n) {

@@ -172,7 +172,9 @@ impl Smtp {
 
     /// The message ended at the lone dot just read.
     fn end_loosely(&mut self, wire: u64, scope: &mut Scope<'_>) {
+        let stamp = std::mem::replace(&mut scope.stamp, self.held_stamp);
         self.end_of_data(wire, self.held_from, scope);
+        scope.stamp = stamp;
         self.read_on(Mode::Line, scope);
     }
 
@@ -188,9 +190,11 @@ impl Smtp {
         if std::mem::take(&mut self.answered_early) {
             return;
         }
+        let stamp = std::mem::replace(&mut scope.stamp, self.held_stamp);
         let waiting = scope.ledger.unasked(scope.stamp.at);
         self.wait(waiting, Want::Eod { prdr: false }, number, self.held_from, scope);
         self.unseen(self.held_from, scope);
+        scope.stamp = stamp;
     }
 
     /// The last command's answer decides how `held` is read, but it was lost, or the client has given up waiting for it.
@@ -198,11 +202,17 @@ impl Smtp {
         if held.is_empty() && !surely {
             return;
         }
-        self.sends_on(scope);
-        let Some(back) = self.pending.back().filter(|_| scope.modes[Dir::ToServer].is_none()) else { return };
-        let (verb, want) = (back.command.verb, back.kind.want);
-        let lost = surely || back.kind.over.is_some_and(|over| over <= scope.stamp.peer) || !self.heard;
-        let gave_up = back.kind.over.is_some();
+        let Some(last) = self.pending.back().map(|back| back.kind.id) else { return };
+        self.sends_on(Some(last), scope);
+        if scope.modes[Dir::ToServer].is_some() {
+            return;
+        }
+        let Some(back) = self.pending.back() else { return scope.switch(Dir::ToServer, Mode::Line) };
+        let (verb, want, over) = (back.command.verb, back.kind.want, back.kind.over);
+        let gave_up = over.is_some();
+        // By what it sends, the client shows the answer that it had.
+        let had = over.is_some_and(|over| over <= scope.stamp.peer) || !self.heard;
+        let lost = had || surely;
         // What a line is, is told when it is whole.
         let whole = surely || memchr(b'\n', held).is_some();
         let command = command::begins_with_command(held);
@@ -215,7 +225,12 @@ impl Smtp {
                 }
             }
             _ if !lost => {}
-            Verb::Data => self.go(scope),
+            Verb::Data => {
+                self.go(scope);
+                if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
+                    delivery.guessed = !had;
+                }
+            }
             Verb::Auth | Verb::XExps if self.exchange.is_some() => {
                 let line = held.split(|o| *o == b'\n').next().unwrap_or_default();
                 self.sasl_turn = command::is_base64(line);

@@ -18,7 +18,7 @@ impl Smtp {
         for delivery in &mut self.deliveries {
             delivery.tx.incomplete.add(Missing::ClientGap);
         }
-        self.held_from = scope.offset;
+        (self.held_from, self.held_stamp) = (scope.offset, scope.stamp);
         let moving = self.moving.and_then(|number| self.delivery(number));
         if let Some(delivery) = moving {
             delivery.tx.message.gap(lost);
@@ -35,6 +35,7 @@ impl Smtp {
                     waiting.kind.end = scope.offset;
                 }
             } else {
+                self.sends_on(None, scope);
                 self.unseen(scope.offset, scope);
             }
         }
@@ -55,7 +56,10 @@ impl Smtp {
     /// Commands may have passed unseen, up to the client's stream offset `end`.
     pub(super) fn unseen(&mut self, end: u64, scope: &mut Scope<'_>) {
         match self.sending.and_then(|number| self.delivery(number)) {
-            Some(delivery) => delivery.recipients_unsure |= !delivery.data_sent,
+            Some(delivery) => {
+                delivery.commands_unsure = true;
+                delivery.recipients_unsure |= !delivery.data_sent;
+            }
             None => self.unseen_envelope = true,
         }
         if let Some(back) = self.pending.back_mut().filter(|back| back.kind.want == Want::Unseen) {
@@ -152,10 +156,24 @@ impl Smtp {
         if matches!(want, Want::Eod { .. } | Want::Chunk { last: true }) {
             self.lapse(tx);
         }
-        if matches!(want, Want::Rcpt(_))
-            && let Some(delivery) = tx.and_then(|number| self.delivery(number))
-        {
-            delivery.recipients_unsure = true;
+        if let Some(delivery) = tx.and_then(|number| self.delivery(number)) {
+            delivery.commands_unsure = true;
+            delivery.recipients_unsure |= matches!(want, Want::Rcpt(_));
+        }
+        let verb = waiting.command.verb;
+        match (tx, self.current) {
+            // A MAIL inside a transaction is refused (RFC 5321 section 4.1.4): so it was, most likely.
+            (Some(number), Some(open)) if is_mail(verb) && number != open => {
+                if let Some(delivery) = self.delivery(number) {
+                    delivery.tx.stage = None;
+                }
+                self.hand_over(number, open, scope.limits);
+            }
+            // Nothing refuses these to a client that goes on.
+            (Some(_), _) if matches!(verb, Verb::Rset | Verb::Ehlo | Verb::Helo | Verb::Lhlo) => {
+                self.abort_at(&waiting.kind);
+            }
+            _ => {}
         }
         Self::let_go(waiting.command, want, scope);
     }
@@ -196,7 +214,7 @@ impl Smtp {
         };
         let Some(waiting) = self.pending.pop() else { return };
         let Kind { want, tx, end, from, id, over } = waiting.kind;
-        let opens = matches!(waiting.command.verb, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml);
+        let opens = is_mail(waiting.command.verb);
         if opens || matches!(want, Want::Eod { .. } | Want::Chunk { last: true }) {
             self.lapse(tx);
         }
@@ -222,4 +240,8 @@ impl Smtp {
         }
         self.emit(number);
     }
+}
+
+pub(super) fn is_mail(verb: Verb) -> bool {
+    matches!(verb, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml)
 }

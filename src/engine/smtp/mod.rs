@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use super::frame::{Frame, Mode};
 use super::pending::{Arrival, Pending};
 use super::sasl::Exchange;
-use super::session::state::Scope;
+use super::session::state::{Scope, Stamp};
 use crate::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Protocol, Reply};
 use crate::event::{Dir, End};
 
@@ -99,6 +99,8 @@ pub(crate) struct Smtp {
     hold: Option<Hold>,
     /// Client stream offset from which on they are.
     held_from: u64,
+    /// Where and when that was.
+    held_stamp: Stamp,
     /// The reply that ended that, to be taken once the client's bytes before it are read.
     deferred: Option<Arrival>,
     /// Client lines that begin before this offset are what is left of something that was lost.
@@ -132,6 +134,7 @@ impl Smtp {
             evidence: Evidence::default(),
             hold: (!certain).then_some(Hold::Commands),
             held_from: 0,
+            held_stamp: Stamp::default(),
             deferred: None,
             skip_until: 0,
             server_gap: 0,
@@ -199,7 +202,7 @@ impl Smtp {
             (Dir::ToServer, Frame::BodyEnd { wire, end }) => self.end_of_data(*wire, *end, scope),
             (Dir::ToServer, Frame::LooseEnd { wire, end }) => {
                 self.hold = Some(Hold::LooseEnd { wire: *wire });
-                self.held_from = *end;
+                (self.held_from, self.held_stamp) = (*end, scope.stamp);
             }
             (Dir::ToServer, Frame::Octets { octets, last }) => {
                 self.body(octets, scope);

@@ -211,25 +211,30 @@ fn token(text: &[u8]) -> Option<&[u8]> {
     (!token.is_empty()).then_some(token)
 }
 
-/// The token at the head of `text`, if it may be an id: one has a digit in it, which words do not, and is no number with
-/// a point, which is a time or a version.
-fn id(text: &[u8]) -> Option<&[u8]> {
+/// The token at the head of `text`, if it may be an id: no number with a point, which is a time or a version.
+fn named(text: &[u8]) -> Option<&[u8]> {
     let token = token(text)?;
-    let digits = token.iter().filter(|o| o.is_ascii_digit()).count();
-    let points = token.iter().filter(|o| **o == b'.').count();
-    (digits > 0 && (points == 0 || digits + points < token.len())).then_some(token)
+    let of_number = |o: &u8| o.is_ascii_digit() || *o == b'.';
+    let time = token.contains(&b'.') && token.iter().all(of_number);
+    let word = [&b"OK"[..], b"Message", b"Mail"].iter().any(|word| token.eq_ignore_ascii_case(word));
+    (!time && !word).then_some(token)
+}
+
+/// The same where the text does not say that it is one: then it has a digit, which words do not.
+fn id(text: &[u8]) -> Option<&[u8]> {
+    named(text).filter(|token| token.iter().any(u8::is_ascii_digit))
 }
 
 fn after<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
     let at = find_word(text, &mark.to_ascii_lowercase())?;
-    id(text.get(at + mark.len()..)?.trim_ascii_start())
+    named(text.get(at + mark.len()..)?.trim_ascii_start())
 }
 
 /// `id=X` at the start of a word.
 fn word_start<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
     let at = memmem::find(text, mark)?;
     let alone = at == 0 || text.get(at - 1).is_some_and(|o| !o.is_ascii_alphanumeric());
-    alone.then(|| id(text.get(at + mark.len()..)?)).flatten()
+    alone.then(|| named(text.get(at + mark.len()..)?)).flatten()
 }
 
 /// `<user> X Saved` (Dovecot).

@@ -225,15 +225,26 @@ impl Smtp {
         delivery.tx.outcome = delivery::refused(code < 500);
         delivery.tx.stage = Some(Stage::Mail);
         delivery.tx.last.copy_from(reply);
-        match self.current {
+        match self.current.or_else(|| self.envelope_before(number, code)) {
             Some(open) => self.hand_over(number, open, limits),
             None => self.emit(number),
         }
     }
 
+    /// The delivery that the refused MAIL of `number` was sent into, if its own MAIL, or the reply to that, passed unseen.
+    fn envelope_before(&mut self, number: u32, code: u16) -> Option<u32> {
+        if code != 503 {
+            return None;
+        }
+        let before = self.deliveries.iter().rev().find(|d| d.tx.number < number)?;
+        let open = before.mail.is_none() && before.is_lossy() && before.eod.is_none() && !before.end_unseen;
+        self.current = open.then_some(before.tx.number);
+        self.current
+    }
+
     /// MAIL of delivery `number` was refused while delivery `open` was open at the server: what the client sent behind
     /// it belongs to that one (RFC 5321 section 4.1.4).
-    fn hand_over(&mut self, number: u32, open: u32, limits: &Limits) {
+    pub(super) fn hand_over(&mut self, number: u32, open: u32, limits: &Limits) {
         let at = self.deliveries.binary_search_by_key(&number, |d| d.tx.number).ok();
         let Some(mut refused) = at.and_then(|at| self.deliveries.remove(at)) else { return };
         let (mut first, mut kept) = (0, open);
@@ -273,6 +284,7 @@ impl Smtp {
             self.current = self.current.or(number);
             if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
                 delivery.data_refused = None;
+                delivery.guessed = false;
                 delivery.tx.timing.data_go = command.latency;
                 delivery.go = Some(arrival.last.at);
             }
@@ -368,6 +380,7 @@ impl Smtp {
             _ if self.cancelled => AuthOutcome::Cancelled,
             400..=499 => AuthOutcome::Temporary,
             530 | 538 => AuthOutcome::NeedsTls,
+            500..=504 if exchange.has_missed() => AuthOutcome::Incomplete,
             // For its mechanism, its syntax or the session's state: no credential was looked at (RFC 4954 section 4).
             500..=504 => AuthOutcome::RejectedMechanism,
             _ if exchange.data() == 0 => AuthOutcome::RejectedMechanism,
@@ -485,7 +498,7 @@ impl Smtp {
 
     /// A command that ends deliveries was answered: the one in progress is over, and so is that which the client had in
     /// mind (the reply to its MAIL may have been lost).
-    fn abort_at(&mut self, kind: &Kind) {
+    pub(super) fn abort_at(&mut self, kind: &Kind) {
         self.abort();
         let waits = |d: &Delivery| d.eod.is_some() || d.end_unseen;
         if let Some(number) = kind.tx
