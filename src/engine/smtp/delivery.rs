@@ -45,6 +45,8 @@ pub(super) struct Delivery {
     pub(super) commands_unsure: bool,
     /// Nothing shows that the server agreed to the message.
     pub(super) guessed: bool,
+    /// The 354 was not seen.
+    pub(super) presumed: bool,
     /// The end of the data was not seen, but the server has answered it.
     pub(super) end_unseen: bool,
     /// MAIL was sent behind QUIT.
@@ -71,6 +73,7 @@ impl Delivery {
             finals_unsure: false,
             commands_unsure: false,
             guessed: false,
+            presumed: false,
             end_unseen: false,
             after_quit: false,
         }
@@ -230,13 +233,8 @@ impl Delivery {
         self.finals.iter().sum::<u32>() >= self.accepted
     }
 
-    /// A final reply for a recipient of whom it is not known which.
-    pub(super) fn final_of_somebody(&mut self, code: u16, reply: &Reply) {
-        self.count_final(code);
-        self.tx.last.copy_from(reply);
-    }
-
-    fn count_final(&mut self, code: u16) {
+    /// A final reply for a recipient; of whom, need not be known.
+    pub(super) fn count_final(&mut self, code: u16) {
         let class = match code {
             ..=399 => 0,
             400..=499 => 1,
@@ -327,6 +325,12 @@ impl Delivery {
 
     /// How it stands at its final reply.
     pub(super) fn answered(&mut self, code: u16) {
+        let unseen = self.presumed || self.tx.incomplete.has(Missing::StartMissing);
+        if unseen && matches!(code, 500..=503) {
+            // No server refuses a message so: it took for commands what was read as the message.
+            (self.tx.outcome, self.tx.stage) = (Outcome::Unknown, None);
+            return self.tx.last.clear();
+        }
         let nobody = self.accepted == 0 && self.refused > 0 && !self.recipients_unsure;
         let [yes, later, no] = self.finals;
         let bdat = matches!(self.tx.data_mode, Some(DataMode::Bdat | DataMode::Burl | DataMode::Mixed));
@@ -335,8 +339,6 @@ impl Delivery {
             _ if yes > 0 && later + no > 0 => (Outcome::Partial, None),
             _ if yes + later + no > 0 && yes == 0 => (refused(later > 0), Some(stage)),
             200..=399 => (Outcome::Accepted, None),
-            // No server refuses a message so: it took what was the message in this reading for commands.
-            500..=503 if self.tx.incomplete.has(Missing::StartMissing) => (Outcome::Unknown, None),
             _ if nobody => (refused(self.refused_for_now), Some(Stage::Rcpt)),
             _ => (refused(code < 500), Some(stage)),
         };

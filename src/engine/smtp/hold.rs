@@ -229,6 +229,7 @@ impl Smtp {
                 self.go(scope);
                 if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
                     delivery.guessed = !had;
+                    delivery.presumed = true;
                 }
             }
             Verb::Auth | Verb::XExps if self.exchange.is_some() => {

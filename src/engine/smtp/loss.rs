@@ -55,6 +55,7 @@ impl Smtp {
 
     /// Commands may have passed unseen, up to the client's stream offset `end`.
     pub(super) fn unseen(&mut self, end: u64, scope: &mut Scope<'_>) {
+        self.lossy = true;
         match self.sending.and_then(|number| self.delivery(number)) {
             Some(delivery) => {
                 delivery.commands_unsure = true;
@@ -126,6 +127,23 @@ impl Smtp {
         self.sending
     }
 
+    /// MAIL of delivery `number` was refused for being inside a transaction that was not seen: what the client sent behind
+    /// it belongs to that one.
+    pub(super) fn unseen_before(&mut self, number: u32, scope: &mut Scope<'_>) {
+        let Ok(at) = self.deliveries.binary_search_by_key(&number, |d| d.tx.number) else { return };
+        let mut tx = scope.ledger.transaction(Moved::Delivery, scope.stamp.at);
+        tx.incomplete.add(Missing::StartMissing);
+        let mut unseen = Delivery::new(tx);
+        unseen.recipients_unsure = true;
+        let Some(mut refused) = self.deliveries.remove(at) else { return };
+        // The one that began earlier has the lower number, by which the commands know it.
+        std::mem::swap(&mut unseen.tx.number, &mut refused.tx.number);
+        unseen.append(&mut refused, scope.limits);
+        self.current = Some(number);
+        self.deliveries.insert(at, unseen);
+        self.over.push(refused);
+    }
+
     /// The client's next bytes are the middle of a message whose beginning was not seen.
     pub(super) fn headless(&mut self, scope: &mut Scope<'_>) {
         if self.moving.is_some() {
@@ -180,11 +198,27 @@ impl Smtp {
 
     /// The same at the session's end: what was never answered may be told as such.
     pub(super) fn drop_at_end(&mut self, scope: &mut Scope<'_>) {
-        if self.pending.front().is_some_and(|front| self.has_finals(front)) {
-            return self.drop_oldest(scope);
+        let finals = self.pending.front().is_some_and(|front| self.has_finals(front));
+        let Some(waiting) = self.pending.pop() else { return };
+        let Kind { want, tx, .. } = waiting.kind;
+        let verb = waiting.command.verb;
+        Self::let_go(waiting.command, want, scope);
+        if finals {
+            if let Some(delivery) = tx.and_then(|number| self.delivery(number)) {
+                delivery.finals_unsure = true;
+            }
+            return self.lapse(tx);
         }
-        if let Some(waiting) = self.pending.pop() {
-            Self::let_go(waiting.command, waiting.kind.want, scope);
+        match (tx, self.current) {
+            // Whose the recipients are that it pipelined behind a MAIL inside a transaction, see above.
+            (Some(number), Some(open)) if is_mail(verb) && number != open => {
+                self.hand_over(number, open, scope.limits);
+                if let Some(unanswered) = self.over.pop() {
+                    scope.ledger.forget(unanswered.tx);
+                }
+            }
+            _ if matches!(verb, Verb::Rset | Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.current = None,
+            _ => {}
         }
     }
 

@@ -109,6 +109,8 @@ pub(crate) struct Smtp {
     server_gap: u64,
     /// A reply of the server was seen.
     heard: bool,
+    /// Commands may have passed unseen.
+    lossy: bool,
     /// A MAIL may have passed unseen: RCPT and DATA without one belong to it.
     unseen_envelope: bool,
     /// LHLO was accepted, or asked: replies after the data are per recipient.
@@ -139,6 +141,7 @@ impl Smtp {
             skip_until: 0,
             server_gap: 0,
             heard: false,
+            lossy: !certain,
             unseen_envelope: !certain,
             is_lmtp: protocol == Protocol::Lmtp,
         };

@@ -161,7 +161,7 @@ impl Smtp {
             }
             (Want::Chunk { last }, _) => self.chunk_reply(last, code, &command.reply, kind, arrival, scope),
             (_, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) => {
-                self.mail_reply(code, &command.reply, kind, scope.limits);
+                self.mail_reply(code, &command.reply, kind, scope);
             }
             (_, Verb::Data) => self.data_reply(code, &command, kind, arrival, scope),
             (_, Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.helo_reply(yes, &command, &kind, scope),
@@ -211,7 +211,7 @@ impl Smtp {
         }
     }
 
-    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind, limits: &Limits) {
+    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind, scope: &mut Scope<'_>) {
         let Some(number) = kind.tx else { return };
         // `kind.tx` is the delivery that this MAIL opened.
         let Some(delivery) = self.delivery(number) else { return };
@@ -226,7 +226,9 @@ impl Smtp {
         delivery.tx.stage = Some(Stage::Mail);
         delivery.tx.last.copy_from(reply);
         match self.current.or_else(|| self.envelope_before(number, code)) {
-            Some(open) => self.hand_over(number, open, limits),
+            Some(open) => self.hand_over(number, open, scope.limits),
+            // It was sent into a transaction of which nothing was seen.
+            None if code == 503 && self.lossy => self.unseen_before(number, scope),
             None => self.emit(number),
         }
     }
@@ -284,7 +286,7 @@ impl Smtp {
             self.current = self.current.or(number);
             if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
                 delivery.data_refused = None;
-                delivery.guessed = false;
+                (delivery.guessed, delivery.presumed) = (false, false);
                 delivery.tx.timing.data_go = command.latency;
                 delivery.go = Some(arrival.last.at);
             }
@@ -412,7 +414,7 @@ impl Smtp {
         {
             if delivery.recipients_unsure || delivery.finals_unsure {
                 // Whose reply it is, and whether more will come, shows when the client sends on.
-                delivery.final_of_somebody(code, &self.replies.reply);
+                delivery.count_final(code);
                 self.pending.note(arrival);
                 return self.doubt_all(arrival.end);
             }
