@@ -9,7 +9,7 @@ use std::panic;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::capture::{Trouble, live};
+use crate::capture::{CaptureError, live};
 use crate::console::plain;
 use crate::output::{LogError, ServeError};
 use crate::proxy::listen::ListenError;
@@ -58,9 +58,9 @@ pub enum Error {
         reason: io::Error,
     },
     /// A capture could not be read, or not to its end.
-    Capture(Trouble),
+    Capture(CaptureError),
     /// An interface cannot be captured from.
-    Interface(live::Trouble),
+    Interface(live::DeviceError),
     /// The capture file cannot be written.
     Packets {
         /// Its path.

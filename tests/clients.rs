@@ -88,7 +88,7 @@ say 'RCPT TO:<bob@example.org>'
 say 'DATA'
 printf 'Subject: half\r\n\r\nhalf of it\r\n' >&3
 echo "$answer"
-# What comes now is the end of the connection.
+# ErrorKind comes now is the end of the connection.
 if read -r -t 20 more <&3; then echo "more: $more"; else echo "over: $?"; fi
 SEND
             $SERVERS client timeout 60 bash "$OUT/send" >"$OUT/said" 2>&1 & client=$!

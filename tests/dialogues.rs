@@ -26,7 +26,7 @@ mod schema;
 
 use dialogue::Dialogue;
 use mailtap::output::InputKind;
-use mailtap::output::metrics::{FAMILIES, Inputs, Metrics, Recorder, Setup};
+use mailtap::output::metrics::{FAMILIES, Inputs, Metrics, MetricsRecorder, Setup};
 use play::{Cut, Family};
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ fn identification() {
 
 /// Law 3 for metrics: what is no time, and no fact of packets, is counted the same however a conversation comes.
 fn counted(dialogues: &[Dialogue]) {
-    let ways: [(&str, &dyn Fn(&Dialogue, &mut Recorder)); 4] = [
+    let ways: [(&str, &dyn Fn(&Dialogue, &mut MetricsRecorder)); 4] = [
         ("session", &|d, out| play::session_to(d, Cut::Listed, out)),
         ("session, octet by octet", &|d, out| play::session_to(d, Cut::Octets, out)),
         ("capture", &|d, out| play::capture_to(d, Cut::Listed, Family::V4, out)),

@@ -19,7 +19,7 @@ use std::time::Duration;
 use mailtap::engine::{Limits, Session};
 use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink};
 use mailtap::output::InputKind;
-use mailtap::output::metrics::{Metrics, Recorder, Setup};
+use mailtap::output::metrics::{Metrics, MetricsRecorder, Setup};
 use mailtap::pipeline::flow::{FlowLimits, FlowTable};
 use mailtap::time::Timestamp;
 use mailtap::wire::{Decoder, DecoderLimits, LinkType, Packet, Segment};
@@ -29,7 +29,7 @@ use proptest::prelude::*;
 struct Ignore {
     transactions: u64,
     ends: u64,
-    metrics: Recorder,
+    metrics: MetricsRecorder,
 }
 
 impl Default for Ignore {
@@ -306,7 +306,7 @@ proptest! {
                 Op::Ack(side, to) => session.acked(dir(side), to),
                 Op::Fin(side) => session.handle(at, dir(side), Input::Fin, &mut sink),
                 Op::Reset(side) => session.handle(at, dir(side), Input::Reset, &mut sink),
-                Op::Rest => session.rest(),
+                Op::Rest => session.shrink(),
                 Op::Finish(why) => {
                     let why = [End::Closed, End::Timeout, End::Drain, End::Evicted, End::CaptureEnd][why as usize];
                     session.finish(at, why, &mut sink);

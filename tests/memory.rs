@@ -38,7 +38,7 @@ fn at_rest(port: u16, turns: &[(Dir, &[u8])]) -> usize {
         at = at.after(Duration::from_millis(1));
         session.handle(at, *dir, Input::Data(octets), &mut Ignore);
     }
-    session.rest();
+    session.shrink();
     size_of::<Session>() + allocations::held().wrapping_sub(before)
 }
 

@@ -27,7 +27,7 @@ use browser::Browser;
 use mailtap::config::MetricsServer;
 use mailtap::event::{Context, Event, Sink};
 use mailtap::output::InputKind;
-use mailtap::output::page::{Recorder, Show, State};
+use mailtap::output::page::{PageCollector, Show, State};
 use mailtap::output::serve::{Content, Handle, Readiness, Server};
 use mailtap::secret::Secret;
 use mailtap::time::Timestamp;
@@ -36,7 +36,7 @@ use traffic::{Talk, hello, message};
 struct Page {
     handle: Handle,
     state: Arc<State>,
-    recorder: Recorder,
+    recorder: PageCollector,
 }
 
 impl Page {
@@ -189,7 +189,7 @@ fn what_strangers_write_is_shown_as_they_wrote_it() {
     let to = "ann@example.org\u{202e}gro.elpmaxe\u{200b}";
     let subject = "<img src=x onerror=alert(document.domain)> &amp; </td></table><svg onload=alert(2)>";
     message(&mut talk, from, to, subject, 1000, ("250 2.0.0 <b>Ok</b>", 3.0));
-    talk.octets(b"<style>*{display:none}</style> \xff\xfe\n").s("500 5.5.1 What?", 1.0).reset();
+    talk.octets(b"<style>*{display:none}</style> \xff\xfe\n").s("500 5.5.1 ErrorKind?", 1.0).reset();
     page.recorder.publish();
     page.show(&mut browser);
     browser.wait("document.querySelectorAll('#t-messages tbody tr').length === 1");
@@ -373,7 +373,7 @@ fn the_proxy_shows_its_live_traffic() {
 
 /// One recorder for many conversations that are all open.
 #[derive(Clone)]
-struct Shared(Rc<RefCell<Recorder>>);
+struct Shared(Rc<RefCell<PageCollector>>);
 
 impl Sink for Shared {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use mailtap::engine::{Limits, Session};
 use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink, Text};
-use mailtap::event::{Handshake, Secured, TlsMode};
+use mailtap::event::{EstablishedTls, Handshake, TlsMode};
 use mailtap::message::Message;
 use mailtap::time::Timestamp;
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ enum Step {
     Acked(Dir, u64),
     Rest,
     /// TLS that whoever feeds it has answered, or failed to.
-    Secured(Secured),
+    EstablishedTls(EstablishedTls),
 }
 
 fn shown(steps: &[Step]) -> String {
@@ -124,7 +124,7 @@ fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize], resting: bool) 
                     session.handle(at, *dir, Input::Data(piece), &mut said);
                     rest = later;
                     if resting {
-                        session.rest();
+                        session.shrink();
                     }
                 }
             }
@@ -135,8 +135,8 @@ fn run(port: u16, certain: bool, steps: &[Step], cuts: &[usize], resting: bool) 
             Step::Fin(dir) => session.handle(at, *dir, Input::Fin, &mut said),
             Step::Reset(dir) => session.handle(at, *dir, Input::Reset, &mut said),
             Step::Acked(dir, short) => session.acked(*dir, sent[dir.index()].saturating_sub(*short)),
-            Step::Rest => session.rest(),
-            Step::Secured(how) => session.secured(at, how, &mut said),
+            Step::Rest => session.shrink(),
+            Step::EstablishedTls(how) => session.tls_established(at, how, &mut said),
         }
     }
     session.finish(at, End::CaptureEnd, &mut said);
@@ -217,10 +217,10 @@ fn data(dir: Dir, known: &'static [&'static str]) -> impl Strategy<Value = Step>
     proptest::collection::vec(piece, 1..4).prop_map(move |pieces| Step::Data(dir, pieces.concat()))
 }
 
-fn secured(starttls: bool, ok: bool) -> Secured {
+fn secured(starttls: bool, ok: bool) -> EstablishedTls {
     let mode = if starttls { TlsMode::StartTls } else { TlsMode::Implicit };
     let handshake = if ok { Handshake::Ok } else { Handshake::Failed };
-    Secured { mode, handshake, version: Some("TLSv1.3"), cipher: None, sni: Text::default() }
+    EstablishedTls { mode, handshake, version: Some("TLSv1.3"), cipher: None, sni: Text::default() }
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -233,7 +233,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => dir().prop_map(Step::Fin),
         1 => dir().prop_map(Step::Reset),
         1 => Just(Step::Rest),
-        1 => any::<(bool, bool)>().prop_map(|(starttls, ok)| Step::Secured(secured(starttls, ok))),
+        1 => any::<(bool, bool)>().prop_map(|(starttls, ok)| Step::EstablishedTls(secured(starttls, ok))),
     ]
 }
 

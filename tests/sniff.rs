@@ -396,7 +396,7 @@ const BEFORE: &str = r#"
         until grep -q 'note: watching' $D/err; do kill -0 $sniffer; sleep 0.02; done
     }
     finish() {
-        # What was sent last lies in the kernel for a moment.
+        # ErrorKind was sent last lies in the kernel for a moment.
         sleep 0.1
         kill -TERM $sniffer
         wait $sniffer

@@ -20,13 +20,13 @@ use serde_json::Value;
 type Client = StreamOwned<ClientConnection, TcpStream>;
 
 /// A proxy that answers TLS as `localhost`.
-struct Secured {
+struct EstablishedTls {
     proxy: Proxy,
     config: Arc<ClientConfig>,
     _folder: tempfile::TempDir,
 }
 
-impl Secured {
+impl EstablishedTls {
     fn start(protocol: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -76,7 +76,7 @@ fn session(records: &[Value]) -> &Value {
 
 #[test]
 fn a_reset_is_passed_on_as_one() {
-    let secured = Secured::start("smtp", &["--tls", "implicit"]);
+    let secured = EstablishedTls::start("smtp", &["--tls", "implicit"]);
     let (client, mut server) = secured.greeted();
     reset(client.sock);
     assert!(is_reset(&mut server));
@@ -96,7 +96,7 @@ fn a_reset_is_passed_on_as_one() {
 
 #[test]
 fn quit_and_close_still_gets_its_answer() {
-    let secured = Secured::start("smtp", &["--tls", "implicit"]);
+    let secured = EstablishedTls::start("smtp", &["--tls", "implicit"]);
     let (mut client, mut server) = secured.greeted();
     client.write_all(b"QUIT\r\n").unwrap();
     client.conn.send_close_notify();
@@ -118,7 +118,7 @@ fn quit_and_close_still_gets_its_answer() {
 
 #[test]
 fn a_client_that_does_not_read_costs_one_buffer() {
-    let secured = Secured::start("smtp", &["--tls", "implicit"]);
+    let secured = EstablishedTls::start("smtp", &["--tls", "implicit"]);
     let (mut client, mut server) = secured.greeted();
     let before = secured.proxy.resident();
     server.set_nonblocking(true).unwrap();
@@ -142,7 +142,7 @@ fn a_client_that_does_not_read_costs_one_buffer() {
 
 #[test]
 fn a_connection_that_stands_still_is_closed() {
-    let secured = Secured::start("smtp", &["--tls", "implicit", "--idle-timeout", "1s"]);
+    let secured = EstablishedTls::start("smtp", &["--tls", "implicit", "--idle-timeout", "1s"]);
     let (mut client, _server) = secured.greeted();
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
@@ -152,7 +152,7 @@ fn a_connection_that_stands_still_is_closed() {
 
 #[test]
 fn a_handshake_that_does_not_come_is_not_waited_for() {
-    let secured = Secured::start("smtp", &["--tls", "implicit", "--greeting-timeout", "1s"]);
+    let secured = EstablishedTls::start("smtp", &["--tls", "implicit", "--greeting-timeout", "1s"]);
     let (mut client, _server) = secured.proxy.connect();
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
@@ -161,7 +161,7 @@ fn a_handshake_that_does_not_come_is_not_waited_for() {
 
 #[test]
 fn at_the_end_the_client_is_told() {
-    let secured = Secured::start("smtp", &["--tls", "implicit", "--refuse", "tell"]);
+    let secured = EstablishedTls::start("smtp", &["--tls", "implicit", "--refuse", "tell"]);
     let (mut client, _server) = secured.greeted();
     secured.proxy.signal(Signal::TERM);
     let mut rest = String::new();
@@ -172,7 +172,7 @@ fn at_the_end_the_client_is_told() {
 
 #[test]
 fn a_fault_of_the_observer_costs_no_octet() {
-    let secured = Secured::start("smtp", &["--tls", "implicit", "--inject-fault", "10"]);
+    let secured = EstablishedTls::start("smtp", &["--tls", "implicit", "--inject-fault", "10"]);
     let (mut client, mut server) = secured.greeted();
     client.write_all(b"QUIT\r\n").unwrap();
     hear(&mut server, "QUIT\r\n");
@@ -184,7 +184,7 @@ fn a_fault_of_the_observer_costs_no_octet() {
 
 #[test]
 fn a_fault_ends_the_session_if_asked_for() {
-    let secured = Secured::start("smtp", &["--tls", "implicit", "--inject-fault", "10", "--on-fault", "close"]);
+    let secured = EstablishedTls::start("smtp", &["--tls", "implicit", "--inject-fault", "10", "--on-fault", "close"]);
     let (client, mut server) = secured.proxy.connect();
     let mut client = secured.under_tls(client);
     server.write_all(b"220 mx ESMTP\r\n").unwrap();
@@ -197,7 +197,7 @@ fn a_fault_ends_the_session_if_asked_for() {
 /// What was injected in clear is on the record of nobody, and no command of it counts.
 #[test]
 fn injected_commands_are_seen_for_what_they_are() {
-    let secured = Secured::start("smtp", &["--tls", "starttls", "--records", "session,transaction,command"]);
+    let secured = EstablishedTls::start("smtp", &["--tls", "starttls", "--records", "session,transaction,command"]);
     let (mut client, mut server) = secured.proxy.connect();
     server.write_all(b"220 mx ESMTP\r\n").unwrap();
     hear(&mut client, "220 mx ESMTP\r\n");
@@ -227,7 +227,7 @@ fn injected_commands_are_seen_for_what_they_are() {
 #[test]
 fn a_handshake_that_fails_is_on_record() {
     for how in ["implicit", "starttls"] {
-        let secured = Secured::start("smtp", &["--tls", how]);
+        let secured = EstablishedTls::start("smtp", &["--tls", how]);
         let (mut client, mut server) = secured.proxy.connect();
         server.write_all(b"220 mx ESMTP\r\n").unwrap();
         if how == "starttls" {

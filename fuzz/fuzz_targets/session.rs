@@ -59,20 +59,20 @@ fn run(input: &[u8], cut: usize) -> Said {
         now = now.saturating_add_signed(operation.step);
         let dir = operation.dir;
         match operation.what {
-            What::Data(octets) => {
+            ErrorKind::Data(octets) => {
                 for piece in octets.chunks(cut) {
                     session.handle(at(now), dir, Input::Data(piece), &mut said);
                 }
                 sent[dir.index()] += octets.len() as u64;
             }
-            What::Gap(octets) => {
+            ErrorKind::Gap(octets) => {
                 session.handle(at(now), dir, Input::Gap(octets), &mut said);
                 sent[dir.index()] = sent[dir.index()].saturating_add(octets);
             }
-            What::Fin => session.handle(at(now), dir, Input::Fin, &mut said),
-            What::Reset => session.handle(at(now), dir, Input::Reset, &mut said),
-            What::Acked(back) => session.acked(dir, sent[dir.index()].saturating_sub(back)),
-            What::Rest => session.rest(),
+            ErrorKind::Fin => session.handle(at(now), dir, Input::Fin, &mut said),
+            ErrorKind::Reset => session.handle(at(now), dir, Input::Reset, &mut said),
+            ErrorKind::Acked(back) => session.acked(dir, sent[dir.index()].saturating_sub(back)),
+            ErrorKind::Rest => session.shrink(),
         }
     }
     session.finish(at(now), End::CaptureEnd, &mut said);
@@ -100,10 +100,10 @@ struct Operation<'a> {
     dir: Dir,
     /// Nanoseconds.
     step: i64,
-    what: What<'a>,
+    what: ErrorKind<'a>,
 }
 
-enum What<'a> {
+enum ErrorKind<'a> {
     Data(&'a [u8]),
     Gap(u64),
     Fin,
@@ -128,13 +128,13 @@ impl<'a> Iterator for Operations<'a> {
             0..=3 => {
                 let length = rest.iter().position(|&octet| octet == 0xff).unwrap_or(rest.len());
                 let (data, behind) = rest.split_at(length);
-                (What::Data(data), behind.get(1..).unwrap_or_default())
+                (ErrorKind::Data(data), behind.get(1..).unwrap_or_default())
             }
-            4 => number(rest, What::Gap),
-            5 => number(rest, What::Acked),
-            6 => (What::Rest, rest),
-            _ if code & 0x10 == 0 => (What::Fin, rest),
-            _ => (What::Reset, rest),
+            4 => number(rest, ErrorKind::Gap),
+            5 => number(rest, ErrorKind::Acked),
+            6 => (ErrorKind::Rest, rest),
+            _ if code & 0x10 == 0 => (ErrorKind::Fin, rest),
+            _ => (ErrorKind::Reset, rest),
         };
         self.rest = rest;
         Some(Operation { dir, step, what })
@@ -142,7 +142,7 @@ impl<'a> Iterator for Operations<'a> {
 }
 
 /// One octet as a number of octets: small ones exactly, the rest by powers of two.
-fn number<'a>(rest: &'a [u8], what: fn(u64) -> What<'a>) -> (What<'a>, &'a [u8]) {
+fn number<'a>(rest: &'a [u8], what: fn(u64) -> ErrorKind<'a>) -> (ErrorKind<'a>, &'a [u8]) {
     let (&octet, rest) = rest.split_first().unwrap_or((&1, rest));
     let value = if octet < 200 { u64::from(octet) } else { 1 << (octet - 200) };
     (what(value.max(1)), rest)

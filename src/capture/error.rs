@@ -9,11 +9,11 @@ use crate::console::plain;
 
 /// Something wrong with a capture file.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct CaptureError {
     /// The file.
     pub path: PathBuf,
     /// What it is.
-    pub what: What,
+    pub what: ErrorKind,
     /// Octet of the uncompressed capture where it is, if it has a place.
     pub offset: Option<u64>,
     /// The compression that the offset does not count.
@@ -23,7 +23,7 @@ pub struct Trouble {
 /// What is wrong.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum What {
+pub enum ErrorKind {
     /// The file cannot be opened.
     Open(io::Error),
     /// The system cannot read on.
@@ -94,7 +94,7 @@ pub enum What {
     Concatenated,
 }
 
-impl What {
+impl ErrorKind {
     /// An error of the stream under the capture.
     pub(super) fn reading(error: io::Error, compression: Option<Compression>) -> Self {
         if compression.is_none() || error.raw_os_error().is_some() {
@@ -143,7 +143,7 @@ fn hint(first: &[u8]) -> Option<&'static str> {
     })
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for CaptureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path.as_os_str() == "-" {
             f.write_str("standard input")?;
@@ -152,16 +152,18 @@ impl fmt::Display for Trouble {
         }
         let place = Place(self);
         match &self.what {
-            What::Open(reason) => write!(f, ": cannot be opened: {}; check its name and permissions", plain(reason)),
-            What::Read(reason) => {
+            ErrorKind::Open(reason) => {
+                write!(f, ": cannot be opened: {}; check its name and permissions", plain(reason))
+            }
+            ErrorKind::Read(reason) => {
                 write!(f, ": cannot be read{place}: {}; check the disk, or copy the file and try that", plain(reason))
             }
-            What::Directory => f.write_str(": is a directory; name the capture files in it"),
-            What::Empty => f.write_str(": is empty; a capture has a header even without packets: record it again"),
-            What::EmptyInside(how) => {
+            ErrorKind::Directory => f.write_str(": is a directory; name the capture files in it"),
+            ErrorKind::Empty => f.write_str(": is empty; a capture has a header even without packets: record it again"),
+            ErrorKind::EmptyInside(how) => {
                 write!(f, ": holds nothing once decompressed ({}); compress the capture again", how.as_str())
             }
-            What::NotCapture { first, hint } => {
+            ErrorKind::NotCapture { first, hint } => {
                 write!(f, ": is not a pcap or pcapng capture (first octets")?;
                 first.iter().take(8).try_for_each(|o| write!(f, " {o:02x}"))?;
                 write!(
@@ -172,14 +174,16 @@ impl fmt::Display for Trouble {
                     )
                 )
             }
-            What::Layers(layers) => write!(f, ": is compressed more than {layers} times over; decompress it by hand"),
-            What::HeaderCut { have, need } => {
+            ErrorKind::Layers(layers) => {
+                write!(f, ": is compressed more than {layers} times over; decompress it by hand")
+            }
+            ErrorKind::HeaderCut { have, need } => {
                 write!(
                     f,
                     ": ends{place}, inside the file header ({have} of {need} octets); no packet can be read: get the whole file"
                 )
             }
-            What::Cut { have, need } => {
+            ErrorKind::Cut { have, need } => {
                 write!(f, ": ends{place}, inside ")?;
                 match need {
                     Some(need) => write!(f, "a record ({have} of {need} octets)")?,
@@ -187,49 +191,49 @@ impl fmt::Display for Trouble {
                 }
                 f.write_str("; everything before is reported: run again on the whole file if it was cut by a copy")
             }
-            What::CompressionCut => {
+            ErrorKind::CompressionCut => {
                 write!(
                     f,
                     ": the compressed file ends too early{place}; everything before is reported: get the whole file"
                 )
             }
-            What::CompressionDamaged(reason) => {
+            ErrorKind::CompressionDamaged(reason) => {
                 write!(
                     f,
                     ": the compressed file is damaged{place}: {reason}; everything before is reported: get an undamaged copy"
                 )
             }
-            What::Version(major, minor) => {
+            ErrorKind::Version(major, minor) => {
                 write!(
                     f,
                     ": has the version {major}.{minor}{place}, which does not exist or cannot be read; rewrite it with `editcap -F pcapng FILE NEW`"
                 )
             }
-            What::Link(link) => {
+            ErrorKind::Link(link) => {
                 write!(
                     f,
                     ": has link type {link}, which cannot be read; capture on an IP or Ethernet interface (see LINKTYPE_ numbers on tcpdump.org)"
                 )
             }
-            What::LinkSkipped { link, packets, all } => {
+            ErrorKind::LinkSkipped { link, packets, all } => {
                 write!(f, ": {packets} packets of an interface with link type {link} were passed over")?;
                 f.write_str(if *all { ", all there are; " } else { "; " })?;
                 f.write_str("only IP, Ethernet, cooked and PPP links can be read")
             }
-            What::Record { captured, limit } => {
+            ErrorKind::Record { captured, limit } => {
                 write!(
                     f,
                     ": is damaged{place}: a packet record claims {captured} octets where {limit} are possible; {RESCUE}"
                 )
             }
-            What::Block(reason) => write!(f, ": is damaged{place}: {reason}; {RESCUE}"),
-            What::BeyondSnaplen { captured, snaplen } => {
+            ErrorKind::Block(reason) => write!(f, ": is damaged{place}: {reason}; {RESCUE}"),
+            ErrorKind::BeyondSnaplen { captured, snaplen } => {
                 write!(
                     f,
                     ": has packets larger than its snap length of {snaplen} says ({captured} octets{place}); they are used all the same"
                 )
             }
-            What::Concatenated => {
+            ErrorKind::Concatenated => {
                 write!(f, ": another capture begins{place}; it is read on: use mergecap or name the files one by one")
             }
         }
@@ -239,7 +243,7 @@ impl fmt::Display for Trouble {
 const RESCUE: &str = "everything before is reported, the rest of the file is not: get an undamaged copy";
 
 /// ` at octet N`, if there is a place to name.
-struct Place<'a>(&'a Trouble);
+struct Place<'a>(&'a CaptureError);
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,7 @@
 //!
 //! Files are read in the order given, so that flows go on across rotated captures. Packets are lent from one buffer:
 //! nothing is copied, and nothing is allocated for a packet. Formats are told by their first octets, never by a name.
-//! Whatever stands before a damage is delivered; the damage is told with its place and reason ([`Trouble`]), and the
+//! Whatever stands before a damage is delivered; the damage is told with its place and reason ([`CaptureError`]), and the
 //! next file is read. pcap-parser reads the headers; the walk from block to block is here, because a damage must be
 //! named by its offset and kind, and because the crate's readers drop I/O errors.
 
@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Timestamp;
 use crate::wire::{LinkType, Packet};
 
-pub use error::{Trouble, What};
+pub use error::{CaptureError, ErrorKind};
 pub use source::Compression;
 
 use window::Window;
@@ -77,7 +77,7 @@ impl Capture {
     /// Hands every packet to `packet` until that breaks off, and every trouble to `trouble` as it is met.
     pub fn for_each(
         &self,
-        trouble: &mut dyn FnMut(Trouble),
+        trouble: &mut dyn FnMut(CaptureError),
         mut packet: impl FnMut(&Packet<'_>) -> ControlFlow<()>,
     ) -> Totals {
         let mut totals = Totals::default();
@@ -115,7 +115,7 @@ struct File<'a> {
     path: &'a Path,
     source: u32,
     totals: &'a mut Totals,
-    trouble: &'a mut dyn FnMut(Trouble),
+    trouble: &'a mut dyn FnMut(CaptureError),
     packet: &'a mut dyn FnMut(&Packet<'_>) -> ControlFlow<()>,
     compression: Option<Compression>,
 }
@@ -157,22 +157,22 @@ impl File<'_> {
         ControlFlow::Continue(())
     }
 
-    fn walk(&mut self, window: &mut Window) -> Result<Step, What> {
+    fn walk(&mut self, window: &mut Window) -> Result<Step, ErrorKind> {
         let mut step = self.begin(window)?;
         while matches!(step, Step::Another) {
-            self.tell(What::Concatenated, Some(window.offset()));
+            self.tell(ErrorKind::Concatenated, Some(window.offset()));
             step = self.begin(window)?;
         }
         Ok(step)
     }
 
-    fn begin(&mut self, window: &mut Window) -> Result<Step, What> {
+    fn begin(&mut self, window: &mut Window) -> Result<Step, ErrorKind> {
         window.fill(4)?;
         match window.data() {
             [0x0a, 0x0d, 0x0d, 0x0a, ..] => pcapng::walk(self, window),
             data if pcap::is_magic(data) => pcap::walk(self, window),
-            [] => Err(self.compression.map_or(What::Empty, What::EmptyInside)),
-            data => Err(What::not_capture(data)),
+            [] => Err(self.compression.map_or(ErrorKind::Empty, ErrorKind::EmptyInside)),
+            data => Err(ErrorKind::not_capture(data)),
         }
     }
 
@@ -185,9 +185,9 @@ impl File<'_> {
         (self.packet)(&Packet { at, source: self.source, link, data, wire_len })
     }
 
-    fn tell(&mut self, what: What, offset: Option<u64>) {
+    fn tell(&mut self, what: ErrorKind, offset: Option<u64>) {
         let (path, compression) = (self.path.to_owned(), self.compression);
-        (self.trouble)(Trouble { path, what, offset, compression });
+        (self.trouble)(CaptureError { path, what, offset, compression });
     }
 }
 

@@ -4,7 +4,7 @@ use pcap_parser::nom::Err::Incomplete;
 use pcap_parser::{PcapHeader, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header};
 
 use super::window::Window;
-use super::{BLOCK, File, SNAPLEN, Step, What};
+use super::{BLOCK, ErrorKind, File, SNAPLEN, Step};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 
@@ -45,7 +45,7 @@ struct Format {
 }
 
 /// Walks through the file from its header on.
-pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, What> {
+pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, ErrorKind> {
     let format = Format::read(window)?;
     let mut beyond = false;
     loop {
@@ -66,15 +66,15 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Wha
                 }
                 continue;
             }
-            Err(_) => return Err(What::Block("a record that cannot be read".into())),
+            Err(_) => return Err(ErrorKind::Block("a record that cannot be read".into())),
         };
         let (captured, snaplen) = (frame.caplen, format.header.snaplen);
         if captured > format.limit {
-            return Err(What::Record { captured, limit: format.limit });
+            return Err(ErrorKind::Record { captured, limit: format.limit });
         }
         if captured > snaplen && snaplen > 0 && !beyond {
             beyond = true;
-            file.tell(What::BeyondSnaplen { captured, snaplen }, Some(window.offset()));
+            file.tell(ErrorKind::BeyondSnaplen { captured, snaplen }, Some(window.offset()));
         }
         let used = data.len() - rest.len();
         let at = Timestamp::from_parts(frame.ts_sec.into(), u64::from(frame.ts_usec) * format.unit);
@@ -86,19 +86,19 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Wha
 }
 
 impl Format {
-    fn read(window: &mut Window) -> Result<Self, What> {
+    fn read(window: &mut Window) -> Result<Self, ErrorKind> {
         if !window.fill(HEADER)? {
-            return Err(What::HeaderCut { have: window.data().len(), need: HEADER });
+            return Err(ErrorKind::HeaderCut { have: window.data().len(), need: HEADER });
         }
         let Ok((_, header)) = parse_pcap_header(window.data()) else {
-            return Err(What::not_capture(window.data()));
+            return Err(ErrorKind::not_capture(window.data()));
         };
         if header.version_major != 2 {
-            return Err(What::Version(header.version_major, header.version_minor));
+            return Err(ErrorKind::Version(header.version_major, header.version_minor));
         }
         // The upper six bits tell of frame check sequences (draft-ietf-opsawg-pcap section 4).
         let link = header.network.0.cast_unsigned() & 0x03ff_ffff;
-        let link = u16::try_from(link).map(LinkType).ok().filter(|l| l.is_known()).ok_or(What::Link(link))?;
+        let link = u16::try_from(link).map(LinkType).ok().filter(|l| l.is_known()).ok_or(ErrorKind::Link(link))?;
         window.consume(HEADER);
         let head = if header.is_modified_format() { 24 } else { 16 };
         let unit = if header.is_nanosecond_precision() { 1 } else { 1000 };
@@ -107,11 +107,11 @@ impl Format {
     }
 
     /// Brings the whole record that begins here into memory; false at the end of the file.
-    fn more(&self, window: &mut Window) -> Result<bool, What> {
+    fn more(&self, window: &mut Window) -> Result<bool, ErrorKind> {
         if !window.fill(self.head)? {
             return match window.data().len() {
                 0 => Ok(false),
-                have => Err(What::Cut { have, need: None }),
+                have => Err(ErrorKind::Cut { have, need: None }),
             };
         }
         let captured = match window.data() {
@@ -122,12 +122,12 @@ impl Format {
             _ => 0,
         };
         if captured > self.limit {
-            return Err(What::Record { captured, limit: self.limit });
+            return Err(ErrorKind::Record { captured, limit: self.limit });
         }
         let need = self.head + captured as usize;
         if window.fill(need)? {
             return Ok(true);
         }
-        Err(What::Cut { have: window.data().len(), need: Some(need) })
+        Err(ErrorKind::Cut { have: window.data().len(), need: Some(need) })
     }
 }

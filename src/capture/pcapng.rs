@@ -9,7 +9,7 @@ use pcap_parser::{InterfaceDescriptionBlock, parse_interfacedescriptionblock_be,
 
 use super::pcap::is_another;
 use super::window::Window;
-use super::{BLOCK, File, Step, What};
+use super::{BLOCK, ErrorKind, File, Step};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 
@@ -62,7 +62,7 @@ struct Section {
 }
 
 /// Walks through the file from a section header on.
-pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, What> {
+pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, ErrorKind> {
     let before = file.totals.packets;
     let mut section = Section {
         big_endian: false,
@@ -74,13 +74,13 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Wha
     let step = section.blocks(file, window);
     let all = file.totals.packets == before;
     for (link, packets) in section.skipped {
-        file.tell(What::LinkSkipped { link, packets, all }, None);
+        file.tell(ErrorKind::LinkSkipped { link, packets, all }, None);
     }
     step
 }
 
 impl Section {
-    fn blocks(&mut self, file: &mut File<'_>, window: &mut Window) -> Result<Step, What> {
+    fn blocks(&mut self, file: &mut File<'_>, window: &mut Window) -> Result<Step, ErrorKind> {
         loop {
             let Some((kind, length)) = self.next(window)? else {
                 return Ok(Step::End);
@@ -92,7 +92,7 @@ impl Section {
             let block = whole(window, length)?;
             let (front, back) = block.split_at_checked(length - 4).unwrap_or_default();
             if self.number(back, 0) != Some(u32::try_from(length).unwrap_or_default()) {
-                return Err(What::Block(
+                return Err(ErrorKind::Block(
                     "the length at the end of a block differs from the one at its beginning".into(),
                 ));
             }
@@ -113,12 +113,12 @@ impl Section {
     }
 
     /// Type and length of the block that begins here; `None` at the end of the file.
-    fn next(&mut self, window: &mut Window) -> Result<Option<(u32, usize)>, What> {
+    fn next(&mut self, window: &mut Window) -> Result<Option<(u32, usize)>, ErrorKind> {
         if window.data().len() < FRAME && !window.fill(FRAME)? {
             return match window.data().len() {
                 0 => Ok(None),
-                have if window.offset() == 0 => Err(What::HeaderCut { have, need: 28 }),
-                have => Err(What::Cut { have, need: None }),
+                have if window.offset() == 0 => Err(ErrorKind::HeaderCut { have, need: 28 }),
+                have => Err(ErrorKind::Cut { have, need: None }),
             };
         }
         // The byte order of a section stands in its header, and holds for the length before it.
@@ -127,7 +127,7 @@ impl Section {
                 [0x4d, 0x3c, 0x2b, 0x1a, ..] => false,
                 [0x1a, 0x2b, 0x3c, 0x4d, ..] => true,
                 _ => {
-                    return Err(What::Block("a section header without its byte-order magic".into()));
+                    return Err(ErrorKind::Block("a section header without its byte-order magic".into()));
                 }
             };
         }
@@ -136,20 +136,22 @@ impl Section {
         match usize::try_from(length) {
             Ok(size) if (FRAME..=BLOCK).contains(&size) && size.is_multiple_of(4) => Ok(Some((kind, size))),
             _ if is_another(window.data()) => Ok(Some((kind, FRAME))),
-            _ => Err(What::Block(format!("a block of type {kind:#x} claims an impossible length of {length} octets"))),
+            _ => Err(ErrorKind::Block(format!(
+                "a block of type {kind:#x} claims an impossible length of {length} octets"
+            ))),
         }
     }
 
-    fn begin(&mut self, body: &[u8], block: &[u8]) -> Result<ControlFlow<()>, What> {
+    fn begin(&mut self, body: &[u8], block: &[u8]) -> Result<ControlFlow<()>, ErrorKind> {
         if block.len() < 28 {
-            return Err(What::Block("a section header that is too short".into()));
+            return Err(ErrorKind::Block("a section header that is too short".into()));
         }
         let version = self.number(body, 4).unwrap_or_default();
         let (major, minor) =
             if self.big_endian { (version >> 16, version & 0xffff) } else { (version & 0xffff, version >> 16) };
         // Minor version 2 is read alike (draft-ietf-opsawg-pcapng section 4.1).
         if major != 1 {
-            return Err(What::Version(
+            return Err(ErrorKind::Version(
                 u16::try_from(major).unwrap_or_default(),
                 u16::try_from(minor).unwrap_or_default(),
             ));
@@ -158,17 +160,17 @@ impl Section {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn interface(&mut self, block: &[u8]) -> Result<ControlFlow<()>, What> {
+    fn interface(&mut self, block: &[u8]) -> Result<ControlFlow<()>, ErrorKind> {
         let parsed = if self.big_endian {
             parse_interfacedescriptionblock_be(block)
         } else {
             parse_interfacedescriptionblock_le(block)
         };
         let Ok((_, described)) = parsed else {
-            return Err(What::Block("an interface description that cannot be read".into()));
+            return Err(ErrorKind::Block("an interface description that cannot be read".into()));
         };
         if self.interfaces.len() == INTERFACES {
-            return Err(What::Block(format!("more than {INTERFACES} interfaces in one section")));
+            return Err(ErrorKind::Block(format!("more than {INTERFACES} interfaces in one section")));
         }
         let link = LinkType(u16::try_from(described.linktype.0).unwrap_or(u16::MAX));
         self.interfaces.push(Interface {
@@ -179,12 +181,12 @@ impl Section {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn enhanced(&mut self, file: &mut File<'_>, body: &[u8], offset: u64) -> Result<ControlFlow<()>, What> {
+    fn enhanced(&mut self, file: &mut File<'_>, body: &[u8], offset: u64) -> Result<ControlFlow<()>, ErrorKind> {
         let interface = self.number(body, 0).unwrap_or_default();
         self.timed(file, body, interface, offset)
     }
 
-    fn obsolete(&mut self, file: &mut File<'_>, body: &[u8], offset: u64) -> Result<ControlFlow<()>, What> {
+    fn obsolete(&mut self, file: &mut File<'_>, body: &[u8], offset: u64) -> Result<ControlFlow<()>, ErrorKind> {
         let both = self.number(body, 0).unwrap_or_default();
         let interface = if self.big_endian { both >> 16 } else { both & 0xffff };
         self.timed(file, body, interface, offset)
@@ -197,11 +199,15 @@ impl Section {
         body: &[u8],
         interface: u32,
         offset: u64,
-    ) -> Result<ControlFlow<()>, What> {
-        let field = |at| self.number(body, at).ok_or_else(|| What::Block("a packet block that is too short".into()));
+    ) -> Result<ControlFlow<()>, ErrorKind> {
+        let field =
+            |at| self.number(body, at).ok_or_else(|| ErrorKind::Block("a packet block that is too short".into()));
         let (high, low, captured, wire) = (field(4)?, field(8)?, field(12)?, field(16)?);
         let data = body.get(20..).and_then(|d| d.get(..captured as usize)).ok_or_else(|| {
-            What::Block(format!("a packet block of {} octets claims {captured} captured octets", body.len() + FRAME))
+            ErrorKind::Block(format!(
+                "a packet block of {} octets claims {captured} captured octets",
+                body.len() + FRAME
+            ))
         })?;
         let from = self.of(interface)?;
         let (link, snaplen) = (from.link, from.snaplen);
@@ -209,14 +215,15 @@ impl Section {
         self.latest = at;
         if captured > snaplen && snaplen > 0 && !self.beyond {
             self.beyond = true;
-            file.tell(What::BeyondSnaplen { captured, snaplen }, Some(offset));
+            file.tell(ErrorKind::BeyondSnaplen { captured, snaplen }, Some(offset));
         }
         Ok(self.deliver(file, at, link, data, wire))
     }
 
     /// A packet of the first interface, as long as the snap length and the block allow.
-    fn simple(&mut self, file: &mut File<'_>, body: &[u8]) -> Result<ControlFlow<()>, What> {
-        let wire = self.number(body, 0).ok_or_else(|| What::Block("a simple packet block that is too short".into()))?;
+    fn simple(&mut self, file: &mut File<'_>, body: &[u8]) -> Result<ControlFlow<()>, ErrorKind> {
+        let wire =
+            self.number(body, 0).ok_or_else(|| ErrorKind::Block("a simple packet block that is too short".into()))?;
         let from = self.of(0)?;
         let captured = if from.snaplen > 0 { wire.min(from.snaplen) } else { wire };
         let (link, data) = (from.link, body.get(4..).unwrap_or_default());
@@ -239,10 +246,10 @@ impl Section {
         file.deliver(at, link, data, wire.max(u32::try_from(data.len()).unwrap_or(u32::MAX)))
     }
 
-    fn of(&self, interface: u32) -> Result<&Interface, What> {
+    fn of(&self, interface: u32) -> Result<&Interface, ErrorKind> {
         let found = usize::try_from(interface).ok().and_then(|i| self.interfaces.get(i));
         found.ok_or_else(|| {
-            What::Block(format!("a packet of interface {interface}, which the section does not describe"))
+            ErrorKind::Block(format!("a packet of interface {interface}, which the section does not describe"))
         })
     }
 
@@ -252,13 +259,13 @@ impl Section {
     }
 }
 
-fn whole(window: &mut Window, length: usize) -> Result<&[u8], What> {
+fn whole(window: &mut Window, length: usize) -> Result<&[u8], ErrorKind> {
     if window.data().len() < length && !window.fill(length)? {
         let have = window.data().len();
         return Err(if window.offset() == 0 {
-            What::HeaderCut { have, need: length }
+            ErrorKind::HeaderCut { have, need: length }
         } else {
-            What::Cut { have, need: Some(length) }
+            ErrorKind::Cut { have, need: Some(length) }
         });
     }
     Ok(window.data().get(..length).unwrap_or_default())

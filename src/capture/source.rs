@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::What;
+use super::ErrorKind;
 
 /// Compressions inside each other that are undone; more is a decompression bomb.
 const LAYERS: usize = 4;
@@ -63,26 +63,26 @@ pub(super) struct Opened {
 }
 
 /// Opens `path` and undoes its compression.
-pub(super) fn open(path: &Path, progress: &Arc<AtomicU64>) -> Result<Opened, What> {
+pub(super) fn open(path: &Path, progress: &Arc<AtomicU64>) -> Result<Opened, ErrorKind> {
     let mut rest: Box<dyn Read> = if path.as_os_str() == "-" {
         Box::new(Counted { inner: io::stdin().lock(), read: Arc::clone(progress) })
     } else {
-        let file = File::open(path).map_err(What::Open)?;
-        if file.metadata().map_err(What::Open)?.is_dir() {
-            return Err(What::Directory);
+        let file = File::open(path).map_err(ErrorKind::Open)?;
+        if file.metadata().map_err(ErrorKind::Open)?.is_dir() {
+            return Err(ErrorKind::Directory);
         }
         Box::new(Counted { inner: file, read: Arc::clone(progress) })
     };
     let mut compression = None;
     for _ in 0..=LAYERS {
-        let head = first_octets(&mut rest).map_err(|e| What::reading(e, compression))?;
+        let head = first_octets(&mut rest).map_err(|e| ErrorKind::reading(e, compression))?;
         let Some(found) = Compression::of(&head) else {
             return Ok(Opened { head, rest, compression });
         };
         compression = Some(found);
-        rest = found.decoder(Cursor::new(head).chain(rest)).map_err(What::Open)?;
+        rest = found.decoder(Cursor::new(head).chain(rest)).map_err(ErrorKind::Open)?;
     }
-    Err(What::Layers(LAYERS))
+    Err(ErrorKind::Layers(LAYERS))
 }
 
 fn first_octets(from: &mut dyn Read) -> io::Result<Vec<u8>> {

@@ -88,7 +88,7 @@ fn enhanced(order: Order, interface: u32, units: u64, data: &[u8], wire: u32) ->
 type Seen = (u32, u64, u16, Vec<u8>, u32);
 
 /// What a capture in `files` gives: (source, nanoseconds, link, octets, length on the wire), and its troubles.
-fn read(files: &[&[u8]]) -> (Vec<Seen>, Vec<Trouble>) {
+fn read(files: &[&[u8]]) -> (Vec<Seen>, Vec<CaptureError>) {
     let dir = tempfile::tempdir().unwrap();
     let paths = (0..files.len()).map(|i| dir.path().join(format!("f{i}"))).collect::<Vec<_>>();
     for (path, octets) in paths.iter().zip(files) {
@@ -242,7 +242,7 @@ fn compression_is_told_by_content_in_members_frames_and_layers() {
 fn several_files_are_one_capture() {
     let (seen, troubles) = read(&[&three(), b"", &gzip(&three())]);
     assert_eq!(seen.iter().map(|s| s.0).collect::<Vec<_>>(), [0, 0, 0, 2, 2, 2]);
-    assert!(matches!(troubles.as_slice(), [Trouble { what: What::Empty, .. }]));
+    assert!(matches!(troubles.as_slice(), [CaptureError { what: ErrorKind::Empty, .. }]));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::source::{Compression, Opened};
-use super::{BLOCK, What};
+use super::{BLOCK, ErrorKind};
 
 /// Octets held at first: large enough that moving the rest of a record to the front costs nothing.
 const ROOM: usize = 1 << 20;
@@ -18,7 +18,7 @@ pub(super) struct Window {
     rest: Box<dyn Read>,
     compression: Option<Compression>,
     ended: bool,
-    failed: Option<What>,
+    failed: Option<ErrorKind>,
 }
 
 impl Window {
@@ -49,7 +49,7 @@ impl Window {
 
     /// Sees to it that `need` octets are in memory; false if the stream ends before. An error of the stream comes only
     /// when the octets before it do not suffice.
-    pub(super) fn fill(&mut self, need: usize) -> Result<bool, What> {
+    pub(super) fn fill(&mut self, need: usize) -> Result<bool, ErrorKind> {
         debug_assert!(need <= BLOCK + ROOM, "the caller bounds what it asks for");
         while self.end - self.start < need {
             if self.ended {
@@ -63,14 +63,14 @@ impl Window {
 
     /// Where `what` happened, if the reader of the format has not said otherwise: for the stream's own troubles that is
     /// the end of what could be read, else the record that begins here.
-    pub(super) fn place_of(&self, what: &What) -> Option<u64> {
+    pub(super) fn place_of(&self, what: &ErrorKind) -> Option<u64> {
         match what {
-            What::Read(_)
-            | What::CompressionCut
-            | What::CompressionDamaged(_)
-            | What::Cut { .. }
-            | What::HeaderCut { .. } => Some(self.passed + (self.end - self.start) as u64),
-            What::Empty | What::EmptyInside(_) | What::NotCapture { .. } | What::Link(_) => None,
+            ErrorKind::Read(_)
+            | ErrorKind::CompressionCut
+            | ErrorKind::CompressionDamaged(_)
+            | ErrorKind::Cut { .. }
+            | ErrorKind::HeaderCut { .. } => Some(self.passed + (self.end - self.start) as u64),
+            ErrorKind::Empty | ErrorKind::EmptyInside(_) | ErrorKind::NotCapture { .. } | ErrorKind::Link(_) => None,
             _ => Some(self.passed),
         }
     }
@@ -94,7 +94,7 @@ impl Window {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => {
                 self.ended = true;
-                self.failed = Some(What::reading(e, self.compression));
+                self.failed = Some(ErrorKind::reading(e, self.compression));
             }
         }
     }

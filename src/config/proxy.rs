@@ -19,7 +19,7 @@ pub use listeners::proxy;
 #[derive(Clone, Debug)]
 pub struct Proxy {
     /// Where connections come in; names are unique, at least one.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<ListenerSettings>,
     /// What becomes of a session in which the observer fails.
     pub on_fault: OnFault,
     /// Whether the kernel may move what cannot be read.
@@ -40,7 +40,7 @@ pub struct Proxy {
 
 /// Where connections come in, and what becomes of them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Listener {
+pub struct ListenerSettings {
     /// Its name in records and metrics.
     pub name: String,
     /// Addresses to listen on. Empty: the sockets are those that the service manager passes under this name.

@@ -280,7 +280,7 @@ impl Framer {
     }
 
     /// Gives back what it does not need.
-    pub fn rest(&mut self) {
+    pub fn shrink(&mut self) {
         if self.spent {
             self.drop_line();
         }

@@ -59,7 +59,7 @@ impl Inflate {
     }
 
     /// Gives back what it does not need.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.output = Vec::new();
     }
 

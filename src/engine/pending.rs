@@ -62,9 +62,9 @@ impl<K> Pending<K> {
     }
 
     /// Gives back what it does not need.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.queue.shrink_to_fit();
-        self.queue.iter_mut().for_each(|waiting| waiting.command.rest());
+        self.queue.iter_mut().for_each(|waiting| waiting.command.shrink());
     }
 
     pub(crate) fn front(&self) -> Option<&Waiting<K>> {

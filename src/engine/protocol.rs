@@ -1,17 +1,17 @@
 //! Who knows what the frames mean: a closed choice of protocols.
 
 use super::frame::Frame;
-use super::session::replay::Held;
-use super::session::state::Scope;
+use super::session::replay::ReplayBuffer;
+use super::session::state::EventContext;
 use super::{imap, pop3, smtp};
 use crate::event::{Dir, End};
 use crate::event::{How, Other, Phase};
 
 /// What became of the question which protocol is spoken.
 #[derive(Debug)]
-pub(crate) enum Machine {
+pub(crate) enum ProtocolState {
     /// Not decided yet: the inputs so far.
-    Undecided(Held),
+    Undecided(ReplayBuffer),
     Smtp(Box<smtp::Smtp>),
     Pop3(Box<pop3::Pop3>),
     Imap(Box<imap::Imap>),
@@ -21,34 +21,34 @@ pub(crate) enum Machine {
     Ignored(Option<Other>),
 }
 
-impl Machine {
+impl ProtocolState {
     /// The next frame of `dir`.
-    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, scope: &mut Scope<'_>) {
+    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, cx: &mut EventContext<'_>) {
         match self {
-            Self::Smtp(smtp) => smtp.frame(dir, frame, scope),
-            Self::Pop3(pop3) => pop3.frame(dir, frame, scope),
-            Self::Imap(imap) => imap.frame(dir, frame, scope),
+            Self::Smtp(smtp) => smtp.frame(dir, frame, cx),
+            Self::Pop3(pop3) => pop3.frame(dir, frame, cx),
+            Self::Imap(imap) => imap.frame(dir, frame, cx),
             Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
         }
     }
 
     /// `lost` octets of `dir` are missing up to `scope.offset`, beyond those that counted octets absorbed.
-    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, scope: &mut Scope<'_>) {
+    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, cx: &mut EventContext<'_>) {
         match self {
-            Self::Smtp(smtp) => smtp.gap(dir, lost, scope),
-            Self::Pop3(pop3) => pop3.gap(dir, lost, scope),
-            Self::Imap(imap) => imap.gap(dir, lost, scope),
+            Self::Smtp(smtp) => smtp.gap(dir, lost, cx),
+            Self::Pop3(pop3) => pop3.gap(dir, lost, cx),
+            Self::Imap(imap) => imap.gap(dir, lost, cx),
             Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
         }
     }
 
     /// The client's octets `held` wait for an answer that will not come: decides their mode, if they tell enough.
     /// `surely`: no more octets will come to help.
-    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
         match self {
-            Self::Smtp(smtp) => smtp.unanswered(held, surely, scope),
-            Self::Pop3(pop3) => pop3.unanswered(held, surely, scope),
-            Self::Imap(imap) => imap.unanswered(held, surely, scope),
+            Self::Smtp(smtp) => smtp.unanswered(held, surely, cx),
+            Self::Pop3(pop3) => pop3.unanswered(held, surely, cx),
+            Self::Imap(imap) => imap.unanswered(held, surely, cx),
             Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
         }
     }
@@ -59,22 +59,22 @@ impl Machine {
     }
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
-    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, scope: &mut Scope<'_>) {
+    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
         match self {
-            Self::Smtp(smtp) => smtp.finish(closed, why, scope),
-            Self::Pop3(pop3) => pop3.finish(closed, why, scope),
-            Self::Imap(imap) => imap.finish(closed, why, scope),
+            Self::Smtp(smtp) => smtp.finish(closed, why, cx),
+            Self::Pop3(pop3) => pop3.finish(closed, why, cx),
+            Self::Imap(imap) => imap.finish(closed, why, cx),
             Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
         }
     }
 
     /// Gives back room that is not needed while the session stands still.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         match self {
             Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
-            Self::Smtp(smtp) => smtp.rest(),
-            Self::Pop3(pop3) => pop3.rest(),
-            Self::Imap(imap) => imap.rest(),
+            Self::Smtp(smtp) => smtp.shrink(),
+            Self::Pop3(pop3) => pop3.shrink(),
+            Self::Imap(imap) => imap.shrink(),
         }
     }
 

@@ -80,7 +80,7 @@ impl Secrets {
     }
 
     /// Gives back what it does not need.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         if self.known.capacity() > self.known.len() {
             self.move_to(self.known.len());
         }

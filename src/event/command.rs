@@ -161,10 +161,10 @@ impl Command {
     }
 
     /// Gives back room that is not needed.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         let Reply { response_code, text, .. } = &mut self.reply;
         for text in [&mut self.tag, &mut self.args, &mut self.mailbox, response_code, text] {
-            text.rest();
+            text.shrink();
         }
         self.untagged.shrink_to_fit();
     }

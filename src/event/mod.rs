@@ -29,7 +29,7 @@ pub use session::{
     Maildrop, Missing, Other, Peers, Phase, Protocol, SessionOutcome, Summary,
 };
 pub use text::{List, Span, Text};
-pub use tls::{Handshake, Secured, Tls, TlsMode};
+pub use tls::{EstablishedTls, Handshake, Tls, TlsMode};
 pub use transaction::{DataMode, Kind, Outcome, Param, Recipient, RecipientReply, Stage, Timing, Transaction};
 pub use verb::{Untagged, Verb};
 pub(crate) use words::words;

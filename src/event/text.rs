@@ -54,7 +54,7 @@ impl Text {
     }
 
     /// Gives back what it does not need.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.octets.shrink_to_fit();
     }
 
@@ -136,7 +136,7 @@ impl List {
     }
 
     /// Gives back what it does not need.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.arena.shrink_to_fit();
         self.spans.shrink_to_fit();
     }

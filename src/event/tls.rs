@@ -56,7 +56,7 @@ pub struct Tls {
 
 /// TLS that was answered by whoever feeds the session.
 #[derive(Clone, Debug)]
-pub struct Secured {
+pub struct EstablishedTls {
     /// How it began.
     pub mode: TlsMode,
     /// How the handshake went; if it failed, nothing can be read from here on.

@@ -1,40 +1,40 @@
 //! Everything that the events of a running input go into, one for each thread.
 //!
-//! An input holds one and hands it its events as a [`Sink`]; when nothing is going on it calls [`Outlet::flush`].
+//! An input holds one and hands it its events as a [`Sink`]; when nothing is going on it calls [`EventFanout::flush`].
 //! It must never wait for anything.
 
 use std::sync::Arc;
 
-use super::log_queue::{BATCH, Feed};
+use super::log_queue::{BATCH, LogQueue};
 use super::{Policy, RecordWriter, metrics, page};
 use crate::event::{Context, Event, Sink};
 use crate::time::Timestamp;
 
 /// Records and what else events become.
 #[derive(Debug)]
-pub struct Outlet {
+pub struct EventFanout {
     records: RecordWriter,
-    feed: Option<Feed>,
-    metrics: Option<metrics::Recorder>,
-    page: Option<page::Recorder>,
+    feed: Option<LogQueue>,
+    metrics: Option<metrics::MetricsRecorder>,
+    page: Option<page::PageCollector>,
 }
 
-impl Outlet {
+impl EventFanout {
     /// One that writes into `feed`, if there is a log.
-    pub fn new(policy: Arc<Policy>, feed: Option<Feed>) -> Self {
+    pub fn new(policy: Arc<Policy>, feed: Option<LogQueue>) -> Self {
         Self { records: RecordWriter::new(policy), feed, metrics: None, page: None }
     }
 
     /// Events are counted as well.
     #[must_use]
-    pub fn with_metrics(mut self, metrics: metrics::Recorder) -> Self {
+    pub fn with_metrics(mut self, metrics: metrics::MetricsRecorder) -> Self {
         self.metrics = Some(metrics);
         self
     }
 
     /// The page is told as well.
     #[must_use]
-    pub fn with_page(mut self, page: page::Recorder) -> Self {
+    pub fn with_page(mut self, page: page::PageCollector) -> Self {
         self.page = Some(page);
         self
     }
@@ -51,7 +51,7 @@ impl Outlet {
     }
 }
 
-impl Sink for Outlet {
+impl Sink for EventFanout {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
         if let Some(metrics) = &mut self.metrics {
             metrics.event(context, at, event);

@@ -21,7 +21,7 @@ pub(super) const BATCH: usize = 64 << 10;
 
 /// What became of the records, in lines.
 #[derive(Debug, Default)]
-pub struct FeedCounters {
+pub struct LogCounters {
     /// Written.
     pub written: AtomicU64,
     /// Dropped since the queue was full.
@@ -44,29 +44,29 @@ enum Message {
 
 /// An entrance to the log. Clones share the queue.
 #[derive(Clone)]
-pub struct Feed {
+pub struct LogQueue {
     queue: Sender<Message>,
     spent: Receiver<Vec<u8>>,
-    counters: Arc<FeedCounters>,
+    counters: Arc<LogCounters>,
 }
 
 /// The thread that writes; dropped or [finished](Self::finish), it writes what is queued and ends.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct LogWriter {
     thread: JoinHandle<Result<(), LogError>>,
 }
 
-impl Feed {
+impl LogQueue {
     /// Starts the thread that writes `log`. `complain` is told of the first failure of a row.
-    pub fn start(log: Log, complain: fn(&LogError)) -> io::Result<(Self, Keeper)> {
+    pub fn start(log: Log, complain: fn(&LogError)) -> io::Result<(Self, LogWriter)> {
         let (queue, messages) = bounded(QUEUE);
         let (spent, spare) = bounded(QUEUE);
-        let counters = Arc::new(FeedCounters::default());
+        let counters = Arc::new(LogCounters::default());
         let counted = Arc::clone(&counters);
         let thread = thread::Builder::new()
             .name("log".into())
             .spawn(move || write(log, &messages, &spent, &counted, complain))?;
-        Ok((Self { queue, spent: spare, counters }, Keeper { thread }))
+        Ok((Self { queue, spent: spare, counters }, LogWriter { thread }))
     }
 
     /// Takes the lines out of `lines`, which is empty then. Never waits.
@@ -103,24 +103,24 @@ impl Feed {
     }
 
     /// What became of the records so far.
-    pub fn counters(&self) -> &Arc<FeedCounters> {
+    pub fn counters(&self) -> &Arc<LogCounters> {
         &self.counters
     }
 }
 
-impl fmt::Debug for Feed {
+impl fmt::Debug for LogQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("counters", &self.counters).finish_non_exhaustive()
+        f.debug_struct("LogQueue").field("counters", &self.counters).finish_non_exhaustive()
     }
 }
 
-impl Keeper {
+impl LogWriter {
     /// Whether it has ended before its time: nobody reads standard output any more.
     pub fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// Waits until everything is written; every [`Feed`] must be gone. Tells the last failure, if it was not mended.
+    /// Waits until everything is written; every [`LogQueue`] must be gone. Tells the last failure, if it was not mended.
     pub fn finish(self) -> Result<(), LogError> {
         self.thread.join().unwrap_or(Ok(()))
     }
@@ -134,7 +134,7 @@ fn write(
     mut log: Log,
     messages: &Receiver<Message>,
     spent: &Sender<Vec<u8>>,
-    counters: &FeedCounters,
+    counters: &LogCounters,
     complain: fn(&LogError),
 ) -> Result<(), LogError> {
     let mut last = Ok(());
@@ -181,7 +181,7 @@ mod tests {
     fn lines_reach_the_file_in_order() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let (feed, keeper) = Feed::start(Log::open(&path, None).unwrap(), |_| {}).unwrap();
+        let (feed, keeper) = LogQueue::start(Log::open(&path, None).unwrap(), |_| {}).unwrap();
         for line in ["{\"a\":1}\n", "{\"a\":2}\n{\"a\":3}\n"] {
             let mut lines = line.as_bytes().to_vec();
             feed.send(&mut lines);
@@ -198,7 +198,7 @@ mod tests {
     fn a_full_queue_drops_and_counts_and_never_waits() {
         let (queue, messages) = bounded(1);
         let (_spent, spare) = bounded(1);
-        let feed = Feed { queue, spent: spare, counters: Arc::default() };
+        let feed = LogQueue { queue, spent: spare, counters: Arc::default() };
         feed.send(&mut b"1\n".to_vec());
         feed.send(&mut b"2\n3\n".to_vec());
         assert_eq!(feed.counters().queue_full.load(Ordering::Relaxed), 2);
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_and_counted() {
-        let (feed, keeper) = Feed::start(Log::open(Path::new("/dev/full"), None).unwrap(), |_| {}).unwrap();
+        let (feed, keeper) = LogQueue::start(Log::open(Path::new("/dev/full"), None).unwrap(), |_| {}).unwrap();
         feed.send(&mut b"1\n".to_vec());
         feed.send(&mut b"2\n".to_vec());
         let counters = Arc::clone(feed.counters());

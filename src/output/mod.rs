@@ -21,13 +21,13 @@ pub mod serve;
 #[cfg(test)]
 mod testing;
 
-pub use fanout::Outlet;
+pub use fanout::EventFanout;
 pub use identity::{FailedIdentity, IdentityPolicy};
 pub use log::{Log, LogError};
-pub use log_queue::{Feed, Keeper};
+pub use log_queue::{LogQueue, LogWriter};
 pub use metrics::Metrics;
-pub use monitor::Monitor;
-pub use pcapng::{Archive, Files, Shelf};
+pub use monitor::MetricsEndpoint;
+pub use pcapng::{Files, PcapThread, PcapWriter};
 pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};
 pub use report::{Capture, Report, Style};
 pub use schema::schema;

@@ -1,7 +1,7 @@
 //! What a running mode shows of itself beside its log: metrics, the page, and the server that hands both out.
 //!
-//! Made in two steps: [`Monitor::open`] takes the address while the process may still do all it may,
-//! [`Monitor::start`] starts the thread that answers. Without an address nothing is counted.
+//! Made in two steps: [`MetricsEndpoint::open`] takes the address while the process may still do all it may,
+//! [`MetricsEndpoint::start`] starts the thread that answers. Without an address nothing is counted.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use super::metrics::{Metrics, ReplyReasons, Setup, Source};
 use super::page;
 use super::page::Show;
 use super::serve::{Content, Handle, Readiness, Ready, Server};
-use super::{Feed, Outlet, Policy};
+use super::{EventFanout, LogQueue, Policy};
 use crate::config::{MetricsServer, Running};
 use crate::console::{self, Level};
 use crate::error::Error;
 
 /// Metrics and page, if they are wanted.
 #[derive(Debug)]
-pub struct Monitor {
+pub struct MetricsEndpoint {
     shown: Option<Shown>,
 }
 
@@ -31,7 +31,7 @@ struct Shown {
     server: Option<Handle>,
 }
 
-impl Monitor {
+impl MetricsEndpoint {
     /// Opens what `running` asks for; `sources` are the listeners or interfaces, `policy` says what may be seen.
     /// `socket` listens at the address already, if somebody passed one.
     pub fn open(
@@ -84,8 +84,8 @@ impl Monitor {
     }
 
     /// An outlet for one thread.
-    pub fn outlet(&self, policy: &Arc<Policy>, feed: &Feed) -> Outlet {
-        let outlet = Outlet::new(Arc::clone(policy), Some(feed.clone()));
+    pub fn outlet(&self, policy: &Arc<Policy>, feed: &LogQueue) -> EventFanout {
+        let outlet = EventFanout::new(Arc::clone(policy), Some(feed.clone()));
         match &self.shown {
             Some(shown) => outlet.with_metrics(shown.metrics.recorder()).with_page(shown.page.recorder()),
             None => outlet,
@@ -98,7 +98,7 @@ impl Monitor {
     }
 
     /// Follows the counters of the log.
-    pub fn follow(&self, feed: &Feed) {
+    pub fn follow(&self, feed: &LogQueue) {
         if let Some(metrics) = self.metrics() {
             metrics.log("log", Arc::clone(feed.counters()));
         }

@@ -1,6 +1,6 @@
 //! Packets of live interfaces kept as pcapng (draft-ietf-opsawg-pcapng), beside whatever is made of them.
 //!
-//! Who captures puts packets into a [`Shelf`] as ready blocks and never waits: a thread writes them, and what finds it
+//! Who captures puts packets into a [`PcapWriter`] as ready blocks and never waits: a thread writes them, and what finds it
 //! behind is dropped and counted. A file is put away as PATH.N (the highest is the newest) by size or age, when asked, and
 //! when one is there at the start; nothing is ever overwritten. Passwords stand in packets: only the owner may read it.
 
@@ -85,7 +85,7 @@ struct Blocks {
 }
 
 /// An entrance for the packets of one thread.
-pub struct Shelf {
+pub struct PcapWriter {
     blocks: Blocks,
     flushed: Instant,
     queue: Sender<Message>,
@@ -95,7 +95,7 @@ pub struct Shelf {
 
 /// The thread that writes.
 #[derive(Debug)]
-pub struct Archive {
+pub struct PcapThread {
     path: PathBuf,
     queue: Sender<Message>,
     spent: Receiver<Vec<u8>>,
@@ -103,7 +103,7 @@ pub struct Archive {
     thread: JoinHandle<Result<(), io::Error>>,
 }
 
-impl Archive {
+impl PcapThread {
     /// Starts the thread that writes `files`. `complain` is told of the first failure of a row.
     pub fn start(files: Files, complain: fn(&Path, &io::Error)) -> io::Result<Self> {
         let (queue, messages) = bounded(QUEUE);
@@ -123,8 +123,8 @@ impl Archive {
     }
 
     /// An entrance for one more thread.
-    pub fn shelf(&self) -> Shelf {
-        Shelf {
+    pub fn shelf(&self) -> PcapWriter {
+        PcapWriter {
             blocks: Blocks::default(),
             flushed: Instant::now(),
             queue: self.queue.clone(),
@@ -143,14 +143,14 @@ impl Archive {
         &self.counters
     }
 
-    /// Waits until everything is written; every [`Shelf`] must be gone. The last failure, if it was not mended.
+    /// Waits until everything is written; every [`PcapWriter`] must be gone. The last failure, if it was not mended.
     pub fn finish(self) -> io::Result<()> {
         drop(self.queue);
         self.thread.join().unwrap_or(Ok(()))
     }
 }
 
-impl Shelf {
+impl PcapWriter {
     /// Keeps a packet of the interface `source`, of which `data` was captured, or gives it up. Never waits.
     pub fn packet(&mut self, at: Timestamp, source: u32, data: &[u8], wire_len: u32) {
         if self.is_full(data.len()) {
@@ -192,7 +192,7 @@ impl Shelf {
     }
 }
 
-impl Drop for Shelf {
+impl Drop for PcapWriter {
     /// At the end the disk is waited for.
     fn drop(&mut self) {
         if self.blocks.packets > 0 {
@@ -201,9 +201,9 @@ impl Drop for Shelf {
     }
 }
 
-impl std::fmt::Debug for Shelf {
+impl std::fmt::Debug for PcapWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shelf").field("counters", &self.counters).finish_non_exhaustive()
+        f.debug_struct("PcapWriter").field("counters", &self.counters).finish_non_exhaustive()
     }
 }
 
@@ -460,7 +460,7 @@ mod tests {
     fn packets_come_back_as_they_were() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mail.pcapng");
-        let archive = Archive::start(Files::open(plan(path.clone())).unwrap(), |_, e| panic!("{e}")).unwrap();
+        let archive = PcapThread::start(Files::open(plan(path.clone())).unwrap(), |_, e| panic!("{e}")).unwrap();
         let mut shelf = archive.shelf();
         let at = Timestamp::from_nanos(1_700_000_000_123_456_789);
         for (source, data, len) in [(0, "1", 1), (1, "22", 2), (0, "333", 1500), (1, "", 0)] {
@@ -530,7 +530,8 @@ mod tests {
         let (_empty, spent) = bounded(1);
         let counters = Arc::new(PacketCounters::default());
         let counted = Arc::clone(&counters);
-        let mut shelf = Shelf { blocks: Blocks::default(), flushed: Instant::now(), queue, spent, counters: counted };
+        let mut shelf =
+            PcapWriter { blocks: Blocks::default(), flushed: Instant::now(), queue, spent, counters: counted };
         let large = vec![0; BATCH / 2 + 1];
         for _ in 0..5 {
             shelf.packet(Timestamp::default(), 0, &large, 1);

@@ -21,7 +21,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::capture::{Capture, Totals, Trouble};
+use crate::capture::{Capture, CaptureError, Totals};
 use crate::engine::Limits;
 use crate::event::Sink;
 use crate::time::Timestamp;
@@ -48,7 +48,7 @@ const QUEUE: usize = 4;
 const GATHER: usize = 256 << 10;
 
 /// What the events of a worker's shards go into.
-pub trait Tap: Sink + Send {
+pub trait RecordSink: Sink + Send {
     /// The lines written since [`Self::clear`].
     fn lines(&self) -> &[u8];
     /// Forgets them.
@@ -95,10 +95,10 @@ pub enum Stopped<E> {
 }
 
 /// Reads `capture`, analyzes it with a tap made by `tap` for each worker, and hands the lines to `write`.
-pub fn run<T: Tap, E: Send>(
+pub fn run<T: RecordSink, E: Send>(
     capture: &Capture,
     setup: &Setup,
-    trouble: &mut dyn FnMut(Trouble),
+    trouble: &mut dyn FnMut(CaptureError),
     tap: &dyn Fn() -> T,
     write: &mut (dyn FnMut(&[u8]) -> Result<(), E> + Send),
 ) -> Outcome<T, E> {
@@ -133,10 +133,10 @@ impl Clock {
 }
 
 /// Everything in this thread.
-fn alone<T: Tap, E>(
+fn alone<T: RecordSink, E>(
     capture: &Capture,
     setup: &Setup,
-    trouble: &mut dyn FnMut(Trouble),
+    trouble: &mut dyn FnMut(CaptureError),
     mut workers: Vec<Worker<T>>,
     write: &mut dyn FnMut(&[u8]) -> Result<(), E>,
 ) -> Outcome<T, E> {
@@ -176,7 +176,7 @@ fn alone<T: Tap, E>(
     outcome(workers, totals, &decoder, stopped)
 }
 
-fn outcome<T: Tap, E>(
+fn outcome<T: RecordSink, E>(
     workers: Vec<Worker<T>>,
     totals: Totals,
     decoder: &Decoder,
@@ -192,7 +192,7 @@ fn outcome<T: Tap, E>(
 }
 
 /// The channels of one worker. The two for `spent` bring used buffers back.
-struct Lane {
+struct WorkerChannels {
     batches: Sender<Batch>,
     spent_batches: Receiver<Batch>,
     chunks: Receiver<Chunk>,
@@ -200,21 +200,21 @@ struct Lane {
 }
 
 /// The worker's ends of them.
-struct Desk {
+struct WorkerEnd {
     batches: Receiver<Batch>,
     spent_batches: Sender<Batch>,
     chunks: Sender<Chunk>,
     spent_chunks: Receiver<Chunk>,
 }
 
-fn lane() -> (Lane, Desk) {
+fn lane() -> (WorkerChannels, WorkerEnd) {
     let (batches, batches_in) = bounded(QUEUE);
     let (spent_batches_out, spent_batches) = bounded(QUEUE + 2);
     let (chunks_out, chunks) = bounded(QUEUE);
     let (spent_chunks, spent_chunks_in) = bounded(QUEUE + 2);
     (
-        Lane { batches, spent_batches, chunks, spent_chunks },
-        Desk {
+        WorkerChannels { batches, spent_batches, chunks, spent_chunks },
+        WorkerEnd {
             batches: batches_in,
             spent_batches: spent_batches_out,
             chunks: chunks_out,
@@ -224,18 +224,18 @@ fn lane() -> (Lane, Desk) {
 }
 
 /// A reader (this thread), workers, and a writer.
-fn together<T: Tap, E: Send>(
+fn together<T: RecordSink, E: Send>(
     capture: &Capture,
     setup: &Setup,
-    trouble: &mut dyn FnMut(Trouble),
+    trouble: &mut dyn FnMut(CaptureError),
     workers: Vec<Worker<T>>,
     write: &mut (dyn FnMut(&[u8]) -> Result<(), E> + Send),
 ) -> Outcome<T, E> {
     let mut decoder = Decoder::new(setup.decoder);
     let (lanes, desks): (Vec<_>, Vec<_>) = workers.iter().map(|_| lane()).unzip();
     let (mut feeds, mut drains) = (Vec::new(), Vec::new());
-    for Lane { batches, spent_batches, chunks, spent_chunks } in lanes {
-        feeds.push(Feed { batch: Batch::default(), batches, spent: spent_batches });
+    for WorkerChannels { batches, spent_batches, chunks, spent_chunks } in lanes {
+        feeds.push(BatchSender { batch: Batch::default(), batches, spent: spent_batches });
         drains.push((chunks, spent_chunks));
     }
     thread::scope(|scope| {
@@ -272,13 +272,13 @@ fn together<T: Tap, E: Send>(
 }
 
 /// The reader's side of a lane.
-struct Feed {
+struct BatchSender {
     batch: Batch,
     batches: Sender<Batch>,
     spent: Receiver<Batch>,
 }
 
-impl Feed {
+impl BatchSender {
     /// Sends what has gathered, and takes a used batch for what comes; false if the worker is gone.
     fn send(&mut self) -> bool {
         let next = self.spent.try_recv().unwrap_or_default();
@@ -286,7 +286,12 @@ impl Feed {
     }
 }
 
-fn read(capture: &Capture, decoder: &mut Decoder, trouble: &mut dyn FnMut(Trouble), mut feeds: Vec<Feed>) -> Totals {
+fn read(
+    capture: &Capture,
+    decoder: &mut Decoder,
+    trouble: &mut dyn FnMut(CaptureError),
+    mut feeds: Vec<BatchSender>,
+) -> Totals {
     let mut number = 0;
     let mut clock = Clock::default();
     let (mut octets, mut segments) = (0, 0);
@@ -309,15 +314,15 @@ fn read(capture: &Capture, decoder: &mut Decoder, trouble: &mut dyn FnMut(Troubl
             return ControlFlow::Continue(());
         }
         (octets, segments) = (0, 0);
-        if feeds.iter_mut().all(Feed::send) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if feeds.iter_mut().all(BatchSender::send) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     feeds.iter_mut().for_each(|f| f.batch.finish(number + 1, clock.latest));
     // One that is gone has closed its chunks: the writer stops by itself.
-    let _ = feeds.iter_mut().all(Feed::send);
+    let _ = feeds.iter_mut().all(BatchSender::send);
     totals
 }
 
-fn work<T: Tap>(mut worker: Worker<T>, desk: &Desk) -> Worker<T> {
+fn work<T: RecordSink>(mut worker: Worker<T>, desk: &WorkerEnd) -> Worker<T> {
     for mut batch in &desk.batches {
         worker.batch(&batch);
         batch.clear();

@@ -23,7 +23,7 @@ impl Sink for Lines {
     }
 }
 
-impl Tap for Lines {
+impl RecordSink for Lines {
     fn lines(&self) -> &[u8] {
         self.text.as_bytes()
     }

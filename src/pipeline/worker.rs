@@ -4,7 +4,7 @@ use super::batch::{Batch, Work};
 use super::flow::FlowCounters;
 use super::merge::{Chunk, Entry};
 use super::tables::Tables;
-use super::{Setup, Tap};
+use super::{RecordSink, Setup};
 use crate::event::{Context, Event, Sink};
 use crate::time::Timestamp;
 use crate::wire::Segment;
@@ -15,7 +15,7 @@ pub(super) struct Worker<T> {
     tagged: Tagged<T>,
 }
 
-impl<T: Tap> Worker<T> {
+impl<T: RecordSink> Worker<T> {
     pub(super) fn new(number: usize, threads: usize, setup: &Setup, tap: T) -> Self {
         let tables = Tables::new(number, threads, setup);
         Self { tables, tagged: Tagged { tap, cause: 0, entries: Vec::new() } }
@@ -76,7 +76,7 @@ struct Tagged<T> {
     entries: Vec<Entry>,
 }
 
-impl<T: Tap> Sink for Tagged<T> {
+impl<T: RecordSink> Sink for Tagged<T> {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
         let start = self.tap.lines().len();
         self.tap.event(context, at, event);

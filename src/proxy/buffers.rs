@@ -13,12 +13,12 @@ const WAITING: usize = 32;
 
 /// The buffers of one thread.
 #[derive(Debug, Default)]
-pub(super) struct Pool {
+pub(super) struct BufferPool {
     free: RefCell<Vec<Box<[u8]>>>,
     waiting: Cell<usize>,
 }
 
-impl Pool {
+impl BufferPool {
     pub(super) fn take(&self) -> Box<[u8]> {
         self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; SIZE].into_boxed_slice())
     }

@@ -13,11 +13,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::admission::Ticket;
-use super::destination::{NoWay, destination};
-use super::forward::Pump;
-use super::listener::Door;
+use super::destination::{RouteError, destination};
+use super::forward::Forwarder;
+use super::listener::Listener;
 use super::loops::{self, Role};
-use super::observer::Watch;
+use super::observer::GuardedSession;
 use super::proxy_protocol::{self, Header};
 use super::worker::{Open, Shared};
 use super::{dial, terminated};
@@ -29,41 +29,41 @@ use crate::time::Timestamp;
 use crate::wire::connection_id;
 
 /// A connection with both its sides.
-pub(super) struct Joined {
+pub(super) struct ProxiedPair {
     pub(super) client: TcpStream,
     pub(super) server: TcpStream,
-    pub(super) watch: Watch,
+    pub(super) watch: GuardedSession,
     /// What came behind a PROXY header, and when.
     pub(super) early: Option<(Vec<u8>, Timestamp)>,
     /// What it holds as long as it lives.
-    pub(super) held: Held,
+    pub(super) held: ConnectionGuards,
 }
 
 /// Its place among those let in, and its two ends where it might be a loop.
-pub(super) struct Held {
+pub(super) struct ConnectionGuards {
     _ticket: Ticket,
-    _ends: Vec<loops::End>,
+    _ends: Vec<loops::GuardedEnd>,
 }
 
 /// Serves `client`, which came from `peer`, to its end. What this future holds, every open connection holds.
 pub(super) fn serve(
     shared: Rc<Shared>,
-    door: Arc<Door>,
+    listener: Arc<Listener>,
     client: TcpStream,
     peer: SocketAddr,
     open: Open,
 ) -> impl Future<Output = ()> {
     // On the heap, and gone before the long time of forwarding begins.
-    let joining = Box::pin(join(Rc::clone(&shared), Arc::clone(&door), client, peer));
+    let joining = Box::pin(join(Rc::clone(&shared), Arc::clone(&listener), client, peer));
     async move {
         let _open = open;
         let Some(joined) = joining.await else { return };
-        if let Some(terminator) = &door.terminator {
-            return Box::pin(terminated::serve(&shared, &door, terminator, joined)).await;
+        if let Some(terminator) = &listener.terminator {
+            return Box::pin(terminated::serve(&shared, &listener, terminator, joined)).await;
         }
-        let mut pump = Pump::new(joined, door, &shared);
-        let ending = poll_fn(|cx| pump.poll(cx)).await;
-        pump.close(ending);
+        let mut forwarder = Forwarder::new(joined, listener, &shared);
+        let ending = poll_fn(|cx| forwarder.poll(cx)).await;
+        forwarder.close(ending);
     }
 }
 
@@ -78,54 +78,59 @@ struct Arrival {
 }
 
 /// Where it goes.
-struct Way {
+struct Route {
     /// The address that the client connected to, as it sees it.
     server: SocketAddr,
     targets: Vec<SocketAddr>,
-    near: Option<loops::End>,
+    near: Option<loops::GuardedEnd>,
 }
 
 /// Lets the connection in and dials its server; `None` if that came to nothing, which is told and counted.
-async fn join(shared: Rc<Shared>, door: Arc<Door>, mut client: TcpStream, peer: SocketAddr) -> Option<Box<Joined>> {
+async fn join(
+    shared: Rc<Shared>,
+    listener: Arc<Listener>,
+    mut client: TcpStream,
+    peer: SocketAddr,
+) -> Option<Box<ProxiedPair>> {
     let began = shared.clock.now();
-    let Ok(arrival) = arrive(&shared, &door, &mut client, canonical(peer), began).await else {
+    let Ok(arrival) = arrive(&shared, &listener, &mut client, canonical(peer), began).await else {
         // It has no right to speak without a header.
-        door.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
+        listener.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
         abort(&client);
         return None;
     };
-    let ticket = match door.admission.admit(began, arrival.source.ip()).await {
+    let ticket = match listener.admission.admit(began, arrival.source.ip()).await {
         Ok(ticket) => ticket,
         Err(reason) => {
-            door.count(|metrics| metrics.rejected(reason));
-            refuse(&door, &mut client).await;
+            listener.count(|metrics| metrics.rejected(reason));
+            refuse(&listener, &mut client).await;
             return None;
         }
     };
-    let way = match way(&shared, &door, &client, arrival.peer) {
-        Ok(way) => way,
+    let route = match route(&shared, &listener, &client, arrival.peer) {
+        Ok(route) => route,
         Err(error) => {
-            door.count(|metrics| metrics.rejected(Rejection::Loop));
-            tracing::warn!(listener = door.listener.name, %peer, %error, "no way on");
+            listener.count(|metrics| metrics.rejected(Rejection::Loop));
+            tracing::warn!(listener = listener.settings.name, %peer, %error, "no route on");
             abort(&client);
             return None;
         }
     };
     let dialling = shared.clock.now();
-    let id = connection_id(arrival.peer, way.server, began);
-    let dialled = reach(&shared, &door, &arrival, &way, id).await;
+    let id = connection_id(arrival.peer, route.server, began);
+    let dialled = reach(&shared, &listener, &arrival, &route, id).await;
     let established = shared.clock.now();
-    let mut watch = observer(&shared, &door, &arrival, &way, id, established);
+    let mut watch = observer(&shared, &listener, &arrival, &route, id, established);
     match dialled {
         Ok((server, far)) => {
             watch.connected(established.since(dialling).unwrap_or_default());
-            let held = Held { _ticket: ticket, _ends: way.near.into_iter().chain(far).collect() };
-            Some(Box::new(Joined { client, server, watch, early: arrival.early, held }))
+            let held = ConnectionGuards { _ticket: ticket, _ends: route.near.into_iter().chain(far).collect() };
+            Some(Box::new(ProxiedPair { client, server, watch, early: arrival.early, held }))
         }
         Err(failed) => {
-            unreachable(&shared, &door, watch, established, failed);
-            tracing::warn!(listener = door.listener.name, %peer, reason = failed.as_str(), "the server cannot be reached");
-            refuse(&door, &mut client).await;
+            unreachable(&shared, &listener, watch, established, failed);
+            tracing::warn!(listener = listener.settings.name, %peer, reason = failed.as_str(), "the server cannot be reached");
+            refuse(&listener, &mut client).await;
             None
         }
     }
@@ -134,13 +139,13 @@ async fn join(shared: Rc<Shared>, door: Arc<Door>, mut client: TcpStream, peer: 
 /// Reads the PROXY header of a peer that has to send one.
 async fn arrive(
     shared: &Shared,
-    door: &Door,
+    listener: &Listener,
     client: &mut TcpStream,
     peer: SocketAddr,
     began: Timestamp,
 ) -> io::Result<Arrival> {
     let mut arrival = Arrival { began, peer, source: peer, header: Vec::new(), early: None };
-    if door.listener.header_from.iter().any(|net| net.contains(&peer.ip())) {
+    if listener.settings.header_from.iter().any(|net| net.contains(&peer.ip())) {
         let (mut octets, length, told) = timeout(Times::HEADER, read_header(client)).await??;
         let behind = octets.split_off(length);
         arrival.header = octets;
@@ -151,41 +156,48 @@ async fn arrive(
 }
 
 /// Where `client` goes from here.
-fn way(shared: &Shared, door: &Door, client: &TcpStream, peer: SocketAddr) -> Result<Way, NoWay> {
-    if let Target::Original(how) = door.listener.target {
-        let (address, near) = meant(shared, door, client, how, peer)?;
-        return Ok(Way { server: address, targets: vec![address], near });
+fn route(shared: &Shared, listener: &Listener, client: &TcpStream, peer: SocketAddr) -> Result<Route, RouteError> {
+    if let Target::Original(how) = listener.settings.target {
+        let (address, near) = meant(shared, listener, client, how, peer)?;
+        return Ok(Route { server: address, targets: vec![address], near });
     }
-    let local = client.local_addr().map(canonical).map_err(NoWay::Unknown)?;
-    Ok(Way { server: local, targets: door.targets(local).collect(), near: None })
+    let local = client.local_addr().map(canonical).map_err(RouteError::Unknown)?;
+    Ok(Route { server: local, targets: listener.targets(local).collect(), near: None })
 }
 
 /// Dials on, and begins the connection as configured.
 async fn reach(
     shared: &Shared,
-    door: &Door,
+    listener: &Listener,
     arrival: &Arrival,
-    way: &Way,
+    route: &Route,
     id: u64,
-) -> Result<(TcpStream, Option<loops::End>), Refusal> {
-    let mut server = dial(door, &way.targets, arrival.source).await?;
-    let far = if way.near.is_some() { far_end(shared, &server)? } else { None };
-    let greeted = greet(door, &mut server, arrival.source, way.server, id).await;
+) -> Result<(TcpStream, Option<loops::GuardedEnd>), Refusal> {
+    let mut server = dial(listener, &route.targets, arrival.source).await?;
+    let far = if route.near.is_some() { far_end(shared, &server)? } else { None };
+    let greeted = greet(listener, &mut server, arrival.source, route.server, id).await;
     greeted.map_err(|error| Refusal::from(&error))?;
     Ok((server, far))
 }
 
 /// The observer of a connection whose dialling came to its end at `established`.
-fn observer(shared: &Shared, door: &Door, arrival: &Arrival, way: &Way, id: u64, established: Timestamp) -> Watch {
+fn observer(
+    shared: &Shared,
+    listener: &Listener,
+    arrival: &Arrival,
+    route: &Route,
+    id: u64,
+    established: Timestamp,
+) -> GuardedSession {
     let peers = Peers {
         client: arrival.peer,
-        server: way.server,
+        server: route.server,
         established: Some(established),
         roles_certain: true,
-        source: door.source,
+        source: listener.source,
         ordinal: 0,
     };
-    let mut watch = Watch::new(arrival.began, id, peers, Arc::clone(&door.limits));
+    let mut watch = GuardedSession::new(arrival.began, id, peers, Arc::clone(&listener.limits));
     if !arrival.header.is_empty() {
         let _ = watch.handle(arrival.began, Dir::ToServer, Input::Data(&arrival.header), &shared.outlet);
     }
@@ -193,8 +205,8 @@ fn observer(shared: &Shared, door: &Door, arrival: &Arrival, way: &Way, id: u64,
 }
 
 /// The server is not there: the record says what the client would have met with, had it dialled itself.
-fn unreachable(shared: &Shared, door: &Door, mut watch: Watch, at: Timestamp, failed: Refusal) {
-    door.count(|metrics| metrics.not_connected(door.protocol(), failed));
+fn unreachable(shared: &Shared, listener: &Listener, mut watch: GuardedSession, at: Timestamp, failed: Refusal) {
+    listener.count(|metrics| metrics.not_connected(listener.protocol(), failed));
     let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
     if why == End::Closed {
         let _ = watch.handle(at, Dir::ToClient, Input::Reset, &shared.outlet);
@@ -205,21 +217,21 @@ fn unreachable(shared: &Shared, door: &Door, mut watch: Watch, at: Timestamp, fa
 /// Where `client` wanted to go, and that it is on its way there.
 fn meant(
     shared: &Shared,
-    door: &Door,
+    listener: &Listener,
     client: &TcpStream,
     how: Transparent,
     peer: SocketAddr,
-) -> Result<(SocketAddr, Option<loops::End>), NoWay> {
-    let address = destination(client, how, &door.addresses)?;
-    if door.listener.spoof_source {
+) -> Result<(SocketAddr, Option<loops::GuardedEnd>), RouteError> {
+    let address = destination(client, how, &listener.addresses)?;
+    if listener.settings.spoof_source {
         return Ok((address, None));
     }
     let end = shared.ends.note(Role::Accepted, peer, address);
-    end.map(|end| (address, Some(end))).ok_or(NoWay::Loop(address))
+    end.map(|end| (address, Some(end))).ok_or(RouteError::Loop(address))
 }
 
 /// Notes the connection to `server`; an error if that came back to this process.
-fn far_end(shared: &Shared, server: &TcpStream) -> Result<Option<loops::End>, Refusal> {
+fn far_end(shared: &Shared, server: &TcpStream) -> Result<Option<loops::GuardedEnd>, Refusal> {
     let [local, target] = [server.local_addr(), server.peer_addr()];
     let (Ok(local), Ok(target)) = (local, target) else { return Err(Refusal::Other) };
     let end = shared.ends.note(Role::Dialled, local, target);
@@ -230,8 +242,8 @@ fn far_end(shared: &Shared, server: &TcpStream) -> Result<Option<loops::End>, Re
 }
 
 /// Dials the first of `targets` that takes the connection.
-async fn dial(door: &Door, targets: &[SocketAddr], source: SocketAddr) -> Result<TcpStream, Refusal> {
-    let listener = &door.listener;
+async fn dial(listener: &Listener, targets: &[SocketAddr], source: SocketAddr) -> Result<TcpStream, Refusal> {
+    let listener = &listener.settings;
     let mut failed = Refusal::Other;
     for target in targets {
         let from = listener.spoof_source.then_some(source).filter(|from| from.is_ipv4() == target.is_ipv4());
@@ -246,8 +258,14 @@ async fn dial(door: &Door, targets: &[SocketAddr], source: SocketAddr) -> Result
 }
 
 /// Begins the connection to the server with a PROXY header, if one is wanted: in one write.
-async fn greet(door: &Door, server: &mut TcpStream, client: SocketAddr, to: SocketAddr, id: u64) -> io::Result<()> {
-    match door.listener.header_to {
+async fn greet(
+    listener: &Listener,
+    server: &mut TcpStream,
+    client: SocketAddr,
+    to: SocketAddr,
+    id: u64,
+) -> io::Result<()> {
+    match listener.settings.header_to {
         Some(version) => server.write_all(&proxy_protocol::header(version, client, to, id)).await,
         None => Ok(()),
     }
@@ -269,16 +287,16 @@ async fn read_header(client: &mut TcpStream) -> io::Result<(Vec<u8>, usize, Opti
 }
 
 /// Turns the client away as configured.
-async fn refuse(door: &Door, client: &mut TcpStream) {
-    let Some(line) = goodbye(door) else { return abort(client) };
+async fn refuse(listener: &Listener, client: &mut TcpStream) {
+    let Some(line) = goodbye(listener) else { return abort(client) };
     // A client that does not take one line within a second has no use for it.
     let _ = timeout(Duration::from_secs(1), client.write_all(line)).await;
     let _ = client.shutdown().await;
 }
 
 /// What a client is told that has to go although it did nothing wrong, if that is configured.
-pub(super) fn goodbye(door: &Door) -> Option<&'static [u8]> {
-    (door.listener.admission.refuse == Refuse::Tell).then(|| line(door.protocol()))
+pub(super) fn goodbye(listener: &Listener) -> Option<&'static [u8]> {
+    (listener.settings.admission.refuse == Refuse::Tell).then(|| line(listener.protocol()))
 }
 
 /// The words of a server that is not there (RFC 5321 section 3.8, RFC 3206, RFC 5530 section 3).

@@ -12,14 +12,14 @@ use crate::console::plain;
 
 /// Why a connection cannot go on.
 #[derive(Debug)]
-pub enum NoWay {
+pub enum RouteError {
     /// It was meant for mailtap itself: it would come back for ever.
     Loop(SocketAddr),
     /// The kernel does not know where it was meant to go.
     Unknown(io::Error),
 }
 
-impl fmt::Display for NoWay {
+impl fmt::Display for RouteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Loop(address) => write!(
@@ -35,23 +35,23 @@ impl fmt::Display for NoWay {
     }
 }
 
-impl std::error::Error for NoWay {}
+impl std::error::Error for RouteError {}
 
 /// Where the connection `accepted` was meant to go; `own`: where this listener listens.
-pub fn destination(accepted: &impl AsFd, how: Transparent, own: &[SocketAddr]) -> Result<SocketAddr, NoWay> {
+pub fn destination(accepted: &impl AsFd, how: Transparent, own: &[SocketAddr]) -> Result<SocketAddr, RouteError> {
     let socket = SockRef::from(accepted);
-    let local = socket.local_addr().and_then(inet).map_err(NoWay::Unknown)?;
+    let local = socket.local_addr().and_then(inet).map_err(RouteError::Unknown)?;
     match how {
         Transparent::Redirect => {
             // Connections over IPv4 have an IPv4 record, also those that came to an IPv6 socket.
             let original = if local.is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
-            let original = original.and_then(inet).map_err(NoWay::Unknown)?;
+            let original = original.and_then(inet).map_err(RouteError::Unknown)?;
             // Who was not redirected came to this very address.
-            if original == local || is_own(original, own) { Err(NoWay::Loop(original)) } else { Ok(original) }
+            if original == local || is_own(original, own) { Err(RouteError::Loop(original)) } else { Ok(original) }
         }
         Transparent::Tproxy => {
             if is_own(local, own) {
-                Err(NoWay::Loop(local))
+                Err(RouteError::Loop(local))
             } else {
                 Ok(local)
             }
@@ -94,7 +94,7 @@ mod tests {
             let _client = TcpStream::connect((host, own.port())).unwrap();
             let (accepted, _) = server.accept().unwrap();
             let expected = SocketAddr::new(host.parse().unwrap(), own.port());
-            let NoWay::Loop(met) = destination(&accepted, Transparent::Tproxy, &[own]).unwrap_err() else {
+            let RouteError::Loop(met) = destination(&accepted, Transparent::Tproxy, &[own]).unwrap_err() else {
                 panic!("{listen} {host}")
             };
             assert_eq!(met, expected);

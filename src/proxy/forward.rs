@@ -15,10 +15,10 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::buffers::SIZE;
-use super::connection::{Held, Joined, abort, goodbye};
-use super::idle::{Call, Seat};
-use super::listener::Door;
-use super::observer::{Fault, Watch};
+use super::connection::{ConnectionGuards, ProxiedPair, abort, goodbye};
+use super::idle::{ConnectionRequest, IdleTimer};
+use super::listener::Listener;
+use super::observer::{Fault, GuardedSession};
 use super::splice::{Broken, Pipe, Pipes, Step};
 use super::worker::Shared;
 use crate::config::proxy::OnFault;
@@ -102,47 +102,47 @@ enum State {
 }
 
 /// Both directions of a connection.
-pub(super) struct Pump {
+pub(super) struct Forwarder {
     client: TcpStream,
     server: TcpStream,
     flows: Both<Flow>,
     unseen: Option<Unseen>,
-    watch: Watch,
-    door: Arc<Door>,
+    watch: GuardedSession,
+    listener: Arc<Listener>,
     greeted: bool,
     half_closed: bool,
-    seat: Rc<Seat>,
+    timer: Rc<IdleTimer>,
     shared: Rc<Shared>,
-    _held: Held,
+    _held: ConnectionGuards,
 }
 
-impl Pump {
+impl Forwarder {
     #[expect(clippy::boxed_local, reason = "whoever waits for the end must not hold the room of what was moved out")]
-    pub(super) fn new(joined: Box<Joined>, door: Arc<Door>, shared: &Rc<Shared>) -> Self {
-        let seat = shared.seat(shared.clock.now(), door.listener.times.greeting);
-        let Joined { client, server, watch, early, held } = *joined;
-        let mut pump = Self {
+    pub(super) fn new(joined: Box<ProxiedPair>, listener: Arc<Listener>, shared: &Rc<Shared>) -> Self {
+        let timer = shared.timer(shared.clock.now(), listener.settings.times.greeting);
+        let ProxiedPair { client, server, watch, early, held } = *joined;
+        let mut forwarder = Self {
             client,
             server,
             flows: Both::default(),
             unseen: None,
             watch,
-            door,
+            listener,
             greeted: false,
             half_closed: false,
-            seat,
+            timer,
             shared: Rc::clone(shared),
             _held: held,
         };
         if let Some((octets, at)) = early {
-            pump.begin_with(&octets, at);
+            forwarder.begin_with(&octets, at);
         }
-        pump
+        forwarder
     }
 
     /// Forwards as far as it goes.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        self.seat.wait(cx.waker());
+        self.timer.wait(cx.waker());
         if let Err(Fault) = self.see() {
             return Poll::Ready(Ending::Fault);
         }
@@ -163,15 +163,15 @@ impl Pump {
             (State::Ended, State::Broken) => return Poll::Ready(Ending::Reset(Dir::ToServer)),
             _ => {}
         }
-        match self.seat.call() {
+        match self.timer.call() {
             None => Poll::Pending,
-            Some(Call::TimedOut) => Poll::Ready(Ending::TimedOut),
-            Some(Call::Stop) => Poll::Ready(Ending::Stopped),
-            Some(Call::Drain) if self.is_quiet() => Poll::Ready(Ending::Drained),
-            Some(Call::Drain) => Poll::Pending,
-            Some(Call::Rest) => {
-                self.watch.rest();
-                self.seat.answered();
+            Some(ConnectionRequest::TimedOut) => Poll::Ready(Ending::TimedOut),
+            Some(ConnectionRequest::Stop) => Poll::Ready(Ending::Stopped),
+            Some(ConnectionRequest::Drain) if self.is_quiet() => Poll::Ready(Ending::Drained),
+            Some(ConnectionRequest::Drain) => Poll::Pending,
+            Some(ConnectionRequest::Shrink) => {
+                self.watch.shrink();
+                self.timer.answered();
                 Poll::Pending
             }
         }
@@ -181,7 +181,7 @@ impl Pump {
     /// nothing is on its way.
     fn is_quiet(&self) -> bool {
         const STILL: Duration = Duration::from_millis(500);
-        if self.seat.still(self.shared.clock.now()) < STILL {
+        if self.timer.still(self.shared.clock.now()) < STILL {
             return false;
         }
         let waits = Dir::BOTH.iter().any(|dir| self.flows[*dir].waits());
@@ -206,10 +206,10 @@ impl Pump {
                     let (_, to) = self.ends(dir);
                     let _ = ready!(Pin::new(to).poll_shutdown(cx));
                     self.flows[dir].state = State::Ended;
-                    self.door.count(|metrics| metrics.half_closed(true));
+                    self.listener.count(|metrics| metrics.half_closed(true));
                     self.half_closed = true;
                     let now = shared.clock.now();
-                    self.seat.moved(now, self.door.listener.times.half_close);
+                    self.timer.moved(now, self.listener.settings.times.half_close);
                     return Poll::Ready(None);
                 }
                 State::Ended | State::Broken => return Poll::Ready(None),
@@ -292,8 +292,8 @@ impl Pump {
         match step {
             Ok(Step::Passed(octets)) => {
                 self.flows[dir].pipe = Some(pipe);
-                self.watch.passed_by(now, dir, octets, &shared.outlet);
-                self.door.count(|metrics| metrics.spliced(dir, octets as u64));
+                self.watch.skip_bytes(now, dir, octets, &shared.outlet);
+                self.listener.count(|metrics| metrics.spliced(dir, octets as u64));
                 self.moved(now);
                 return Poll::Ready(Ok(()));
             }
@@ -337,7 +337,7 @@ impl Pump {
                 self.passed(dir, backlog.at);
                 if backlog.paused {
                     let lasted = shared.clock.now().since(backlog.at).unwrap_or_default();
-                    self.door.count(|metrics| metrics.paused(dir, lasted));
+                    self.listener.count(|metrics| metrics.paused(dir, lasted));
                 }
             }
             if written.is_err() {
@@ -349,7 +349,7 @@ impl Pump {
 
     /// What was read at `at` has gone on.
     fn passed(&self, dir: Dir, at: Timestamp) {
-        self.door.count(|metrics| {
+        self.listener.count(|metrics| {
             metrics.added_latency(dir, self.shared.clock.now().since(at).unwrap_or_default());
         });
     }
@@ -357,7 +357,7 @@ impl Pump {
     /// So many octets wait from now on, or do no more.
     fn buffered(&self, dir: Dir, octets: usize, wait: bool) {
         let octets = i64::try_from(octets).unwrap_or(i64::MAX);
-        self.door.count(|metrics| metrics.buffered(dir, if wait { octets } else { -octets }));
+        self.listener.count(|metrics| metrics.buffered(dir, if wait { octets } else { -octets }));
     }
 
     /// The sender of `dir` closed, or reset.
@@ -386,7 +386,7 @@ impl Pump {
         }
         let told = self.watch.handle(at, dir, Input::Data(octets), &self.shared.outlet);
         if told.is_err() {
-            self.door.count(|metrics| metrics.bypassed(self.watch.protocol(), Bypass::Panic));
+            self.listener.count(|metrics| metrics.bypassed(self.watch.protocol(), Bypass::Panic));
         }
         self.greeted |= dir == Dir::ToClient;
         self.moved(at);
@@ -400,11 +400,11 @@ impl Pump {
     fn moved(&self, at: Timestamp) {
         let open = Dir::BOTH.iter().all(|dir| self.flows[*dir].state == State::Open);
         let patience = match self.watch.protocol() {
-            _ if !open => self.door.listener.times.half_close,
-            _ if !self.greeted => self.door.listener.times.greeting,
-            protocol => self.door.listener.times.idle(protocol, self.watch.is_opaque()),
+            _ if !open => self.listener.settings.times.half_close,
+            _ if !self.greeted => self.listener.settings.times.greeting,
+            protocol => self.listener.settings.times.idle(protocol, self.watch.is_opaque()),
         };
-        self.seat.moved(at, patience);
+        self.timer.moved(at, patience);
     }
 
     /// The client has sent `octets` at `at` already.
@@ -431,7 +431,7 @@ impl Pump {
             }
             Ending::TimedOut => End::Timeout,
             Ending::Drained => {
-                if let Some(line) = goodbye(&self.door).filter(|_| !self.watch.is_opaque()) {
+                if let Some(line) = goodbye(&self.listener).filter(|_| !self.watch.is_opaque()) {
                     // What the socket does not take at once is not worth waiting for.
                     let _ = self.client.try_write(line);
                 }
@@ -451,7 +451,7 @@ impl Pump {
             Ending::Closed | Ending::Reset(_) => None,
         };
         if let Some(reason) = reason {
-            self.door.count(|metrics| metrics.terminated(self.watch.protocol(), reason, self.watch.phase()));
+            self.listener.count(|metrics| metrics.terminated(self.watch.protocol(), reason, self.watch.phase()));
         }
         self.watch.finish(now, why, &self.shared.outlet);
     }
@@ -465,11 +465,11 @@ impl Pump {
     }
 }
 
-impl Drop for Pump {
+impl Drop for Forwarder {
     fn drop(&mut self) {
-        self.seat.leave();
+        self.timer.leave();
         if self.half_closed {
-            self.door.count(|metrics| metrics.half_closed(false));
+            self.listener.count(|metrics| metrics.half_closed(false));
         }
         if let Some(unseen) = self.unseen.take() {
             self.shared.pool.give_waiting(unseen.buffer);

@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 
 /// What the sweeper asks of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum ConnectionRequest {
     /// It has stood still too long: close.
     TimedOut,
     /// Close as soon as no mail is in transfer.
@@ -16,20 +16,20 @@ pub(super) enum Call {
     /// Close now.
     Stop,
     /// Nothing has come for a while: give back what is not needed.
-    Rest,
+    Shrink,
 }
 
 /// A connection as the sweeper sees it.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct IdleTimer {
     moved: Cell<Timestamp>,
     patience: Cell<Option<Duration>>,
     rested: Cell<bool>,
-    call: Cell<Option<Call>>,
+    call: Cell<Option<ConnectionRequest>>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl Seat {
+impl IdleTimer {
     pub(super) fn new(now: Timestamp) -> Self {
         Self {
             moved: Cell::new(now),
@@ -56,7 +56,7 @@ impl Seat {
     }
 
     /// What it is asked, if anything.
-    pub(super) fn call(&self) -> Option<Call> {
+    pub(super) fn call(&self) -> Option<ConnectionRequest> {
         self.call.get()
     }
 
@@ -71,7 +71,7 @@ impl Seat {
     }
 
     /// Asks for something; what was asked before counts for less.
-    pub(super) fn ask(&self, call: Call) {
+    pub(super) fn ask(&self, call: ConnectionRequest) {
         self.call.set(Some(call));
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
@@ -95,9 +95,9 @@ impl Seat {
         const REST: Duration = Duration::from_secs(1);
         let still = self.still(now);
         if self.patience.get().is_some_and(|patience| still >= patience) {
-            self.ask(Call::TimedOut);
+            self.ask(ConnectionRequest::TimedOut);
         } else if still >= REST && self.call.get().is_none() && !self.rested.replace(true) {
-            self.ask(Call::Rest);
+            self.ask(ConnectionRequest::Shrink);
         }
     }
 }

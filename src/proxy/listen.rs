@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::config::proxy::{Listener, Target, Transparent};
+use crate::config::proxy::{ListenerSettings, Target, Transparent};
 use crate::console::plain;
 
 /// Connections that may wait to be accepted; the kernel cuts it down to `net.core.somaxconn`.
@@ -27,7 +27,7 @@ const IDLE: Duration = Duration::from_secs(60);
 const GONE: Duration = Duration::from_secs(600);
 
 /// Opens a listening socket at `address`, non-blocking. IPv4 comes to `[::]` too.
-pub fn listen(listener: &Listener, address: SocketAddr) -> Result<TcpListener, ListenError> {
+pub fn listen(listener: &ListenerSettings, address: SocketAddr) -> Result<TcpListener, ListenError> {
     let failed = |step: Step| {
         let name = listener.name.clone();
         move |reason| ListenError { name, place: Some(address), step, reason }
@@ -56,7 +56,7 @@ pub fn listen(listener: &Listener, address: SocketAddr) -> Result<TcpListener, L
 
 /// Prepares the socket `listening`, opened here or passed by somebody, for `listener`; finds out whether this process
 /// may do what its connections to servers need. Gives the address it listens at.
-pub fn prepare(listener: &Listener, listening: &TcpListener) -> Result<SocketAddr, ListenError> {
+pub fn prepare(listener: &ListenerSettings, listening: &TcpListener) -> Result<SocketAddr, ListenError> {
     let failed = |place: Option<SocketAddr>, step: Step| {
         let name = listener.name.clone();
         move |reason| ListenError { name, place, step, reason }
@@ -170,8 +170,8 @@ mod tests {
 
     use crate::config::proxy::{Admission, Times};
 
-    fn listener() -> Listener {
-        Listener {
+    fn listener() -> ListenerSettings {
+        ListenerSettings {
             name: "mx".into(),
             listen: Vec::new(),
             target: Target::Original(Transparent::Redirect),

@@ -5,25 +5,25 @@ use std::sync::Arc;
 
 use super::admission::Admission;
 use super::tls::Terminator;
-use crate::config::proxy::{Listener, Target};
+use crate::config::proxy::{ListenerSettings, Target};
 use crate::engine::Limits;
 use crate::event::Protocol;
 use crate::output::metrics::ProxyMetrics;
 
 /// A door and its sockets, which nobody holds but those who accept: a connection must not keep them open.
 #[derive(Clone, Debug)]
-pub struct Entrance {
+pub struct BoundListener {
     /// The door.
-    pub door: Arc<Door>,
+    pub listener: Arc<Listener>,
     /// The sockets, non-blocking.
     pub sockets: Vec<Arc<TcpListener>>,
 }
 
 /// One listener, ready. A reload makes a new one; connections keep theirs.
 #[derive(Debug)]
-pub struct Door {
+pub struct Listener {
     /// What the operator said.
-    pub listener: Listener,
+    pub settings: ListenerSettings,
     /// Position in the list of listeners: the source of its sessions.
     pub source: u32,
     /// Where they listen.
@@ -40,17 +40,17 @@ pub struct Door {
     pub admission: Arc<Admission>,
 }
 
-impl Door {
+impl Listener {
     /// What is most likely spoken there.
     pub fn protocol(&self) -> Protocol {
         let ports = self.targets.iter().chain(&self.addresses).map(SocketAddr::port);
-        let told = self.listener.protocol.or_else(|| ports.filter_map(|port| self.limits.prior(port)).next());
+        let told = self.settings.protocol.or_else(|| ports.filter_map(|port| self.limits.prior(port)).next());
         told.unwrap_or(Protocol::Unknown)
     }
 
     /// Where its connections go, for people.
     pub fn way(&self) -> String {
-        match &self.listener.target {
+        match &self.settings.target {
             Target::Host { host, port: 0 } => format!("the same port of {host}"),
             Target::Host { host, port } => format!("port {port} of {host}"),
             Target::Original(how) => format!("where they were meant to go ({})", how.as_str()),
@@ -66,7 +66,7 @@ impl Door {
 
     /// Where a connection that came to `local` goes.
     pub(super) fn targets(&self, local: SocketAddr) -> impl Iterator<Item = SocketAddr> {
-        let port = match self.listener.target {
+        let port = match self.settings.target {
             Target::Host { port: 0, .. } => Some(local.port()),
             _ => None,
         };

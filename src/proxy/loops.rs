@@ -14,7 +14,7 @@ type Pair = (SocketAddr, SocketAddr);
 
 /// The connections that are open, of all threads.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ends(Arc<Mutex<HashMap<Pair, [u32; 2]>>>);
+pub(super) struct LoopGuard(Arc<Mutex<HashMap<Pair, [u32; 2]>>>);
 
 /// Which end of a connection this process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +25,9 @@ pub(super) enum Role {
     Dialled,
 }
 
-impl Ends {
+impl LoopGuard {
     /// Notes a connection from `client` to `server`. `None`: its other end is here already, and it is a loop.
-    pub(super) fn note(&self, role: Role, client: SocketAddr, server: SocketAddr) -> Option<End> {
+    pub(super) fn note(&self, role: Role, client: SocketAddr, server: SocketAddr) -> Option<GuardedEnd> {
         let pair = (canonical(client), canonical(server));
         let mut open = self.open();
         let [accepted, dialled] = open.entry(pair).or_default();
@@ -40,7 +40,7 @@ impl Ends {
         }
         // A client may come again before all is over with its last connection.
         *own = own.saturating_add(1);
-        Some(End { ends: self.clone(), role, pair })
+        Some(GuardedEnd { ends: self.clone(), role, pair })
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<Pair, [u32; 2]>> {
@@ -50,13 +50,13 @@ impl Ends {
 
 /// An end that is noted while this lives.
 #[derive(Debug)]
-pub(super) struct End {
-    ends: Ends,
+pub(super) struct GuardedEnd {
+    ends: LoopGuard,
     role: Role,
     pair: Pair,
 }
 
-impl Drop for End {
+impl Drop for GuardedEnd {
     fn drop(&mut self) {
         let mut open = self.ends.open();
         if let Some([accepted, dialled]) = open.get_mut(&self.pair) {
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_second_end_meets_the_first() {
-        let ends = Ends::default();
+        let ends = LoopGuard::default();
         let note = |role, client: &str| ends.note(role, client.parse().unwrap(), "192.0.2.25:25".parse().unwrap());
         let dialled = note(Role::Dialled, "10.0.0.1:40000").unwrap();
         assert!(note(Role::Accepted, "[::ffff:10.0.0.1]:40000").is_none());

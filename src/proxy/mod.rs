@@ -29,11 +29,11 @@ use std::time::Duration;
 
 use tokio::sync::watch as channel;
 
-pub use listener::{Door, Entrance};
+pub use listener::{BoundListener, Listener};
 
 use crate::config::proxy::{OnFault, Splice};
-use crate::output::Outlet;
-use loops::Ends;
+use crate::output::EventFanout;
+use loops::LoopGuard;
 
 /// What all threads do alike.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ pub struct Setup {
 #[derive(Clone, Debug)]
 pub enum Order {
     /// Accept at these doors.
-    Serve(Arc<Vec<Entrance>>),
+    Serve(Arc<Vec<BoundListener>>),
     /// Accept no more, and close connections as they come to rest.
     Drain {
         /// Time for all of it; `None` is for ever.
@@ -75,10 +75,10 @@ pub struct Workers {
 
 impl Workers {
     /// Starts a thread for each outlet, which accepts at `entrances`.
-    pub fn start(setup: Setup, outlets: Vec<Outlet>, entrances: Vec<Entrance>) -> io::Result<Self> {
-        let (orders, _) = channel::channel(Order::Serve(Arc::new(entrances)));
+    pub fn start(setup: Setup, outlets: Vec<EventFanout>, listeners: Vec<BoundListener>) -> io::Result<Self> {
+        let (orders, _) = channel::channel(Order::Serve(Arc::new(listeners)));
         let mut threads = Vec::with_capacity(outlets.len());
-        let ends = Ends::default();
+        let ends = LoopGuard::default();
         for outlet in outlets {
             let ends = ends.clone();
             let orders = orders.subscribe();

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{Limits, Session};
-use crate::event::{Dir, End, Phase, Protocol, Secured};
+use crate::event::{Dir, End, EstablishedTls, Phase, Protocol};
 use crate::event::{Input, Peers};
-use crate::output::Outlet;
+use crate::output::EventFanout;
 use crate::time::Timestamp;
 
 /// The engine failed in a session.
@@ -19,13 +19,13 @@ pub(super) struct Fault;
 
 /// A session and what it says.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct GuardedSession {
     /// Apart from the task, which has room for everything that it ever holds at once.
     session: Box<Session>,
     failed: bool,
 }
 
-impl Watch {
+impl GuardedSession {
     pub(super) fn new(at: Timestamp, id: u64, peers: Peers, limits: Arc<Limits>) -> Self {
         Self { session: Box::new(Session::new(at, id, peers, limits)), failed: false }
     }
@@ -36,19 +36,24 @@ impl Watch {
         at: Timestamp,
         dir: Dir,
         input: Input<'_>,
-        out: &RefCell<Outlet>,
+        out: &RefCell<EventFanout>,
     ) -> Result<(), Fault> {
         self.fenced(|session| session.handle(at, dir, input, &mut *out.borrow_mut()))
     }
 
     /// The client's handshake is over: from here on clear text that TLS carries.
-    pub(super) fn secured(&mut self, at: Timestamp, how: &Secured, out: &RefCell<Outlet>) -> Result<(), Fault> {
-        self.fenced(|session| session.secured(at, how, &mut *out.borrow_mut()))
+    pub(super) fn tls_established(
+        &mut self,
+        at: Timestamp,
+        how: &EstablishedTls,
+        out: &RefCell<EventFanout>,
+    ) -> Result<(), Fault> {
+        self.fenced(|session| session.tls_established(at, how, &mut *out.borrow_mut()))
     }
 
     /// `count` octets went by unseen.
-    pub(super) fn passed_by(&mut self, at: Timestamp, dir: Dir, count: usize, out: &RefCell<Outlet>) {
-        let _ = self.fenced(|session| session.passed_by(at, dir, count as u64, &mut *out.borrow_mut()));
+    pub(super) fn skip_bytes(&mut self, at: Timestamp, dir: Dir, count: usize, out: &RefCell<EventFanout>) {
+        let _ = self.fenced(|session| session.skip_bytes(at, dir, count as u64, &mut *out.borrow_mut()));
     }
 
     /// Whether it needs no octet more.
@@ -62,13 +67,13 @@ impl Watch {
     }
 
     /// No more will come.
-    pub(super) fn finish(&mut self, at: Timestamp, why: End, out: &RefCell<Outlet>) {
+    pub(super) fn finish(&mut self, at: Timestamp, why: End, out: &RefCell<EventFanout>) {
         let _ = self.fenced(|session| session.finish(at, why, &mut *out.borrow_mut()));
     }
 
     /// Gives back what a session that stands still does not need.
-    pub(super) fn rest(&mut self) {
-        let _ = self.fenced(Session::rest);
+    pub(super) fn shrink(&mut self) {
+        let _ = self.fenced(Session::shrink);
     }
 
     pub(super) fn protocol(&self) -> Protocol {

@@ -4,30 +4,35 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::connection::{Held, Joined, goodbye};
-use super::idle::{Call, Seat};
-use super::listener::Door;
-use super::observer::{Fault, Watch};
+use super::connection::{ConnectionGuards, ProxiedPair, goodbye};
+use super::idle::{ConnectionRequest, IdleTimer};
+use super::listener::Listener;
+use super::observer::{Fault, GuardedSession};
 use super::tls::{Ending, Observer, Sides, Stop, Terminator, terminate};
 use super::worker::Shared;
 use crate::config::proxy::OnFault;
 use crate::event::Both;
 use crate::event::Input;
 use crate::event::{Bypass, Refusal, Termination};
-use crate::event::{Dir, End, Phase, Secured};
+use crate::event::{Dir, End, EstablishedTls, Phase};
 
 /// Serves a connection to its end.
-pub(super) async fn serve(shared: &Rc<Shared>, door: &Arc<Door>, terminator: &Terminator, joined: Box<Joined>) {
-    let Joined { client, server, watch, early, held } = *joined;
-    let (prior, goodbye) = (door.protocol(), goodbye(door).unwrap_or_default());
-    let seat = shared.seat(shared.clock.now(), door.listener.times.greeting);
-    let mut warden = Warden {
+pub(super) async fn serve(
+    shared: &Rc<Shared>,
+    listener: &Arc<Listener>,
+    terminator: &Terminator,
+    joined: Box<ProxiedPair>,
+) {
+    let ProxiedPair { client, server, watch, early, held } = *joined;
+    let (prior, goodbye) = (listener.protocol(), goodbye(listener).unwrap_or_default());
+    let timer = shared.timer(shared.clock.now(), listener.settings.times.greeting);
+    let mut warden = TlsObserver {
         watch,
-        seat,
+        timer,
         goodbye,
         _held: held,
         shared: Rc::clone(shared),
-        door: Arc::clone(door),
+        listener: Arc::clone(listener),
         greeted: false,
         closed: Both::default(),
         failed: false,
@@ -36,12 +41,12 @@ pub(super) async fn serve(shared: &Rc<Shared>, door: &Arc<Door>, terminator: &Te
     let early = early.map(|(octets, _)| octets).unwrap_or_default();
     let sides = Sides { client, early, server, prior, refusal: goodbye };
     let ending = terminate(sides, terminator, &mut warden).await;
-    let listener = &door.listener.name;
+    let name = &listener.settings.name;
     match &ending {
-        Ending::Client(error) => tracing::info!(listener, %error, "TLS with the client failed"),
+        Ending::Client(error) => tracing::info!(listener = name, %error, "TLS with the client failed"),
         Ending::Server(error) => {
-            tracing::warn!(listener, %error, "TLS with the server failed");
-            door.count(|metrics| metrics.not_connected(prior, Refusal::Other));
+            tracing::warn!(listener = name, %error, "TLS with the server failed");
+            listener.count(|metrics| metrics.not_connected(prior, Refusal::Other));
         }
         Ending::Closed | Ending::Reset(_) | Ending::Stopped(_) => {}
     }
@@ -49,35 +54,35 @@ pub(super) async fn serve(shared: &Rc<Shared>, door: &Arc<Door>, terminator: &Te
 }
 
 /// Sees the clear text, and ends what stands still or has to go.
-struct Warden {
-    watch: Watch,
-    seat: Rc<Seat>,
+struct TlsObserver {
+    watch: GuardedSession,
+    timer: Rc<IdleTimer>,
     goodbye: &'static [u8],
     shared: Rc<Shared>,
-    door: Arc<Door>,
+    listener: Arc<Listener>,
     greeted: bool,
     closed: Both<bool>,
     failed: bool,
     /// Why it was ended.
     why: Option<(End, Termination)>,
-    _held: Held,
+    _held: ConnectionGuards,
 }
 
-impl Warden {
+impl TlsObserver {
     fn moved(&mut self) {
         let closed = Dir::BOTH.iter().any(|dir| self.closed[*dir]);
-        let times = &self.door.listener.times;
+        let times = &self.listener.settings.times;
         let patience = match self.watch.protocol() {
             _ if closed => times.half_close,
             _ if !self.greeted => times.greeting,
             protocol => times.idle(protocol, self.watch.is_opaque()),
         };
-        self.seat.moved(self.shared.clock.now(), patience);
+        self.timer.moved(self.shared.clock.now(), patience);
     }
 
     fn note(&mut self, told: Result<(), Fault>) {
         if told.is_err() {
-            self.door.count(|metrics| metrics.bypassed(self.watch.protocol(), Bypass::Panic));
+            self.listener.count(|metrics| metrics.bypassed(self.watch.protocol(), Bypass::Panic));
             self.failed |= self.shared.on_fault == OnFault::Close;
         }
     }
@@ -85,7 +90,7 @@ impl Warden {
     /// Whether it can be closed without cutting anything short: between commands, and nothing is on its way.
     fn is_quiet(&self, rests: bool) -> bool {
         const STILL: std::time::Duration = std::time::Duration::from_millis(500);
-        rests && self.seat.still(self.shared.clock.now()) >= STILL && self.watch.phase() == Phase::Idle
+        rests && self.timer.still(self.shared.clock.now()) >= STILL && self.watch.phase() == Phase::Idle
     }
 
     fn end(mut self, ending: &Ending) {
@@ -94,14 +99,14 @@ impl Warden {
             let _ = self.watch.handle(now, *dir, Input::Reset, &self.shared.outlet);
         }
         if let Some((_, reason)) = self.why {
-            self.door.count(|metrics| metrics.terminated(self.watch.protocol(), reason, self.watch.phase()));
+            self.listener.count(|metrics| metrics.terminated(self.watch.protocol(), reason, self.watch.phase()));
         }
         let why = self.why.map_or(End::Closed, |(why, _)| why);
         self.watch.finish(now, why, &self.shared.outlet);
     }
 }
 
-impl Observer for Warden {
+impl Observer for TlsObserver {
     fn data(&mut self, dir: Dir, octets: &[u8]) {
         if octets.is_empty() {
             return;
@@ -113,8 +118,8 @@ impl Observer for Warden {
         self.moved();
     }
 
-    fn secured(&mut self, how: &Secured) {
-        let told = self.watch.secured(self.shared.clock.now(), how, &self.shared.outlet);
+    fn tls_established(&mut self, how: &EstablishedTls) {
+        let told = self.watch.tls_established(self.shared.clock.now(), how, &self.shared.outlet);
         self.note(told);
         self.moved();
     }
@@ -123,36 +128,38 @@ impl Observer for Warden {
         let told = self.watch.handle(self.shared.clock.now(), dir, Input::Fin, &self.shared.outlet);
         self.note(told);
         if !self.closed[dir.reverse()] {
-            self.door.count(|metrics| metrics.half_closed(true));
+            self.listener.count(|metrics| metrics.half_closed(true));
         }
         self.closed[dir] = true;
         self.moved();
     }
 
     fn poll_stop(&mut self, rests: bool, cx: &mut Context<'_>) -> Poll<Stop> {
-        self.seat.wait(cx.waker());
-        let (why, abort, goodbye) = match self.seat.call() {
+        self.timer.wait(cx.waker());
+        let (why, abort, goodbye) = match self.timer.call() {
             _ if self.failed => ((End::Closed, Termination::Error), true, &b""[..]),
-            Some(Call::TimedOut) => ((End::Timeout, Termination::Timeout), false, &b""[..]),
-            Some(Call::Stop) => ((End::Drain, Termination::Drain), true, &b""[..]),
-            Some(Call::Drain) if self.is_quiet(rests) => ((End::Drain, Termination::Drain), false, self.goodbye),
-            Some(Call::Rest) => {
-                self.watch.rest();
-                self.seat.answered();
+            Some(ConnectionRequest::TimedOut) => ((End::Timeout, Termination::Timeout), false, &b""[..]),
+            Some(ConnectionRequest::Stop) => ((End::Drain, Termination::Drain), true, &b""[..]),
+            Some(ConnectionRequest::Drain) if self.is_quiet(rests) => {
+                ((End::Drain, Termination::Drain), false, self.goodbye)
+            }
+            Some(ConnectionRequest::Shrink) => {
+                self.watch.shrink();
+                self.timer.answered();
                 return Poll::Pending;
             }
-            Some(Call::Drain) | None => return Poll::Pending,
+            Some(ConnectionRequest::Drain) | None => return Poll::Pending,
         };
         self.why = Some(why);
         Poll::Ready(Stop { abort, goodbye })
     }
 }
 
-impl Drop for Warden {
+impl Drop for TlsObserver {
     fn drop(&mut self) {
-        self.seat.leave();
+        self.timer.leave();
         if Dir::BOTH.iter().any(|dir| self.closed[*dir]) {
-            self.door.count(|metrics| metrics.half_closed(false));
+            self.listener.count(|metrics| metrics.half_closed(false));
         }
     }
 }

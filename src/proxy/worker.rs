@@ -13,16 +13,16 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time;
 
-use super::buffers::Pool;
+use super::buffers::BufferPool;
 use super::clock::Clock;
 use super::connection;
-use super::idle::{Call, Seat};
-use super::listener::{Door, Entrance};
-use super::loops::Ends;
+use super::idle::{ConnectionRequest, IdleTimer};
+use super::listener::{BoundListener, Listener};
+use super::loops::LoopGuard;
 use super::splice::Pipes;
 use super::{Order, Setup};
 use crate::config::proxy::{OnFault, Splice};
-use crate::output::Outlet;
+use crate::output::EventFanout;
 use crate::time::Timestamp;
 
 /// How often connections are looked at.
@@ -37,35 +37,35 @@ const BREATH: Duration = Duration::from_millis(100);
 /// What the connections of a thread share.
 pub(super) struct Shared {
     pub(super) clock: Clock,
-    pub(super) pool: Pool,
+    pub(super) pool: BufferPool,
     /// Where the kernel may move octets.
     pub(super) pipes: Option<Pipes>,
-    pub(super) outlet: RefCell<Outlet>,
+    pub(super) outlet: RefCell<EventFanout>,
     pub(super) on_fault: OnFault,
     pub(super) draining: Cell<bool>,
-    pub(super) ends: Ends,
-    seats: RefCell<Vec<Rc<Seat>>>,
+    pub(super) ends: LoopGuard,
+    timers: RefCell<Vec<Rc<IdleTimer>>>,
     open: Cell<usize>,
 }
 
 impl Shared {
     /// A place in the list of connections, for one that begins `now` and whose first octets must come within `patience`.
-    pub(super) fn seat(&self, now: Timestamp, patience: Option<Duration>) -> Rc<Seat> {
-        let seat = Rc::new(Seat::new(now));
-        seat.moved(now, patience);
+    pub(super) fn timer(&self, now: Timestamp, patience: Option<Duration>) -> Rc<IdleTimer> {
+        let timer = Rc::new(IdleTimer::new(now));
+        timer.moved(now, patience);
         if self.draining.get() {
-            seat.ask(Call::Drain);
+            timer.ask(ConnectionRequest::Drain);
         }
-        self.seats.borrow_mut().push(Rc::clone(&seat));
-        seat
+        self.timers.borrow_mut().push(Rc::clone(&timer));
+        timer
     }
 
     fn sweep(&self) {
         self.clock.follow();
         let now = self.clock.now();
-        self.seats.borrow_mut().retain(|seat| Rc::strong_count(seat) > 1);
-        for seat in &*self.seats.borrow() {
-            seat.sweep(now);
+        self.timers.borrow_mut().retain(|timer| Rc::strong_count(timer) > 1);
+        for timer in &*self.timers.borrow() {
+            timer.sweep(now);
         }
     }
 }
@@ -87,17 +87,22 @@ impl Drop for Open {
 }
 
 /// Runs until an order to stop, then until its connections are closed.
-pub(super) fn run(setup: &Setup, outlet: Outlet, ends: Ends, mut orders: watch::Receiver<Order>) -> io::Result<()> {
+pub(super) fn run(
+    setup: &Setup,
+    outlet: EventFanout,
+    ends: LoopGuard,
+    mut orders: watch::Receiver<Order>,
+) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let shared = Rc::new(Shared {
         clock: Clock::new(),
-        pool: Pool::default(),
+        pool: BufferPool::default(),
         pipes: (setup.splice == Splice::Auto).then(Pipes::default),
         outlet: RefCell::new(outlet),
         on_fault: setup.on_fault,
         draining: Cell::new(false),
         ends,
-        seats: RefCell::default(),
+        timers: RefCell::default(),
         open: Cell::new(0),
     });
     runtime.block_on(async {
@@ -106,10 +111,10 @@ pub(super) fn run(setup: &Setup, outlet: Outlet, ends: Ends, mut orders: watch::
         loop {
             let order = orders.borrow_and_update().clone();
             accepting.drain(..).for_each(|task: JoinHandle<()>| task.abort());
-            let Order::Serve(entrances) = &order else { break };
-            for Entrance { door, sockets } in &**entrances {
+            let Order::Serve(listeners) = &order else { break };
+            for BoundListener { listener, sockets } in &**listeners {
                 for socket in sockets {
-                    accepting.push(spawn_local(accept(Rc::clone(&shared), Arc::clone(door), Arc::clone(socket))));
+                    accepting.push(spawn_local(accept(Rc::clone(&shared), Arc::clone(listener), Arc::clone(socket))));
                 }
             }
             if orders.changed().await.is_err() {
@@ -141,22 +146,22 @@ async fn chores(shared: Rc<Shared>) {
     }
 }
 
-async fn accept(shared: Rc<Shared>, door: Arc<Door>, socket: Arc<StdListener>) {
-    let listener = socket.try_clone().and_then(TcpListener::from_std);
-    let listener = match listener {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(listener = door.listener.name, %error, "cannot accept"),
+async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdListener>) {
+    let acceptor = socket.try_clone().and_then(TcpListener::from_std);
+    let acceptor = match acceptor {
+        Ok(acceptor) => acceptor,
+        Err(error) => return tracing::error!(listener = listener.settings.name, %error, "cannot accept"),
     };
     loop {
-        door.admission.room().await;
-        match listener.accept().await {
+        listener.admission.room().await;
+        match acceptor.accept().await {
             Ok((client, peer)) => {
                 let open = Open::new(&shared);
-                spawn_local(connection::serve(Rc::clone(&shared), Arc::clone(&door), client, peer, open));
+                spawn_local(connection::serve(Rc::clone(&shared), Arc::clone(&listener), client, peer, open));
             }
             Err(error) if is_passing(&error) => {}
             Err(error) => {
-                tracing::warn!(listener = door.listener.name, %error, "cannot accept for now");
+                tracing::warn!(listener = listener.settings.name, %error, "cannot accept for now");
                 time::sleep(BREATH).await;
             }
         }
@@ -177,20 +182,20 @@ async fn drain(shared: &Rc<Shared>, mut orders: watch::Receiver<Order>) {
     shared.draining.set(true);
     let Order::Drain { within, spread } = orders.borrow_and_update().clone() else { return };
     let began = time::Instant::now();
-    let asked = shared.seats.borrow().clone();
+    let asked = shared.timers.borrow().clone();
     let batch = asked.len() / spread.div_duration_f64(STEP).max(1.0) as usize + 1;
     let mut waiting = asked.chunks(batch);
     let mut again = time::interval(AGAIN);
     let mut stopped = false;
     while shared.open.get() > 0 {
-        waiting.next().into_iter().flatten().for_each(|seat| seat.ask(Call::Drain));
+        waiting.next().into_iter().flatten().for_each(|timer| timer.ask(ConnectionRequest::Drain));
         let over = within.is_some_and(|within| began.elapsed() >= within) || *orders.borrow() == Order::Stop;
         if over && !std::mem::replace(&mut stopped, true) {
-            shared.seats.borrow().iter().for_each(|seat| seat.ask(Call::Stop));
+            shared.timers.borrow().iter().for_each(|timer| timer.ask(ConnectionRequest::Stop));
         }
         tokio::select! {
             () = time::sleep(STEP) => {}
-            _ = again.tick() => shared.seats.borrow().iter().for_each(|seat| seat.remind()),
+            _ = again.tick() => shared.timers.borrow().iter().for_each(|timer| timer.remind()),
             changed = orders.changed() => if changed.is_err() { return },
         }
     }

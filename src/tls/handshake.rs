@@ -62,7 +62,7 @@ impl Records {
 
 /// Both directions of an encrypted connection.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct HandshakeObserver {
     records: Both<Records>,
     /// When the client's hello began.
     began: Option<Timestamp>,
@@ -70,7 +70,7 @@ pub(crate) struct Watch {
     over: Option<Timestamp>,
 }
 
-impl Watch {
+impl HandshakeObserver {
     /// The next octets of `dir`, which came at `at`.
     pub(crate) fn octets(&mut self, at: Timestamp, dir: Dir, octets: &[u8]) {
         self.records[dir].take(octets);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pcap::{Active, Capture, Error, Linktype, Precision};
 
 use super::filter;
-use super::{Counters, Moment, Options, Switch, Trouble, What};
+use super::{Counters, DeviceError, DeviceErrorKind, Moment, Options, Switch};
 use crate::console::{self, Level};
 use crate::time::Timestamp;
 use crate::wire::{LinkType, Packet};
@@ -44,7 +44,7 @@ pub struct Device {
 
 impl Device {
     /// Opens the interface `name`. Its packets will say that they are from `source`.
-    pub fn open(name: &str, source: u32, options: &Options) -> Result<Self, Trouble> {
+    pub fn open(name: &str, source: u32, options: &Options) -> Result<Self, DeviceError> {
         let (handle, link) = open(name, options)?;
         Ok(Self {
             name: name.to_owned(),
@@ -201,7 +201,7 @@ impl Device {
         match set {
             Ok(()) => self.options = options,
             Err(what) => {
-                let trouble = Trouble { interface: self.name.clone(), what };
+                let trouble = DeviceError { interface: self.name.clone(), what };
                 console::print(Level::Error, &format!("{trouble}; the filter stays as it was"));
             }
         }
@@ -226,8 +226,8 @@ impl std::fmt::Debug for Device {
     }
 }
 
-fn open(name: &str, options: &Options) -> Result<(Capture<Active>, LinkType), Trouble> {
-    let wrong = |what| Trouble { interface: name.to_owned(), what };
+fn open(name: &str, options: &Options) -> Result<(Capture<Active>, LinkType), DeviceError> {
+    let wrong = |what| DeviceError { interface: name.to_owned(), what };
     let number = |value: u64| i32::try_from(value).unwrap_or(i32::MAX);
     let gather = u64::try_from(options.gather.as_millis()).unwrap_or(u64::MAX);
     let inactive = Capture::from_device(name).map_err(|e| wrong(what(&e)))?;
@@ -243,27 +243,27 @@ fn open(name: &str, options: &Options) -> Result<(Capture<Active>, LinkType), Tr
     let mut handle = inactive.open().map_err(|e| wrong(what(&e)))?;
     let Linktype(number) = handle.get_datalink();
     let link = u16::try_from(number).map(LinkType).ok().filter(|link| link.is_known());
-    let link = link.ok_or_else(|| wrong(What::Link(number)))?;
+    let link = link.ok_or_else(|| wrong(DeviceErrorKind::Link(number)))?;
     set_filter(&mut handle, link, options).map_err(wrong)?;
     let handle = handle.setnonblock().map_err(|e| wrong(what(&e)))?;
     Ok((handle, link))
 }
 
-fn set_filter(handle: &mut Capture<Active>, link: LinkType, options: &Options) -> Result<(), What> {
+fn set_filter(handle: &mut Capture<Active>, link: LinkType, options: &Options) -> Result<(), DeviceErrorKind> {
     let filter = match &options.filter {
         Some(filter) => filter.clone(),
         None => filter::mail(&options.ports, link == LinkType::ETHERNET),
     };
-    handle.filter(&filter, true).map_err(|e| What::Filter { filter, reason: words(&e) })
+    handle.filter(&filter, true).map_err(|e| DeviceErrorKind::Filter { filter, reason: words(&e) })
 }
 
-fn what(error: &Error) -> What {
+fn what(error: &Error) -> DeviceErrorKind {
     let words = words(error);
     match words.to_ascii_lowercase() {
-        text if text.contains("no such device") => What::Unknown,
-        text if text.contains("is not up") => What::Down,
-        text if text.contains("permi") || text.contains("cap_net_raw") => What::Denied,
-        _ => What::Other(words),
+        text if text.contains("no such device") => DeviceErrorKind::Unknown,
+        text if text.contains("is not up") => DeviceErrorKind::Down,
+        text if text.contains("permi") || text.contains("cap_net_raw") => DeviceErrorKind::Denied,
+        _ => DeviceErrorKind::Other(words),
     }
 }
 

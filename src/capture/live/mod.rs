@@ -50,16 +50,16 @@ pub enum Moment<'a> {
 
 /// An interface that cannot be opened, or a filter that it cannot have.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct DeviceError {
     /// Its name.
     pub interface: String,
     /// What is wrong.
-    pub what: What,
+    pub what: DeviceErrorKind,
 }
 
 /// What is wrong with an interface.
 #[derive(Debug)]
-pub enum What {
+pub enum DeviceErrorKind {
     /// There is none of that name.
     Unknown,
     /// It is down.
@@ -79,35 +79,39 @@ pub enum What {
     Other(String),
 }
 
-impl Trouble {
+impl DeviceError {
     /// Whether what was asked for makes no sense, on any interface of that kind.
     pub const fn is_usage(&self) -> bool {
-        matches!(self.what, What::Filter { .. })
+        matches!(self.what, DeviceErrorKind::Filter { .. })
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for DeviceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.interface;
         match &self.what {
-            What::Unknown => write!(f, "{name}: there is no such interface; see `mailtap sniff --list-interfaces`"),
-            What::Down => write!(f, "{name}: the interface is down; bring it up with `ip link set {name} up`"),
-            What::Denied => write!(
+            DeviceErrorKind::Unknown => {
+                write!(f, "{name}: there is no such interface; see `mailtap sniff --list-interfaces`")
+            }
+            DeviceErrorKind::Down => {
+                write!(f, "{name}: the interface is down; bring it up with `ip link set {name} up`")
+            }
+            DeviceErrorKind::Denied => write!(
                 f,
                 "{name}: capturing takes root or the capability cap_net_raw; run as root with --user NAME, or give it with `setcap cap_net_raw=ep` to mailtap"
             ),
-            What::Link(link) => {
+            DeviceErrorKind::Link(link) => {
                 write!(f, "{name}: frames of link type {link} cannot be read; choose another interface, or `any`")
             }
-            What::Filter { filter, reason } => {
+            DeviceErrorKind::Filter { filter, reason } => {
                 write!(f, "{name}: the filter `{filter}` cannot be used: {reason}; see pcap-filter(7)")
             }
-            What::Other(reason) => write!(f, "{name}: cannot be captured from: {reason}; check --interface"),
+            DeviceErrorKind::Other(reason) => write!(f, "{name}: cannot be captured from: {reason}; check --interface"),
         }
     }
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for DeviceError {}
 
 /// An interface that can be watched.
 #[derive(Clone, Debug)]

@@ -72,14 +72,14 @@ fn a_new_filter_is_seen_once() {
 #[test]
 fn every_text_says_what_to_do() {
     for what in [
-        What::Unknown,
-        What::Down,
-        What::Denied,
-        What::Link(147),
-        What::Filter { filter: "port mail".into(), reason: "unknown port".into() },
-        What::Other("out of luck".into()),
+        DeviceErrorKind::Unknown,
+        DeviceErrorKind::Down,
+        DeviceErrorKind::Denied,
+        DeviceErrorKind::Link(147),
+        DeviceErrorKind::Filter { filter: "port mail".into(), reason: "unknown port".into() },
+        DeviceErrorKind::Other("out of luck".into()),
     ] {
-        let text = Trouble { interface: "eth0".into(), what }.to_string();
+        let text = DeviceError { interface: "eth0".into(), what }.to_string();
         assert!(text.starts_with("eth0: ") && text.contains("; ") && !text.contains('\n'), "{text}");
     }
 }
@@ -95,5 +95,5 @@ fn an_interface_that_is_not_there_is_told() {
         promiscuous: false,
     };
     let error = Device::open("no-such-if0", 0, &std::sync::Arc::new(options)).unwrap_err();
-    assert!(matches!(error.what, What::Unknown | What::Denied), "{error:?}");
+    assert!(matches!(error.what, DeviceErrorKind::Unknown | DeviceErrorKind::Denied), "{error:?}");
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::capture::Totals;
 use crate::error::Error;
 use crate::output::InputKind;
-use crate::output::log_queue::FeedCounters;
+use crate::output::log_queue::LogCounters;
 use crate::output::metrics::{CaptureCounts, Metrics, MetricsFile, PacketLoss, ReplyReasons, Setup};
 use crate::wire::Counters;
 
@@ -15,7 +15,7 @@ use crate::wire::Counters;
 pub(super) struct Counting {
     pub(super) metrics: Metrics,
     file: MetricsFile,
-    lines: Option<Arc<FeedCounters>>,
+    lines: Option<Arc<LogCounters>>,
 }
 
 impl Counting {
@@ -29,7 +29,7 @@ impl Counting {
         let file = MetricsFile::open(path)?;
         let setup = Setup { reasons, ..Setup::new(InputKind::File, [listener(files)]) };
         let metrics = Metrics::new(setup).map_err(|e| Error::Fault(e.to_string()))?;
-        let lines = log.then(Arc::<FeedCounters>::default);
+        let lines = log.then(Arc::<LogCounters>::default);
         if let Some(lines) = &lines {
             metrics.log("log", Arc::clone(lines));
         }

@@ -12,16 +12,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::capture::{Capture, Trouble};
+use crate::capture::{Capture, CaptureError};
 use crate::config::Analyze;
 use crate::console::{self, Level};
 use crate::error;
 use crate::error::Error;
 use crate::event::{Context, Event, Sink};
-use crate::output::metrics::Recorder;
+use crate::output::metrics::MetricsRecorder;
 use crate::output::{Capture as Captured, Log, LogError, RecordSet, RecordWriter, Report, Style};
 use crate::pipeline as shard;
-use crate::pipeline::{Outcome, Setup, Stopped, Tap};
+use crate::pipeline::{Outcome, RecordSink, Setup, Stopped};
 use crate::time::Timestamp;
 use crate::wire::DecoderLimits;
 
@@ -38,13 +38,13 @@ pub enum Read {
 }
 
 /// Records and summary of the shards of one worker.
-struct Outlet {
+struct AnalyzeSink {
     records: RecordWriter,
     report: Report,
-    metrics: Option<Recorder>,
+    metrics: Option<MetricsRecorder>,
 }
 
-impl Sink for Outlet {
+impl Sink for AnalyzeSink {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
         self.records.event(context, at, event);
         self.report.event(context, at, event);
@@ -54,7 +54,7 @@ impl Sink for Outlet {
     }
 }
 
-impl Tap for Outlet {
+impl RecordSink for AnalyzeSink {
     fn lines(&self) -> &[u8] {
         self.records.bytes()
     }
@@ -82,7 +82,7 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
     let setup = Setup { threads, limits: Arc::new(limits), flows, decoder: DecoderLimits::default() };
     let progress = Progress::start(&capture, quiet);
     let mut read = Read::Whole;
-    let mut trouble = |trouble: Trouble| {
+    let mut trouble = |trouble: CaptureError| {
         let level = if trouble.what.is_warning() { Level::Warning } else { Level::Error };
         if level == Level::Error {
             read = Read::Partly;
@@ -90,7 +90,7 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         progress.pause(|| console::print(level, &trouble));
         warnings.push(trouble.to_string());
     };
-    let tap = || Outlet {
+    let tap = || AnalyzeSink {
         records: RecordWriter::new(Arc::clone(&policy)),
         report: Report::default(),
         metrics: metrics.as_ref().map(|m| m.metrics.recorder()),
@@ -131,7 +131,7 @@ pub fn schema() -> Result<(), Error> {
 }
 
 fn summary(
-    outcome: Outcome<Outlet, LogError>,
+    outcome: Outcome<AnalyzeSink, LogError>,
     files: u64,
     began: Instant,
     warnings: Vec<String>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use listenfd::ListenFd;
 
 use crate::config::Proxy;
-use crate::config::proxy::{Listener, Target};
+use crate::config::proxy::{ListenerSettings, Target};
 use crate::engine::Limits;
 use crate::error::Error;
 use crate::output::Metrics;
@@ -15,7 +15,7 @@ use crate::output::metrics::ProxyMetrics;
 use crate::proxy::admission::Admission;
 use crate::proxy::listen;
 use crate::proxy::tls::Terminator;
-use crate::proxy::{Door, Entrance};
+use crate::proxy::{BoundListener, Listener};
 
 /// Sockets that listen already: from the service manager, a predecessor, or this process before a reload.
 #[derive(Debug, Default)]
@@ -74,10 +74,10 @@ impl Sockets {
 pub(super) fn open(
     ready: &Proxy,
     mut sockets: Sockets,
-    before: &[Entrance],
+    before: &[BoundListener],
     metrics: Option<&Metrics>,
-) -> Result<Vec<Entrance>, Error> {
-    let mut entrances = Vec::with_capacity(ready.listeners.len());
+) -> Result<Vec<BoundListener>, Error> {
+    let mut listeners = Vec::with_capacity(ready.listeners.len());
     for (source, listener) in (0..).zip(&ready.listeners) {
         let mut open = sockets.named(&listener.name);
         for address in &listener.listen {
@@ -98,28 +98,28 @@ pub(super) fn open(
             )));
         }
         let counts = metrics.map(|metrics| metrics.proxy(source));
-        let entrance = entrance(ready, listener, source, open, before, counts)?;
-        let ends = entrance.door.terminator.iter().flat_map(Terminator::certificates);
+        let bound = bound(ready, listener, source, open, before, counts)?;
+        let ends = bound.listener.terminator.iter().flat_map(Terminator::certificates);
         if let (Some(metrics), Some(end)) = (metrics, ends.map(|certificate| certificate.not_after).min()) {
             let since = Duration::from_nanos(end.as_nanos());
-            metrics.certificate(source, entrance.door.protocol(), since.as_secs_f64());
+            metrics.certificate(source, bound.listener.protocol(), since.as_secs_f64());
         }
-        entrances.push(entrance);
+        listeners.push(bound);
     }
     if sockets.len() > 0 {
         tracing::warn!(sockets = sockets.len(), "sockets were passed that no listener wants");
     }
-    Ok(entrances)
+    Ok(listeners)
 }
 
-fn entrance(
+fn bound(
     ready: &Proxy,
-    listener: &Listener,
+    listener: &ListenerSettings,
     source: u32,
     open: Vec<TcpListener>,
-    before: &[Entrance],
+    before: &[BoundListener],
     metrics: Option<ProxyMetrics>,
-) -> Result<Entrance, Error> {
+) -> Result<BoundListener, Error> {
     if let Some(metrics) = &metrics {
         metrics.set_limit(listener.admission.connections);
     }
@@ -140,15 +140,15 @@ fn entrance(
             )));
         }
     }
-    let same = before.iter().find(|old| old.door.listener.name == listener.name);
+    let same = before.iter().find(|old| old.listener.settings.name == listener.name);
     let admission = match same {
-        Some(old) => old.door.admission.adapted(listener.admission),
+        Some(old) => old.listener.admission.adapted(listener.admission),
         None => Admission::new(listener.admission),
     };
     let tls = listener.tls.as_ref().map(|tls| Terminator::new(tls, &listener.target));
     let terminator = tls.transpose().map_err(Error::Tls)?.flatten();
-    let door = Door {
-        listener: listener.clone(),
+    let listener = Listener {
+        settings: listener.clone(),
         source,
         limits: Arc::new(limits(&ready.limits, listener, &addresses)),
         terminator,
@@ -157,7 +157,7 @@ fn entrance(
         addresses,
         targets,
     };
-    Ok(Entrance { door: Arc::new(door), sockets: open.into_iter().map(Arc::new).collect() })
+    Ok(BoundListener { listener: Arc::new(listener), sockets: open.into_iter().map(Arc::new).collect() })
 }
 
 fn is_here(ip: IpAddr) -> bool {
@@ -165,7 +165,7 @@ fn is_here(ip: IpAddr) -> bool {
 }
 
 /// Looks the server up.
-fn targets(listener: &Listener) -> Result<Vec<SocketAddr>, Error> {
+fn targets(listener: &ListenerSettings) -> Result<Vec<SocketAddr>, Error> {
     let Target::Host { host, port } = &listener.target else { return Ok(Vec::new()) };
     let found = (host.as_str(), *port).to_socket_addrs();
     let found: Vec<_> = found.map_err(|reason| Error::Upstream { host: host.clone(), reason })?.collect();
@@ -177,7 +177,7 @@ fn targets(listener: &Listener) -> Result<Vec<SocketAddr>, Error> {
 }
 
 /// The caps of its sessions: what is spoken at the server's port, or is said to be, is expected at the door's ports too.
-fn limits(limits: &Limits, listener: &Listener, addresses: &[SocketAddr]) -> Limits {
+fn limits(limits: &Limits, listener: &ListenerSettings, addresses: &[SocketAddr]) -> Limits {
     let server = match listener.target {
         Target::Host { port, .. } => limits.prior(port),
         Target::Original(_) => None,

@@ -17,15 +17,15 @@ use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 use tokio::time;
 
-use crate::config::proxy::{Listener, Target, Transparent};
+use crate::config::proxy::{ListenerSettings, Target, Transparent};
 use crate::config::{Proxy, Running};
 use crate::console::{self, Level};
 use crate::error::Error;
 use crate::output::metrics::Source;
 use crate::output::serve::Ready;
-use crate::output::{Feed, Log, LogError, Monitor};
+use crate::output::{Log, LogError, LogQueue, MetricsEndpoint};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
-use crate::proxy::{Entrance, Order, Setup, Workers};
+use crate::proxy::{BoundListener, Order, Setup, Workers};
 use listeners::Sockets;
 
 /// Forwards until a signal ends it; `again` reads the configuration anew.
@@ -47,33 +47,33 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     });
     let taken = ready.running.metrics.as_ref().and_then(|config| sockets.at(config.listen));
     let sources = ready.listeners.iter().map(|l| Source { name: l.name.clone(), protocol: l.protocol }).collect();
-    let mut monitor = Monitor::open(&ready.running, sources, &ready.policy, taken)?;
-    let entrances = listeners::open(&ready, sockets, &[], monitor.metrics())?;
+    let mut monitor = MetricsEndpoint::open(&ready.running, sources, &ready.policy, taken)?;
+    let listeners = listeners::open(&ready, sockets, &[], monitor.metrics())?;
     let successors = ready.handover.as_deref().map(|path| handover::listen(path).map_err(|reason| at(path, reason)));
     let successors = successors.transpose()?;
     give_up_privileges(&ready)?;
     // By the user who will have to open it again.
     let log = Log::open(&path, ready.running.log_rotate).map_err(Error::LogOpen)?;
     confine(&ready)?;
-    let (feed, keeper) = Feed::start(log, complain).map_err(Error::Thread)?;
+    let (feed, keeper) = LogQueue::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let cautions = monitor.cautions();
     monitor.follow(&feed);
     monitor.start()?;
     let outlets = (0..ready.threads).map(|_| monitor.outlet(&policy, &feed)).collect();
     let setup = Setup { on_fault: ready.on_fault, splice: ready.splice };
-    let workers = Workers::start(setup, outlets, entrances.clone()).map_err(Error::Thread)?;
+    let workers = Workers::start(setup, outlets, listeners.clone()).map_err(Error::Thread)?;
     if let Some(predecessor) = predecessor {
         // If it is gone already, all the better.
         let _ = predecessor.release();
     }
     cautions.iter().for_each(|caution| console::print(Level::Warning, caution));
     if !ready.running.quiet {
-        announce(&entrances, &monitor);
+        announce(&listeners, &monitor);
     }
     readiness::ready();
     monitor.say(Ready::Ready);
-    let control = Control { workers, feed, entrances, monitor, drain: ready.drain };
+    let control = Control { workers, feed, listeners, monitor, drain: ready.drain };
     runtime.block_on(control.watch(signals, successors, again))?;
     runtime.shutdown_background();
     if let Err(error) = keeper.finish() {
@@ -91,8 +91,8 @@ fn give_up_privileges(ready: &Proxy) -> Result<(), Error> {
     if config.is_some() {
         keep.push(Capability::CAP_NET_BIND_SERVICE);
     }
-    let is_marked = |l: &Listener| l.mark.is_some_and(|mark| mark != 0);
-    let takes_others = |l: &Listener| l.target == Target::Original(Transparent::Tproxy);
+    let is_marked = |l: &ListenerSettings| l.mark.is_some_and(|mark| mark != 0);
+    let takes_others = |l: &ListenerSettings| l.target == Target::Original(Transparent::Tproxy);
     if listeners.iter().any(|l| l.spoof_source || is_marked(l) || takes_others(l)) {
         keep.push(Capability::CAP_NET_RAW);
     }
@@ -112,9 +112,9 @@ fn confine(ready: &Proxy) -> Result<(), Error> {
 /// What signals act on.
 struct Control {
     workers: Workers,
-    feed: Feed,
-    entrances: Vec<Entrance>,
-    monitor: Monitor,
+    feed: LogQueue,
+    listeners: Vec<BoundListener>,
+    monitor: MetricsEndpoint,
     drain: Option<Duration>,
 }
 
@@ -149,13 +149,13 @@ impl Control {
             sockets.extend(self.sockets().map_err(Error::Thread)?);
             self.drain = ready.drain;
             self.monitor.reload(ready.running.metrics.as_ref())?;
-            listeners::open(&ready, sockets, &self.entrances, self.monitor.metrics())
+            listeners::open(&ready, sockets, &self.listeners, self.monitor.metrics())
         });
         self.monitor.reloaded(open.is_ok());
         match open {
-            Ok(entrances) => {
-                self.workers.order(Order::Serve(Arc::new(entrances.clone())));
-                self.entrances = entrances;
+            Ok(listeners) => {
+                self.workers.order(Order::Serve(Arc::new(listeners.clone())));
+                self.listeners = listeners;
                 tracing::info!("reloaded");
             }
             Err(error) => {
@@ -168,7 +168,7 @@ impl Control {
 
     /// The listening sockets, once more.
     fn sockets(&self) -> io::Result<Vec<TcpListener>> {
-        self.entrances.iter().flat_map(|entrance| &entrance.sockets).map(|socket| socket.try_clone()).collect()
+        self.listeners.iter().flat_map(|bound| &bound.sockets).map(|socket| socket.try_clone()).collect()
     }
 
     /// Gives the sockets away; whether the successor accepts at them now.
@@ -199,12 +199,12 @@ impl Control {
         const SPREAD: Duration = Duration::from_secs(5);
         readiness::stopping();
         self.monitor.say(Ready::Draining);
-        for entrance in &self.entrances {
-            if let Some(metrics) = &entrance.door.metrics {
+        for bound in &self.listeners {
+            if let Some(metrics) = &bound.listener.metrics {
                 metrics.set_draining(true);
             }
         }
-        self.entrances.clear();
+        self.listeners.clear();
         let spread = self.drain.map_or(SPREAD, |within| SPREAD.min(within / 4));
         self.workers.order(Order::Drain { within: self.drain, spread });
         let began = Instant::now();
@@ -230,11 +230,11 @@ async fn successor(listener: Option<&UnixListener>) -> io::Result<std::os::unix:
     }
 }
 
-fn announce(entrances: &[Entrance], monitor: &Monitor) {
+fn announce(listeners: &[BoundListener], monitor: &MetricsEndpoint) {
     monitor.announce();
-    for Entrance { door, .. } in entrances {
-        let places = door.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        console::print(Level::Note, &format!("listener {}: {places} to {}", door.listener.name, door.way()));
+    for BoundListener { listener, .. } in listeners {
+        let places = listener.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        console::print(Level::Note, &format!("listener {}: {places} to {}", listener.settings.name, listener.way()));
     }
 }
 

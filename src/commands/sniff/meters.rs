@@ -3,7 +3,7 @@
 
 use crate::capture::live::Counters;
 use crate::config::Sniff;
-use crate::output::Monitor;
+use crate::output::MetricsEndpoint;
 use crate::output::metrics::{CaptureCounts, CaptureMetrics, PacketLoss};
 use crate::pipeline::live::State;
 
@@ -12,7 +12,7 @@ pub(super) struct Meters(Vec<CaptureMetrics>);
 
 impl Meters {
     /// One for each interface, if anybody wants to know.
-    pub(super) fn new(ready: &Sniff, monitor: &Monitor) -> Self {
+    pub(super) fn new(ready: &Sniff, monitor: &MetricsEndpoint) -> Self {
         let metrics = monitor.metrics();
         let each = (0..).zip(&ready.interfaces).filter_map(|(source, _)| Some(metrics?.capture(source)));
         Self(each.collect())
@@ -21,7 +21,7 @@ impl Meters {
     /// Carries counters over.
     pub(super) fn update<'a>(
         &self,
-        monitor: &Monitor,
+        monitor: &MetricsEndpoint,
         counters: impl Iterator<Item = &'a Counters>,
         states: impl Iterator<Item = State>,
         queued: usize,

@@ -16,9 +16,9 @@ use crate::config::{Running, Sniff};
 use crate::console::{self, Level};
 use crate::error::Error;
 use crate::output::pcapng::{Plan, Source};
-use crate::output::{Archive, Feed, Files, Log, LogError, Monitor, metrics};
+use crate::output::{Files, Log, LogError, LogQueue, MetricsEndpoint, PcapThread, metrics};
 use crate::pipeline::Setup;
-use crate::pipeline::live::Crew;
+use crate::pipeline::live::WorkerPool;
 use crate::process::{Account, Capability, Sandbox, Waiter, privileges, readiness};
 use crate::wire::DecoderLimits;
 
@@ -36,7 +36,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     let opened = (0..).zip(&ready.interfaces).map(|(source, name)| Device::open(name, source, &options));
     let devices = opened.collect::<Result<Vec<_>, _>>().map_err(Error::Interface)?;
     let sources = ready.interfaces.iter().map(|name| metrics::Source::named(name)).collect();
-    let mut monitor = Monitor::open(&ready.running, sources, &ready.policy, None)?;
+    let mut monitor = MetricsEndpoint::open(&ready.running, sources, &ready.policy, None)?;
     privileges::drop_to(user.as_ref(), kept(&devices))?;
     let path = ready.running.log.as_deref().unwrap_or_else(|| Path::new("-"));
     let log = Log::open(path, ready.running.log_rotate).map_err(Error::LogOpen)?;
@@ -44,8 +44,9 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     if ready.running.sandbox {
         sandbox(&ready).enforce()?;
     }
-    let archive = files.map(|files| Archive::start(files, complain_of_packets)).transpose().map_err(Error::Thread)?;
-    let (feed, keeper) = Feed::start(log, complain).map_err(Error::Thread)?;
+    let archive =
+        files.map(|files| PcapThread::start(files, complain_of_packets)).transpose().map_err(Error::Thread)?;
+    let (feed, keeper) = LogQueue::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let setup = Setup {
         threads: ready.threads,
@@ -54,7 +55,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
         decoder: DecoderLimits::default(),
     };
     let outlet = || monitor.outlet(&policy, &feed);
-    let crew = Crew::start(&setup, outlet).map_err(Error::Thread)?;
+    let crew = WorkerPool::start(&setup, outlet).map_err(Error::Thread)?;
     let cautions = monitor.cautions();
     monitor.follow(&feed);
     monitor.start()?;
@@ -101,7 +102,7 @@ fn keep(write: &crate::config::sniff::Write, devices: &[Device], snaplen: u32) -
     Files::open(plan).map_err(|reason| Error::Packets { path: write.path.clone(), reason })
 }
 
-fn announce(ready: &Sniff, monitor: &Monitor, cautions: &[String]) {
+fn announce(ready: &Sniff, monitor: &MetricsEndpoint, cautions: &[String]) {
     cautions.iter().for_each(|caution| console::print(Level::Warning, caution));
     if let Some(write) = &ready.write {
         console::print(

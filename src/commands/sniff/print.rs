@@ -11,7 +11,10 @@ use crate::pipeline::live::State;
 /// Prints the interfaces that can be watched.
 pub fn interfaces() -> Result<(), Error> {
     let found = live::interfaces().map_err(|reason| {
-        Error::Interface(live::Trouble { interface: "--list-interfaces".into(), what: live::What::Other(reason) })
+        Error::Interface(live::DeviceError {
+            interface: "--list-interfaces".into(),
+            what: live::DeviceErrorKind::Other(reason),
+        })
     })?;
     let width = found.iter().map(|i| i.name.len()).max().unwrap_or_default();
     let mut text = String::new();

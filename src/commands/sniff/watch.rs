@@ -16,9 +16,9 @@ use crate::console::{self, Level};
 use crate::error;
 use crate::error::Error;
 use crate::output::serve::Ready;
-use crate::output::{Archive, Feed, Keeper, Monitor, Shelf};
+use crate::output::{LogQueue, LogWriter, MetricsEndpoint, PcapThread, PcapWriter};
 use crate::pipeline::Setup;
-use crate::pipeline::live::{Crew, Lanes, State};
+use crate::pipeline::live::{Dispatcher, State, WorkerPool};
 use crate::process::{Signal, Waiter, readiness};
 
 /// How often it is looked whether all threads are well.
@@ -31,16 +31,16 @@ const STATUS: Duration = Duration::from_secs(10);
 pub(super) struct Watch {
     switch: Arc<Switch>,
     captures: Vec<Capture>,
-    crew: Crew,
+    crew: WorkerPool,
     outputs: Outputs,
 }
 
 /// Where everything goes.
 pub(super) struct Outputs {
-    pub(super) feed: Feed,
-    pub(super) keeper: Keeper,
-    pub(super) archive: Option<Archive>,
-    pub(super) monitor: Monitor,
+    pub(super) feed: LogQueue,
+    pub(super) keeper: LogWriter,
+    pub(super) archive: Option<PcapThread>,
+    pub(super) monitor: MetricsEndpoint,
     pub(super) meters: Meters,
     /// Whether the log is standard output.
     pub(super) on_stdout: bool,
@@ -54,7 +54,12 @@ struct Capture {
 
 impl Watch {
     /// Starts a thread for each of `devices`, whose packets `crew` analyzes.
-    pub(super) fn start(devices: Vec<Device>, setup: &Setup, crew: Crew, outputs: Outputs) -> Result<Self, Error> {
+    pub(super) fn start(
+        devices: Vec<Device>,
+        setup: &Setup,
+        crew: WorkerPool,
+        outputs: Outputs,
+    ) -> Result<Self, Error> {
         let switch = Arc::new(Switch::new().map_err(Error::Thread)?);
         let all = u32::try_from(devices.len()).unwrap_or(u32::MAX);
         let mut captures = Vec::with_capacity(devices.len());
@@ -62,7 +67,7 @@ impl Watch {
             let counters = Arc::clone(device.counters());
             let lanes = crew.lanes(setup, index, all, Arc::clone(&counters));
             let (name, switch, shelf) =
-                (device.name().to_owned(), Arc::clone(&switch), outputs.archive.as_ref().map(Archive::shelf));
+                (device.name().to_owned(), Arc::clone(&switch), outputs.archive.as_ref().map(PcapThread::shelf));
             let thread = thread::Builder::new().name(format!("capture {name}"));
             let thread = thread.spawn(move || capture(device, &switch, lanes, shelf)).map_err(Error::Thread)?;
             captures.push(Capture { name, counters, thread });
@@ -190,7 +195,7 @@ impl Watch {
 }
 
 /// One capture thread.
-fn capture(device: Device, switch: &Switch, mut lanes: Lanes, mut shelf: Option<Shelf>) {
+fn capture(device: Device, switch: &Switch, mut lanes: Dispatcher, mut shelf: Option<PcapWriter>) {
     device.watch(switch, &mut |moment| match moment {
         Moment::Packet(packet) => {
             if let Some(shelf) = &mut shelf {

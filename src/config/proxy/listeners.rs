@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Admission, HeaderOut, Listener, OnFault, OnLimit, Proxy, Refuse, Splice, Target, Times, Tls, TlsListen,
+    Admission, HeaderOut, ListenerSettings, OnFault, OnLimit, Proxy, Refuse, Splice, Target, Times, Tls, TlsListen,
     TlsUpstream, Transparent,
 };
 use crate::cli;
@@ -71,14 +71,14 @@ fn ready(mut flags: cli::Proxy, mut settings: Settings, cores: usize) -> Result<
     })
 }
 
-fn listeners(flags: &mut cli::Proxy, settings: &mut Settings) -> Result<Vec<Listener>, Error> {
+fn listeners(flags: &mut cli::Proxy, settings: &mut Settings) -> Result<Vec<ListenerSettings>, Error> {
     let common = settings.gate();
     let gates = if flags.listen.is_empty() && flags.upstream.is_empty() && !settings.listener.is_empty() {
         std::mem::take(&mut settings.listener).into_iter().map(|gate| gate.or(&common)).collect()
     } else {
         pairs(flags, &common)?
     };
-    let mut listeners: Vec<Listener> = Vec::with_capacity(gates.len());
+    let mut listeners: Vec<ListenerSettings> = Vec::with_capacity(gates.len());
     for gate in gates {
         let mut listener = listener(flags, gate)?;
         let taken = |name: &str| listeners.iter().any(|other| other.name == name);
@@ -126,7 +126,7 @@ fn pairs(flags: &cli::Proxy, common: &Gate) -> Result<Vec<Gate>, Error> {
     }
 }
 
-fn listener(flags: &cli::Proxy, gate: Gate) -> Result<Listener, Error> {
+fn listener(flags: &cli::Proxy, gate: Gate) -> Result<ListenerSettings, Error> {
     let listen = match &gate.listen {
         Some(list) => list.clone().all(address)?,
         None => Vec::new(),
@@ -174,7 +174,7 @@ fn listener(flags: &cli::Proxy, gate: Gate) -> Result<Listener, Error> {
             server: gate.upstream_name,
         },
     )?;
-    Ok(Listener {
+    Ok(ListenerSettings {
         listen,
         target,
         spoof_source: flags.spoof_source || gate.spoof_source.unwrap_or(false),

@@ -2,7 +2,7 @@
 
 use super::command;
 use super::lex::{Token, Tokens};
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::Text;
 use crate::event::Verb;
 use crate::event::{Kind, Missing, Outcome, Reply, Status, Transaction};
@@ -51,7 +51,7 @@ pub(super) struct Append {
     pub(super) mailbox: Text,
     /// The message that flags, date or data are coming in of.
     current: Option<Box<Transaction>>,
-    #[expect(clippy::vec_box, reason = "the pool of the ledger hands out boxes")]
+    #[expect(clippy::vec_box, reason = "the pool of the session hands out boxes")]
     waiting: Vec<Box<Transaction>>,
     /// Response code of an untagged OK: REPLACE tells its UID there (RFC 8508 section 3.3).
     code: Text,
@@ -80,7 +80,7 @@ impl Append {
     }
 
     /// The text between two literals, or before the end of the line.
-    pub(super) fn text(&mut self, text: &[u8], scope: &mut Scope<'_>) {
+    pub(super) fn text(&mut self, text: &[u8], cx: &mut EventContext<'_>) {
         for token in Tokens::new(text) {
             match (self.place, token) {
                 (Place::Number, _) => self.place = Place::Mailbox,
@@ -94,13 +94,13 @@ impl Append {
                     self.place = if flags { Place::Flags } else { Place::Group };
                     self.word = Word::None;
                 }
-                (Place::Group, Token::Quoted(date)) => self.current(scope).internal_date.set(date),
+                (Place::Group, Token::Quoted(date)) => self.current(cx).internal_date.set(date),
                 (Place::Group, token @ Token::Atom(_)) => {
                     self.word = if token.is(b"CATENATE") { Word::Catenate } else { Word::Text };
                 }
                 (Place::Flags, Token::Atom(flag)) => {
-                    let transaction = self.current(scope);
-                    if transaction.flags.octets() + flag.len() <= scope.limits.line {
+                    let transaction = self.current(cx);
+                    if transaction.flags.octets() + flag.len() <= cx.limits.line {
                         transaction.flags.push(flag);
                     } else {
                         transaction.incomplete.add(Missing::Truncated);
@@ -110,15 +110,15 @@ impl Append {
                 (Place::Catenate, Token::Close) => {
                     self.place = Place::Group;
                     self.word = Word::None;
-                    self.end_message(true, scope);
+                    self.end_message(true, cx);
                 }
                 (Place::Catenate, token @ Token::Atom(_)) => {
                     self.word = if token.is(b"URL") { Word::Url } else { Word::Text };
                 }
                 (Place::Catenate, Token::Quoted(_) | Token::Literal(_) | Token::Dropped) if self.word == Word::Url => {
                     // What the URL stands for is in the message, but not on the wire.
-                    self.begin_message(scope);
-                    self.current(scope).message.gap_unknown();
+                    self.begin_message(cx);
+                    self.current(cx).message.gap_unknown();
                 }
                 _ => {}
             }
@@ -126,15 +126,15 @@ impl Append {
     }
 
     /// A literal of `octets` is announced: what it will be.
-    pub(super) fn literal(&mut self, octets: u64, scope: &mut Scope<'_>) -> Target {
+    pub(super) fn literal(&mut self, octets: u64, cx: &mut EventContext<'_>) -> Target {
         match (self.place, self.word) {
             (Place::Number | Place::Mailbox, _) | (Place::Catenate, Word::Url) => Target::Argument,
             (Place::Flags, _) => Target::Nothing,
             (Place::Group | Place::Catenate, _) => {
                 let whole = self.place == Place::Group;
-                self.header = Some(scope.stamp.at);
+                self.header = Some(cx.stamp.at);
                 self.go = None;
-                let transaction = self.current(scope);
+                let transaction = self.current(cx);
                 if whole {
                     transaction.declared_size = Some(octets);
                 }
@@ -153,30 +153,30 @@ impl Append {
     }
 
     /// Octets of a message literal.
-    pub(super) fn octets(&mut self, octets: &[u8], last: bool, scope: &mut Scope<'_>) {
-        self.begin_message(scope);
+    pub(super) fn octets(&mut self, octets: &[u8], last: bool, cx: &mut EventContext<'_>) {
+        self.begin_message(cx);
         let Some(transaction) = &mut self.current else { return };
         if !octets.is_empty() {
-            scope.body(transaction, octets);
+            cx.body(transaction, octets);
         }
-        self.moved(last, scope);
+        self.moved(last, cx);
     }
 
     /// Octets of a message literal that were not seen.
-    pub(super) fn lost(&mut self, octets: u64, last: bool, scope: &mut Scope<'_>) {
-        self.begin_message(scope);
+    pub(super) fn lost(&mut self, octets: u64, last: bool, cx: &mut EventContext<'_>) {
+        self.begin_message(cx);
         let Some(transaction) = &mut self.current else { return };
         transaction.message.gap(octets);
         transaction.incomplete.add(Missing::ClientGap);
-        self.moved(last, scope);
+        self.moved(last, cx);
     }
 
-    fn moved(&mut self, last: bool, scope: &mut Scope<'_>) {
+    fn moved(&mut self, last: bool, cx: &mut EventContext<'_>) {
         if let Some(transaction) = &mut self.current {
-            transaction.ended = scope.stamp.at;
+            transaction.ended = cx.stamp.at;
         }
         if last && self.place == Place::Group {
-            self.end_message(true, scope);
+            self.end_message(true, cx);
         }
     }
 
@@ -188,27 +188,27 @@ impl Append {
     }
 
     /// The command is over, or the client's place in it was lost: an open message ends here.
-    pub(super) fn cut(&mut self, missing: Option<Missing>, scope: &mut Scope<'_>) {
+    pub(super) fn cut(&mut self, missing: Option<Missing>, cx: &mut EventContext<'_>) {
         if let Some(missing) = missing {
             for transaction in self.waiting.iter_mut().chain(&mut self.current) {
                 transaction.incomplete.add(missing);
             }
         }
         if self.current.is_some() {
-            self.end_message(false, scope);
+            self.end_message(false, cx);
         }
     }
 
     /// The reply is in, or will not come: every message of the command is told.
-    pub(super) fn finish(mut self, outcome: Outcome, reply: &Reply, answered: bool, scope: &mut Scope<'_>) {
-        self.cut(None, scope);
+    pub(super) fn finish(mut self, outcome: Outcome, reply: &Reply, answered: bool, cx: &mut EventContext<'_>) {
+        self.cut(None, cx);
         let ids = |text: &Text| text.get().is_some_and(|code| Ids::of(code).is_some());
         let code = if ids(&reply.response_code) { &reply.response_code } else { &self.code };
         let mut ids = Ids::of(code.as_bytes());
         for mut transaction in self.waiting.drain(..) {
             transaction.outcome = outcome;
             if answered && transaction.has_message {
-                transaction.timing.reply = scope.stamp.at.since(transaction.ended);
+                transaction.timing.reply = cx.stamp.at.since(transaction.ended);
             }
             if outcome == Outcome::Accepted
                 && let Some(ids) = &mut ids
@@ -219,25 +219,25 @@ impl Append {
             transaction.last.status = reply.status;
             transaction.last.response_code.copy_from(&reply.response_code);
             transaction.last.text.copy_from(&reply.text);
-            scope.transaction(transaction);
+            cx.transaction(transaction);
         }
     }
 
-    fn current(&mut self, scope: &mut Scope<'_>) -> &mut Transaction {
+    fn current(&mut self, cx: &mut EventContext<'_>) -> &mut Transaction {
         let Self { current, mailbox, verb, began, .. } = self;
         current.get_or_insert_with(|| {
-            let mut transaction = scope.ledger.transaction(Kind::Append, *began);
+            let mut transaction = cx.session.transaction(Kind::Append, *began);
             transaction.verb = Some(*verb);
             transaction.mailbox.copy_from(mailbox);
             transaction
         })
     }
 
-    fn begin_message(&mut self, scope: &mut Scope<'_>) {
+    fn begin_message(&mut self, cx: &mut EventContext<'_>) {
         let go = self.go.take();
-        let at = scope.stamp.at;
-        let (hash, header) = (scope.limits.hash, scope.limits.header);
-        let transaction = self.current(scope);
+        let at = cx.stamp.at;
+        let (hash, header) = (cx.limits.hash, cx.limits.header);
+        let transaction = self.current(cx);
         if transaction.has_message {
             return;
         }
@@ -247,7 +247,7 @@ impl Append {
         self.first = Some(at);
     }
 
-    fn end_message(&mut self, complete: bool, scope: &mut Scope<'_>) {
+    fn end_message(&mut self, complete: bool, cx: &mut EventContext<'_>) {
         let Some(mut transaction) = self.current.take() else { return };
         if transaction.has_message {
             transaction.message.finish(complete);
@@ -258,7 +258,7 @@ impl Append {
             let mut oldest = self.waiting.remove(0);
             oldest.outcome = Outcome::Unknown;
             oldest.incomplete.add(Missing::Truncated);
-            scope.transaction(oldest);
+            cx.transaction(oldest);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{Flight, Imap, Task, Wait};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::pending::Waiting;
 use crate::engine::sasl::Exchange;
-use crate::engine::session::state::{Layer, Scope};
+use crate::engine::session::state::{EventContext, Layer};
 use crate::event::Dir;
 use crate::event::Verb;
 use crate::event::{AuthMethod, Command, Missing, Outcome};
@@ -76,7 +76,7 @@ impl Client {
         self.reading && self.target == Target::Message && self.expect == Expect::More && !self.awaiting
     }
 
-    pub(super) fn rest(&mut self) {
+    pub(super) fn shrink(&mut self) {
         if !self.reading {
             self.line.clear();
         }
@@ -84,39 +84,39 @@ impl Client {
     }
 
     /// What the next octets are depends on the server's answer.
-    fn wait(&mut self, scope: &mut Scope<'_>) {
+    fn wait(&mut self, cx: &mut EventContext<'_>) {
         self.awaiting = true;
-        scope.switch(Dir::ToServer, Mode::Await);
+        cx.switch(Dir::ToServer, Mode::Await);
     }
 }
 
 impl Imap {
-    pub(super) fn client_line(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn client_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         match self.client.expect {
-            Expect::Command => self.command_line(line, scope),
+            Expect::Command => self.command_line(line, cx),
             Expect::More => {
-                self.count_client(line.wire, scope);
-                self.text(line.octets, line.truncated, scope);
+                self.count_client(line.wire, cx);
+                self.text(line.octets, line.truncated, cx);
             }
             Expect::Discard => match lex::literal(line.octets) {
-                Some(header) if !header.sync => scope.switch(Dir::ToServer, Mode::Octets(header.octets)),
+                Some(header) if !header.sync => cx.switch(Dir::ToServer, Mode::Octets(header.octets)),
                 _ => self.client.expect = Expect::Command,
             },
-            Expect::Sasl => self.sasl_line(line, scope),
+            Expect::Sasl => self.sasl_line(line, cx),
             Expect::SaslMaybe => {
                 if is_base64(line.octets) {
-                    self.sasl_line(line, scope);
+                    self.sasl_line(line, cx);
                 } else {
                     self.client.expect = Expect::Command;
-                    self.command_line(line, scope);
+                    self.command_line(line, cx);
                 }
             }
         }
     }
 
-    pub(super) fn client_octets(&mut self, octets: &[u8], last: bool, scope: &mut Scope<'_>) {
+    pub(super) fn client_octets(&mut self, octets: &[u8], last: bool, cx: &mut EventContext<'_>) {
         self.client.untouched = false;
-        self.count_client(octets.len() as u64, scope);
+        self.count_client(octets.len() as u64, cx);
         match self.client.target {
             Target::Argument => {
                 self.client.line.extend_from_slice(octets);
@@ -124,16 +124,16 @@ impl Imap {
             }
             Target::Message => {
                 if let Some(append) = self.append() {
-                    append.octets(octets, last, scope);
+                    append.octets(octets, last, cx);
                 }
             }
             Target::Nothing => {}
         }
     }
 
-    pub(super) fn client_lost(&mut self, octets: u64, last: bool, scope: &mut Scope<'_>) {
+    pub(super) fn client_lost(&mut self, octets: u64, last: bool, cx: &mut EventContext<'_>) {
         self.client.untouched = false;
-        self.count_client(octets, scope);
+        self.count_client(octets, cx);
         if self.client.reading
             && let Some(waiting) = self.pending.back_mut()
         {
@@ -143,11 +143,11 @@ impl Imap {
             // A kept literal has so many octets as its head says.
             Target::Argument => {
                 let filled = self.client.line.len().saturating_add(usize::try_from(octets).unwrap_or(usize::MAX));
-                self.client.line.resize(filled.min(scope.limits.line_imap * 2), b'?');
+                self.client.line.resize(filled.min(cx.limits.line_imap * 2), b'?');
             }
             Target::Message => {
                 if let Some(append) = self.append() {
-                    append.lost(octets, last, scope);
+                    append.lost(octets, last, cx);
                 }
             }
             Target::Nothing => {}
@@ -155,16 +155,16 @@ impl Imap {
     }
 
     /// The client's place is lost up to the next command that is certainly one.
-    pub(super) fn client_gap(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn client_gap(&mut self, cx: &mut EventContext<'_>) {
         self.client.lost = true;
         if std::mem::take(&mut self.client.reading)
             && let Some(waiting) = self.pending.back_mut()
         {
             waiting.command.incomplete.add(Missing::ClientGap);
-            waiting.command.sent = scope.stamp.at;
+            waiting.command.sent = cx.stamp.at;
             waiting.kind.wait = Wait::Nothing;
             if let Task::Append(append) = &mut waiting.kind.task {
-                append.cut(Some(Missing::ClientGap), scope);
+                append.cut(Some(Missing::ClientGap), cx);
             }
         }
         if self.client.expect != Expect::Sasl {
@@ -173,69 +173,69 @@ impl Imap {
         self.client.target = Target::Nothing;
     }
 
-    pub(super) fn client_unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+    pub(super) fn client_unanswered(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
         if !self.client.awaiting {
             return;
         }
         let Some(waiting) = self.pending.back_mut() else {
-            self.resume(Mode::Line, scope);
+            self.resume(Mode::Line, cx);
             return;
         };
         match (waiting.kind.wait, waiting.command.verb) {
             (Wait::Literal(octets), _) if self.client.reading => {
                 waiting.kind.wait = Wait::Nothing;
                 self.client.untouched = true;
-                self.resume(Mode::Octets(octets), scope);
+                self.resume(Mode::Octets(octets), cx);
             }
             (Wait::Challenge, _) => {
                 self.client.expect = Expect::SaslMaybe;
-                self.resume(Mode::Line, scope);
+                self.resume(Mode::Line, cx);
             }
             (_, Verb::Compress) if held.is_empty() && !surely => {}
             (_, Verb::Compress) => {
                 if held.first().is_some_and(|o| !o.is_ascii_graphic() && !o.is_ascii_whitespace()) {
                     for dir in [Dir::ToServer, Dir::ToClient] {
-                        scope.layers[dir] = Some(Layer::Deflate);
+                        cx.layers[dir] = Some(Layer::Deflate);
                     }
                 }
-                self.resume(Mode::Line, scope);
+                self.resume(Mode::Line, cx);
             }
-            _ => self.resume(Mode::Line, scope),
+            _ => self.resume(Mode::Line, cx),
         }
     }
 
     /// The client's octets go on as `mode`, if they waited.
-    pub(super) fn resume(&mut self, mode: Mode, scope: &mut Scope<'_>) {
+    pub(super) fn resume(&mut self, mode: Mode, cx: &mut EventContext<'_>) {
         if std::mem::take(&mut self.client.awaiting) {
-            scope.switch(Dir::ToServer, mode);
+            cx.switch(Dir::ToServer, mode);
         }
     }
 
     /// The go-ahead for a literal of `octets` came.
-    pub(super) fn literal_wanted(&mut self, octets: u64, scope: &mut Scope<'_>) {
+    pub(super) fn literal_wanted(&mut self, octets: u64, cx: &mut EventContext<'_>) {
         self.client.untouched = false;
         if let Some(append) = self.append() {
-            append.go_ahead(scope.stamp.at);
+            append.go_ahead(cx.stamp.at);
         }
-        self.resume(Mode::Octets(octets), scope);
+        self.resume(Mode::Octets(octets), cx);
     }
 
     /// A challenge came.
-    pub(super) fn response_wanted(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn response_wanted(&mut self, cx: &mut EventContext<'_>) {
         self.client.expect = Expect::Sasl;
-        self.resume(Mode::Line, scope);
+        self.resume(Mode::Line, cx);
     }
 
     /// The exchange of the last command is over.
-    pub(super) fn exchange_over(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn exchange_over(&mut self, cx: &mut EventContext<'_>) {
         if matches!(self.client.expect, Expect::Sasl | Expect::SaslMaybe) {
             self.client.expect = Expect::Command;
         }
-        self.resume(Mode::Line, scope);
+        self.resume(Mode::Line, cx);
     }
 
     /// The command that is being read was completed before its end.
-    pub(super) fn reading_refused(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn reading_refused(&mut self, cx: &mut EventContext<'_>) {
         self.client.reading = false;
         self.client.target = Target::Nothing;
         self.client.expect = Expect::Discard;
@@ -243,7 +243,7 @@ impl Imap {
             // The literal was refused: the client goes on with a command.
             self.client.awaiting = false;
             self.client.expect = Expect::Command;
-            scope.switch(Dir::ToServer, Mode::Line);
+            cx.switch(Dir::ToServer, Mode::Line);
         }
     }
 
@@ -255,48 +255,48 @@ impl Imap {
         }
     }
 
-    fn count_client(&mut self, octets: u64, scope: &Scope<'_>) {
+    fn count_client(&mut self, octets: u64, cx: &EventContext<'_>) {
         if self.client.reading
             && let Some(waiting) = self.pending.back_mut()
         {
             let [client, _] = &mut waiting.command.octets;
             *client = client.saturating_add(octets);
-            waiting.command.sent = scope.stamp.at;
+            waiting.command.sent = cx.stamp.at;
         }
     }
 
-    fn sasl_line(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    fn sasl_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let sure = self.client.expect == Expect::Sasl;
         let found = self.pending.iter_mut().find(|w| matches!(w.kind.task, Task::Auth(..)));
         let Some(waiting) = found else {
-            scope.ledger.secrets.learn(line.octets);
+            cx.session.secrets.learn(line.octets);
             self.client.expect = Expect::Command;
             return;
         };
         let [client, _] = &mut waiting.command.octets;
         *client += line.wire;
-        waiting.command.sent = scope.stamp.at;
+        waiting.command.sent = cx.stamp.at;
         waiting.kind.wait = Wait::Challenge;
         if let Task::Auth(exchange, cancelled) = &mut waiting.kind.task {
-            *cancelled = !exchange.response(line.octets, &mut scope.ledger.secrets);
-            exchange.answered(scope.stamp.at);
+            *cancelled = !exchange.response(line.octets, &mut cx.session.secrets);
+            exchange.answered(cx.stamp.at);
         }
         if sure {
-            self.client.wait(scope);
+            self.client.wait(cx);
         }
     }
 
-    fn command_line(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    fn command_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let octets = line.octets;
         if octets.trim_ascii().eq_ignore_ascii_case(b"DONE") {
-            return self.done(line, scope);
+            return self.done(line, cx);
         }
         let (tag, rest) = lex::word(octets);
         let (verb, args) = command::verb(rest);
         let is_tag = is_tag(tag);
         if self.client.armed && (verb == Verb::Other || !is_tag) {
             // What is no command here may be the rest of a failed login.
-            scope.ledger.secrets.learn(octets);
+            cx.session.secrets.learn(octets);
         }
         if verb != Verb::Other && is_tag {
             self.client.armed = false;
@@ -304,38 +304,38 @@ impl Imap {
         } else if self.client.lost || octets.is_empty() {
             return;
         }
-        let mut command = scope.ledger.command(line.began, scope.stamp.at);
+        let mut command = cx.session.command(line.began, cx.stamp.at);
         command.verb = if is_tag { verb } else { Verb::Other };
         command.octets = [line.wire, 0];
-        command.pipelined = self.pending.is_pipelined(scope.stamp);
+        command.pipelined = self.pending.is_pipelined(cx.stamp);
         if !is_tag || rest.is_empty() {
             // Nothing can answer it.
-            scope.command(command);
+            cx.command(command);
             return;
         }
-        command.tag.set(tag.get(..scope.limits.tag.min(tag.len())).unwrap_or_default());
+        command.tag.set(tag.get(..cx.limits.tag.min(tag.len())).unwrap_or_default());
         let task = match verb {
             Verb::Append | Verb::Replace | Verb::UidReplace => Task::Append(Box::new(Append::new(verb, line.began))),
             Verb::Fetch | Verb::UidFetch => Task::Fetch(Asked::default(), 0),
             Verb::Idle => Task::Idle(None, None),
             _ => Task::Plain,
         };
-        if self.pending.len() >= scope.limits.in_flight
+        if self.pending.len() >= cx.limits.in_flight
             && let Some(mut oldest) = self.pending.pop()
         {
             oldest.command.incomplete.add(Missing::Truncated);
-            self.abandon(oldest, Outcome::Unknown, scope);
+            self.abandon(oldest, Outcome::Unknown, cx);
         }
         let hidden = verb == Verb::Other;
         self.pending.push(command, Flight { tag: tag.len(), hidden, wait: Wait::Nothing, task });
         self.client.reading = true;
         self.client.truncated = false;
         self.client.line.clear();
-        self.text(args, line.truncated, scope);
+        self.text(args, line.truncated, cx);
     }
 
     /// Text of the command that is being read: up to a literal, or to its end.
-    fn text(&mut self, text: &[u8], truncated: bool, scope: &mut Scope<'_>) {
+    fn text(&mut self, text: &[u8], truncated: bool, cx: &mut EventContext<'_>) {
         let Some(waiting) = self.pending.back_mut() else { return };
         self.client.truncated |= truncated;
         self.client.whole = false;
@@ -343,18 +343,18 @@ impl Imap {
         let header = if waiting.command.verb == Verb::Authenticate { None } else { lex::literal(text) };
         let text = text.get(..header.map_or(text.len(), |h| h.start)).unwrap_or_default();
         let line = &mut self.client.line;
-        let room = scope.limits.line_imap.saturating_sub(line.len());
+        let room = cx.limits.line_imap.saturating_sub(line.len());
         self.client.truncated |= text.len() > room;
         line.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
-        let Some(header) = header else { return self.command_read(scope) };
+        let Some(header) = header else { return self.command_read(cx) };
         waiting.command.literals = waiting.command.literals.saturating_add(1);
         let mut target = Target::Argument;
         if let Task::Append(append) = &mut waiting.kind.task {
-            append.text(line, scope);
+            append.text(line, cx);
             line.clear();
-            target = append.literal(header.octets, scope);
+            target = append.literal(header.octets, cx);
         }
-        let kept = header.octets <= scope.limits.literal_argument as u64 && line.len() < scope.limits.line_imap;
+        let kept = header.octets <= cx.limits.literal_argument as u64 && line.len() < cx.limits.line_imap;
         if target == Target::Argument && !kept {
             target = Target::Nothing;
         }
@@ -367,73 +367,73 @@ impl Imap {
         self.client.expect = Expect::More;
         if header.sync {
             waiting.kind.wait = Wait::Literal(header.octets);
-            self.client.wait(scope);
+            self.client.wait(cx);
         } else {
-            scope.switch(Dir::ToServer, Mode::Octets(header.octets));
+            cx.switch(Dir::ToServer, Mode::Octets(header.octets));
         }
     }
 
     /// The last command is read to its end.
-    fn command_read(&mut self, scope: &mut Scope<'_>) {
+    fn command_read(&mut self, cx: &mut EventContext<'_>) {
         self.client.expect = Expect::Command;
         self.client.reading = false;
         let Some(waiting) = self.pending.back_mut() else { return };
         let command = &mut waiting.command;
-        command.sent = scope.stamp.at;
+        command.sent = cx.stamp.at;
         if self.client.truncated {
             command.incomplete.add(Missing::Truncated);
         }
         let line = &self.client.line;
         match command.verb {
             Verb::Login => {
-                let exchange = login(line, command.began, scope);
+                let exchange = login(line, command.began, cx);
                 waiting.kind.task = Task::Auth(Box::new(exchange), false);
             }
             Verb::Authenticate => {
                 let (mechanism, initial) = lex::word(line);
                 let initial = Some(initial.trim_ascii()).filter(|i| !i.is_empty());
-                let secrets = &mut scope.ledger.secrets;
+                let secrets = &mut cx.session.secrets;
                 let exchange = Exchange::sasl(mechanism, initial, command.began, command.sent, secrets);
                 waiting.kind.task = Task::Auth(Box::new(exchange), false);
                 waiting.kind.wait = Wait::Challenge;
-                self.client.wait(scope);
+                self.client.wait(cx);
             }
             Verb::StartTls => {
-                scope.ledger.tls.requested = Some(true);
-                self.client.wait(scope);
+                cx.session.tls.requested = Some(true);
+                self.client.wait(cx);
             }
             Verb::Compress | Verb::Unauthenticate => {
                 command.args.set(line.get(..line.len().min(64)).unwrap_or_default());
-                self.client.wait(scope);
+                self.client.wait(cx);
             }
             Verb::Idle => waiting.kind.wait = Wait::Idle,
-            Verb::Logout => scope.ledger.quit_sent = true,
+            Verb::Logout => cx.session.quit_sent = true,
             Verb::Append | Verb::Replace | Verb::UidReplace => {
                 if let Task::Append(append) = &mut waiting.kind.task {
-                    append.text(line, scope);
-                    append.cut(None, scope);
+                    append.text(line, cx);
+                    append.cut(None, cx);
                     name_of_append(append, command);
                 }
             }
-            _ => arguments(command, &mut waiting.kind.task, line, scope),
+            _ => arguments(command, &mut waiting.kind.task, line, cx),
         }
     }
 
     /// The arguments of a command that was answered before the end of its line: a server that has the last literal need
     /// not wait for what is behind it, and Dovecot does not.
-    pub(super) fn arguments_cut(&self, waiting: &mut Waiting<Flight>, scope: &Scope<'_>) {
+    pub(super) fn arguments_cut(&self, waiting: &mut Waiting<Flight>, cx: &EventContext<'_>) {
         let Waiting { command, kind: Flight { task, .. } } = waiting;
         let plain = matches!(task, Task::Plain | Task::Fetch(..)) && command.verb != Verb::Authenticate;
         if plain && self.client.whole {
-            arguments(command, task, &self.client.line, scope);
+            arguments(command, task, &self.client.line, cx);
         }
     }
 
     /// DONE ends the oldest IDLE that has not ended (RFC 2177); it may come before the server's `+` is seen.
-    fn done(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    fn done(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         for waiting in self.pending.iter_mut() {
             if let Task::Idle(_, until @ None) = &mut waiting.kind.task {
-                *until = Some(scope.stamp.at);
+                *until = Some(cx.stamp.at);
                 let [client, _] = &mut waiting.command.octets;
                 *client += line.wire;
                 return;
@@ -442,18 +442,18 @@ impl Imap {
     }
 
     /// LOGIN that was refused before its end: what there is of it is secret.
-    pub(super) fn login_cut(&mut self, began: crate::time::Timestamp, scope: &mut Scope<'_>) -> Box<Exchange> {
+    pub(super) fn login_cut(&mut self, began: crate::time::Timestamp, cx: &mut EventContext<'_>) -> Box<Exchange> {
         let line = std::mem::take(&mut self.client.line);
-        let exchange = login(&line, began, scope);
+        let exchange = login(&line, began, cx);
         self.client.line = line;
         Box::new(exchange)
     }
 }
 
 /// What `line` tells of a command without a secret.
-fn arguments(command: &mut Command, task: &mut Task, line: &[u8], scope: &Scope<'_>) {
+fn arguments(command: &mut Command, task: &mut Task, line: &[u8], cx: &EventContext<'_>) {
     let Command { verb, args, mailbox, incomplete, .. } = command;
-    if !command::arguments(*verb, line, scope.limits.line, args, mailbox) {
+    if !command::arguments(*verb, line, cx.limits.line, args, mailbox) {
         incomplete.add(Missing::Truncated);
     }
     if let Task::Fetch(asked, _) = task {
@@ -470,14 +470,14 @@ pub(super) fn name_of_append(append: &Append, command: &mut Command) {
 }
 
 /// LOGIN's user and password, in any form; if they are not two strings, all is secret.
-fn login(line: &[u8], began: crate::time::Timestamp, scope: &mut Scope<'_>) -> Exchange {
+fn login(line: &[u8], began: crate::time::Timestamp, cx: &mut EventContext<'_>) -> Exchange {
     let mut tokens = Tokens::new(line);
     let (mut user, mut password) = (Vec::new(), Vec::new());
     let first = tokens.next();
     let has_user = first.is_some_and(|t| t.string(&mut user));
-    let rest = tokens.rest();
+    let rest = tokens.shrink();
     let has_password = tokens.next().is_some_and(|t| t.string(&mut password));
-    let secrets = &mut scope.ledger.secrets;
+    let secrets = &mut cx.session.secrets;
     let whole = has_password && tokens.next().is_none();
     if !whole {
         secrets.learn(rest.trim_ascii());
@@ -493,7 +493,7 @@ fn login(line: &[u8], began: crate::time::Timestamp, scope: &mut Scope<'_>) -> E
             user.clear();
         }
     }
-    let sent = scope.stamp.at;
+    let sent = cx.stamp.at;
     Exchange::plain(AuthMethod::Login, &user, &password, began, sent, secrets)
 }
 

@@ -140,7 +140,7 @@ pub(super) fn arguments(verb: Verb, line: &[u8], cap: usize, args: &mut Text, ma
             for _ in 0..count {
                 tokens.next();
             }
-            line.get(..line.len() - tokens.rest().len()).unwrap_or_default()
+            line.get(..line.len() - tokens.shrink().len()).unwrap_or_default()
         }
     };
     show(text, cap, args)
@@ -182,7 +182,7 @@ pub(super) fn show(line: &[u8], cap: usize, args: &mut Text) -> bool {
             args.push(octets);
         }
         args.push(b"\"");
-        rest = tokens.rest();
+        rest = tokens.shrink();
         if args.as_bytes().len() > cap {
             args.truncate(cap);
             return false;

@@ -5,7 +5,7 @@
 use memchr::memchr3;
 
 use super::lex;
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::Verb;
 use crate::event::{Kind, Missing, Outcome, Transaction};
 use crate::time::Timestamp;
@@ -61,7 +61,7 @@ pub(super) struct Fetch {
     first: Option<Timestamp>,
     got: u64,
     head: Option<u64>,
-    #[expect(clippy::vec_box, reason = "the pool of the ledger hands out boxes")]
+    #[expect(clippy::vec_box, reason = "the pool of the session hands out boxes")]
     waiting: Vec<Box<Transaction>>,
 }
 
@@ -91,7 +91,7 @@ impl Fetch {
         literal: Option<u64>,
         request: Option<Request>,
         mailbox: &[u8],
-        scope: &mut Scope<'_>,
+        cx: &mut EventContext<'_>,
     ) {
         let mut rest = text;
         while let Some(octet) = rest.first() {
@@ -105,7 +105,7 @@ impl Fetch {
                 Place::Name => self.name(*octet),
                 Place::Section => self.section(rest),
                 Place::Origin => self.origin(rest),
-                Place::Value => self.value(rest, request, mailbox, scope),
+                Place::Value => self.value(rest, request, mailbox, cx),
                 Place::Nested => self.nested(rest),
                 Place::After => break,
             };
@@ -114,7 +114,7 @@ impl Fetch {
         if literal.is_some() && self.place == Place::Value {
             self.place = Place::Name;
             if self.is_body() {
-                self.open(request, mailbox, scope);
+                self.open(request, mailbox, cx);
             }
             self.clear_name();
         }
@@ -163,7 +163,7 @@ impl Fetch {
         end
     }
 
-    fn value(&mut self, rest: &[u8], request: Option<Request>, mailbox: &[u8], scope: &mut Scope<'_>) -> usize {
+    fn value(&mut self, rest: &[u8], request: Option<Request>, mailbox: &[u8], cx: &mut EventContext<'_>) -> usize {
         match rest.first() {
             Some(b' ') => return 1,
             Some(b'(') => {
@@ -181,10 +181,10 @@ impl Fetch {
         let used = if let Some(inner) = rest.strip_prefix(b"\"") {
             let end = lex::quoted_end(inner).unwrap_or(inner.len());
             if self.is_body() {
-                self.open(request, mailbox, scope);
+                self.open(request, mailbox, cx);
                 let raw = inner.get(..end).unwrap_or_default();
-                lex::unquote(raw, |piece| self.octets(piece, false, scope));
-                self.octets(b"", true, scope);
+                lex::unquote(raw, |piece| self.octets(piece, false, cx));
+                self.octets(b"", true, cx);
             }
             (end + 2).min(rest.len())
         } else {
@@ -226,9 +226,9 @@ impl Fetch {
         }
     }
 
-    fn open(&mut self, request: Option<Request>, mailbox: &[u8], scope: &mut Scope<'_>) {
+    fn open(&mut self, request: Option<Request>, mailbox: &[u8], cx: &mut EventContext<'_>) {
         let began = request.map_or(self.began, |r| r.began);
-        let mut transaction = scope.ledger.transaction(Kind::Retrieval, began);
+        let mut transaction = cx.session.transaction(Kind::Retrieval, began);
         transaction.verb = Some(request.map_or(Verb::Fetch, |r| r.verb));
         if !mailbox.is_empty() {
             transaction.mailbox.set(mailbox);
@@ -240,7 +240,7 @@ impl Fetch {
         transaction.origin = self.origin;
         transaction.timing.first_byte = request.and_then(|r| self.began.since(r.sent));
         transaction.has_message = true;
-        transaction.message.begin(scope.limits.hash, scope.limits.header);
+        transaction.message.begin(cx.limits.hash, cx.limits.header);
         if !transaction.section.as_bytes().is_empty() || self.origin.is_some_and(|o| o > 0) {
             // A part, or the middle of a message: its head is no header. Its size is known nevertheless.
             transaction.message.gap(0);
@@ -252,61 +252,61 @@ impl Fetch {
     }
 
     /// Octets of the literal that the last text ended with.
-    pub(super) fn octets(&mut self, octets: &[u8], last: bool, scope: &mut Scope<'_>) {
+    pub(super) fn octets(&mut self, octets: &[u8], last: bool, cx: &mut EventContext<'_>) {
         let Some(transaction) = &mut self.body else { return };
-        self.first.get_or_insert(scope.stamp.at);
+        self.first.get_or_insert(cx.stamp.at);
         self.got += octets.len() as u64;
         if !octets.is_empty() {
-            scope.body(transaction, octets);
+            cx.body(transaction, octets);
         }
         if last {
-            self.close(true, scope);
+            self.close(true, cx);
         }
     }
 
     /// Octets of that literal that were not seen.
-    pub(super) fn lost(&mut self, octets: u64, last: bool, scope: &mut Scope<'_>) {
+    pub(super) fn lost(&mut self, octets: u64, last: bool, cx: &mut EventContext<'_>) {
         let Some(transaction) = &mut self.body else { return };
-        self.first.get_or_insert(scope.stamp.at);
+        self.first.get_or_insert(cx.stamp.at);
         self.got += octets;
         transaction.message.gap(octets);
         transaction.incomplete.add(Missing::ServerGap);
         if last {
-            self.close(true, scope);
+            self.close(true, cx);
         }
     }
 
-    fn close(&mut self, complete: bool, scope: &mut Scope<'_>) {
+    fn close(&mut self, complete: bool, cx: &mut EventContext<'_>) {
         let Some(mut transaction) = self.body.take() else { return };
         // A partial fetch from the start that got less than it asked for got it all.
         let whole = transaction.origin.is_none_or(|o| o == 0 && self.head.is_some_and(|head| self.got < head));
         transaction.message.finish(complete && whole);
-        transaction.timing.transfer = self.first.and_then(|first| scope.stamp.at.since(first));
+        transaction.timing.transfer = self.first.and_then(|first| cx.stamp.at.since(first));
         if complete {
             transaction.outcome = Outcome::Complete;
         }
         self.bodies = self.bodies.saturating_add(1);
         self.waiting.push(transaction);
         if self.waiting.len() > WAITING {
-            self.emit(Outcome::Unknown, scope);
+            self.emit(Outcome::Unknown, cx);
         }
     }
 
     /// The response is over; `cut`: how, if it did not come to its end.
-    pub(super) fn end(&mut self, cut: Option<Outcome>, scope: &mut Scope<'_>) {
-        self.close(false, scope);
-        self.emit(cut.unwrap_or(Outcome::Unknown), scope);
+    pub(super) fn end(&mut self, cut: Option<Outcome>, cx: &mut EventContext<'_>) {
+        self.close(false, cx);
+        self.emit(cut.unwrap_or(Outcome::Unknown), cx);
         self.place = Place::After;
     }
 
-    fn emit(&mut self, cut: Outcome, scope: &mut Scope<'_>) {
+    fn emit(&mut self, cut: Outcome, cx: &mut EventContext<'_>) {
         for mut transaction in self.waiting.drain(..) {
             transaction.uid = self.uid;
             transaction.message_number = (self.number > 0).then_some(self.number);
             if transaction.outcome != Outcome::Complete {
                 transaction.outcome = cut;
             }
-            scope.transaction(transaction);
+            cx.transaction(transaction);
         }
     }
 }

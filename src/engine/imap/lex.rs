@@ -168,7 +168,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// What is not read yet.
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(super) fn shrink(&self) -> &'a [u8] {
         self.rest
     }
 

@@ -18,7 +18,7 @@ mod tests;
 use super::frame::Frame;
 use super::pending::{Pending, Waiting};
 use super::sasl::Exchange;
-use super::session::state::Scope;
+use super::session::state::EventContext;
 use crate::event::Text;
 use crate::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Reply, Status};
 use crate::event::{Dir, End};
@@ -93,11 +93,11 @@ impl Imap {
     }
 
     /// Gives back room that is not needed while the session stands still.
-    pub(crate) fn rest(&mut self) {
-        self.pending.rest();
-        self.client.rest();
-        self.server.rest();
-        self.selected.rest();
+    pub(crate) fn shrink(&mut self) {
+        self.pending.shrink();
+        self.client.shrink();
+        self.server.shrink();
+        self.selected.shrink();
     }
 
     /// What the session is doing.
@@ -113,29 +113,29 @@ impl Imap {
     }
 
     /// The next frame of `dir`.
-    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, scope: &mut Scope<'_>) {
+    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, cx: &mut EventContext<'_>) {
         match (dir, frame) {
-            (Dir::ToServer, Frame::Line(line)) => self.client_line(line, scope),
-            (Dir::ToServer, Frame::Octets { octets, last }) => self.client_octets(octets, *last, scope),
-            (Dir::ToServer, Frame::Lost { octets, last }) => self.client_lost(*octets, *last, scope),
-            (Dir::ToClient, Frame::Line(line)) => self.server_line(line, scope),
-            (Dir::ToClient, Frame::Octets { octets, last }) => self.server_octets(octets, *last, scope),
-            (Dir::ToClient, Frame::Lost { octets, last }) => self.server_lost(*octets, *last, scope),
+            (Dir::ToServer, Frame::Line(line)) => self.client_line(line, cx),
+            (Dir::ToServer, Frame::Octets { octets, last }) => self.client_octets(octets, *last, cx),
+            (Dir::ToServer, Frame::Lost { octets, last }) => self.client_lost(*octets, *last, cx),
+            (Dir::ToClient, Frame::Line(line)) => self.server_line(line, cx),
+            (Dir::ToClient, Frame::Octets { octets, last }) => self.server_octets(octets, *last, cx),
+            (Dir::ToClient, Frame::Lost { octets, last }) => self.server_lost(*octets, *last, cx),
             (_, Frame::Body(_) | Frame::BodyEnd { .. } | Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
         }
     }
 
     /// `lost` octets of `dir` are missing, beyond those that counted octets absorbed.
-    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, scope: &mut Scope<'_>) {
+    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, cx: &mut EventContext<'_>) {
         let _ = lost;
         let missing = match dir {
             Dir::ToServer => Missing::ClientGap,
             Dir::ToClient => Missing::ServerGap,
         };
         match dir {
-            Dir::ToServer => self.client_gap(scope),
+            Dir::ToServer => self.client_gap(cx),
             Dir::ToClient => {
-                self.server_gap(scope);
+                self.server_gap(cx);
                 for waiting in self.pending.iter_mut() {
                     waiting.command.incomplete.add(missing);
                 }
@@ -145,27 +145,27 @@ impl Imap {
 
     /// The client's octets `held` wait for an answer that will not come: decides their mode, if they tell enough.
     /// `surely`: no more octets will come to help.
-    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
-        self.client_unanswered(held, surely, scope);
+    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
+        self.client_unanswered(held, surely, cx);
     }
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
-    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, scope: &mut Scope<'_>) {
+    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
         let cut = match (closed, why) {
             _ if self.bye => Outcome::ServerClosed,
-            _ if scope.ledger.opaque => Outcome::Encrypted,
+            _ if cx.session.opaque => Outcome::Encrypted,
             (Some(_), _) | (None, End::Closed) => Outcome::ConnectionLost,
             (None, End::Timeout) => Outcome::TimedOut,
             (None, End::Drain | End::Evicted | End::CaptureEnd) => Outcome::Unknown,
         };
-        self.server_end(cut, scope);
+        self.server_end(cut, cx);
         while let Some(waiting) = self.pending.pop() {
-            self.abandon(waiting, cut, scope);
+            self.abandon(waiting, cut, cx);
         }
     }
 
     /// Emits a command that gets no completion.
-    fn abandon(&mut self, waiting: Waiting<Flight>, cut: Outcome, scope: &mut Scope<'_>) {
+    fn abandon(&mut self, waiting: Waiting<Flight>, cut: Outcome, cx: &mut EventContext<'_>) {
         let Waiting { mut command, kind: flight } = waiting;
         if self.bye {
             command.reply.status = Some(Status::Bye);
@@ -176,23 +176,23 @@ impl Imap {
         match flight.task {
             Task::Auth(exchange, _) => {
                 let outcome = AuthOutcome::Incomplete;
-                scope.auth(exchange.finish(outcome, Reply::default(), None, scope.ledger.tls_mode()));
+                cx.auth(exchange.finish(outcome, Reply::default(), None, cx.session.tls_mode()));
             }
             Task::Append(append) => {
                 client::name_of_append(&append, &mut command);
-                append.finish(cut, &command.reply, false, scope);
+                append.finish(cut, &command.reply, false, cx);
             }
-            Task::Idle(since, until) => idle_over(since, until, scope),
+            Task::Idle(since, until) => idle_over(since, until, cx),
             Task::Plain | Task::Fetch(..) => {}
         }
-        scope.command(command);
+        cx.command(command);
     }
 }
 
 /// Adds one IDLE to the session's.
-fn idle_over(since: Option<Timestamp>, until: Option<Timestamp>, scope: &mut Scope<'_>) {
+fn idle_over(since: Option<Timestamp>, until: Option<Timestamp>, cx: &mut EventContext<'_>) {
     let Some(since) = since else { return };
-    scope.idle_over(until.unwrap_or(scope.stamp.at).since(since).unwrap_or_default());
+    cx.idle_over(until.unwrap_or(cx.stamp.at).since(since).unwrap_or_default());
 }
 
 /// One more of `kind`.

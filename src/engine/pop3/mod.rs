@@ -13,7 +13,7 @@ mod tests;
 use super::frame::{Frame, Line, Mode};
 use super::pending::{Arrival, Pending, Waiting};
 use super::sasl::Exchange;
-use super::session::state::Scope;
+use super::session::state::EventContext;
 use crate::event::Both;
 use crate::event::{
     AuthMethod, AuthOutcome, Command, How, Incomplete, Kind, Mechanism, Missing, Outcome, Phase, Reply,
@@ -143,9 +143,9 @@ impl Pop3 {
     }
 
     /// Gives back room that is not needed while the session stands still.
-    pub(crate) fn rest(&mut self) {
-        self.pending.rest();
-        self.user.rest();
+    pub(crate) fn shrink(&mut self) {
+        self.pending.shrink();
+        self.user.shrink();
     }
 
     /// What the session is doing.
@@ -164,26 +164,26 @@ impl Pop3 {
     }
 
     /// The next frame of `dir`.
-    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, scope: &mut Scope<'_>) {
+    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, cx: &mut EventContext<'_>) {
         match (dir, frame) {
-            (Dir::ToServer, Frame::Line(line)) => self.client(line, scope),
-            (Dir::ToClient, Frame::Line(line)) => self.server(line, scope),
-            (Dir::ToClient, Frame::Body(octets)) => self.text(octets, scope),
-            (Dir::ToClient, Frame::BodyEnd { wire, .. }) => self.body_end(*wire, scope),
+            (Dir::ToServer, Frame::Line(line)) => self.client(line, cx),
+            (Dir::ToClient, Frame::Line(line)) => self.server(line, cx),
+            (Dir::ToClient, Frame::Body(octets)) => self.text(octets, cx),
+            (Dir::ToClient, Frame::BodyEnd { wire, .. }) => self.body_end(*wire, cx),
             (Dir::ToServer, Frame::Body(octets)) => {
                 if let Some(xmit) = &mut self.xmit {
-                    xmit.began.get_or_insert(scope.stamp.at);
-                    scope.body(&mut xmit.transaction, octets);
+                    xmit.began.get_or_insert(cx.stamp.at);
+                    cx.body(&mut xmit.transaction, octets);
                 }
             }
-            (Dir::ToServer, Frame::BodyEnd { wire, .. }) => self.xmit_sent(*wire, scope),
+            (Dir::ToServer, Frame::BodyEnd { wire, .. }) => self.xmit_sent(*wire, cx),
             (_, Frame::Octets { .. } | Frame::Lost { .. } | Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
         }
         self.begun = true;
     }
 
     /// `lost` octets of `dir` are missing, up to `scope.offset`.
-    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, scope: &mut Scope<'_>) {
+    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, cx: &mut EventContext<'_>) {
         self.broken[dir] = true;
         match dir {
             Dir::ToServer => {
@@ -194,13 +194,13 @@ impl Pop3 {
                     xmit.transaction.incomplete.add(Missing::ClientGap);
                 }
             }
-            Dir::ToClient => self.server_lost(lost, scope),
+            Dir::ToClient => self.server_lost(lost, cx),
         }
     }
 
     /// The client's octets `held` wait for an answer that will not come: decides their mode, if they tell enough.
     /// `surely`: no more octets will come to help.
-    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
         let end = held.iter().position(|o| *o == b'\n');
         if end.is_none() && !surely && held.first() != Some(&0x16) {
             return;
@@ -210,29 +210,29 @@ impl Pop3 {
         let mut mode = Mode::Line;
         match self.pending.back().map(|w| &w.kind.ask) {
             Some(Ask::Stls) if held.first() == Some(&0x16) => {
-                scope.ledger.tls.mode = Some(TlsMode::StartTls);
-                scope.ledger.opaque = true;
-                scope.switch(Dir::ToClient, Mode::Opaque);
+                cx.session.tls.mode = Some(TlsMode::StartTls);
+                cx.session.opaque = true;
+                cx.switch(Dir::ToClient, Mode::Opaque);
                 mode = Mode::Opaque;
             }
             Some(Ask::Auth) if !command && end.is_some() && is_response(line) => self.expects = Expects::Response,
-            Some(Ask::Auth) => self.give_up(scope),
+            Some(Ask::Auth) => self.give_up(cx),
             Some(Ask::Xmit) if !command && !line.is_empty() => {
                 if let Some(Waiting { command, .. }) = self.pending.back() {
-                    self.xmit = Some(Xmit::begin(command, scope));
+                    self.xmit = Some(Xmit::begin(command, cx));
                     mode = Mode::Dot;
                 }
             }
             _ => {}
         }
-        scope.switch(Dir::ToServer, mode);
+        cx.switch(Dir::ToServer, mode);
     }
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
-    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, scope: &mut Scope<'_>) {
-        self.settle(scope);
+    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
+        self.settle(cx);
         let outcome = match (closed, why) {
-            _ if self.server_gap.is_some() || self.is_torn() || scope.ledger.incomplete.has(Missing::ServerUnseen) => {
+            _ if self.server_gap.is_some() || self.is_torn() || cx.session.incomplete.has(Missing::ServerUnseen) => {
                 Outcome::Unknown
             }
             (Some(_), _) => Outcome::ConnectionLost,
@@ -240,17 +240,17 @@ impl Pop3 {
             _ => Outcome::Unknown,
         };
         if self.body.is_some() {
-            self.end(None, outcome, scope);
+            self.end(None, outcome, cx);
         }
         if let Some(Xmit { mut transaction, .. }) = self.xmit.take() {
             transaction.message.finish(transaction.wire_size.is_some());
             transaction.outcome = outcome;
-            scope.transaction(transaction);
+            cx.transaction(transaction);
         }
         while let Some(waiting) = self.pending.pop() {
-            self.unmatched(waiting, outcome, scope);
+            self.unmatched(waiting, outcome, cx);
         }
-        self.give_up(scope);
+        self.give_up(cx);
     }
 
     /// Whether octets of the body that is going on were lost.
@@ -258,69 +258,69 @@ impl Pop3 {
         self.body.as_ref().is_some_and(|b| matches!(b.cut, Cut::Torn(_)))
     }
 
-    fn client(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    fn client(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         self.client_seen = true;
         let broken = std::mem::take(&mut self.broken.to_server);
         match std::mem::replace(&mut self.expects, Expects::Command) {
-            Expects::Response => return self.respond(line, scope),
+            Expects::Response => return self.respond(line, cx),
             Expects::Ntlm(_) if line.octets.starts_with(b"TlRMTVNT") || line.octets.trim_ascii() == b"*" => {
-                return self.respond(line, scope);
+                return self.respond(line, cx);
             }
             Expects::Either if grammar::words(line.octets).verb == Verb::Other && is_response(line.octets) => {
-                return self.respond(line, scope);
+                return self.respond(line, cx);
             }
-            Expects::Either => self.give_up(scope),
-            Expects::Ntlm(status) => self.authenticated(status, scope),
-            Expects::Stray => return scope.ledger.secrets.learn(line.octets),
+            Expects::Either => self.give_up(cx),
+            Expects::Ntlm(status) => self.authenticated(status, cx),
+            Expects::Stray => return cx.session.secrets.learn(line.octets),
             Expects::Command => {}
         }
         let words = grammar::words(line.octets);
         if words.verb != Verb::Other {
             self.armed = false;
         } else {
-            self.learn_unknown(line.octets, words.rest, scope);
+            self.learn_unknown(line.octets, words.rest, cx);
             if broken {
                 // The tail of a line whose head was lost.
                 return;
             }
         }
-        self.command(line, &words, scope);
+        self.command(line, &words, cx);
     }
 
     /// What is no command may be a password in the wrong place.
-    fn learn_unknown(&self, line: &[u8], rest: &[u8], scope: &mut Scope<'_>) {
+    fn learn_unknown(&self, line: &[u8], rest: &[u8], cx: &mut EventContext<'_>) {
         if self.armed || grammar::is_base64(line) {
-            scope.ledger.secrets.learn(line);
+            cx.session.secrets.learn(line);
         }
-        if !scope.ledger.identity.is_present() {
-            scope.ledger.secrets.remember(rest);
+        if !cx.session.identity.is_present() {
+            cx.session.secrets.remember(rest);
         }
     }
 
-    fn respond(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    fn respond(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         if let Some(exchange) = &mut self.exchange {
-            exchange.response(line.octets, &mut scope.ledger.secrets);
-            exchange.answered(scope.stamp.at);
+            exchange.response(line.octets, &mut cx.session.secrets);
+            exchange.answered(cx.stamp.at);
         } else {
-            scope.ledger.secrets.learn(line.octets);
+            cx.session.secrets.learn(line.octets);
         }
         if let Some(Waiting { command, .. }) = self.pending.front_mut() {
             let [client, _] = &mut command.octets;
             *client += line.wire;
         }
-        scope.switch(Dir::ToServer, Mode::Await);
+        cx.switch(Dir::ToServer, Mode::Await);
     }
 
-    fn command(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, scope: &mut Scope<'_>) {
-        if self.pending.len() >= scope.limits.pending
+    fn command(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, cx: &mut EventContext<'_>) {
+        if self.pending.len() >= cx.limits.pending
             && let Some(mut oldest) = self.pending.pop()
         {
             oldest.command.incomplete.add(Missing::Truncated);
-            self.unmatched(oldest, Outcome::Unknown, scope);
+            self.unmatched(oldest, Outcome::Unknown, cx);
         }
-        let mut command = scope.ledger.command(line.began, scope.stamp.at);
+        let mut command = cx.session.command(line.began, cx.stamp.at);
         command.verb = words.verb;
-        command.pipelined = self.body.is_some() || self.pending.is_pipelined(scope.stamp);
+        command.pipelined = self.body.is_some() || self.pending.is_pipelined(cx.stamp);
         command.octets = [line.wire, 0];
         if line.truncated {
             command.incomplete.add(Missing::Truncated);
@@ -329,16 +329,16 @@ impl Pop3 {
             command.args.set(args);
         }
         let entry = Entry {
-            ask: self.ask(line, words, scope),
+            ask: self.ask(line, words, cx),
             number: grammar::number(words.rest.trim_ascii_start()).map(|(n, _)| n),
-            peer: scope.stamp.peer,
+            peer: cx.stamp.peer,
             after_gap: std::mem::take(&mut self.client_gap),
         };
         self.pending.push(command, entry);
     }
 
     /// What the answer to this command will mean; what the command itself means happens here.
-    fn ask(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, scope: &mut Scope<'_>) -> Ask {
+    fn ask(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, cx: &mut EventContext<'_>) -> Ask {
         let bare = words.rest.trim_ascii().is_empty();
         match words.verb {
             Verb::User => {
@@ -346,8 +346,8 @@ impl Pop3 {
                 Ask::User
             }
             Verb::Pass => {
-                scope.ledger.secrets.remember(words.rest.trim_ascii());
-                self.login(AuthMethod::UserPass, None, words.rest, line, scope)
+                cx.session.secrets.remember(words.rest.trim_ascii());
+                self.login(AuthMethod::UserPass, None, words.rest, line, cx)
             }
             Verb::Apop => {
                 // The digest has no spaces (RFC 1939 section 7).
@@ -356,17 +356,17 @@ impl Pop3 {
                     Some(at) => rest.split_at_checked(at).unwrap_or((&[], rest)),
                     None => (&[][..], rest),
                 };
-                self.login(AuthMethod::Apop, Some(name.trim_ascii()), digest.trim_ascii(), line, scope)
+                self.login(AuthMethod::Apop, Some(name.trim_ascii()), digest.trim_ascii(), line, cx)
             }
             Verb::Auth if bare => Ask::Maybe,
-            Verb::Auth => self.auth(line, words.rest.trim_ascii(), scope),
+            Verb::Auth => self.auth(line, words.rest.trim_ascii(), cx),
             Verb::Stls => {
-                scope.ledger.tls.requested = Some(true);
-                scope.switch(Dir::ToServer, Mode::Await);
+                cx.session.tls.requested = Some(true);
+                cx.switch(Dir::ToServer, Mode::Await);
                 Ask::Stls
             }
             Verb::Quit => {
-                scope.ledger.quit_sent = true;
+                cx.session.quit_sent = true;
                 Ask::Quit
             }
             Verb::Stat => Ask::Stat,
@@ -379,7 +379,7 @@ impl Pop3 {
             Verb::List | Verb::Uidl if bare => Ask::List,
             Verb::Lang if bare => Ask::Maybe,
             Verb::Xtnd if words.rest.trim_ascii().eq_ignore_ascii_case(b"XMIT") => {
-                scope.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, Mode::Await);
                 Ask::Xmit
             }
             Verb::Xtnd | Verb::Other => Ask::Maybe,
@@ -394,92 +394,92 @@ impl Pop3 {
         name: Option<&[u8]>,
         secret: &[u8],
         line: &Line<'_>,
-        scope: &mut Scope<'_>,
+        cx: &mut EventContext<'_>,
     ) -> Ask {
         let name = name.unwrap_or(self.user.as_bytes());
-        let (at, secrets) = (scope.stamp.at, &mut scope.ledger.secrets);
+        let (at, secrets) = (cx.stamp.at, &mut cx.session.secrets);
         Ask::Login(Box::new(Exchange::plain(method, name, secret, line.began, at, secrets)))
     }
 
-    fn auth(&mut self, line: &Line<'_>, args: &[u8], scope: &mut Scope<'_>) -> Ask {
-        self.give_up(scope);
+    fn auth(&mut self, line: &Line<'_>, args: &[u8], cx: &mut EventContext<'_>) -> Ask {
+        self.give_up(cx);
         let space = args.iter().position(|o| *o == b' ').unwrap_or(args.len());
         let (mechanism, initial) = args.split_at_checked(space).unwrap_or((args, &[]));
         let initial = Some(initial.trim_ascii()).filter(|i| !i.is_empty());
-        let at = scope.stamp.at;
-        self.exchange = Some(Exchange::sasl(mechanism, initial, line.began, at, &mut scope.ledger.secrets));
-        scope.switch(Dir::ToServer, Mode::Await);
+        let at = cx.stamp.at;
+        self.exchange = Some(Exchange::sasl(mechanism, initial, line.began, at, &mut cx.session.secrets));
+        cx.switch(Dir::ToServer, Mode::Await);
         Ask::Auth
     }
 
     /// The exchange that is open never came to its end.
-    fn give_up(&mut self, scope: &mut Scope<'_>) {
+    fn give_up(&mut self, cx: &mut EventContext<'_>) {
         let Some(exchange) = self.exchange.take() else { return };
         // Its command may still wait, but no longer for the end of an exchange.
         for waiting in self.pending.iter_mut().filter(|w| matches!(w.kind.ask, Ask::Auth)) {
             waiting.kind.ask = Ask::Single;
         }
-        let tls = scope.ledger.tls_mode();
+        let tls = cx.session.tls_mode();
         let mut auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, tls);
-        auth.incomplete = unseen(scope);
+        auth.incomplete = unseen(cx);
         self.armed = true;
         self.expects = Expects::Command;
-        scope.auth(auth);
+        cx.auth(auth);
     }
 
     /// A command whose reply was not seen, or never came.
-    fn unmatched(&mut self, waiting: Waiting<Entry>, outcome: Outcome, scope: &mut Scope<'_>) {
+    fn unmatched(&mut self, waiting: Waiting<Entry>, outcome: Outcome, cx: &mut EventContext<'_>) {
         let Waiting { mut command, kind } = waiting;
-        let missing = unseen(scope);
+        let missing = unseen(cx);
         command.incomplete.merge(missing);
         match kind.ask {
             Ask::Login(exchange) => {
-                let tls = scope.ledger.tls_mode();
+                let tls = cx.session.tls_mode();
                 let mut auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, tls);
                 auth.incomplete = missing;
-                scope.auth(auth);
+                cx.auth(auth);
             }
-            Ask::Auth => self.give_up(scope),
+            Ask::Auth => self.give_up(cx),
             Ask::Message => {
-                let mut transaction = scope.ledger.transaction(Kind::Retrieval, command.began);
+                let mut transaction = cx.session.transaction(Kind::Retrieval, command.began);
                 transaction.verb = Some(command.verb);
                 transaction.message_number = kind.number;
                 transaction.pipelined = command.pipelined;
                 transaction.outcome = outcome;
                 transaction.incomplete = missing;
-                scope.transaction(transaction);
+                cx.transaction(transaction);
             }
             _ => {}
         }
-        scope.command(command);
+        cx.command(command);
     }
 
-    fn xmit_sent(&mut self, wire: u64, scope: &Scope<'_>) {
+    fn xmit_sent(&mut self, wire: u64, cx: &EventContext<'_>) {
         if let Some(Xmit { transaction, began, sent }) = &mut self.xmit {
             transaction.message.finish(true);
             transaction.wire_size = Some(wire);
-            transaction.timing.transfer = scope.stamp.at.since(began.unwrap_or(scope.stamp.at));
-            *sent = Some(scope.stamp.at);
+            transaction.timing.transfer = cx.stamp.at.since(began.unwrap_or(cx.stamp.at));
+            *sent = Some(cx.stamp.at);
         }
     }
 }
 
 impl Xmit {
     /// The message that follows `command`.
-    fn begin(command: &Command, scope: &mut Scope<'_>) -> Self {
-        let mut transaction = scope.ledger.transaction(Kind::Append, command.began);
+    fn begin(command: &Command, cx: &mut EventContext<'_>) -> Self {
+        let mut transaction = cx.session.transaction(Kind::Append, command.began);
         transaction.verb = Some(command.verb);
         transaction.has_message = true;
-        transaction.message.begin(scope.limits.hash, scope.limits.header);
+        transaction.message.begin(cx.limits.hash, cx.limits.header);
         Self { transaction, began: None, sent: None }
     }
 }
 
 /// What may have hidden a reply.
-fn unseen(scope: &Scope<'_>) -> Incomplete {
+fn unseen(cx: &EventContext<'_>) -> Incomplete {
     let mut missing = Incomplete::NONE;
     for what in [Missing::ServerGap, Missing::ServerUnseen] {
-        if scope.ledger.incomplete.has(what) {
+        if cx.session.incomplete.has(what) {
             missing.add(what);
         }
     }

@@ -3,7 +3,7 @@
 use super::state::Stamp;
 use crate::engine::detect::{Evidence, Verdict};
 use crate::engine::frame::Mode;
-use crate::engine::protocol::Machine;
+use crate::engine::protocol::ProtocolState;
 use crate::engine::{Session, detect, imap, pop3, smtp};
 use crate::event::{Dir, Input, Sink};
 use crate::event::{Other, Protocol, TlsMode};
@@ -13,7 +13,7 @@ impl Session {
     /// Octets while the protocol is not told, in steps: the verdict must not hang on how the sender cut them.
     pub(super) fn listen(&mut self, dir: Dir, stamp: Stamp, mut octets: &[u8], out: &mut dyn Sink) {
         let flipped = self.flipped;
-        while let Machine::Undecided(held) = &mut self.machine {
+        while let ProtocolState::Undecided(held) = &mut self.protocol_state {
             let heard = held.octets(dir).len();
             let room = self.limits.detect.saturating_sub(heard).max(1);
             let Some((now, later)) = octets.split_at_checked(detect::step(heard, octets).min(room)) else { return };
@@ -33,14 +33,14 @@ impl Session {
 
     /// Tries to tell the protocol; when it is told, the inputs so far are taken again. `last`: no more will come.
     pub(super) fn decide(&mut self, at: Timestamp, last: bool, out: &mut dyn Sink) {
-        let Machine::Undecided(held) = &mut self.machine else { return };
-        if self.context.peers.roles_certain && self.ledger.proxied_client.is_none() {
+        let ProtocolState::Undecided(held) = &mut self.protocol_state else { return };
+        if self.context.peers.roles_certain && self.state.proxied_client.is_none() {
             match detect::preamble(held.octets(Dir::ToServer)) {
                 Some(None) if !last => return,
                 Some(Some((length, client))) => {
                     held.consume(Dir::ToServer, length);
-                    self.lanes[Dir::ToServer].framer.advance_by(length as u64);
-                    self.ledger.proxied_client = client;
+                    self.directions[Dir::ToServer].framer.advance_by(length as u64);
+                    self.state.proxied_client = client;
                     // The balancer spoke first; who speaks first behind it is what counts.
                     let spoken = [Dir::ToServer, Dir::ToClient].map(|d| !held.octets(d).is_empty());
                     self.server_first = spoken.contains(&true).then_some(!spoken[0]);
@@ -62,7 +62,9 @@ impl Session {
         if verdict == Verdict::Wait && !evidence.last {
             return;
         }
-        let Machine::Undecided(held) = std::mem::replace(&mut self.machine, Machine::Counted) else { return };
+        let ProtocolState::Undecided(held) = std::mem::replace(&mut self.protocol_state, ProtocolState::Counted) else {
+            return;
+        };
         self.adopt(verdict);
         self.start(at, out);
         let flipped = self.flipped;
@@ -83,28 +85,28 @@ impl Session {
             }
             Verdict::Tls(protocol) if protocol != Protocol::Unknown => {
                 self.context.protocol = protocol;
-                self.ledger.tls.mode = Some(TlsMode::Implicit);
-                self.ledger.opaque = true;
+                self.state.tls.mode = Some(TlsMode::Implicit);
+                self.state.opaque = true;
                 for dir in [Dir::ToServer, Dir::ToClient] {
-                    self.lanes[dir].framer.set_mode(Mode::Opaque);
+                    self.directions[dir].framer.set_mode(Mode::Opaque);
                 }
                 return;
             }
-            Verdict::Tls(_) => return self.machine = Machine::Ignored(Some(Other::Tls)),
-            Verdict::Other(other) => return self.machine = Machine::Ignored(Some(other)),
-            Verdict::Wait | Verdict::Unknown => return self.machine = Machine::Ignored(None),
+            Verdict::Tls(_) => return self.protocol_state = ProtocolState::Ignored(Some(Other::Tls)),
+            Verdict::Other(other) => return self.protocol_state = ProtocolState::Ignored(Some(other)),
+            Verdict::Wait | Verdict::Unknown => return self.protocol_state = ProtocolState::Ignored(None),
         };
         self.context.protocol = mail;
-        self.machine = match mail {
+        self.protocol_state = match mail {
             Protocol::Smtp | Protocol::Lmtp => {
                 let smtp = smtp::Smtp::new(self.context.peers.roles_certain, mail);
-                self.lanes.to_server.framer.set_mode(smtp.first_mode());
-                Machine::Smtp(Box::new(smtp))
+                self.directions.to_server.framer.set_mode(smtp.first_mode());
+                ProtocolState::Smtp(Box::new(smtp))
             }
-            Protocol::Pop3 => Machine::Pop3(Box::new(pop3::Pop3::new(self.context.peers.roles_certain))),
-            Protocol::Imap => Machine::Imap(Box::new(imap::Imap::new(self.context.peers.roles_certain))),
-            Protocol::ManageSieve => Machine::Counted,
-            Protocol::Unknown => Machine::Ignored(None),
+            Protocol::Pop3 => ProtocolState::Pop3(Box::new(pop3::Pop3::new(self.context.peers.roles_certain))),
+            Protocol::Imap => ProtocolState::Imap(Box::new(imap::Imap::new(self.context.peers.roles_certain))),
+            Protocol::ManageSieve => ProtocolState::Counted,
+            Protocol::Unknown => ProtocolState::Ignored(None),
         };
     }
 
@@ -113,8 +115,8 @@ impl Session {
         self.flipped = !self.flipped;
         let peers = &mut self.context.peers;
         std::mem::swap(&mut peers.client, &mut peers.server);
-        std::mem::swap(&mut self.lanes.to_server, &mut self.lanes.to_client);
+        std::mem::swap(&mut self.directions.to_server, &mut self.directions.to_client);
         self.closed = self.closed.map(|(dir, how)| (dir.reverse(), how));
-        self.ledger.incomplete.swap_directions();
+        self.state.incomplete.swap_directions();
     }
 }

@@ -15,27 +15,27 @@ use std::sync::Arc;
 use super::Limits;
 use super::detect::Verdict;
 use super::frame::{Framer, Mode};
-use super::protocol::Machine;
+use super::protocol::ProtocolState;
 use crate::event::anomaly::Id;
 use crate::event::{
-    Both, Close, Context, Dir, Disorder, End, Event, Handshake, How, Input, Missing, Peers, Phase, Protocol, Secured,
-    SessionOutcome, Severity, Sink, TlsMode,
+    Both, Close, Context, Dir, Disorder, End, EstablishedTls, Event, Handshake, How, Input, Missing, Peers, Phase,
+    Protocol, SessionOutcome, Severity, Sink, TlsMode,
 };
 use crate::time::Timestamp;
 use crate::tls::handshake as tls;
-use read::Lane;
-use replay::Held;
-use state::{Ledger, Stamp};
+use read::DirectionState;
+use replay::ReplayBuffer;
+use state::{SessionState, Stamp};
 
 /// One mail connection.
 #[derive(Debug)]
 pub struct Session {
     context: Context,
     limits: Arc<Limits>,
-    lanes: Both<Lane>,
-    machine: Machine,
-    ledger: Ledger,
-    tls: tls::Watch,
+    directions: Both<DirectionState>,
+    protocol_state: ProtocolState,
+    state: SessionState,
+    tls: tls::HandshakeObserver,
     /// Client octets that the server had taken when it agreed to TLS (server stream offset of the agreement).
     agreed: u64,
     pieces: u64,
@@ -52,17 +52,17 @@ pub struct Session {
 impl Session {
     /// A connection that began at `at`.
     pub fn new(at: Timestamp, id: u64, peers: Peers, limits: Arc<Limits>) -> Self {
-        let mut ledger = Ledger::default();
+        let mut state = SessionState::default();
         if !peers.roles_certain {
-            ledger.incomplete.add(Missing::StartMissing);
+            state.incomplete.add(Missing::StartMissing);
         }
         Self {
             context: Context { id, began: at, peers, protocol: Protocol::Unknown, connect: None },
             limits,
-            lanes: Both::default(),
-            machine: Machine::Undecided(Held::default()),
-            ledger,
-            tls: tls::Watch::default(),
+            directions: Both::default(),
+            protocol_state: ProtocolState::Undecided(ReplayBuffer::default()),
+            state,
+            tls: tls::HandshakeObserver::default(),
             agreed: 0,
             pieces: 0,
             flipped: false,
@@ -81,25 +81,25 @@ impl Session {
 
     /// No octets are wanted any more: it is no mail, and no record will come of it.
     pub fn is_ignored(&self) -> bool {
-        matches!(self.machine, Machine::Ignored(_)) && self.prior().is_none()
+        matches!(self.protocol_state, ProtocolState::Ignored(_)) && self.prior().is_none()
     }
 
     /// Segments of `dir` overlapped `count` times with different octets, first at stream offset `offset`; the octets that
     /// came first were taken.
     pub fn overlap(&mut self, at: Timestamp, dir: Dir, offset: u64, count: u32, out: &mut dyn Sink) {
         let dir = self.oriented(dir);
-        if count == 0 || matches!(self.machine, Machine::Ignored(_)) {
+        if count == 0 || matches!(self.protocol_state, ProtocolState::Ignored(_)) {
             return;
         }
         let stamp = Stamp { at, piece: self.pieces, peer: 0 };
-        self.with_machine(stamp, out, |_, scope| scope.anomaly(Id::TcpOverlap, Severity::Medium, dir, offset, count));
+        self.with_protocol(stamp, out, |_, cx| cx.anomaly(Id::TcpOverlap, Severity::Medium, dir, offset, count));
     }
 
     /// Whoever sends next in the other direction had received the octets of `dir` up to `offset`: what lies beyond
     /// cannot be the cause of what it sends. ACK numbers in captures, octets written on in the proxy.
     pub fn acked(&mut self, dir: Dir, offset: u64) {
         let dir = self.oriented(dir);
-        self.lanes[dir].acked = Some(offset);
+        self.directions[dir].acked = Some(offset);
     }
 
     /// `input` came in `dir` at `at`. Octets keep the time of their first transmission, so `at` may run backwards.
@@ -109,21 +109,21 @@ impl Session {
         }
         let dir = self.oriented(dir);
         self.pieces += 1;
-        let other = &self.lanes[dir.reverse()];
+        let other = &self.directions[dir.reverse()];
         let stamp = Stamp { at, piece: self.pieces, peer: other.acked.unwrap_or_else(|| other.position()) };
         match input {
             Input::Data([]) => return,
             Input::Data(octets) => {
-                self.lanes[dir].seen += octets.len() as u64;
+                self.directions[dir].seen += octets.len() as u64;
                 self.fail_if_asked();
-                if matches!(self.machine, Machine::Undecided(_)) {
+                if matches!(self.protocol_state, ProtocolState::Undecided(_)) {
                     return self.listen(dir, stamp, octets, out);
                 }
             }
             Input::Gap(lost) => {
-                self.lanes[dir].lost += lost;
-                self.ledger.incomplete.add(gap_of(dir));
-                if !matches!(self.machine, Machine::Undecided(_)) {
+                self.directions[dir].lost += lost;
+                self.state.incomplete.add(gap_of(dir));
+                if !matches!(self.protocol_state, ProtocolState::Undecided(_)) {
                     self.missed(at, dir, lost, out);
                 }
             }
@@ -133,7 +133,7 @@ impl Session {
                 _ = self.closed.get_or_insert((dir, How::Reset));
             }
         }
-        if let Machine::Undecided(held) = &mut self.machine {
+        if let ProtocolState::Undecided(held) = &mut self.protocol_state {
             held.push(dir, stamp, &input);
             self.decide(at, false, out);
         } else {
@@ -146,54 +146,54 @@ impl Session {
 
     /// What the session is doing.
     pub fn phase(&self) -> Phase {
-        let sent = self.lanes.to_server.seen + self.lanes.to_client.seen;
-        let ledger = &self.ledger;
+        let sent = self.directions.to_server.seen + self.directions.to_client.seen;
+        let session = &self.state;
         match () {
             () if sent == 0 => Phase::Connect,
-            () if ledger.opaque => Phase::Tls,
-            () if ledger.quit_sent => Phase::Quit,
-            () => self.machine.phase(),
+            () if session.opaque => Phase::Tls,
+            () if session.quit_sent => Phase::Quit,
+            () => self.protocol_state.phase(),
         }
     }
 
     /// Whether nothing can be read any more: octets are counted only.
     pub fn is_opaque(&self) -> bool {
-        self.ledger.opaque || matches!(self.machine, Machine::Ignored(_))
+        self.state.opaque || matches!(self.protocol_state, ProtocolState::Ignored(_))
     }
 
-    /// Whether nothing that may still come would tell more: then [`Self::passed_by`] will do for it.
+    /// Whether nothing that may still come would tell more: then [`Self::skip_bytes`] will do for it.
     pub fn is_settled(&self) -> bool {
-        match self.machine {
-            Machine::Undecided(_) => false,
-            Machine::Ignored(_) => true,
-            _ if self.ledger.opaque => self.ledger.tls.mode.is_none() || self.tls.handshake().is_some(),
-            Machine::Counted => true,
+        match self.protocol_state {
+            ProtocolState::Undecided(_) => false,
+            ProtocolState::Ignored(_) => true,
+            _ if self.state.opaque => self.state.tls.mode.is_none() || self.tls.handshake().is_some(),
+            ProtocolState::Counted => true,
             _ => false,
         }
     }
 
     /// Reads no more of it: something went wrong in here, and what is known is in doubt. Octets are counted still.
     pub fn give_up(&mut self) {
-        self.machine = Machine::Counted;
-        self.ledger.incomplete.add(Missing::Unparseable);
+        self.protocol_state = ProtocolState::Counted;
+        self.state.incomplete.add(Missing::Unparseable);
         for dir in Dir::BOTH {
-            self.lanes[dir].held = Held::default();
-            self.lanes[dir].layer = None;
-            self.lanes[dir].framer.set_mode(Mode::Opaque);
+            self.directions[dir].held = ReplayBuffer::default();
+            self.directions[dir].layer = None;
+            self.directions[dir].framer.set_mode(Mode::Opaque);
         }
     }
 
     /// From here on the octets are what TLS carries, both ways; what came in clear and was not read yet counts for
     /// nothing (RFC 3207 section 4.2).
-    pub fn secured(&mut self, at: Timestamp, how: &Secured, out: &mut dyn Sink) {
-        let tls = &mut self.ledger.tls;
+    pub fn tls_established(&mut self, at: Timestamp, how: &EstablishedTls, out: &mut dyn Sink) {
+        let tls = &mut self.state.tls;
         tls.mode = Some(how.mode);
         tls.handshake = Some(how.handshake);
         (tls.version, tls.cipher) = (how.version, how.cipher);
         tls.sni.copy_from(&how.sni);
         if how.handshake != Handshake::Ok {
-            if let (Machine::Undecided(_), Some(protocol)) = (&self.machine, self.prior()) {
-                self.machine = Machine::Counted;
+            if let (ProtocolState::Undecided(_), Some(protocol)) = (&self.protocol_state, self.prior()) {
+                self.protocol_state = ProtocolState::Counted;
                 self.adopt(Verdict::Tls(protocol));
                 self.start(at, out);
                 self.told(at, out);
@@ -201,30 +201,30 @@ impl Session {
             return;
         }
         tls.decrypted = true;
-        (self.ledger.opaque, self.ledger.may_wrap) = (false, false);
-        if matches!(self.machine, Machine::Smtp(_) | Machine::Pop3(_) | Machine::Imap(_)) {
+        (self.state.opaque, self.state.may_wrap) = (false, false);
+        if matches!(self.protocol_state, ProtocolState::Smtp(_) | ProtocolState::Pop3(_) | ProtocolState::Imap(_)) {
             for dir in Dir::BOTH {
-                let lane = &mut self.lanes[dir];
-                lane.held = Held::default();
-                (lane.layer, lane.closing, lane.injected) = (None, false, false);
-                lane.framer = Framer::new();
-                lane.framer.advance_by(lane.position());
+                let direction = &mut self.directions[dir];
+                direction.held = ReplayBuffer::default();
+                (direction.layer, direction.closing, direction.injected) = (None, false, false);
+                direction.framer = Framer::new();
+                direction.framer.advance_by(direction.position());
             }
         }
     }
 
     /// Gives back room that a session which stands still does not need: about 2 KiB stay. Changes nothing else.
-    pub fn rest(&mut self) {
+    pub fn shrink(&mut self) {
         for dir in Dir::BOTH {
-            let lane = &mut self.lanes[dir];
-            lane.held.rest();
-            lane.framer.rest();
-            if let Some(layer) = &mut lane.layer {
-                layer.rest();
+            let direction = &mut self.directions[dir];
+            direction.held.shrink();
+            direction.framer.shrink();
+            if let Some(layer) = &mut direction.layer {
+                layer.shrink();
             }
         }
-        self.machine.rest();
-        self.ledger.rest();
+        self.protocol_state.shrink();
+        self.state.shrink();
     }
 
     /// No more will come. Emits what is still open, then [`Event::End`].
@@ -239,20 +239,20 @@ impl Session {
         let stamp = Stamp { at, piece: self.pieces + 1, peer: 0 };
         let phase = self.phase();
         if let Some(missing) = self.unseen() {
-            self.ledger.incomplete.add(missing);
+            self.state.incomplete.add(missing);
         }
         let closed = self.closed.map(|(_, how)| how);
-        self.with_machine(stamp, out, |machine, scope| {
-            machine.finish(closed, why, scope);
-            scope.anomalies();
+        self.with_protocol(stamp, out, |protocol_state, cx| {
+            protocol_state.finish(closed, why, cx);
+            cx.anomalies();
         });
         self.end(at, why, phase, out);
     }
 
     fn end(&mut self, at: Timestamp, why: End, phase: Phase, out: &mut dyn Sink) {
-        let other = match self.machine {
-            Machine::Ignored(_) | Machine::Undecided(_) if self.prior().is_none() => return,
-            Machine::Ignored(other) => other,
+        let other = match self.protocol_state {
+            ProtocolState::Ignored(_) | ProtocolState::Undecided(_) if self.prior().is_none() => return,
+            ProtocolState::Ignored(other) => other,
             _ => None,
         };
         let how = match (self.closed, why) {
@@ -263,15 +263,15 @@ impl Session {
             (_, End::CaptureEnd) => How::CaptureEnd,
             (None, End::Closed) => How::Fin,
         };
-        if self.ledger.tls.mode.is_some_and(|m| m != TlsMode::None) {
+        if self.state.tls.mode.is_some_and(|m| m != TlsMode::None) {
             let failed = if self.tls.begun() { Handshake::Failed } else { Handshake::Unseen };
-            self.ledger.tls.handshake.get_or_insert_with(|| self.tls.handshake().unwrap_or(failed));
+            self.state.tls.handshake.get_or_insert_with(|| self.tls.handshake().unwrap_or(failed));
         }
         let close = Close { by: self.closed.map(|(dir, _)| dir), how, phase };
         let outcome = self.outcome(close);
-        self.ledger.tls.took = self.tls.took();
-        let mut summary = self.ledger.summary(at, close, outcome);
-        let (client, server) = (&self.lanes.to_server, &self.lanes.to_client);
+        self.state.tls.took = self.tls.took();
+        let mut summary = self.state.summary(at, close, outcome);
+        let (client, server) = (&self.directions.to_server, &self.directions.to_client);
         summary.bytes = [client.seen, server.seen];
         summary.gaps = [client.lost, server.lost];
         if client.packets + server.packets > 0 {
@@ -284,19 +284,21 @@ impl Session {
     }
 
     fn outcome(&self, close: Close) -> SessionOutcome {
-        let ledger = &self.ledger;
+        let session = &self.state;
         let by_client = close.by == Some(Dir::ToServer);
         match close.how {
-            _ if ledger.opaque => SessionOutcome::Encrypted,
-            _ if ledger.refused => SessionOutcome::RefusedAtConnect,
-            _ if ledger.quit_answered => SessionOutcome::Ok,
-            _ if ledger.shutdown_timeout => SessionOutcome::Timeout,
-            _ if ledger.shutdown => SessionOutcome::ServerShutdown,
-            _ if ledger.incomplete.has(Missing::Unparseable) => SessionOutcome::Unparseable,
-            How::Reset | How::Fin if ledger.quit_sent && by_client && ledger.incomplete.has(Missing::ServerUnseen) => {
+            _ if session.opaque => SessionOutcome::Encrypted,
+            _ if session.refused => SessionOutcome::RefusedAtConnect,
+            _ if session.quit_answered => SessionOutcome::Ok,
+            _ if session.shutdown_timeout => SessionOutcome::Timeout,
+            _ if session.shutdown => SessionOutcome::ServerShutdown,
+            _ if session.incomplete.has(Missing::Unparseable) => SessionOutcome::Unparseable,
+            How::Reset | How::Fin
+                if session.quit_sent && by_client && session.incomplete.has(Missing::ServerUnseen) =>
+            {
                 SessionOutcome::ClientGone
             }
-            How::Reset if ledger.quit_sent && by_client => SessionOutcome::Ok,
+            How::Reset if session.quit_sent && by_client => SessionOutcome::Ok,
             How::Reset => SessionOutcome::Reset,
             How::Timeout => SessionOutcome::Timeout,
             How::Drain | How::Evicted | How::CaptureEnd => SessionOutcome::CaptureEnd,
@@ -306,9 +308,9 @@ impl Session {
     }
 
     fn unseen(&self) -> Option<Missing> {
-        match (self.lanes.to_server.seen, self.lanes.to_client.seen) {
+        match (self.directions.to_server.seen, self.directions.to_client.seen) {
             (1.., 0) => Some(Missing::ServerUnseen),
-            (0, 1..) if self.lanes.to_server.packets == 0 || self.lanes.to_server.lost > 0 => {
+            (0, 1..) if self.directions.to_server.packets == 0 || self.directions.to_server.lost > 0 => {
                 Some(Missing::ClientUnseen)
             }
             _ => None,
@@ -318,9 +320,9 @@ impl Session {
     /// The fault that tests ask for.
     fn fail_if_asked(&self) {
         let Some(limit) = self.limits.fault_at else { return };
-        let given_up = matches!(self.machine, Machine::Counted);
+        let given_up = matches!(self.protocol_state, ProtocolState::Counted);
         assert!(
-            given_up || self.lanes.to_server.seen + self.lanes.to_client.seen < limit,
+            given_up || self.directions.to_server.seen + self.directions.to_client.seen < limit,
             "the fault that a test asked for"
         );
     }

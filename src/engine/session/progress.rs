@@ -27,16 +27,16 @@ impl Session {
     }
 
     /// `count` octets of `dir` went by that nobody looked at. Only for a session that [is settled](Self::is_settled).
-    pub fn passed_by(&mut self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
+    pub fn skip_bytes(&mut self, at: Timestamp, dir: Dir, count: u64, out: &mut dyn Sink) {
         let dir = self.oriented(dir);
-        self.lanes[dir].seen += count;
+        self.directions[dir].seen += count;
         self.heard(at, dir, count, out);
     }
 
     /// A packet of `dir` belongs to it (captures only).
     pub fn packet(&mut self, dir: Dir) {
         let dir = self.oriented(dir);
-        self.lanes[dir].packets += 1;
+        self.directions[dir].packets += 1;
     }
 
     /// The protocol is told.
@@ -51,8 +51,8 @@ impl Session {
     /// Tells what was heard before that.
     pub(super) fn told(&self, at: Timestamp, out: &mut dyn Sink) {
         for dir in [Dir::ToServer, Dir::ToClient] {
-            self.heard(at, dir, self.lanes[dir].seen, out);
-            self.missed(at, dir, self.lanes[dir].lost, out);
+            self.heard(at, dir, self.directions[dir].seen, out);
+            self.missed(at, dir, self.directions[dir].lost, out);
         }
     }
 
@@ -73,8 +73,8 @@ impl Session {
                 out.event(&self.context, at, &Event::Octets { dir, count, tls });
             }
         };
-        let mode = self.ledger.tls_mode();
-        let begin = self.lanes[dir].position().saturating_sub(count);
+        let mode = self.state.tls_mode();
+        let begin = self.directions[dir].position().saturating_sub(count);
         let clear = match (mode, dir) {
             (TlsMode::StartTls, Dir::ToClient) => self.agreed.saturating_sub(begin).min(count),
             _ => 0,

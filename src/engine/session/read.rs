@@ -3,12 +3,12 @@
 //! Here frames go to the machine of the protocol, and what the machine asks for is applied: a mode, a layer, an exchange
 //! of roles. Octets are read in the order in which they mean something, which need not be the one in which they came.
 
-use super::replay::{Held, Piece};
-use super::state::{Layer, Scope, Stamp};
+use super::replay::{Piece, ReplayBuffer};
+use super::state::{EventContext, Layer, Stamp};
 use crate::engine::Session;
 use crate::engine::frame::{Ending, Frame, Framer, Line, Mode};
 use crate::engine::inflate::Inflate;
-use crate::engine::protocol::Machine;
+use crate::engine::protocol::ProtocolState;
 use crate::event::Both;
 use crate::event::anomaly::Id;
 use crate::event::{Dir, Input, Sink};
@@ -17,12 +17,12 @@ use crate::tls::handshake as tls;
 
 /// One direction.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
+pub(super) struct DirectionState {
     pub(super) framer: Framer,
     pub(super) layer: Option<Box<Inflate>>,
     /// The layer ends with its next flush.
     pub(super) closing: bool,
-    pub(super) held: Held,
+    pub(super) held: ReplayBuffer,
     /// Inside a line that came before TLS, or behind the agreement to it.
     pub(super) injected: bool,
     /// Octets seen.
@@ -37,7 +37,7 @@ pub(super) struct Lane {
     pub(super) inflated: bool,
 }
 
-impl Lane {
+impl DirectionState {
     pub(super) fn position(&self) -> u64 {
         self.seen + self.lost
     }
@@ -46,13 +46,13 @@ impl Lane {
 impl Session {
     /// One input for a machine that is decided on.
     pub(super) fn take(&mut self, dir: Dir, stamp: Stamp, input: Input<'_>, out: &mut dyn Sink) {
-        if matches!(self.machine, Machine::Ignored(_)) {
+        if matches!(self.protocol_state, ProtocolState::Ignored(_)) {
             return;
         }
-        let waits = self.lanes[dir].held.waits() || self.lanes[dir].framer.mode() == Mode::Await;
+        let waits = self.directions[dir].held.waits() || self.directions[dir].framer.mode() == Mode::Await;
         match input {
             Input::Data(octets) => self.feed(dir, stamp, octets, out),
-            Input::Gap(_) | Input::Fin | Input::Reset if waits => self.lanes[dir].held.push(dir, stamp, &input),
+            Input::Gap(_) | Input::Fin | Input::Reset if waits => self.directions[dir].held.push(dir, stamp, &input),
             Input::Gap(lost) => self.gap(dir, stamp, lost, out),
             Input::Fin | Input::Reset => self.close(dir, stamp, matches!(input, Input::Reset), out),
         }
@@ -63,27 +63,27 @@ impl Session {
     }
 
     fn feed(&mut self, dir: Dir, stamp: Stamp, octets: &[u8], out: &mut dyn Sink) {
-        if self.lanes[dir].layer.is_some() {
+        if self.directions[dir].layer.is_some() {
             self.inflate(dir, stamp, octets, out);
         } else {
-            self.lanes[dir].inflated = false;
+            self.directions[dir].inflated = false;
             self.plain(dir, stamp, octets, out);
         }
     }
 
     /// Octets of the protocol itself: framed as far as is decided, the rest is held.
     fn plain(&mut self, dir: Dir, stamp: Stamp, octets: &[u8], out: &mut dyn Sink) {
-        let used = if self.lanes[dir].held.waits() { 0 } else { self.pump(dir, stamp, octets, out) };
+        let used = if self.directions[dir].held.waits() { 0 } else { self.pump(dir, stamp, octets, out) };
         let rest = octets.get(used..).unwrap_or_default();
         if rest.is_empty() {
             return;
         }
-        if self.lanes[dir].layer.is_some() && used > 0 && self.lanes[dir].framer.mode() != Mode::Await {
+        if self.directions[dir].layer.is_some() && used > 0 && self.directions[dir].framer.mode() != Mode::Await {
             return self.inflate(dir, stamp, rest, out);
         }
-        self.lanes[dir].held.push(dir, stamp, &Input::Data(rest));
-        if self.lanes[dir].held.len() > self.limits.hold {
-            self.ledger.incomplete.add(Missing::HoldOverflow);
+        self.directions[dir].held.push(dir, stamp, &Input::Data(rest));
+        if self.directions[dir].held.len() > self.limits.hold {
+            self.state.incomplete.add(Missing::HoldOverflow);
             self.unanswered(true, out);
         } else {
             self.look_at_held(dir, out);
@@ -93,35 +93,35 @@ impl Session {
     /// Reads on in what is held as far as it tells how: what follows one decision may wait for the next.
     fn look_at_held(&mut self, dir: Dir, out: &mut dyn Sink) {
         let mut before = usize::MAX;
-        while (self.is_blind() || self.machine.watches_held())
-            && self.lanes[dir].held.waits()
-            && self.lanes[dir].held.len() < before
+        while (self.is_blind() || self.protocol_state.watches_held())
+            && self.directions[dir].held.waits()
+            && self.directions[dir].held.len() < before
         {
-            before = self.lanes[dir].held.len();
+            before = self.directions[dir].held.len();
             self.unanswered(false, out);
         }
     }
 
     fn inflate(&mut self, dir: Dir, stamp: Stamp, mut octets: &[u8], out: &mut dyn Sink) {
         while !octets.is_empty() {
-            let Some(mut layer) = self.lanes[dir].layer.take() else {
+            let Some(mut layer) = self.directions[dir].layer.take() else {
                 return self.plain(dir, stamp, octets, out);
             };
             let step = layer.step(octets, self.limits.inflate_line);
             octets = octets.get(step.used..).unwrap_or_default();
-            self.lanes[dir].inflated = true;
+            self.directions[dir].inflated = true;
             // What came out before the damage is good.
             self.plain(dir, stamp, step.octets, out);
             if step.broken {
-                self.ledger.incomplete.add(Missing::Unparseable);
-                self.lanes[dir].framer.set_mode(Mode::Opaque);
+                self.state.incomplete.add(Missing::Unparseable);
+                self.directions[dir].framer.set_mode(Mode::Opaque);
                 return;
             }
-            let lane = &mut self.lanes[dir];
-            if lane.closing && layer.is_flushed() {
-                lane.closing = false;
+            let direction = &mut self.directions[dir];
+            if direction.closing && layer.is_flushed() {
+                direction.closing = false;
             } else {
-                lane.layer = Some(layer);
+                direction.layer = Some(layer);
             }
         }
     }
@@ -129,45 +129,45 @@ impl Session {
     /// Cuts frames off `input` and hands them to the machine; how many octets were used.
     fn pump(&mut self, dir: Dir, stamp: Stamp, input: &[u8], out: &mut dyn Sink) -> usize {
         let mut used = 0;
-        let layered = self.lanes[dir].inflated;
-        let reached = self.lanes[dir].position();
+        let layered = self.directions[dir].inflated;
+        let reached = self.directions[dir].position();
         loop {
             let rest = input.get(used..).unwrap_or_default();
-            let lane = &mut self.lanes[dir];
-            let mode = lane.framer.mode();
-            if mode == Mode::Await || (rest.is_empty() && !lane.framer.is_ready()) {
+            let direction = &mut self.directions[dir];
+            let mode = direction.framer.mode();
+            if mode == Mode::Await || (rest.is_empty() && !direction.framer.is_ready()) {
                 return used;
             }
-            if mode == Mode::Line && !lane.framer.inside_line() && std::mem::take(&mut self.ledger.may_wrap) {
+            if mode == Mode::Line && !direction.framer.inside_line() && std::mem::take(&mut self.state.may_wrap) {
                 // A SASL buffer begins with its length in four octets, below 16 MiB (RFC 4422 section 3.7); no text does.
                 if rest.first().is_some_and(|octet| *octet <= 1) {
                     self.wrap();
                     continue;
                 }
             }
-            if mode == Mode::Line && !lane.framer.inside_line() && !layered && is_tls_in_clear(dir, rest) {
-                if lane_is_fresh(&self.lanes[dir]) {
+            if mode == Mode::Line && !direction.framer.inside_line() && !layered && is_tls_in_clear(dir, rest) {
+                if is_fresh(&self.directions[dir]) {
                     // It took the port for one where TLS is spoken from the start.
-                    self.ledger.tls.mode = Some(TlsMode::Implicit);
+                    self.state.tls.mode = Some(TlsMode::Implicit);
                 }
-                self.lanes[dir].framer.set_mode(Mode::Opaque);
+                self.directions[dir].framer.set_mode(Mode::Opaque);
                 continue;
             }
             if mode == Mode::Opaque {
                 let taken = self.opaque(dir, stamp, rest);
                 used += taken;
-                if taken == 0 && self.lanes[dir].framer.mode() == Mode::Opaque {
+                if taken == 0 && self.directions[dir].framer.mode() == Mode::Opaque {
                     return input.len();
                 }
                 continue;
             }
             let cap = self.limits.line_of(self.context.protocol);
-            let Both { to_server, to_client } = &mut self.lanes;
-            let (lane, other) = match dir {
+            let Both { to_server, to_client } = &mut self.directions;
+            let (direction, other) = match dir {
                 Dir::ToServer => (to_server, &*to_client),
                 Dir::ToClient => (to_client, &*to_server),
             };
-            let (taken, frame) = lane.framer.next(stamp.at, rest, cap);
+            let (taken, frame) = direction.framer.next(stamp.at, rest, cap);
             used += taken;
             let Some(frame) = frame else { continue };
             let offset = match &frame {
@@ -176,8 +176,8 @@ impl Session {
                 Frame::Line(line) => line.end(),
                 _ => 0,
             };
-            let mut scope = Scope {
-                ledger: &mut self.ledger,
+            let mut cx = EventContext {
+                session: &mut self.state,
                 limits: &self.limits,
                 context: &mut self.context,
                 stamp,
@@ -188,23 +188,23 @@ impl Session {
                 turn: false,
                 out: &mut *out,
             };
-            let role = if scope.ledger.reversed { dir.reverse() } else { dir };
+            let role = if cx.session.reversed { dir.reverse() } else { dir };
             if role == Dir::ToServer
                 && let Frame::Line(line) = &frame
             {
-                suspect(line, dir, &mut scope);
+                suspect(line, dir, &mut cx);
             }
-            self.machine.frame(role, &frame, &mut scope);
-            let (modes, layers, turn) = (scope.modes, scope.layers, scope.turn);
+            self.protocol_state.frame(role, &frame, &mut cx);
+            let (modes, layers, turn) = (cx.modes, cx.layers, cx.turn);
             let relayered = layers[role].is_some();
             if self.apply(modes, layers) {
                 self.drain(dir.reverse(), out);
                 self.resume(dir.reverse(), stamp, out);
-                if dir == Dir::ToClient || self.ledger.reversed {
+                if dir == Dir::ToClient || self.state.reversed {
                     self.look_at_held(dir.reverse(), out);
                 }
             }
-            self.ledger.reversed ^= turn;
+            self.state.reversed ^= turn;
             if relayered {
                 return used;
             }
@@ -215,25 +215,25 @@ impl Session {
     fn apply(&mut self, modes: Both<Option<Mode>>, layers: Both<Option<Layer>>) -> bool {
         let mut changed = false;
         for role in [Dir::ToServer, Dir::ToClient] {
-            let dir = if self.ledger.reversed { role.reverse() } else { role };
+            let dir = if self.state.reversed { role.reverse() } else { role };
             if let Some(mode) = modes[role] {
-                if mode == Mode::Opaque && self.ledger.tls.accepted == Some(true) {
-                    self.agreed = self.lanes[Dir::ToClient].framer.offset();
+                if mode == Mode::Opaque && self.state.tls.accepted == Some(true) {
+                    self.agreed = self.directions[Dir::ToClient].framer.offset();
                 }
-                self.lanes[dir].framer.set_mode(mode);
+                self.directions[dir].framer.set_mode(mode);
                 changed = true;
             }
             match layers[role] {
                 Some(Layer::Deflate) => {
-                    self.lanes[dir].layer = Some(Box::new(Inflate::new()));
-                    self.lanes[dir].closing = false;
+                    self.directions[dir].layer = Some(Box::new(Inflate::new()));
+                    self.directions[dir].closing = false;
                     changed = true;
                 }
                 Some(Layer::Plain) => {
-                    let lane = &mut self.lanes[dir];
-                    lane.closing = true;
-                    if lane.layer.as_ref().is_some_and(|layer| layer.is_flushed()) {
-                        (lane.layer, lane.closing) = (None, false);
+                    let direction = &mut self.directions[dir];
+                    direction.closing = true;
+                    if direction.layer.as_ref().is_some_and(|layer| layer.is_flushed()) {
+                        (direction.layer, direction.closing) = (None, false);
                     }
                 }
                 None => {}
@@ -244,26 +244,26 @@ impl Session {
 
     /// Takes up what was held, as far as it is decided now.
     fn drain(&mut self, dir: Dir, out: &mut dyn Sink) {
-        while self.lanes[dir].framer.mode() != Mode::Await {
-            let Some((stamp, piece, buffer)) = self.lanes[dir].held.first() else { return };
+        while self.directions[dir].framer.mode() != Mode::Await {
+            let Some((stamp, piece, buffer)) = self.directions[dir].held.first() else { return };
             match piece {
                 Piece::Octets { from, to } => {
                     let octets = buffer.get(from..to).unwrap_or_default();
-                    if self.lanes[dir].layer.is_some() && !self.lanes[dir].inflated {
+                    if self.directions[dir].layer.is_some() && !self.directions[dir].inflated {
                         // A layer began where the wait began: what waited goes through it.
-                        self.lanes[dir].held.used(0, buffer);
-                        let held = std::mem::take(&mut self.lanes[dir].held);
+                        self.directions[dir].held.used(0, buffer);
+                        let held = std::mem::take(&mut self.directions[dir].held);
                         return held.replay(|dir, stamp, input| self.take(dir, stamp, input, out));
                     }
                     let used = self.pump(dir, stamp, octets, out);
-                    self.lanes[dir].held.used(used, buffer);
+                    self.directions[dir].held.used(used, buffer);
                 }
                 Piece::Gap(lost) => {
-                    self.lanes[dir].held.used(0, buffer);
+                    self.directions[dir].held.used(0, buffer);
                     self.gap(dir, stamp, lost, out);
                 }
                 Piece::Fin | Piece::Reset => {
-                    self.lanes[dir].held.used(0, buffer);
+                    self.directions[dir].held.used(0, buffer);
                     self.close(dir, stamp, matches!(piece, Piece::Reset), out);
                 }
             }
@@ -272,10 +272,10 @@ impl Session {
 
     /// After a loss, a reply was put off until what was held before it is read: now it is.
     fn resume(&mut self, dir: Dir, stamp: Stamp, out: &mut dyn Sink) {
-        let Machine::Smtp(_) = self.machine else { return };
-        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| {
-            if let Machine::Smtp(smtp) = machine {
-                smtp.resume(scope);
+        let ProtocolState::Smtp(_) = self.protocol_state else { return };
+        let (modes, layers) = self.with_protocol(stamp, out, |protocol_state, cx| {
+            if let ProtocolState::Smtp(smtp) = protocol_state {
+                smtp.resume(cx);
             }
         });
         if self.apply(modes, layers) {
@@ -285,15 +285,15 @@ impl Session {
 
     /// The end: what is held is read as it would most likely have been.
     pub(super) fn release(&mut self, dir: Dir, out: &mut dyn Sink) {
-        while self.lanes[dir].held.waits() {
-            let before = self.lanes[dir].held.len();
+        while self.directions[dir].held.waits() {
+            let before = self.directions[dir].held.len();
             if dir == Dir::ToServer {
                 self.unanswered(true, out);
             } else {
-                self.lanes[dir].framer.set_mode(Mode::Line);
+                self.directions[dir].framer.set_mode(Mode::Line);
                 self.drain(dir, out);
             }
-            if self.lanes[dir].held.waits() && self.lanes[dir].held.len() == before {
+            if self.directions[dir].held.waits() && self.directions[dir].held.len() == before {
                 return;
             }
         }
@@ -301,54 +301,54 @@ impl Session {
 
     /// Whether answers cannot come: the server's direction is not captured.
     fn is_blind(&self) -> bool {
-        self.lanes.to_client.seen == 0 && self.lanes.to_client.lost > 0
+        self.directions.to_client.seen == 0 && self.directions.to_client.lost > 0
     }
 
     /// No answer to what the client's octets wait for: the machine says how to read on. `surely`: it must.
     fn unanswered(&mut self, surely: bool, out: &mut dyn Sink) {
-        let dir = if self.ledger.reversed { Dir::ToClient } else { Dir::ToServer };
-        if self.lanes[dir].framer.mode() != Mode::Await {
+        let dir = if self.state.reversed { Dir::ToClient } else { Dir::ToServer };
+        if self.directions[dir].framer.mode() != Mode::Await {
             return;
         }
-        let held = std::mem::take(&mut self.lanes[dir].held);
+        let held = std::mem::take(&mut self.directions[dir].held);
         let stamp = held.stamp();
-        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| {
-            machine.unanswered(held.octets(dir), surely, scope);
+        let (modes, layers) = self.with_protocol(stamp, out, |protocol_state, cx| {
+            protocol_state.unanswered(held.octets(dir), surely, cx);
         });
-        self.lanes[dir].held = held;
+        self.directions[dir].held = held;
         self.apply(modes, layers);
-        if surely && self.lanes[dir].framer.mode() == Mode::Await {
-            self.lanes[dir].framer.set_mode(Mode::Line);
+        if surely && self.directions[dir].framer.mode() == Mode::Await {
+            self.directions[dir].framer.set_mode(Mode::Line);
         }
         self.drain(dir, out);
     }
 
     fn gap(&mut self, dir: Dir, stamp: Stamp, lost: u64, out: &mut dyn Sink) {
-        if self.lanes[dir].layer.take().is_some() {
-            self.ledger.incomplete.add(Missing::Unparseable);
-            self.lanes[dir].framer.set_mode(Mode::Opaque);
+        if self.directions[dir].layer.take().is_some() {
+            self.state.incomplete.add(Missing::Unparseable);
+            self.directions[dir].framer.set_mode(Mode::Opaque);
             return;
         }
-        if self.lanes[dir].framer.mode() == Mode::Opaque {
+        if self.directions[dir].framer.mode() == Mode::Opaque {
             self.tls.gap(dir);
-            _ = self.lanes[dir].framer.gap(lost);
+            _ = self.directions[dir].framer.gap(lost);
             return;
         }
-        let (frame, beyond) = self.lanes[dir].framer.gap(lost);
-        if matches!(self.machine, Machine::Pop3(_) | Machine::Smtp(_)) {
+        let (frame, beyond) = self.directions[dir].framer.gap(lost);
+        if matches!(self.protocol_state, ProtocolState::Pop3(_) | ProtocolState::Smtp(_)) {
             // Its lines tell by their heads whether they are whole.
-            self.lanes[dir].framer.set_skip_line(false);
+            self.directions[dir].framer.set_skip_line(false);
         }
-        let end = self.lanes[dir].framer.offset();
-        let reversed = self.ledger.reversed;
+        let end = self.directions[dir].framer.offset();
+        let reversed = self.state.reversed;
         let role = if reversed { dir.reverse() } else { dir };
-        let (modes, layers) = self.with_machine(stamp, out, |machine, scope| {
+        let (modes, layers) = self.with_protocol(stamp, out, |protocol_state, cx| {
             if let Some(frame) = frame {
-                machine.frame(role, &frame, scope);
+                protocol_state.frame(role, &frame, cx);
             }
             if beyond > 0 {
-                scope.offset = end;
-                machine.gap(role, beyond, scope);
+                cx.offset = end;
+                protocol_state.gap(role, beyond, cx);
             }
         });
         if self.apply(modes, layers) {
@@ -358,13 +358,13 @@ impl Session {
 
     /// The sender of `dir` closed. A server's last line may lack its end; a client's was never carried out.
     fn close(&mut self, dir: Dir, stamp: Stamp, reset: bool, out: &mut dyn Sink) {
-        let server = if self.ledger.reversed { Dir::ToServer } else { Dir::ToClient };
+        let server = if self.state.reversed { Dir::ToServer } else { Dir::ToClient };
         if dir != server || reset {
             return;
         }
-        let Some(line) = self.lanes[dir].framer.last_line() else { return };
-        let mut scope = Scope {
-            ledger: &mut self.ledger,
+        let Some(line) = self.directions[dir].framer.last_line() else { return };
+        let mut cx = EventContext {
+            session: &mut self.state,
             limits: &self.limits,
             context: &mut self.context,
             stamp,
@@ -375,19 +375,19 @@ impl Session {
             turn: false,
             out,
         };
-        self.machine.frame(Dir::ToClient, &Frame::Line(line), &mut scope);
-        let (modes, layers) = (scope.modes, scope.layers);
+        self.protocol_state.frame(Dir::ToClient, &Frame::Line(line), &mut cx);
+        let (modes, layers) = (cx.modes, cx.layers);
         self.apply(modes, layers);
     }
 
-    pub(super) fn with_machine(
+    pub(super) fn with_protocol(
         &mut self,
         stamp: Stamp,
         out: &mut dyn Sink,
-        act: impl FnOnce(&mut Machine, &mut Scope<'_>),
+        act: impl FnOnce(&mut ProtocolState, &mut EventContext<'_>),
     ) -> (Both<Option<Mode>>, Both<Option<Layer>>) {
-        let mut scope = Scope {
-            ledger: &mut self.ledger,
+        let mut cx = EventContext {
+            session: &mut self.state,
             limits: &self.limits,
             context: &mut self.context,
             stamp,
@@ -398,22 +398,22 @@ impl Session {
             turn: false,
             out,
         };
-        act(&mut self.machine, &mut scope);
-        (scope.modes, scope.layers)
+        act(&mut self.protocol_state, &mut cx);
+        (cx.modes, cx.layers)
     }
 
     /// A SASL security layer: nothing can be read any more.
     fn wrap(&mut self) {
-        self.ledger.opaque = true;
+        self.state.opaque = true;
         for dir in [Dir::ToServer, Dir::ToClient] {
-            self.lanes[dir].framer.set_mode(Mode::Opaque);
+            self.directions[dir].framer.set_mode(Mode::Opaque);
         }
     }
 
     /// Octets of a direction that is opaque: how many were used. 0 with the mode changed: they are text after all.
     fn opaque(&mut self, dir: Dir, stamp: Stamp, octets: &[u8]) -> usize {
-        let agreed = self.ledger.tls.accepted == Some(true) && self.ledger.tls.mode == Some(TlsMode::StartTls);
-        let inside = self.lanes[dir].injected;
+        let agreed = self.state.tls.accepted == Some(true) && self.state.tls.mode == Some(TlsMode::StartTls);
+        let inside = self.directions[dir].injected;
         if agreed && !self.tls.begun() && (inside || !octets.first().is_some_and(|o| tls::begins(*o))) {
             if !inside && dir == Dir::ToServer && stamp.peer >= self.agreed {
                 // The client goes on in clear although the server agreed to TLS.
@@ -422,28 +422,28 @@ impl Session {
             }
             // Injected before the agreement, or behind it: not a word of it counts.
             let end = memchr::memchr(b'\n', octets);
-            self.lanes[dir].injected = end.is_none();
+            self.directions[dir].injected = end.is_none();
             let line = end.map_or(octets.len(), |i| i + 1);
-            self.lanes[dir].framer.advance_by(line as u64);
+            self.directions[dir].framer.advance_by(line as u64);
             return line;
         }
         self.tls.octets(stamp.at, dir, octets);
-        self.lanes[dir].framer.advance_by(octets.len() as u64);
+        self.directions[dir].framer.advance_by(octets.len() as u64);
         octets.len()
     }
 
     fn plain_again(&mut self) {
         for dir in [Dir::ToServer, Dir::ToClient] {
-            self.lanes[dir].framer.set_mode(Mode::Line);
+            self.directions[dir].framer.set_mode(Mode::Line);
         }
-        self.ledger.opaque = false;
-        self.ledger.tls.mode = None;
-        self.ledger.tls.handshake = Some(Handshake::Failed);
+        self.state.opaque = false;
+        self.state.tls.mode = None;
+        self.state.tls.handshake = Some(Handshake::Failed);
     }
 }
 
-fn lane_is_fresh(lane: &Lane) -> bool {
-    lane.framer.offset() == 0 && lane.lost == 0
+fn is_fresh(direction: &DirectionState) -> bool {
+    direction.framer.offset() == 0 && direction.lost == 0
 }
 
 /// Whether a TLS record begins where a line should: no text begins with such an octet.
@@ -452,16 +452,16 @@ fn is_tls_in_clear(dir: Dir, octets: &[u8]) -> bool {
 }
 
 /// What a client's line shows against the rules of lines (RFC 5321 section 2.3.8).
-fn suspect(line: &Line<'_>, dir: Dir, scope: &mut Scope<'_>) {
+fn suspect(line: &Line<'_>, dir: Dir, cx: &mut EventContext<'_>) {
     // The longest line that an extension explains: a SASL response (RFC 4954 section 4).
     const LONGEST: u64 = 12_288;
     if line.ending == Ending::Lf {
-        scope.anomaly(Id::LineBareLf, Severity::Low, dir, line.start, 1);
+        cx.anomaly(Id::LineBareLf, Severity::Low, dir, line.start, 1);
     }
     if line.wire > LONGEST || line.truncated {
-        scope.anomaly(Id::LineOverlong, Severity::Low, dir, line.start, 1);
+        cx.anomaly(Id::LineOverlong, Severity::Low, dir, line.start, 1);
     }
     if memchr::memchr(0, line.octets).is_some() {
-        scope.anomaly(Id::LineNul, Severity::Info, dir, line.start, 1);
+        cx.anomaly(Id::LineNul, Severity::Info, dir, line.start, 1);
     }
 }

@@ -18,9 +18,9 @@ pub(crate) enum Piece {
     Reset,
 }
 
-/// Inputs in their order. On the heap, for most sessions never hold anything; the room stays until [`Self::rest`].
+/// Inputs in their order. On the heap, for most sessions never hold anything; the room stays until [`Self::shrink`].
 #[derive(Debug, Default)]
-pub(crate) struct Held(Option<Box<Inputs>>);
+pub(crate) struct ReplayBuffer(Option<Box<Inputs>>);
 
 #[derive(Debug, Default)]
 struct Inputs {
@@ -34,7 +34,7 @@ struct Inputs {
 static NOTHING: Inputs =
     Inputs { client: Vec::new(), server: Vec::new(), pieces: VecDeque::new(), waiting: 0, gap: false };
 
-impl Held {
+impl ReplayBuffer {
     /// Whether anything waits.
     pub(crate) fn waits(&self) -> bool {
         self.0.as_ref().is_some_and(|inputs| !inputs.pieces.is_empty())
@@ -51,7 +51,7 @@ impl Held {
     }
 
     /// Gives the room back, if nothing waits.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         if !self.waits() && !self.has_gap() {
             self.0 = None;
         }

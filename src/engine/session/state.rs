@@ -34,7 +34,7 @@ pub(crate) struct Stamp {
 
 /// A session's knowledge.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct SessionState {
     pub(crate) greeting: Greeting,
     /// Whether `greeting` was emitted.
     pub(crate) greeted: bool,
@@ -77,7 +77,7 @@ pub(crate) struct Ledger {
     numbers: (u32, u32),
 }
 
-impl Ledger {
+impl SessionState {
     /// Encryption now.
     pub(crate) fn tls_mode(&self) -> TlsMode {
         self.tls.mode.unwrap_or(TlsMode::None)
@@ -134,13 +134,13 @@ impl Ledger {
     }
 
     /// Gives back what it does not need while the session stands still: above all its pools.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.commands = Vec::new();
         self.transactions = Vec::new();
         self.anomalies.shrink_to_fit();
         self.untagged.shrink_to_fit();
-        self.capabilities.rest();
-        self.secrets.rest();
+        self.capabilities.shrink();
+        self.secrets.shrink();
         let Greeting { reply, .. } = &mut self.greeting;
         for text in [
             &mut reply.text,
@@ -150,7 +150,7 @@ impl Ledger {
             &mut self.identity,
             &mut self.mailbox,
         ] {
-            text.rest();
+            text.shrink();
         }
     }
 
@@ -202,9 +202,9 @@ impl Ledger {
 }
 
 /// What a protocol may touch while it handles one frame.
-pub(crate) struct Scope<'a> {
+pub(crate) struct EventContext<'a> {
     /// The session's knowledge.
-    pub(crate) ledger: &'a mut Ledger,
+    pub(crate) session: &'a mut SessionState,
     /// Its caps.
     pub(crate) limits: &'a Limits,
     /// Its identity.
@@ -234,7 +234,7 @@ pub(crate) enum Layer {
     Deflate,
 }
 
-impl Scope<'_> {
+impl EventContext<'_> {
     /// Asks for a mode.
     pub(crate) fn switch(&mut self, dir: Dir, mode: Mode) {
         self.modes[dir] = Some(mode);
@@ -242,7 +242,7 @@ impl Scope<'_> {
 
     /// The direction is missing something, for good.
     pub(crate) fn missing(&mut self, what: Missing) {
-        self.ledger.incomplete.add(what);
+        self.session.incomplete.add(what);
     }
 
     fn emit(&mut self, event: &Event<'_>) {
@@ -251,9 +251,9 @@ impl Scope<'_> {
 
     /// The greeting is complete.
     pub(crate) fn greeting(&mut self) {
-        if !self.ledger.greeted {
-            self.ledger.greeted = true;
-            self.out.event(self.context, self.stamp.at, &Event::Greeting(&self.ledger.greeting));
+        if !self.session.greeted {
+            self.session.greeted = true;
+            self.out.event(self.context, self.stamp.at, &Event::Greeting(&self.session.greeting));
         }
     }
 
@@ -261,19 +261,19 @@ impl Scope<'_> {
     pub(crate) fn command(&mut self, mut command: Box<Command>) {
         self.count_reply(command.reply.status);
         if command.verb == Verb::Other {
-            self.ledger.counts.unknown_commands = self.ledger.counts.unknown_commands.saturating_add(1);
+            self.session.counts.unknown_commands = self.session.counts.unknown_commands.saturating_add(1);
         }
-        self.ledger.secrets.mask(&mut command.reply.text);
-        self.ledger.secrets.mask(&mut command.reply.response_code);
-        self.ledger.secrets.mask(&mut command.tag);
+        self.session.secrets.mask(&mut command.reply.text);
+        self.session.secrets.mask(&mut command.reply.response_code);
+        self.session.secrets.mask(&mut command.tag);
         if let Some(extension) = extension_of(command.verb) {
-            self.ledger.extensions.add(extension);
+            self.session.extensions.add(extension);
         }
         if command.pipelined {
-            self.ledger.extensions.add(Extension::Pipelining);
+            self.session.extensions.add(Extension::Pipelining);
         }
         self.emit(&Event::Command(&command));
-        self.ledger.recycle_command(command);
+        self.session.recycle_command(command);
     }
 
     /// IDLE began.
@@ -283,7 +283,7 @@ impl Scope<'_> {
 
     /// IDLE is over after `lasted`.
     pub(crate) fn idle_over(&mut self, lasted: Duration) {
-        let idle = self.ledger.idle.get_or_insert_with(Idle::default);
+        let idle = self.session.idle.get_or_insert_with(Idle::default);
         idle.count = idle.count.saturating_add(1);
         idle.duration = idle.duration.saturating_add(lasted);
         self.emit(&Event::IdleOver { lasted });
@@ -291,7 +291,7 @@ impl Scope<'_> {
 
     /// Counts a reply that says no.
     pub(crate) fn count_reply(&mut self, status: Option<Status>) {
-        let counts = &mut self.ledger.counts;
+        let counts = &mut self.session.counts;
         match status {
             Some(Status::Code(400..=499)) => counts.errors_temporary = counts.errors_temporary.saturating_add(1),
             Some(Status::Code(500..) | Status::PopErr | Status::No | Status::Bad) => {
@@ -303,14 +303,14 @@ impl Scope<'_> {
 
     /// An authentication attempt is complete.
     pub(crate) fn auth(&mut self, mut auth: Auth) {
-        let ledger = &mut *self.ledger;
-        ledger.secrets.mask(&mut auth.reply.text);
-        ledger.secrets.mask(&mut auth.reply.response_code);
+        let session = &mut *self.session;
+        session.secrets.mask(&mut auth.reply.text);
+        session.secrets.mask(&mut auth.reply.response_code);
         auth.identity_proven = auth.identity.is_present()
-            && ledger.identity.is_present()
-            && auth.identity.as_bytes() == ledger.identity.as_bytes();
+            && session.identity.is_present()
+            && auth.identity.as_bytes() == session.identity.as_bytes();
         let success = auth.outcome == AuthOutcome::Success;
-        let summary = &mut ledger.auth;
+        let summary = &mut session.auth;
         summary.attempts = summary.attempts.saturating_add(1);
         if success || summary.outcome != Some(AuthOutcome::Success) {
             summary.method = Some(auth.method);
@@ -319,8 +319,8 @@ impl Scope<'_> {
             summary.outcome = Some(auth.outcome);
         }
         if success {
-            ledger.identity.copy_from(&auth.identity);
-            ledger.may_wrap = auth.mechanism.is_some_and(may_wrap);
+            session.identity.copy_from(&auth.identity);
+            session.may_wrap = auth.mechanism.is_some_and(may_wrap);
         }
         self.emit(&Event::Auth(&auth));
     }
@@ -333,28 +333,28 @@ impl Scope<'_> {
 
     /// A transaction is complete.
     pub(crate) fn transaction(&mut self, mut transaction: Box<Transaction>) {
-        self.ledger.counts.transactions = self.ledger.counts.transactions.saturating_add(1);
+        self.session.counts.transactions = self.session.counts.transactions.saturating_add(1);
         transaction.ended = self.stamp.at;
-        self.ledger.secrets.mask(&mut transaction.last.text);
-        self.ledger.secrets.mask(&mut transaction.last.response_code);
+        self.session.secrets.mask(&mut transaction.last.text);
+        self.session.secrets.mask(&mut transaction.last.response_code);
         for param in &transaction.params {
             let value = param.value.map(|value| transaction.text(value));
             if let Some(extension) = extension_by(transaction.text(param.keyword), value) {
-                self.ledger.extensions.add(extension);
+                self.session.extensions.add(extension);
             }
         }
         self.emit(&Event::Transaction(&transaction));
-        self.ledger.recycle(transaction);
+        self.session.recycle(transaction);
     }
 
     /// Something that should not happen was seen: the first of its kind is kept, further ones are counted.
     pub(crate) fn anomaly(&mut self, id: Id, severity: Severity, dir: Dir, offset: u64, count: u32) {
-        self.ledger.counts.anomalies = self.ledger.counts.anomalies.saturating_add(count);
-        if let Some(seen) = self.ledger.anomalies.iter_mut().find(|seen| (seen.id, seen.dir) == (id, dir)) {
+        self.session.counts.anomalies = self.session.counts.anomalies.saturating_add(count);
+        if let Some(seen) = self.session.anomalies.iter_mut().find(|seen| (seen.id, seen.dir) == (id, dir)) {
             seen.count = seen.count.saturating_add(count);
             return;
         }
-        self.ledger.anomalies.push(Anomaly {
+        self.session.anomalies.push(Anomaly {
             id,
             severity,
             state: None,
@@ -371,7 +371,7 @@ impl Scope<'_> {
 
     /// The session is over: its anomalies are told, each with its count.
     pub(crate) fn anomalies(&mut self) {
-        for anomaly in std::mem::take(&mut self.ledger.anomalies) {
+        for anomaly in std::mem::take(&mut self.session.anomalies) {
             self.emit(&Event::Anomaly(&anomaly));
         }
     }

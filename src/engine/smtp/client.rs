@@ -7,34 +7,34 @@ use super::{Smtp, Want};
 use crate::engine::Limits;
 use crate::engine::frame::{Line, Mode};
 use crate::engine::sasl::Exchange;
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::{Command, Kind as Moved, Mechanism, Missing, Protocol};
 use crate::event::{Dir, Verb};
 
 impl Smtp {
-    pub(super) fn client(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn client(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         if line.start < self.skip_until {
-            return self.skip(line, scope);
+            return self.skip(line, cx);
         }
         if std::mem::take(&mut self.sasl_turn) {
-            return self.response(line, scope);
+            return self.response(line, cx);
         }
-        self.sends_on(None, scope);
+        self.sends_on(None, cx);
         let (mut verb, mut args) = command::verb(line.octets);
         if let Some(until) = self.armed {
             let word = line.octets.trim_ascii();
             let closes = [&b"QUIT"[..], b"RSET", b"*"].iter().any(|w| word.eq_ignore_ascii_case(w));
-            let in_answer = scope.stamp.peer < until && command::is_base64(word);
+            let in_answer = cx.stamp.peer < until && command::is_base64(word);
             if closes || (verb != Verb::Other && !in_answer) {
                 self.armed = None;
             } else {
-                scope.ledger.secrets.learn(line.octets);
+                cx.session.secrets.learn(line.octets);
                 (verb, args) = (Verb::Other, &[]);
             }
         }
-        let mut command = scope.ledger.command(line.began, scope.stamp.at);
+        let mut command = cx.session.command(line.began, cx.stamp.at);
         command.verb = verb;
-        command.pipelined = self.pending.is_pipelined(scope.stamp);
+        command.pipelined = self.pending.is_pipelined(cx.stamp);
         command.octets = [line.wire, 0];
         if line.truncated {
             command.incomplete.add(Missing::Truncated);
@@ -42,27 +42,27 @@ impl Smtp {
         if let Some(delivery) = self.sending.and_then(|number| self.delivery(number)) {
             delivery.tx.pipelined |= command.pipelined;
         }
-        let want = self.command(&mut command, args, line, scope);
+        let want = self.command(&mut command, args, line, cx);
         let tx = self.sending;
         if matches!(verb, Verb::Rset | Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Quit) {
             self.sending = None;
             self.unseen_envelope = false;
         }
-        self.wait(command, want, tx, line.end(), scope);
+        self.wait(command, want, tx, line.end(), cx);
     }
 
     /// A SASL response. It is secret even if the AUTH that it belongs to was not seen.
-    fn response(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
-        let Some(exchange) = &mut self.exchange else { return scope.ledger.secrets.learn(line.octets) };
-        self.cancelled = !exchange.response(line.octets, &mut scope.ledger.secrets);
-        exchange.answered(scope.stamp.at);
+    fn response(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
+        let Some(exchange) = &mut self.exchange else { return cx.session.secrets.learn(line.octets) };
+        self.cancelled = !exchange.response(line.octets, &mut cx.session.secrets);
+        exchange.answered(cx.stamp.at);
         if let Some(waiting) = self.pending.back_mut() {
             let [client, _] = &mut waiting.command.octets;
             *client += line.wire;
             waiting.kind.end = line.end();
-            waiting.kind.from = scope.stamp.peer;
+            waiting.kind.from = cx.stamp.peer;
         }
-        scope.switch(Dir::ToServer, Mode::Await);
+        cx.switch(Dir::ToServer, Mode::Await);
     }
 
     /// What `command` waits for, and what the client's next octets are.
@@ -71,42 +71,42 @@ impl Smtp {
         command: &mut Command,
         args: &[u8],
         line: &Line<'_>,
-        scope: &mut Scope<'_>,
+        cx: &mut EventContext<'_>,
     ) -> Want {
         match command.verb {
             Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml => {
                 command.args.set(args);
-                self.mail(args, command, scope);
+                self.mail(args, command, cx);
             }
             Verb::Rcpt => {
                 command.args.set(args);
-                let limits = scope.limits;
+                let limits = cx.limits;
                 let path = command::path(args, b"TO");
                 let room = self.room(limits);
-                let delivery = self.envelope(scope).and_then(|number| self.delivery(number));
+                let delivery = self.envelope(cx).and_then(|number| self.delivery(number));
                 let index = delivery.zip(path).and_then(|(delivery, path)| delivery.recipient(&path, limits, room));
                 return Want::Rcpt(index);
             }
             Verb::Data => {
-                if let Some(delivery) = self.envelope(scope).and_then(|number| self.delivery(number)) {
+                if let Some(delivery) = self.envelope(cx).and_then(|number| self.delivery(number)) {
                     delivery.data_sent = true;
                 }
-                scope.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, Mode::Await);
             }
             Verb::Bdat => {
                 command.args.set(args);
-                return self.bdat(args, scope);
+                return self.bdat(args, cx);
             }
             Verb::Burl => {
                 let last = args.trim_ascii_end().to_ascii_uppercase().ends_with(b" LAST");
-                let limits = scope.limits;
-                if let Some(delivery) = self.envelope(scope).and_then(|number| self.delivery(number)) {
+                let limits = cx.limits;
+                if let Some(delivery) = self.envelope(cx).and_then(|number| self.delivery(number)) {
                     delivery.data_sent = true;
                     delivery.tx.chunks = delivery.tx.chunks.saturating_add(1);
                     delivery.data(Verb::Burl, limits);
                     delivery.tx.message.gap_unknown();
                     if last {
-                        delivery.end_of_data(scope.stamp.at);
+                        delivery.end_of_data(cx.stamp.at);
                     }
                 }
                 return Want::Chunk { last };
@@ -114,26 +114,26 @@ impl Smtp {
             Verb::Ehlo | Verb::Helo | Verb::Lhlo => {
                 command.args.set(args);
                 self.is_lmtp = command.verb == Verb::Lhlo;
-                scope.context.protocol = if self.is_lmtp { Protocol::Lmtp } else { Protocol::Smtp };
-                if !scope.ledger.helo.is_present() && !args.is_empty() {
-                    scope.ledger.helo.set(args);
+                cx.context.protocol = if self.is_lmtp { Protocol::Lmtp } else { Protocol::Smtp };
+                if !cx.session.helo.is_present() && !args.is_empty() {
+                    cx.session.helo.set(args);
                 }
             }
-            Verb::Quit => scope.ledger.quit_sent = true,
-            Verb::Auth | Verb::XExps => self.auth(command, args, line, scope),
+            Verb::Quit => cx.session.quit_sent = true,
+            Verb::Auth | Verb::XExps => self.auth(command, args, line, cx),
             Verb::StartTls | Verb::XAnonymousTls => {
-                scope.ledger.tls.requested = Some(true);
-                scope.switch(Dir::ToServer, Mode::Await);
+                cx.session.tls.requested = Some(true);
+                cx.switch(Dir::ToServer, Mode::Await);
             }
             Verb::Turn | Verb::Atrn | Verb::Xclient => {
                 if command.verb == Verb::Xclient {
-                    self.xclient(args, scope);
+                    self.xclient(args, cx);
                 }
-                scope.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, Mode::Await);
             }
             Verb::Xexch50 => {
                 let octets = args.split(|o| *o == b' ').find_map(command::number).unwrap_or(0);
-                scope.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, Mode::Await);
                 return Want::Xexch50(octets);
             }
             Verb::Vrfy | Verb::Expn | Verb::Etrn => command.args.set(args),
@@ -142,16 +142,16 @@ impl Smtp {
         Want::Command
     }
 
-    pub(super) fn mail(&mut self, args: &[u8], command: &Command, scope: &mut Scope<'_>) {
-        let mut tx = scope.ledger.transaction(Moved::Delivery, command.began);
+    pub(super) fn mail(&mut self, args: &[u8], command: &Command, cx: &mut EventContext<'_>) {
+        let mut tx = cx.session.transaction(Moved::Delivery, command.began);
         tx.pipelined = command.pipelined;
         let mut delivery = Delivery::new(tx);
-        delivery.after_quit = scope.ledger.quit_sent;
+        delivery.after_quit = cx.session.quit_sent;
         if let Some(path) = command::path(args, b"FROM") {
-            delivery.sender(&path, self.room(scope.limits));
+            delivery.sender(&path, self.room(cx.limits));
         }
         self.unseen_envelope = false;
-        if scope.ledger.incomplete.has(Missing::ServerUnseen) {
+        if cx.session.incomplete.has(Missing::ServerUnseen) {
             delivery.tx.incomplete.add(Missing::ServerUnseen);
         }
         self.sending = Some(delivery.tx.number);
@@ -163,12 +163,12 @@ impl Smtp {
         limits.envelopes.saturating_sub(self.deliveries.iter().map(Delivery::weight).sum())
     }
 
-    pub(super) fn bdat(&mut self, args: &[u8], scope: &mut Scope<'_>) -> Want {
+    pub(super) fn bdat(&mut self, args: &[u8], cx: &mut EventContext<'_>) -> Want {
         let Some(Chunk { size, last, clean }) = command::bdat(args) else { return Want::Command };
-        let limits = scope.limits;
-        let capabilities = &scope.ledger.capabilities;
+        let limits = cx.limits;
+        let capabilities = &cx.session.capabilities;
         let sure = clean && (capabilities.is_empty() || capabilities.iter().any(|c| c == b"CHUNKING"));
-        if let Some(delivery) = self.envelope(scope).and_then(|number| self.delivery(number)) {
+        if let Some(delivery) = self.envelope(cx).and_then(|number| self.delivery(number)) {
             delivery.data_sent = true;
             delivery.tx.chunks = delivery.tx.chunks.saturating_add(1);
             if sure {
@@ -176,22 +176,22 @@ impl Smtp {
             }
         }
         if !sure {
-            scope.switch(Dir::ToServer, Mode::Await);
+            cx.switch(Dir::ToServer, Mode::Await);
             return Want::Doubtful(size);
         }
         self.moving = self.sending;
-        scope.switch(Dir::ToServer, Mode::Octets(size));
+        cx.switch(Dir::ToServer, Mode::Octets(size));
         Want::Chunk { last }
     }
 
     /// Some octets of a chunk passed; `last`: its end.
-    pub(super) fn chunk(&mut self, octets: u64, last: bool, scope: &mut Scope<'_>) {
+    pub(super) fn chunk(&mut self, octets: u64, last: bool, cx: &mut EventContext<'_>) {
         if let Some(waiting) = self.pending.back_mut()
             && let Want::Chunk { .. } = waiting.kind.want
         {
             let [client, _] = &mut waiting.command.octets;
             *client += octets;
-            waiting.command.sent = scope.stamp.at;
+            waiting.command.sent = cx.stamp.at;
         }
         if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
             *delivery.tx.wire_size.get_or_insert(0) += octets;
@@ -200,7 +200,7 @@ impl Smtp {
             return;
         }
         let ends = self.pending.back().is_none_or(|w| w.kind.want == Want::Chunk { last: true });
-        let at = scope.stamp.at;
+        let at = cx.stamp.at;
         if let Some(delivery) = self.moving.take().and_then(|number| self.delivery(number))
             && ends
         {
@@ -211,30 +211,30 @@ impl Smtp {
         }
     }
 
-    pub(super) fn body(&mut self, octets: &[u8], scope: &mut Scope<'_>) {
+    pub(super) fn body(&mut self, octets: &[u8], cx: &mut EventContext<'_>) {
         if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
-            delivery.octets(octets, scope);
+            delivery.octets(octets, cx);
         }
     }
 
     /// The message was sent to its end, which the client's stream reaches at `end`.
-    pub(super) fn end_of_data(&mut self, wire: u64, end: u64, scope: &mut Scope<'_>) {
+    pub(super) fn end_of_data(&mut self, wire: u64, end: u64, cx: &mut EventContext<'_>) {
         let number = self.moving.take();
         self.sending = None;
         if std::mem::take(&mut self.answered_early) {
             return;
         }
         if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
-            delivery.end_of_data(scope.stamp.at);
+            delivery.end_of_data(cx.stamp.at);
             let whole =
                 !delivery.tx.incomplete.has(Missing::ClientGap) && !delivery.tx.incomplete.has(Missing::StartMissing);
             delivery.tx.wire_size = whole.then_some(wire);
         }
-        let waiting = scope.ledger.unasked(scope.stamp.at);
-        self.wait(waiting, Want::Eod { prdr: false }, number, end, scope);
+        let waiting = cx.session.unasked(cx.stamp.at);
+        self.wait(waiting, Want::Eod { prdr: false }, number, end, cx);
     }
 
-    pub(super) fn auth(&mut self, command: &mut Command, args: &[u8], line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn auth(&mut self, command: &mut Command, args: &[u8], line: &Line<'_>, cx: &mut EventContext<'_>) {
         let mut words = args.split(|o| matches!(o, b' ' | b'\t')).filter(|word| !word.is_empty());
         let Some(mechanism) = words.next().map(unquote) else { return };
         let initial = words.next();
@@ -242,12 +242,12 @@ impl Smtp {
             command.args.set(known.as_str().as_bytes());
         }
         self.cancelled = false;
-        self.exchange = Some(Exchange::sasl(mechanism, initial, line.began, scope.stamp.at, &mut scope.ledger.secrets));
-        scope.switch(Dir::ToServer, Mode::Await);
+        self.exchange = Some(Exchange::sasl(mechanism, initial, line.began, cx.stamp.at, &mut cx.session.secrets));
+        cx.switch(Dir::ToServer, Mode::Await);
     }
 
     /// `ADDR=` and `PORT=` of XCLIENT: who the client really is.
-    pub(super) fn xclient(&mut self, args: &[u8], scope: &mut Scope<'_>) {
+    pub(super) fn xclient(&mut self, args: &[u8], cx: &mut EventContext<'_>) {
         let value = |wanted: &[u8]| {
             command::params(args)
                 .find(|(k, _)| k.eq_ignore_ascii_case(wanted))
@@ -257,7 +257,7 @@ impl Smtp {
         let address = value(b"ADDR").map(|a| a.strip_prefix("IPV6:").or_else(|| a.strip_prefix("IPv6:")).unwrap_or(a));
         if let Some(ip) = address.and_then(|a| a.parse().ok()) {
             let port = value(b"PORT").and_then(|p| p.parse().ok()).unwrap_or(0);
-            scope.ledger.proxied_client = Some(std::net::SocketAddr::new(ip, port));
+            cx.session.proxied_client = Some(std::net::SocketAddr::new(ip, port));
         }
     }
 }

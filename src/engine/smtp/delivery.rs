@@ -1,7 +1,7 @@
 //! One delivery from MAIL to its end: the envelope as the replies make it, and how it ended.
 
 use crate::engine::Limits;
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::Span;
 use crate::event::Verb;
 use crate::event::{DataMode, Missing, Outcome, Param, Recipient, RecipientReply, Reply, Stage, Transaction};
@@ -263,9 +263,9 @@ impl Delivery {
     }
 
     /// Octets of the message.
-    pub(super) fn octets(&mut self, octets: &[u8], scope: &mut Scope<'_>) {
-        self.body.get_or_insert(scope.stamp.at);
-        scope.body(&mut self.tx, octets);
+    pub(super) fn octets(&mut self, octets: &[u8], cx: &mut EventContext<'_>) {
+        self.body.get_or_insert(cx.stamp.at);
+        cx.body(&mut self.tx, octets);
     }
 
     /// All of the message was sent.
@@ -329,6 +329,7 @@ impl Delivery {
         if unseen && matches!(code, 500..=503) {
             // No server refuses a message so: it took for commands what was read as the message.
             (self.tx.outcome, self.tx.stage) = (Outcome::Unknown, None);
+            self.tx.has_message = false;
             return self.tx.last.clear();
         }
         let nobody = self.accepted == 0 && self.refused > 0 && !self.recipients_unsure;

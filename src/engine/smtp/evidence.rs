@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::reply;
 use super::{Kind, Smtp, Want};
 use crate::engine::pending::{Arrival, Waiting};
-use crate::engine::session::state::{Scope, Stamp};
+use crate::engine::session::state::{EventContext, Stamp};
 use crate::event::Verb;
 use crate::event::{Enhanced, Missing, Reply};
 
@@ -56,7 +56,7 @@ impl Evidence {
     }
 
     /// Gives back room that is not needed.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn shrink(&mut self) {
         self.undecided.shrink_to_fit();
     }
 }
@@ -219,10 +219,10 @@ impl Smtp {
     }
 
     /// Keeps the reply just assembled until it shows what it answers.
-    pub(super) fn wait_and_see(&mut self, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn wait_and_see(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) {
         let reply = std::mem::take(&mut self.replies.reply);
         if self.evidence.undecided.len() >= UNDECIDED {
-            scope.missing(Missing::Unparseable);
+            cx.missing(Missing::Unparseable);
             self.evidence.undecided.pop_front();
         }
         self.evidence.undecided.push_back((reply, arrival));
@@ -231,13 +231,13 @@ impl Smtp {
         let heard = || self.pending.iter().take_while(|w| w.kind.end <= arrival.last.peer);
         let each = heard().count() == self.evidence.undecided.len() && !heard().any(|w| takes_more(&w.kind));
         if each {
-            self.settle(None, scope);
+            self.settle(None, cx);
         }
     }
 
     /// The client sends on: what that shows of the replies that it waited for. The command with id `keep` goes on waiting.
-    pub(super) fn sends_on(&mut self, keep: Option<u32>, scope: &mut Scope<'_>) {
-        let Stamp { at, peer, .. } = scope.stamp;
+    pub(super) fn sends_on(&mut self, keep: Option<u32>, cx: &mut EventContext<'_>) {
+        let Stamp { at, peer, .. } = cx.stamp;
         let Some(back) = self.pending.back() else { return };
         let spoke = self.pending.last().map(|last| last.last.at);
         let since = spoke.filter(|spoke| *spoke > back.command.sent).unwrap_or(back.command.sent);
@@ -254,12 +254,12 @@ impl Smtp {
             return;
         }
         if self.evidence.undecided.back().is_some_and(|(_, arrival)| arrival.end <= peer) {
-            self.settle(None, scope);
+            self.settle(None, cx);
         }
         // In a capture of the client alone nothing is ever answered: then the end of the session says so.
         let is_over = |kind: &Kind| Some(kind.id) != keep && kind.over.is_some_and(|over| over <= peer);
         while self.heard && self.pending.front().is_some_and(|w| is_over(&w.kind)) {
-            self.drop_oldest(scope);
+            self.drop_oldest(cx);
         }
         self.weigh();
     }
@@ -281,25 +281,25 @@ impl Smtp {
 
     /// Decides the undecided replies from the last to the first: each answers the last command that it can, before the one
     /// with id `before` if that is given. What is passed over stays unanswered.
-    pub(super) fn settle(&mut self, before: Option<u32>, scope: &mut Scope<'_>) {
+    pub(super) fn settle(&mut self, before: Option<u32>, cx: &mut EventContext<'_>) {
         if !self.evidence.undecided.is_empty() {
             let undecided = std::mem::take(&mut self.evidence.undecided);
             let targets = self.targets(&undecided, before);
-            let (stamp, reply) = (scope.stamp, std::mem::take(&mut self.replies.reply));
+            let (stamp, reply) = (cx.stamp, std::mem::take(&mut self.replies.reply));
             for ((reply, arrival), target) in undecided.into_iter().zip(targets) {
                 if let Some(id) = target
-                    && self.drop_up_to(id, scope)
+                    && self.drop_up_to(id, cx)
                 {
                     self.replies.reply = reply;
-                    scope.stamp = arrival.last;
-                    self.take(arrival, scope);
+                    cx.stamp = arrival.last;
+                    self.take(arrival, cx);
                 }
             }
-            scope.stamp = stamp;
+            cx.stamp = stamp;
             self.replies.reply = reply;
         }
         if let Some(id) = before {
-            self.drop_up_to(id, scope);
+            self.drop_up_to(id, cx);
         }
         self.weigh();
     }
@@ -340,12 +340,12 @@ impl Smtp {
     }
 
     /// Drops what waits before the command with `id`, unanswered; whether there is one.
-    fn drop_up_to(&mut self, id: u32, scope: &mut Scope<'_>) -> bool {
+    fn drop_up_to(&mut self, id: u32, cx: &mut EventContext<'_>) -> bool {
         if !self.pending.iter().any(|w| w.kind.id == id) {
             return false;
         }
         while self.pending.front().is_some_and(|w| w.kind.id != id) {
-            self.drop_oldest(scope);
+            self.drop_oldest(cx);
         }
         true
     }

@@ -11,7 +11,7 @@ use super::command;
 use super::{Smtp, Want};
 use crate::engine::frame::Mode;
 use crate::engine::pending::Arrival;
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::{Dir, Verb};
 
 /// Why bytes of the client are held, besides those that wait for the answer to a command.
@@ -64,21 +64,21 @@ fn looks(held: &[u8]) -> Looks {
 
 impl Smtp {
     /// The client's bytes `held` wait: decides their mode, if they tell enough. `surely`: no more bytes will come to help.
-    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
         match self.hold {
-            Some(hold) => self.look(hold, held, surely, scope),
-            None => self.look_at_answer(held, surely, scope),
+            Some(hold) => self.look(hold, held, surely, cx),
+            None => self.look_at_answer(held, surely, cx),
         }
     }
 
-    fn look(&mut self, hold: Hold, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+    fn look(&mut self, hold: Hold, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
         if hold == Hold::Commands {
             if surely {
                 let body = !command::begins_with_command(held);
                 if body {
-                    self.headless(scope);
+                    self.headless(cx);
                 }
-                self.read_on(if body { Mode::DotLoose } else { Mode::Line }, scope);
+                self.read_on(if body { Mode::DotLoose } else { Mode::Line }, cx);
             }
             return;
         }
@@ -86,56 +86,56 @@ impl Smtp {
         let alone = surely && !self.heard;
         match (looks(held), hold) {
             (Looks::Nothing, _) if !surely => {}
-            (Looks::Commands, Hold::Answered) => self.read_on(Mode::Line, scope),
+            (Looks::Commands, Hold::Answered) => self.read_on(Mode::Line, cx),
             (Looks::Commands, _) if !surely => {}
-            (Looks::Commands, Hold::LooseEnd { wire }) if alone => self.end_loosely(wire, scope),
+            (Looks::Commands, Hold::LooseEnd { wire }) if alone => self.end_loosely(wire, cx),
             (Looks::Commands, Hold::Message) if alone => {
-                self.end_unseen(scope);
-                self.read_on(Mode::Line, scope);
+                self.end_unseen(cx);
+                self.read_on(Mode::Line, cx);
             }
             (_, Hold::Answered) => {
                 // Too early an answer: the client goes on to the end of the data, which has no answer of its own.
                 self.answered_early = true;
-                self.read_on(Mode::DotResume, scope);
+                self.read_on(Mode::DotResume, cx);
             }
-            _ => self.read_on(Mode::DotResume, scope),
+            _ => self.read_on(Mode::DotResume, cx),
         }
     }
 
-    fn read_on(&mut self, mode: Mode, scope: &mut Scope<'_>) {
+    fn read_on(&mut self, mode: Mode, cx: &mut EventContext<'_>) {
         self.hold = None;
-        scope.switch(Dir::ToServer, mode);
+        cx.switch(Dir::ToServer, mode);
     }
 
     /// A reply came while the client's bytes `scope.held` were held; whether it is put off until these are read.
-    pub(super) fn end_hold(&mut self, arrival: Arrival, scope: &mut Scope<'_>) -> bool {
+    pub(super) fn end_hold(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) -> bool {
         let Some(hold) = self.hold else { return false };
         if arrival.last.peer < self.held_from {
             // Sent before the server had what was lost, or the dot: it shows nothing.
             return false;
         }
-        let held = scope.held;
+        let held = cx.held;
         match hold {
-            Hold::Commands => self.end_hold_of_commands(held, scope),
+            Hold::Commands => self.end_hold_of_commands(held, cx),
             Hold::Message => {
-                self.end_unseen(scope);
+                self.end_unseen(cx);
                 if looks(held) != Looks::Commands {
                     self.hold = Some(Hold::Answered);
                     return false;
                 }
-                self.read_on(Mode::Line, scope);
+                self.read_on(Mode::Line, cx);
             }
             Hold::LooseEnd { wire } => {
                 let strict = memmem::find(held, b"\r\n.\r\n").map(|at| self.held_from + at as u64 + 5);
                 if strict.is_some_and(|end| end <= arrival.last.peer) {
                     // The server had a strict end of data too: the strict reading comes first.
-                    self.read_on(Mode::DotResume, scope);
+                    self.read_on(Mode::DotResume, cx);
                 } else {
-                    self.end_loosely(wire, scope);
+                    self.end_loosely(wire, cx);
                     if self.code() >= 400 && looks(held) == Looks::Nothing {
                         // Refused at the dot, or before the end of a message that happens to pause at a dot.
                         self.hold = Some(Hold::Answered);
-                        scope.switch(Dir::ToServer, Mode::Await);
+                        cx.switch(Dir::ToServer, Mode::Await);
                         return false;
                     }
                 }
@@ -147,39 +147,39 @@ impl Smtp {
     }
 
     /// After a loss between commands, or where the capture begins.
-    fn end_hold_of_commands(&mut self, held: &[u8], scope: &mut Scope<'_>) {
+    fn end_hold_of_commands(&mut self, held: &[u8], cx: &mut EventContext<'_>) {
         if self.exchange.is_some() {
             // A response was lost, or what is held is one.
             self.sasl_turn = !held.is_empty();
-            return self.read_on(Mode::Line, scope);
+            return self.read_on(Mode::Line, cx);
         }
         let ends = held.starts_with(b".\r\n") || memmem::find(held, b"\r\n.\r\n").is_some();
         if ends && self.code() != 354 && !command::begins_with_command(held) {
-            self.headless(scope);
-            return self.read_on(Mode::DotLoose, scope);
+            self.headless(cx);
+            return self.read_on(Mode::DotLoose, cx);
         }
         self.skip_until = self.held_from + left_over(held) as u64;
-        self.read_on(Mode::Line, scope);
+        self.read_on(Mode::Line, cx);
     }
 
     /// What was held before a reply has been read: now the reply.
-    pub(crate) fn resume(&mut self, scope: &mut Scope<'_>) {
+    pub(crate) fn resume(&mut self, cx: &mut EventContext<'_>) {
         let Some(arrival) = self.deferred.take() else { return };
-        scope.stamp = arrival.last;
-        self.reply(arrival, scope);
-        self.flush(scope);
+        cx.stamp = arrival.last;
+        self.reply(arrival, cx);
+        self.flush(cx);
     }
 
     /// The message ended at the lone dot just read.
-    fn end_loosely(&mut self, wire: u64, scope: &mut Scope<'_>) {
-        let stamp = std::mem::replace(&mut scope.stamp, self.held_stamp);
-        self.end_of_data(wire, self.held_from, scope);
-        scope.stamp = stamp;
-        self.read_on(Mode::Line, scope);
+    fn end_loosely(&mut self, wire: u64, cx: &mut EventContext<'_>) {
+        let stamp = std::mem::replace(&mut cx.stamp, self.held_stamp);
+        self.end_of_data(wire, self.held_from, cx);
+        cx.stamp = stamp;
+        self.read_on(Mode::Line, cx);
     }
 
     /// The message ended in the gap, for the server has answered it.
-    fn end_unseen(&mut self, scope: &mut Scope<'_>) {
+    fn end_unseen(&mut self, cx: &mut EventContext<'_>) {
         let number = self.moving.take();
         self.sending = None;
         self.unseen_envelope = true;
@@ -190,43 +190,43 @@ impl Smtp {
         if std::mem::take(&mut self.answered_early) {
             return;
         }
-        let stamp = std::mem::replace(&mut scope.stamp, self.held_stamp);
-        let waiting = scope.ledger.unasked(scope.stamp.at);
-        self.wait(waiting, Want::Eod { prdr: false }, number, self.held_from, scope);
-        self.unseen(self.held_from, scope);
-        scope.stamp = stamp;
+        let stamp = std::mem::replace(&mut cx.stamp, self.held_stamp);
+        let waiting = cx.session.unasked(cx.stamp.at);
+        self.wait(waiting, Want::Eod { prdr: false }, number, self.held_from, cx);
+        self.unseen(self.held_from, cx);
+        cx.stamp = stamp;
     }
 
     /// The last command's answer decides how `held` is read, but it was lost, or the client has given up waiting for it.
-    fn look_at_answer(&mut self, held: &[u8], surely: bool, scope: &mut Scope<'_>) {
+    fn look_at_answer(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
         if held.is_empty() && !surely {
             return;
         }
         let Some(last) = self.pending.back().map(|back| back.kind.id) else { return };
-        self.sends_on(Some(last), scope);
-        if scope.modes[Dir::ToServer].is_some() {
+        self.sends_on(Some(last), cx);
+        if cx.modes[Dir::ToServer].is_some() {
             return;
         }
-        let Some(back) = self.pending.back() else { return scope.switch(Dir::ToServer, Mode::Line) };
+        let Some(back) = self.pending.back() else { return cx.switch(Dir::ToServer, Mode::Line) };
         let (verb, want, over) = (back.command.verb, back.kind.want, back.kind.over);
         let gave_up = over.is_some();
         // By what it sends, the client shows the answer that it had.
-        let had = over.is_some_and(|over| over <= scope.stamp.peer) || !self.heard;
+        let had = over.is_some_and(|over| over <= cx.stamp.peer) || !self.heard;
         let lost = had || surely;
         // What a line is, is told when it is whole.
         let whole = surely || memchr(b'\n', held).is_some();
         let command = command::begins_with_command(held);
         match verb {
             Verb::Data | Verb::Auth | Verb::XExps | Verb::Bdat if !whole => {}
-            Verb::Data | Verb::Bdat if command && (lost || gave_up) => scope.switch(Dir::ToServer, Mode::Line),
+            Verb::Data | Verb::Bdat if command && (lost || gave_up) => cx.switch(Dir::ToServer, Mode::Line),
             Verb::Auth | Verb::XExps if gave_up && !lost => {
                 if command {
-                    scope.switch(Dir::ToServer, Mode::Line);
+                    cx.switch(Dir::ToServer, Mode::Line);
                 }
             }
             _ if !lost => {}
             Verb::Data => {
-                self.go(scope);
+                self.go(cx);
                 if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
                     delivery.guessed = !had;
                     delivery.presumed = true;
@@ -235,14 +235,14 @@ impl Smtp {
             Verb::Auth | Verb::XExps if self.exchange.is_some() => {
                 let line = held.split(|o| *o == b'\n').next().unwrap_or_default();
                 self.sasl_turn = command::is_base64(line);
-                scope.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, Mode::Line);
             }
             Verb::Bdat => {
                 let size = if let Want::Doubtful(size) = want { size } else { 0 };
-                scope.switch(Dir::ToServer, Mode::Octets(size));
+                cx.switch(Dir::ToServer, Mode::Octets(size));
             }
-            Verb::StartTls | Verb::XAnonymousTls if held.first() == Some(&0x16) => self.encrypt(scope),
-            _ => scope.switch(Dir::ToServer, Mode::Line),
+            Verb::StartTls | Verb::XAnonymousTls if held.first() == Some(&0x16) => self.encrypt(cx),
+            _ => cx.switch(Dir::ToServer, Mode::Line),
         }
     }
 

@@ -5,20 +5,20 @@ use super::hold::Hold;
 use super::{Kind, Smtp, Want};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::pending::Arrival;
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::{Command, Kind as Moved, Missing, Outcome};
 use crate::event::{Dir, Verb};
 
 impl Smtp {
     /// `lost` octets of `dir` are missing, beyond those that counted octets absorbed.
-    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, scope: &mut Scope<'_>) {
+    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, cx: &mut EventContext<'_>) {
         if dir == Dir::ToClient {
-            return self.server_gap(scope);
+            return self.server_gap(cx);
         }
         for delivery in &mut self.deliveries {
             delivery.tx.incomplete.add(Missing::ClientGap);
         }
-        (self.held_from, self.held_stamp) = (scope.offset, scope.stamp);
+        (self.held_from, self.held_stamp) = (cx.offset, cx.stamp);
         let moving = self.moving.and_then(|number| self.delivery(number));
         if let Some(delivery) = moving {
             delivery.tx.message.gap(lost);
@@ -32,21 +32,25 @@ impl Smtp {
                 self.sasl_turn = false;
                 exchange.missed();
                 if let Some(waiting) = self.pending.back_mut() {
-                    waiting.kind.end = scope.offset;
+                    waiting.kind.end = cx.offset;
                 }
             } else {
-                self.sends_on(None, scope);
-                self.unseen(scope.offset, scope);
+                self.sends_on(None, cx);
+                if self.pending.front().is_some_and(|front| self.has_finals(front)) {
+                    // It may have gone on without the replies that are left.
+                    self.doubt_all(u64::MAX);
+                }
+                self.unseen(cx.offset, cx);
             }
         }
-        scope.switch(Dir::ToServer, Mode::Await);
+        cx.switch(Dir::ToServer, Mode::Await);
     }
 
     /// Replies may be lost: each command that waits may be one that was answered by them.
-    fn server_gap(&mut self, scope: &mut Scope<'_>) {
+    fn server_gap(&mut self, cx: &mut EventContext<'_>) {
         self.replies.reset();
-        self.server_gap = scope.offset;
-        self.doubt_all(scope.offset);
+        self.server_gap = cx.offset;
+        self.doubt_all(cx.offset);
         for delivery in &mut self.deliveries {
             delivery.tx.incomplete.add(Missing::ServerGap);
             delivery.finals_unsure |= delivery.eod.is_some() || delivery.end_unseen;
@@ -54,7 +58,7 @@ impl Smtp {
     }
 
     /// Commands may have passed unseen, up to the client's stream offset `end`.
-    pub(super) fn unseen(&mut self, end: u64, scope: &mut Scope<'_>) {
+    pub(super) fn unseen(&mut self, end: u64, cx: &mut EventContext<'_>) {
         self.lossy = true;
         match self.sending.and_then(|number| self.delivery(number)) {
             Some(delivery) => {
@@ -67,8 +71,8 @@ impl Smtp {
             back.kind.end = end;
             back.kind.over = Some(u64::MAX);
         } else {
-            let waiting = scope.ledger.unasked(scope.stamp.at);
-            self.wait(waiting, Want::Unseen, self.sending, end, scope);
+            let waiting = cx.session.unasked(cx.stamp.at);
+            self.wait(waiting, Want::Unseen, self.sending, end, cx);
             if let Some(back) = self.pending.back_mut() {
                 back.kind.over = Some(u64::MAX);
             }
@@ -77,31 +81,31 @@ impl Smtp {
     }
 
     /// A reply to a command that was not seen.
-    pub(super) fn unseen_reply(&mut self, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn unseen_reply(&mut self, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
         if let Some(front) = self.pending.front_mut() {
             front.kind.over = Some(arrival.end);
         }
         self.pending.note(arrival);
-        scope.count_reply(self.replies.reply.status);
+        cx.count_reply(self.replies.reply.status);
         match code {
-            354 => self.unseen_data(arrival, scope),
+            354 => self.unseen_data(arrival, cx),
             // The next line is a response of an attempt that began unseen.
             334 => self.sasl_turn = true,
-            221 => (scope.ledger.quit_sent, scope.ledger.quit_answered) = (true, true),
+            221 => (cx.session.quit_sent, cx.session.quit_answered) = (true, true),
             250 if self.is_mail_reply() => {
                 if let Some(number) = self.current.take() {
                     self.end(number, Outcome::Unknown);
                 }
                 self.unseen_envelope = true;
             }
-            _ => self.shut(code, scope),
+            _ => self.shut(code, cx),
         }
     }
 
     /// 354 to a DATA that was not seen: what follows is a message all the same.
-    fn unseen_data(&mut self, arrival: Arrival, scope: &mut Scope<'_>) {
-        let number = self.current.or(self.sending).or_else(|| self.envelope(scope));
-        let (limits, at) = (scope.limits, arrival.last.at);
+    fn unseen_data(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) {
+        let number = self.current.or(self.sending).or_else(|| self.envelope(cx));
+        let (limits, at) = (cx.limits, arrival.last.at);
         self.moving = number;
         self.sending = number;
         if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
@@ -110,14 +114,14 @@ impl Smtp {
             delivery.go = Some(at);
         }
         self.current = number;
-        self.drop_oldest(scope);
-        scope.switch(Dir::ToServer, Mode::DotLoose);
+        self.drop_oldest(cx);
+        cx.switch(Dir::ToServer, Mode::DotLoose);
     }
 
     /// The delivery that the client's commands belong to; one whose MAIL was not seen, if one may have passed.
-    pub(super) fn envelope(&mut self, scope: &mut Scope<'_>) -> Option<u32> {
+    pub(super) fn envelope(&mut self, cx: &mut EventContext<'_>) -> Option<u32> {
         if self.sending.is_none() && std::mem::take(&mut self.unseen_envelope) {
-            let mut tx = scope.ledger.transaction(Moved::Delivery, scope.stamp.at);
+            let mut tx = cx.session.transaction(Moved::Delivery, cx.stamp.at);
             tx.incomplete.add(Missing::StartMissing);
             let mut delivery = Delivery::new(tx);
             delivery.recipients_unsure = true;
@@ -129,30 +133,30 @@ impl Smtp {
 
     /// MAIL of delivery `number` was refused for being inside a transaction that was not seen: what the client sent behind
     /// it belongs to that one.
-    pub(super) fn unseen_before(&mut self, number: u32, scope: &mut Scope<'_>) {
+    pub(super) fn unseen_before(&mut self, number: u32, cx: &mut EventContext<'_>) {
         let Ok(at) = self.deliveries.binary_search_by_key(&number, |d| d.tx.number) else { return };
-        let mut tx = scope.ledger.transaction(Moved::Delivery, scope.stamp.at);
+        let mut tx = cx.session.transaction(Moved::Delivery, cx.stamp.at);
         tx.incomplete.add(Missing::StartMissing);
         let mut unseen = Delivery::new(tx);
         unseen.recipients_unsure = true;
         let Some(mut refused) = self.deliveries.remove(at) else { return };
         // The one that began earlier has the lower number, by which the commands know it.
         std::mem::swap(&mut unseen.tx.number, &mut refused.tx.number);
-        unseen.append(&mut refused, scope.limits);
+        unseen.append(&mut refused, cx.limits);
         self.current = Some(number);
         self.deliveries.insert(at, unseen);
         self.over.push(refused);
     }
 
     /// The client's next bytes are the middle of a message whose beginning was not seen.
-    pub(super) fn headless(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn headless(&mut self, cx: &mut EventContext<'_>) {
         if self.moving.is_some() {
             return;
         }
         self.unseen_envelope |= self.sending.is_none();
-        let number = self.envelope(scope);
+        let number = self.envelope(cx);
         self.moving = number;
-        let limits = scope.limits;
+        let limits = cx.limits;
         if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
             delivery.data_sent = true;
             delivery.data(Verb::Data, limits);
@@ -161,14 +165,14 @@ impl Smtp {
     }
 
     /// The rest of a line, or of a chunk, whose beginning was lost. It may be a response of an authentication.
-    pub(super) fn skip(&self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn skip(&self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         if super::command::is_base64(line.octets) {
-            scope.ledger.secrets.learn(line.octets);
+            cx.session.secrets.learn(line.octets);
         }
     }
 
     /// The oldest of those that wait will not be answered.
-    pub(super) fn drop_oldest(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn drop_oldest(&mut self, cx: &mut EventContext<'_>) {
         let Some(waiting) = self.pending.pop() else { return };
         let Kind { want, tx, .. } = waiting.kind;
         if matches!(want, Want::Eod { .. } | Want::Chunk { last: true }) {
@@ -185,7 +189,7 @@ impl Smtp {
                 if let Some(delivery) = self.delivery(number) {
                     delivery.tx.stage = None;
                 }
-                self.hand_over(number, open, scope.limits);
+                self.hand_over(number, open, cx.limits);
             }
             // Nothing refuses these to a client that goes on.
             (Some(_), _) if matches!(verb, Verb::Rset | Verb::Ehlo | Verb::Helo | Verb::Lhlo) => {
@@ -193,16 +197,20 @@ impl Smtp {
             }
             _ => {}
         }
-        Self::let_go(waiting.command, want, scope);
+        Self::let_go(waiting.command, want, cx);
     }
 
     /// The same at the session's end: what was never answered may be told as such.
-    pub(super) fn drop_at_end(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn drop_at_end(&mut self, cx: &mut EventContext<'_>) {
         let finals = self.pending.front().is_some_and(|front| self.has_finals(front));
         let Some(waiting) = self.pending.pop() else { return };
         let Kind { want, tx, .. } = waiting.kind;
         let verb = waiting.command.verb;
-        Self::let_go(waiting.command, want, scope);
+        Self::let_go(waiting.command, want, cx);
+        if let (Want::Rcpt(_), Some(delivery)) = (want, tx.and_then(|number| self.delivery(number))) {
+            // Not all were refused, as far as is known.
+            delivery.recipients_unsure |= delivery.refused > 0;
+        }
         if finals {
             if let Some(delivery) = tx.and_then(|number| self.delivery(number)) {
                 delivery.finals_unsure = true;
@@ -212,9 +220,9 @@ impl Smtp {
         match (tx, self.current) {
             // Whose the recipients are that it pipelined behind a MAIL inside a transaction, see above.
             (Some(number), Some(open)) if is_mail(verb) && number != open => {
-                self.hand_over(number, open, scope.limits);
+                self.hand_over(number, open, cx.limits);
                 if let Some(unanswered) = self.over.pop() {
-                    scope.ledger.forget(unanswered.tx);
+                    cx.session.forget(unanswered.tx);
                 }
             }
             _ if matches!(verb, Verb::Rset | Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.current = None,
@@ -222,25 +230,25 @@ impl Smtp {
         }
     }
 
-    fn let_go(mut command: Box<Command>, want: Want, scope: &mut Scope<'_>) {
+    fn let_go(mut command: Box<Command>, want: Want, cx: &mut EventContext<'_>) {
         if matches!(want, Want::Greeting | Want::Eod { .. } | Want::Unseen | Want::Dropped(_)) {
-            return scope.ledger.recycle_command(command);
+            return cx.session.recycle_command(command);
         }
-        let blind = scope.ledger.incomplete.has(Missing::ServerUnseen);
+        let blind = cx.session.incomplete.has(Missing::ServerUnseen);
         command.pipelined &= !blind;
         let missing = [Missing::ServerGap, Missing::ServerUnseen];
-        for what in missing.into_iter().filter(|m| scope.ledger.incomplete.has(*m)) {
+        for what in missing.into_iter().filter(|m| cx.session.incomplete.has(*m)) {
             command.incomplete.add(what);
         }
-        scope.command(command);
+        cx.command(command);
     }
 
     /// The queue is full: the oldest command makes room, its reply will be passed over.
-    pub(super) fn make_room(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn make_room(&mut self, cx: &mut EventContext<'_>) {
         let skipped = match self.pending.front().map(|front| front.kind.want) {
             Some(Want::Dropped(count)) => {
                 if let Some(waiting) = self.pending.pop() {
-                    scope.ledger.recycle_command(waiting.command);
+                    cx.session.recycle_command(waiting.command);
                 }
                 count
             }
@@ -252,8 +260,8 @@ impl Smtp {
         if opens || matches!(want, Want::Eod { .. } | Want::Chunk { last: true }) {
             self.lapse(tx);
         }
-        Self::let_go(waiting.command, want, scope);
-        let in_place = scope.ledger.unasked(scope.stamp.at);
+        Self::let_go(waiting.command, want, cx);
+        let in_place = cx.session.unasked(cx.stamp.at);
         let kind = Kind { want: Want::Dropped(skipped.saturating_add(1)), tx: None, end, from, id, over };
         self.pending.push_front(in_place, kind);
     }

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use super::frame::{Frame, Mode};
 use super::pending::{Arrival, Pending};
 use super::sasl::Exchange;
-use super::session::state::{Scope, Stamp};
+use super::session::state::{EventContext, Stamp};
 use crate::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Protocol, Reply};
 use crate::event::{Dir, End};
 
@@ -158,12 +158,12 @@ impl Smtp {
     }
 
     /// Puts a command in the queue; `end` is the client's stream offset just after it.
-    fn wait(&mut self, command: Box<Command>, want: Want, tx: Option<u32>, end: u64, scope: &mut Scope<'_>) {
-        if self.pending.len() >= scope.limits.pending {
-            scope.missing(Missing::Unparseable);
-            self.make_room(scope);
+    fn wait(&mut self, command: Box<Command>, want: Want, tx: Option<u32>, end: u64, cx: &mut EventContext<'_>) {
+        if self.pending.len() >= cx.limits.pending {
+            cx.missing(Missing::Unparseable);
+            self.make_room(cx);
         }
-        let from = scope.stamp.peer;
+        let from = cx.stamp.peer;
         let over = (from < self.server_gap).then_some(self.server_gap);
         let id = self.evidence.next_id();
         self.pending.push(command, Kind { want, tx, end, from, id, over });
@@ -173,13 +173,13 @@ impl Smtp {
     }
 
     /// Gives back room that is not needed while the session stands still.
-    pub(crate) fn rest(&mut self) {
-        self.pending.rest();
+    pub(crate) fn shrink(&mut self) {
+        self.pending.shrink();
         self.deliveries.shrink_to_fit();
         self.over.shrink_to_fit();
-        self.evidence.rest();
+        self.evidence.shrink();
         if self.deferred.is_none() {
-            self.replies.rest();
+            self.replies.shrink();
         }
     }
 
@@ -197,65 +197,65 @@ impl Smtp {
     }
 
     /// The next frame of `dir`.
-    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, scope: &mut Scope<'_>) {
+    pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, cx: &mut EventContext<'_>) {
         match (dir, frame) {
-            (Dir::ToServer, Frame::Line(line)) => self.client(line, scope),
-            (Dir::ToClient, Frame::Line(line)) => self.server(line, scope),
-            (Dir::ToServer, Frame::Body(octets)) => self.body(octets, scope),
-            (Dir::ToServer, Frame::BodyEnd { wire, end }) => self.end_of_data(*wire, *end, scope),
+            (Dir::ToServer, Frame::Line(line)) => self.client(line, cx),
+            (Dir::ToClient, Frame::Line(line)) => self.server(line, cx),
+            (Dir::ToServer, Frame::Body(octets)) => self.body(octets, cx),
+            (Dir::ToServer, Frame::BodyEnd { wire, end }) => self.end_of_data(*wire, *end, cx),
             (Dir::ToServer, Frame::LooseEnd { wire, end }) => {
                 self.hold = Some(Hold::LooseEnd { wire: *wire });
-                (self.held_from, self.held_stamp) = (*end, scope.stamp);
+                (self.held_from, self.held_stamp) = (*end, cx.stamp);
             }
             (Dir::ToServer, Frame::Octets { octets, last }) => {
-                self.body(octets, scope);
-                self.chunk(octets.len() as u64, *last, scope);
+                self.body(octets, cx);
+                self.chunk(octets.len() as u64, *last, cx);
             }
             (Dir::ToServer, Frame::Lost { octets, last }) => {
                 if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
                     delivery.tx.incomplete.add(Missing::ClientGap);
                     delivery.tx.message.gap(*octets);
                 }
-                self.chunk(*octets, *last, scope);
+                self.chunk(*octets, *last, cx);
             }
             (Dir::ToClient, _) | (Dir::ToServer, Frame::Opaque(_)) => {}
         }
-        self.flush(scope);
+        self.flush(cx);
     }
 
-    fn flush(&mut self, scope: &mut Scope<'_>) {
+    fn flush(&mut self, cx: &mut EventContext<'_>) {
         for delivery in self.over.drain(..) {
-            scope.transaction(delivery.tx);
+            cx.transaction(delivery.tx);
         }
     }
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
-    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, scope: &mut Scope<'_>) {
+    pub(crate) fn finish(&mut self, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
         if closed.is_some() {
-            self.settle(None, scope);
+            self.settle(None, cx);
         }
         if let Some(exchange) = self.exchange.take() {
-            let auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, scope.ledger.tls_mode());
-            scope.auth(auth);
+            let auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, cx.session.tls_mode());
+            cx.auth(auth);
         }
         while !self.pending.is_empty() {
-            self.drop_at_end(scope);
+            self.drop_at_end(cx);
         }
-        self.flush(scope);
+        self.flush(cx);
         while let Some(delivery) = self.deliveries.pop_front() {
-            self.finish_delivery(delivery, closed, why, scope);
+            self.finish_delivery(delivery, closed, why, cx);
         }
     }
 
     /// The session is over while this is open.
-    fn finish_delivery(&self, mut delivery: Delivery, closed: Option<How>, why: End, scope: &mut Scope<'_>) {
-        let blind = scope.ledger.incomplete.has(Missing::ServerUnseen);
+    fn finish_delivery(&self, mut delivery: Delivery, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
+        let blind = cx.session.incomplete.has(Missing::ServerUnseen);
         if delivery.came_to_nothing() && !blind {
-            return scope.ledger.forget(delivery.tx);
+            return cx.session.forget(delivery.tx);
         }
         let outcome = match (closed, why) {
             _ if blind || delivery.is_lossy() => Outcome::Unknown,
-            _ if scope.ledger.quit_sent && delivery.eod.is_none() && delivery.mail.is_some() => Outcome::Aborted,
+            _ if cx.session.quit_sent && delivery.eod.is_none() && delivery.mail.is_some() => Outcome::Aborted,
             (Some(_), _) | (None, End::Closed) => Outcome::ConnectionLost,
             (None, End::Timeout) => Outcome::TimedOut,
             (None, End::Drain | End::Evicted | End::CaptureEnd) => Outcome::Unknown,
@@ -272,6 +272,6 @@ impl Smtp {
         if delivery.eod.is_none() && delivery.tx.has_message {
             delivery.tx.message.finish(false);
         }
-        scope.transaction(delivery.tx);
+        cx.transaction(delivery.tx);
     }
 }

@@ -70,7 +70,7 @@ impl Assembler {
     }
 
     /// Forgets a reply that was told.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn shrink(&mut self) {
         if self.first.is_none() {
             self.reply = Reply::default();
         }

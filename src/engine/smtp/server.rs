@@ -8,18 +8,18 @@ use super::{Kind, Smtp, Want};
 use crate::engine::Limits;
 use crate::engine::frame::{Line, Mode};
 use crate::engine::pending::{Arrival, Waiting};
-use crate::engine::session::state::Scope;
+use crate::engine::session::state::EventContext;
 use crate::event::{AuthOutcome, Command, Outcome, Reply, Stage, Status, TlsMode};
 use crate::event::{Dir, Verb};
 
 impl Smtp {
-    pub(super) fn server(&mut self, line: &Line<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn server(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let helo = self.pending.front().is_some_and(|w| matches!(w.command.verb, Verb::Ehlo | Verb::Lhlo));
-        let cap = if helo { scope.limits.capabilities } else { scope.limits.reply_text };
-        let Some(arrival) = self.replies.line(line, scope.stamp, scope.offset, cap) else { return };
+        let cap = if helo { cx.limits.capabilities } else { cx.limits.reply_text };
+        let Some(arrival) = self.replies.line(line, cx.stamp, cx.offset, cap) else { return };
         self.heard = true;
-        if !self.end_hold(arrival, scope) {
-            self.reply(arrival, scope);
+        if !self.end_hold(arrival, cx) {
+            self.reply(arrival, cx);
         }
     }
 
@@ -28,50 +28,50 @@ impl Smtp {
     }
 
     /// A reply is complete: finds out what it answers, and takes it so.
-    pub(super) fn reply(&mut self, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn reply(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) {
         let code = self.code();
         if code == 421 {
-            scope.ledger.shutdown = !scope.ledger.quit_answered;
-            scope.ledger.shutdown_timeout |= reply::is_timeout(&self.replies.reply);
+            cx.session.shutdown = !cx.session.quit_answered;
+            cx.session.shutdown_timeout |= reply::is_timeout(&self.replies.reply);
         }
         match self.answers(code, arrival) {
             Answers::Command(id) => {
                 if self.evidence.in_doubt() || self.pending.front().is_some_and(|front| front.kind.id != id) {
-                    self.settle(Some(id), scope);
+                    self.settle(Some(id), cx);
                 }
-                self.take(arrival, scope);
+                self.take(arrival, cx);
                 if self.evidence.in_doubt() {
                     self.weigh();
                 }
             }
-            Answers::Undecided if code != 421 => self.wait_and_see(arrival, scope),
+            Answers::Undecided if code != 421 => self.wait_and_see(arrival, cx),
             Answers::Nothing if self.is_early(code) => {
                 let number = self.moving;
                 self.answered_early = true;
-                self.finals(number, arrival, scope);
+                self.finals(number, arrival, cx);
             }
             Answers::Nothing | Answers::Undecided => {
                 self.pending.note(arrival);
-                self.shut(code, scope);
+                self.shut(code, cx);
             }
         }
     }
 
     /// The reply just assembled answers the oldest of what waits.
-    pub(super) fn take(&mut self, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn take(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) {
         let Some(waiting) = self.pending.front() else { return };
         let code = self.code();
         match waiting.kind.want {
-            Want::Greeting => self.greeting(code, arrival, scope),
-            Want::Unseen => self.unseen_reply(code, arrival, scope),
-            Want::Dropped(count) => self.dropped_reply(count, arrival, scope),
-            Want::Eod { .. } => self.final_reply(code, arrival, scope),
+            Want::Greeting => self.greeting(code, arrival, cx),
+            Want::Unseen => self.unseen_reply(code, arrival, cx),
+            Want::Dropped(count) => self.dropped_reply(count, arrival, cx),
+            Want::Eod { .. } => self.final_reply(code, arrival, cx),
             Want::Xexch50(octets) if code == 354 => {
                 if let Some(waiting) = self.pending.front_mut() {
                     waiting.kind.want = Want::Command;
                 }
                 self.pending.note(arrival);
-                scope.switch(Dir::ToServer, Mode::Octets(octets));
+                cx.switch(Dir::ToServer, Mode::Octets(octets));
             }
             Want::Command
                 if self.exchange.is_some()
@@ -79,29 +79,29 @@ impl Smtp {
                     && code == 334 =>
             {
                 if let Some(exchange) = &mut self.exchange {
-                    exchange.challenge(self.replies.reply.text.as_bytes(), &mut scope.ledger.secrets);
+                    exchange.challenge(self.replies.reply.text.as_bytes(), &mut cx.session.secrets);
                     exchange.asked(arrival.last.at);
                 }
                 self.pending.note(arrival);
                 self.sasl_turn = true;
-                scope.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, Mode::Line);
             }
             Want::Chunk { last: true } if self.is_per_recipient(waiting.kind.tx) && code != 421 => {
-                self.final_reply(code, arrival, scope);
+                self.final_reply(code, arrival, cx);
             }
-            want => self.answer(want, code, arrival, scope),
+            want => self.answer(want, code, arrival, cx),
         }
     }
 
     /// A reply to one of `count` commands that were not kept.
-    fn dropped_reply(&mut self, count: u32, arrival: Arrival, scope: &mut Scope<'_>) {
+    fn dropped_reply(&mut self, count: u32, arrival: Arrival, cx: &mut EventContext<'_>) {
         self.pending.note(arrival);
-        scope.count_reply(self.replies.reply.status);
+        cx.count_reply(self.replies.reply.status);
         match self.pending.front_mut().filter(|_| count > 1) {
             Some(front) => front.kind.want = Want::Dropped(count - 1),
             None => {
                 if let Some(waiting) = self.pending.pop() {
-                    scope.ledger.recycle_command(waiting.command);
+                    cx.session.recycle_command(waiting.command);
                 }
             }
         }
@@ -126,23 +126,23 @@ impl Smtp {
             && delivery.is_some_and(|d| d.finals.iter().sum::<u32>() > 0)
     }
 
-    pub(super) fn greeting(&mut self, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn greeting(&mut self, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
         if let Some(waiting) = self.pending.pop() {
-            scope.ledger.recycle_command(waiting.command);
+            cx.session.recycle_command(waiting.command);
         }
         self.pending.note(arrival);
-        if scope.ledger.greeted {
+        if cx.session.greeted {
             return;
         }
-        scope.count_reply(self.replies.reply.status);
-        std::mem::swap(&mut scope.ledger.greeting.reply, &mut self.replies.reply);
-        scope.ledger.greeting.delay = scope.context.peers.established.and_then(|at| arrival.first.since(at));
-        scope.ledger.refused = code >= 400;
-        scope.greeting();
+        cx.count_reply(self.replies.reply.status);
+        std::mem::swap(&mut cx.session.greeting.reply, &mut self.replies.reply);
+        cx.session.greeting.delay = cx.context.peers.established.and_then(|at| arrival.first.since(at));
+        cx.session.refused = code >= 400;
+        cx.greeting();
     }
 
     /// The reply of the oldest command.
-    pub(super) fn answer(&mut self, want: Want, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn answer(&mut self, want: Want, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
         let Some(waiting) = self.pending.pop() else { return };
         let (mut command, kind) = (waiting.command, waiting.kind);
         self.pending.answer(&mut command, arrival);
@@ -152,66 +152,66 @@ impl Smtp {
             (Want::Rcpt(index), _) => {
                 let delivery = kind.tx.and_then(|number| self.delivery(number));
                 if let Some(delivery) = delivery {
-                    delivery.recipient_reply(index, code, &command.reply, command.latency, scope.limits);
+                    delivery.recipient_reply(index, code, &command.reply, command.latency, cx.limits);
                     if code < 300 && self.current.is_none() {
                         // The reply to its MAIL was not seen, but must have been yes.
                         self.current = kind.tx;
                     }
                 }
             }
-            (Want::Chunk { last }, _) => self.chunk_reply(last, code, &command.reply, kind, arrival, scope),
+            (Want::Chunk { last }, _) => self.chunk_reply(last, code, &command.reply, kind, arrival, cx),
             (_, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) => {
-                self.mail_reply(code, &command.reply, kind, scope);
+                self.mail_reply(code, &command.reply, kind, cx);
             }
-            (_, Verb::Data) => self.data_reply(code, &command, kind, arrival, scope),
-            (_, Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.helo_reply(yes, &command, &kind, scope),
+            (_, Verb::Data) => self.data_reply(code, &command, kind, arrival, cx),
+            (_, Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.helo_reply(yes, &command, &kind, cx),
             (_, Verb::Rset) if yes => self.abort_at(&kind),
             (_, Verb::Quit) => {
-                scope.ledger.quit_answered = code != 421;
+                cx.session.quit_answered = code != 421;
                 self.abort_at(&kind);
             }
-            (_, Verb::Auth | Verb::XExps) => self.auth_reply(code, &command.reply, arrival, scope),
+            (_, Verb::Auth | Verb::XExps) => self.auth_reply(code, &command.reply, arrival, cx),
             (_, Verb::StartTls | Verb::XAnonymousTls) => {
-                scope.ledger.tls_answered(code == 220);
+                cx.session.tls_answered(code == 220);
                 if code == 220 {
                     self.abort();
-                    self.encrypt(scope);
+                    self.encrypt(cx);
                 } else {
-                    scope.switch(Dir::ToServer, Mode::Line);
+                    cx.switch(Dir::ToServer, Mode::Line);
                 }
             }
             (_, Verb::Xclient) => {
                 if code == 220 {
                     self.abort();
                 }
-                scope.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, Mode::Line);
             }
             (_, Verb::Turn | Verb::Atrn) => {
-                scope.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, Mode::Line);
                 if code == 250 {
                     self.abort();
-                    let unasked = scope.ledger.unasked(scope.stamp.at);
+                    let unasked = cx.session.unasked(cx.stamp.at);
                     let id = self.evidence.next_id();
                     let kind = Kind { want: Want::Greeting, tx: None, end: 0, from: 0, id, over: None };
                     self.pending.push(unasked, kind);
-                    scope.turn = true;
+                    cx.turn = true;
                 }
             }
             (Want::Doubtful(size), _) => {
                 // What was sent behind it are commands if they look so, or if the client waited for the refusal.
-                let counts = yes || !(scope.held.is_empty() || begins_with_command(scope.held));
-                scope.switch(Dir::ToServer, if counts { Mode::Octets(size) } else { Mode::Line });
+                let counts = yes || !(cx.held.is_empty() || begins_with_command(cx.held));
+                cx.switch(Dir::ToServer, if counts { Mode::Octets(size) } else { Mode::Line });
             }
-            (_, Verb::Xexch50) => scope.switch(Dir::ToServer, Mode::Line),
+            (_, Verb::Xexch50) => cx.switch(Dir::ToServer, Mode::Line),
             _ => {}
         }
-        scope.command(command);
+        cx.command(command);
         if !matches!(want, Want::Chunk { last: true }) {
-            self.shut(code, scope);
+            self.shut(code, cx);
         }
     }
 
-    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind, scope: &mut Scope<'_>) {
+    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind, cx: &mut EventContext<'_>) {
         let Some(number) = kind.tx else { return };
         // `kind.tx` is the delivery that this MAIL opened.
         let Some(delivery) = self.delivery(number) else { return };
@@ -226,9 +226,9 @@ impl Smtp {
         delivery.tx.stage = Some(Stage::Mail);
         delivery.tx.last.copy_from(reply);
         match self.current.or_else(|| self.envelope_before(number, code)) {
-            Some(open) => self.hand_over(number, open, scope.limits),
+            Some(open) => self.hand_over(number, open, cx.limits),
             // It was sent into a transaction of which nothing was seen.
-            None if code == 503 && self.lossy => self.unseen_before(number, scope),
+            None if code == 503 && self.lossy => self.unseen_before(number, cx),
             None => self.emit(number),
         }
     }
@@ -278,7 +278,7 @@ impl Smtp {
         command: &Command,
         kind: Kind,
         arrival: Arrival,
-        scope: &mut Scope<'_>,
+        cx: &mut EventContext<'_>,
     ) {
         let number = kind.tx.filter(|number| self.find(*number).is_some()).or(self.current);
         if code == 354 {
@@ -290,9 +290,9 @@ impl Smtp {
                 delivery.tx.timing.data_go = command.latency;
                 delivery.go = Some(arrival.last.at);
             }
-            return self.go(scope);
+            return self.go(cx);
         }
-        scope.switch(Dir::ToServer, Mode::Line);
+        cx.switch(Dir::ToServer, Mode::Line);
         let Some(delivery) = number.and_then(|number| self.delivery(number)) else { return };
         // Anything else is no refusal, though no 354 either.
         delivery.data_refused = (code >= 400).then_some(code);
@@ -302,15 +302,15 @@ impl Smtp {
     }
 
     /// The message follows as dot-stuffed text.
-    pub(super) fn go(&mut self, scope: &mut Scope<'_>) {
+    pub(super) fn go(&mut self, cx: &mut EventContext<'_>) {
         self.moving = self.moving.or(self.sending);
-        let limits = scope.limits;
-        let at = scope.stamp.at;
+        let limits = cx.limits;
+        let at = cx.stamp.at;
         if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
             delivery.data(Verb::Data, limits);
             delivery.go.get_or_insert(at);
         }
-        scope.switch(Dir::ToServer, Mode::DotLoose);
+        cx.switch(Dir::ToServer, Mode::DotLoose);
     }
 
     pub(super) fn chunk_reply(
@@ -320,7 +320,7 @@ impl Smtp {
         reply: &Reply,
         kind: Kind,
         arrival: Arrival,
-        scope: &mut Scope<'_>,
+        cx: &mut EventContext<'_>,
     ) {
         let Some(delivery) = kind.tx.and_then(|number| self.delivery(number)) else { return };
         if code >= 400 {
@@ -330,11 +330,11 @@ impl Smtp {
         if last {
             delivery.tx.last.copy_from(reply);
             let number = delivery.tx.number;
-            self.complete(number, code, arrival, scope);
+            self.complete(number, code, arrival, cx);
         }
     }
 
-    pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, kind: &Kind, scope: &mut Scope<'_>) {
+    pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, kind: &Kind, cx: &mut EventContext<'_>) {
         if !yes {
             // Refused: the envelope stays as it was.
             self.sending = self.sending.or(self.current);
@@ -342,14 +342,14 @@ impl Smtp {
         }
         self.abort_at(kind);
         if command.args.is_present() {
-            scope.ledger.helo.copy_from(&command.args);
+            cx.session.helo.copy_from(&command.args);
         }
-        if scope.ledger.tls_mode() == TlsMode::StartTls {
+        if cx.session.tls_mode() == TlsMode::StartTls {
             return;
         }
         // What is left of a reply whose beginning was lost.
         let partial = self.replies.is_rest();
-        let capabilities = &mut scope.ledger.capabilities;
+        let capabilities = &mut cx.session.capabilities;
         capabilities.clear();
         if partial {
             return;
@@ -357,7 +357,7 @@ impl Smtp {
         let mut starttls = false;
         for line in reply::lines(command.reply.text.as_bytes()).skip(1) {
             let line = line.trim_ascii();
-            if command.verb == Verb::Helo || capabilities.octets() + line.len() > scope.limits.capabilities {
+            if command.verb == Verb::Helo || capabilities.octets() + line.len() > cx.limits.capabilities {
                 break;
             }
             if line.is_empty() {
@@ -367,13 +367,13 @@ impl Smtp {
             let keyword = line.iter().position(|o| matches!(o, b' ' | b'=')).unwrap_or(line.len());
             capabilities.push_entry(line, keyword);
         }
-        if command.verb != Verb::Helo && scope.ledger.tls.mode.is_none() {
-            scope.ledger.tls.offered = Some(starttls);
+        if command.verb != Verb::Helo && cx.session.tls.mode.is_none() {
+            cx.session.tls.offered = Some(starttls);
         }
     }
 
-    pub(super) fn auth_reply(&mut self, code: u16, reply: &Reply, arrival: Arrival, scope: &mut Scope<'_>) {
-        scope.switch(Dir::ToServer, Mode::Line);
+    pub(super) fn auth_reply(&mut self, code: u16, reply: &Reply, arrival: Arrival, cx: &mut EventContext<'_>) {
+        cx.switch(Dir::ToServer, Mode::Line);
         let Some(exchange) = self.exchange.take() else { return };
         let outcome = match code {
             235 => AuthOutcome::Success,
@@ -389,12 +389,12 @@ impl Smtp {
             _ => AuthOutcome::Failed,
         };
         self.armed = (outcome != AuthOutcome::Success).then_some(arrival.end);
-        let auth = exchange.finish(outcome, reply.clone(), Some(arrival.last.at), scope.ledger.tls_mode());
-        scope.auth(auth);
+        let auth = exchange.finish(outcome, reply.clone(), Some(arrival.last.at), cx.session.tls_mode());
+        cx.auth(auth);
     }
 
     /// The reply to a message that was sent to its end, or one of several such replies.
-    pub(super) fn final_reply(&mut self, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn final_reply(&mut self, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
         let Some(waiting) = self.pending.front_mut() else { return };
         let number = waiting.kind.tx;
         let at = arrival.last.at;
@@ -420,27 +420,27 @@ impl Smtp {
             }
             let before: u32 = delivery.finals.iter().sum();
             if before < delivery.accepted {
-                let last = delivery.recipient_final(code, &self.replies.reply, at, scope.limits);
+                let last = delivery.recipient_final(code, &self.replies.reply, at, cx.limits);
                 if !last || !lmtp {
                     return self.pending.note(arrival);
                 }
             }
         }
         if self.pending.front().is_some_and(|w| matches!(w.kind.want, Want::Chunk { .. })) {
-            return self.answer(Want::Chunk { last: true }, code, arrival, scope);
+            return self.answer(Want::Chunk { last: true }, code, arrival, cx);
         }
         if let Some(waiting) = self.pending.pop() {
-            scope.ledger.recycle_command(waiting.command);
+            cx.session.recycle_command(waiting.command);
         }
-        self.finals(number, arrival, scope);
+        self.finals(number, arrival, cx);
     }
 
     /// The reply that ends delivery `number`.
-    pub(super) fn finals(&mut self, number: Option<u32>, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn finals(&mut self, number: Option<u32>, arrival: Arrival, cx: &mut EventContext<'_>) {
         let code = self.code();
         self.pending.note(arrival);
-        scope.count_reply(self.replies.reply.status);
-        let Some(number) = number else { return self.shut(code, scope) };
+        cx.count_reply(self.replies.reply.status);
+        let Some(number) = number else { return self.shut(code, cx) };
         let early = self.answered_early;
         let reply = std::mem::take(&mut self.replies.reply);
         if let Some(delivery) = self.delivery(number) {
@@ -450,10 +450,10 @@ impl Smtp {
         if early && let Some(delivery) = self.delivery(number) {
             delivery.tx.message.finish(false);
         }
-        self.complete(number, code, arrival, scope);
+        self.complete(number, code, arrival, cx);
     }
 
-    pub(super) fn complete(&mut self, number: u32, code: u16, arrival: Arrival, scope: &mut Scope<'_>) {
+    pub(super) fn complete(&mut self, number: u32, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
         let early = self.answered_early;
         if let Some(delivery) = self.delivery(number) {
             delivery.answered(code);
@@ -475,15 +475,15 @@ impl Smtp {
             self.sending = None;
         }
         self.emit(number);
-        self.shut(code, scope);
+        self.shut(code, cx);
     }
 
     /// 421: what is open is over (RFC 5321 section 3.8).
-    pub(super) fn shut(&mut self, code: u16, scope: &mut Scope<'_>) {
+    pub(super) fn shut(&mut self, code: u16, cx: &mut EventContext<'_>) {
         if code != 421 {
             return;
         }
-        let outcome = if scope.ledger.shutdown_timeout { Outcome::TimedOut } else { Outcome::ServerClosed };
+        let outcome = if cx.session.shutdown_timeout { Outcome::TimedOut } else { Outcome::ServerClosed };
         let open: Vec<u32> = self.deliveries.iter().filter(|d| d.mail.is_some()).map(|d| d.tx.number).collect();
         for number in open {
             let Some(delivery) = self.delivery(number) else { continue };
@@ -538,13 +538,13 @@ impl Smtp {
         }
     }
 
-    pub(super) fn encrypt(&mut self, scope: &mut Scope<'_>) {
-        scope.ledger.tls.requested = Some(true);
-        scope.ledger.tls.accepted = Some(true);
-        scope.ledger.tls.mode = Some(TlsMode::StartTls);
-        scope.ledger.opaque = true;
-        scope.switch(Dir::ToServer, Mode::Opaque);
-        scope.switch(Dir::ToClient, Mode::Opaque);
+    pub(super) fn encrypt(&mut self, cx: &mut EventContext<'_>) {
+        cx.session.tls.requested = Some(true);
+        cx.session.tls.accepted = Some(true);
+        cx.session.tls.mode = Some(TlsMode::StartTls);
+        cx.session.opaque = true;
+        cx.switch(Dir::ToServer, Mode::Opaque);
+        cx.switch(Dir::ToClient, Mode::Opaque);
     }
 
     fn find(&self, number: u32) -> Option<&Delivery> {

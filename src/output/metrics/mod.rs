@@ -1,6 +1,6 @@
 //! Metrics: families of counters, gauges and histograms over closed label sets, as Prometheus reads them.
 //!
-//! One [`Metrics`] for a run; each thread counts the events it sees with a [`Recorder`] of its own, which shares the
+//! One [`Metrics`] for a run; each thread counts the events it sees with a [`MetricsRecorder`] of its own, which shares the
 //! atomics. What no event tells comes through [`ProxyMetrics`] and [`CaptureMetrics`]. Nothing of the wire is ever a
 //! label, and no family exceeds its cap. [`FAMILIES`] is the list.
 
@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
 use super::InputKind;
-use super::log_queue::FeedCounters;
+use super::log_queue::LogCounters;
 use crate::event::Protocol;
 
 pub use crate::event::{Bypass, Refusal, Rejection, Termination};
@@ -33,7 +33,7 @@ pub use file::MetricsFile;
 pub use labels::{AnalysisLoss, Enforcement, Eviction, LogLoss, PacketLoss};
 pub use proxy::ProxyMetrics;
 pub use reasons::ReplyReasons;
-pub use recorder::Recorder;
+pub use recorder::MetricsRecorder;
 
 use families::Id;
 use labels::DIRECTIONS;
@@ -91,7 +91,7 @@ impl Setup {
 #[derive(Clone)]
 pub struct Metrics {
     shared: Arc<Shared>,
-    logs: Arc<Mutex<Vec<(String, Arc<FeedCounters>)>>>,
+    logs: Arc<Mutex<Vec<(String, Arc<LogCounters>)>>>,
 }
 
 #[derive(Debug)]
@@ -145,8 +145,8 @@ impl Metrics {
     }
 
     /// A recorder for one thread.
-    pub fn recorder(&self) -> Recorder {
-        Recorder::new(Arc::clone(&self.shared))
+    pub fn recorder(&self) -> MetricsRecorder {
+        MetricsRecorder::new(Arc::clone(&self.shared))
     }
 
     /// Handles of the proxy's listener `source`.
@@ -160,7 +160,7 @@ impl Metrics {
     }
 
     /// Follows the counters of a log from now on.
-    pub fn log(&self, sink: &str, counters: Arc<FeedCounters>) {
+    pub fn log(&self, sink: &str, counters: Arc<LogCounters>) {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).push((sink.to_owned(), counters));
         self.follow();
     }

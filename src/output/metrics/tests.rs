@@ -150,7 +150,7 @@ fn counts(text: &str, family: &str) -> String {
 }
 
 /// Everything that a server of `protocol` can say, once.
-fn everything(recorder: &mut Recorder, protocol: Protocol) {
+fn everything(recorder: &mut MetricsRecorder, protocol: Protocol) {
     let context = context(protocol);
     let mut say = |event: Event<'_>| recorder.event(&context, at(0), &event);
     let (statuses, moved) = match protocol {
@@ -406,7 +406,7 @@ fn sums_do_not_depend_on_the_order() {
 #[test]
 fn counters_of_logs_and_captures_follow() {
     let metrics = made(InputKind::Live);
-    let counters = Arc::new(FeedCounters::default());
+    let counters = Arc::new(LogCounters::default());
     metrics.log("log", Arc::clone(&counters));
     counters.written.store(5, Ordering::Relaxed);
     counters.queue_full.store(2, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! Gathers, in the thread where events happen, what the page will show.
 //!
-//! What an event changes is the thread's own: no lock, no clock. [`Recorder::publish`] moves it into the [`State`] when
+//! What an event changes is the thread's own: no lock, no clock. [`PageCollector::publish`] moves it into the [`State`] when
 //! that is free, which it nearly always is, and else leaves it for the next time: it never waits. So everything here has
 //! a cap, and what went over one is counted.
 
@@ -66,7 +66,7 @@ struct Followed {
 
 /// One for each thread. Events go in, and come out on the page.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct PageCollector {
     state: Arc<State>,
     number: usize,
     batch: Batch,
@@ -75,7 +75,7 @@ pub struct Recorder {
     events: u32,
 }
 
-impl Recorder {
+impl PageCollector {
     pub(super) fn new(state: Arc<State>, number: usize) -> Self {
         Self { state, number, batch: Batch::default(), followed: HashMap::default(), changed: Vec::new(), events: 0 }
     }
@@ -290,7 +290,7 @@ impl Followed {
     }
 }
 
-impl Sink for Recorder {
+impl Sink for PageCollector {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
         match event {
             Event::Body { .. } | Event::Auth(_) => return,
@@ -310,7 +310,7 @@ impl Sink for Recorder {
     }
 }
 
-impl Drop for Recorder {
+impl Drop for PageCollector {
     /// What it followed is not open any more, as far as anybody knows.
     fn drop(&mut self) {
         self.batch.open = Default::default();

@@ -9,7 +9,7 @@ use super::refusals::Refusals;
 use super::row::{Anomaly, Message, Session};
 use super::state::Show;
 use super::step::{enhanced, status};
-use super::top_clients::{PLACES, Talkers};
+use super::top_clients::{PLACES, TopClients};
 use super::{LISTED, RECENT, rates};
 use crate::event::{AnomalyState, Dir, Kind, Outcome, Phase, Protocol, SessionOutcome, Severity, TlsMode};
 use crate::output::InputKind;
@@ -20,7 +20,7 @@ const LINES: usize = 20;
 
 /// One event.
 #[derive(Serialize)]
-pub(super) struct Telling<'a> {
+pub(super) struct PageUpdate<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hello: Option<Hello>,
     /// Milliseconds since 1970.
@@ -232,7 +232,7 @@ impl Digest {
         second: u64,
         open: [u64; Protocol::ALL.len()],
         latencies: &mut Window,
-        talkers: &mut [Talkers; 3],
+        talkers: &mut [TopClients; 3],
         refusals: &mut Refusals,
     ) -> Self {
         let open = Protocol::ALL.iter().zip(open).filter(|(_, count)| *count > 0);

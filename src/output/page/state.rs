@@ -1,4 +1,4 @@
-//! What the page shows: taken over from the [recorders](Recorder) of all threads, told to each viewer from where that
+//! What the page shows: taken over from the [recorders](PageCollector) of all threads, told to each viewer from where that
 //! one left off.
 //!
 //! Everything has a fixed number of places. The lock is held for as long as it takes to move a batch in or to write one
@@ -11,13 +11,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashMap;
 
-use super::collector::{Batch, Recorder};
+use super::collector::{Batch, PageCollector};
 use super::latency::Window;
-use super::message::{Digest, Hello, Telling};
+use super::message::{Digest, Hello, PageUpdate};
 use super::rates::{Rates, Tick};
 use super::refusals::Refusals;
 use super::row::{Anomaly, Message, Session};
-use super::top_clients::Talkers;
+use super::top_clients::TopClients;
 use super::{LISTED, RECENT};
 use crate::event::{Phase, Protocol, SessionOutcome};
 use crate::output::{Detail, IdentityPolicy, InputKind, Policy};
@@ -74,7 +74,7 @@ pub(super) struct Inner {
     rates: Rates,
     latencies: Window,
     /// By sessions, octets, refusals.
-    talkers: [Talkers; 3],
+    talkers: [TopClients; 3],
     refusals: Refusals,
     /// Open sessions by recorder and protocol.
     counts: Vec<[u64; Protocol::ALL.len()]>,
@@ -99,8 +99,8 @@ impl State {
     }
 
     /// One for a thread.
-    pub fn recorder(self: &Arc<Self>) -> Recorder {
-        Recorder::new(Arc::clone(self), self.recorders.fetch_add(1, Ordering::Relaxed))
+    pub fn recorder(self: &Arc<Self>) -> PageCollector {
+        PageCollector::new(Arc::clone(self), self.recorders.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Appends what a viewer does not know yet, as JSON of one line.
@@ -201,7 +201,7 @@ impl Inner {
             self.open.values().chain(&self.ended).filter(|(change, _)| news(*change)).collect();
         sessions.sort_by_key(|(change, _)| *change);
         let total: u64 = self.counts.iter().flatten().sum();
-        let telling = Telling {
+        let telling = PageUpdate {
             hello: (!cursor.greeted).then(|| Hello::new(state.input, self.sources.len(), state.show)),
             now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
             uptime: second,

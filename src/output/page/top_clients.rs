@@ -47,13 +47,13 @@ impl Sketch {
 
 /// The last five to ten minutes.
 #[derive(Debug, Default)]
-pub(super) struct Talkers {
+pub(super) struct TopClients {
     now: Sketch,
     before: Sketch,
     epoch: u64,
 }
 
-impl Talkers {
+impl TopClients {
     pub(super) fn add(&mut self, second: u64, client: IpAddr, weight: u64) {
         self.turn(second);
         if weight > 0 {
@@ -111,7 +111,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn counts_hold_what_is_promised(stream in proptest::collection::vec((0u16..300, 1u64..50), 0..2000), turn in 0u64..1500) {
-            let mut talkers = Talkers::default();
+            let mut talkers = TopClients::default();
             let mut exact = HashMap::<IpAddr, u64>::new();
             for (at, (number, weight)) in stream.iter().enumerate() {
                 let second = if (at as u64) < turn { 10 } else { 310 };
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_past_is_forgotten() {
-        let mut talkers = Talkers::default();
+        let mut talkers = TopClients::default();
         talkers.add(0, client(1), 5);
         assert_eq!(talkers.top(599, 10).0.len(), 1);
         assert_eq!(talkers.top(600, 10).0.len(), 0);

@@ -10,7 +10,7 @@ use crate::event::{Dir, End, Input, Peers, Sink};
 use crate::time::Timestamp;
 use crate::wire::key::{Key, Side};
 use crate::wire::packet::Segment;
-use crate::wire::stream::{Delivery, End as StreamEnd, Ledger, Stream};
+use crate::wire::stream::{BufferBudget, Delivery, End as StreamEnd, Stream};
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -175,7 +175,7 @@ impl Connection {
         side: Side,
         segment: &Segment<'_>,
         limits: &Arc<Limits>,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut dyn Sink,
     ) {
         self.last = self.last.max(segment.at);
@@ -191,12 +191,12 @@ impl Connection {
             Some(ack) if !segment.rst && mine.is_plausible(segment.seq) => {
                 let mut deliver = |delivery: Delivery<'_>| head.deliver(side.other(), delivery, limits, out);
                 let bare = segment.payload.is_empty() && segment.cut == 0 && !segment.fin;
-                theirs.acknowledged(segment.at, ack, bare, ledger, &mut deliver);
+                theirs.acknowledged(segment.at, ack, bare, budget, &mut deliver);
                 theirs.received(ack)
             }
             _ => None,
         };
-        mine.segment(segment, received, ledger, &mut |delivery| {
+        mine.segment(segment, received, budget, &mut |delivery| {
             head.deliver(side, delivery, limits, out);
         });
         if head.session.as_ref().is_some_and(|session| session.is_ignored()) {
@@ -206,9 +206,9 @@ impl Connection {
     }
 
     /// Declares all its holes lost, to free what is kept behind them.
-    pub(super) fn force(&mut self, limits: &Arc<Limits>, ledger: &mut Ledger, out: &mut dyn Sink) {
+    pub(super) fn force(&mut self, limits: &Arc<Limits>, budget: &mut BufferBudget, out: &mut dyn Sink) {
         self.each(limits, out, |stream, at, deliver| {
-            stream.force(at, ledger, &mut |delivery| deliver(delivery));
+            stream.force(at, budget, &mut |delivery| deliver(delivery));
         });
     }
 
@@ -218,11 +218,11 @@ impl Connection {
         at: Timestamp,
         why: End,
         limits: &Arc<Limits>,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut dyn Sink,
     ) -> bool {
         self.each(limits, out, |stream, _, deliver| {
-            stream.finish(at, ledger, &mut |delivery| deliver(delivery));
+            stream.finish(at, budget, &mut |delivery| deliver(delivery));
         });
         if self.head.session.is_none() && self.head.mail {
             self.head.open(false, limits, out);

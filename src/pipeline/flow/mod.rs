@@ -16,7 +16,7 @@ use crate::event::{End, Sink};
 use crate::time::Timestamp;
 use crate::wire::key::{Key, Side};
 use crate::wire::packet::Segment;
-use crate::wire::stream::{Ledger, StreamCounters, StreamLimits};
+use crate::wire::stream::{BufferBudget, StreamCounters, StreamLimits};
 use connection::{Connection, Fate, Reuse};
 use slots::{List, Slots};
 
@@ -107,7 +107,7 @@ pub struct FlowTable {
     limits: Arc<engine::Limits>,
     slots: Slots,
     counters: FlowCounters,
-    ledger: Ledger,
+    budget: BufferBudget,
     buffered: usize,
     /// Those that keep octets, by when they began to; ordinals tell whether a slot is still theirs.
     keepers: VecDeque<(u32, u64)>,
@@ -121,7 +121,7 @@ impl FlowTable {
             limits: session,
             slots: Slots::new(),
             counters: FlowCounters::default(),
-            ledger: Ledger { limits: config.stream, counters: StreamCounters::default() },
+            budget: BufferBudget { limits: config.stream, counters: StreamCounters::default() },
             buffered: 0,
             keepers: VecDeque::new(),
         }
@@ -193,7 +193,7 @@ impl FlowTable {
 
     /// What became of the connections so far.
     pub fn counters(&self) -> FlowCounters {
-        FlowCounters { streams: self.ledger.counters, ..self.counters }
+        FlowCounters { streams: self.budget.counters, ..self.counters }
     }
 
     /// Connections that are open.
@@ -276,7 +276,7 @@ impl FlowTable {
             return;
         };
         let before = connection.buffered();
-        connection.segment(side, segment, &self.limits, &mut self.ledger, out);
+        connection.segment(side, segment, &self.limits, &mut self.budget, out);
         let after = connection.buffered();
         self.buffered = self.buffered.saturating_sub(before) + after;
         let (list, over) = (connection.list(), connection.is_over());
@@ -307,7 +307,7 @@ impl FlowTable {
             if before == 0 {
                 continue;
             }
-            connection.force(&self.limits, &mut self.ledger, out);
+            connection.force(&self.limits, &mut self.budget, out);
             self.buffered = self.buffered.saturating_sub(before) + connection.buffered();
             self.counters.forced += 1;
         }
@@ -338,7 +338,7 @@ impl FlowTable {
             return;
         };
         let before = connection.buffered();
-        let reported = connection.finish(at, why, &self.limits, &mut self.ledger, out);
+        let reported = connection.finish(at, why, &self.limits, &mut self.budget, out);
         self.buffered = self.buffered.saturating_sub(before) + connection.buffered();
         self.counters.empty += u64::from(!reported);
         let counter = match why {

@@ -2,7 +2,7 @@
 //!
 //! Each capture thread decodes its packets and gathers the segments by worker; a batch goes when it is full or the link
 //! rests. A worker that is behind finds its queue full: then segments are dropped where they would have been queued, and
-//! TCP itself shows the hole. Each worker has its own [`Outlet`]; records of different connections come in any order.
+//! TCP itself shows the hole. Each worker has its own [`EventFanout`]; records of different connections come in any order.
 //! Time passes by the clock, so that what is idle ends on an idle link too.
 
 use std::fmt;
@@ -19,7 +19,7 @@ use super::flow::FlowCounters;
 use super::tables::Tables;
 use super::{SHARDS, Setup, shard_of};
 use crate::capture::live::Counters;
-use crate::output::Outlet;
+use crate::output::EventFanout;
 use crate::time::Timestamp;
 use crate::wire;
 use crate::wire::{Decoder, Packet, Segment};
@@ -53,10 +53,10 @@ const TICK: Duration = Duration::from_secs(1);
 const BEHIND: Duration = Duration::from_secs(1);
 
 /// The threads that analyze.
-pub struct Crew {
+pub struct WorkerPool {
     threads: Vec<JoinHandle<()>>,
     states: Vec<Arc<Mutex<State>>>,
-    posts: Vec<Post>,
+    posts: Vec<WorkerQueue>,
 }
 
 /// What the tables of one worker hold, as of a second ago at most.
@@ -72,14 +72,14 @@ pub struct State {
 
 /// The way to a worker.
 #[derive(Clone)]
-struct Post {
+struct WorkerQueue {
     batches: Sender<Batch>,
     spent: Receiver<Batch>,
     /// What waits and what is worked on.
     octets: Arc<AtomicUsize>,
 }
 
-impl Post {
+impl WorkerQueue {
     fn is_full(&self) -> bool {
         self.batches.is_full() || self.octets.load(Ordering::Relaxed) >= QUEUE_OCTETS
     }
@@ -90,7 +90,7 @@ fn weight(batch: &Batch) -> usize {
 }
 
 /// What a capture thread hands its packets to.
-pub struct Lanes {
+pub struct Dispatcher {
     decoder: Decoder,
     decoded: wire::Counters,
     counters: Arc<Counters>,
@@ -102,12 +102,12 @@ pub struct Lanes {
 
 struct Lane {
     batch: Batch,
-    post: Post,
+    post: WorkerQueue,
 }
 
-impl Crew {
+impl WorkerPool {
     /// Starts the workers, [`Setup::threads`] of them but at most [`SHARDS`]; `outlet` makes what their events go into.
-    pub fn start(setup: &Setup, mut outlet: impl FnMut() -> Outlet) -> io::Result<Self> {
+    pub fn start(setup: &Setup, mut outlet: impl FnMut() -> EventFanout) -> io::Result<Self> {
         let threads = setup.threads.clamp(1, SHARDS);
         let mut crew = Self { threads: Vec::new(), states: Vec::new(), posts: Vec::new() };
         for number in 0..threads {
@@ -127,15 +127,15 @@ impl Crew {
             let thread = thread::Builder::new().name(name).spawn(move || worker.work(&desk, &empty))?;
             crew.threads.push(thread);
             crew.states.push(state);
-            crew.posts.push(Post { batches, spent, octets });
+            crew.posts.push(WorkerQueue { batches, spent, octets });
         }
         Ok(crew)
     }
 
     /// What the capture thread `index` of `all` hands its packets to.
-    pub fn lanes(&self, setup: &Setup, index: u32, all: u32, counters: Arc<Counters>) -> Lanes {
+    pub fn lanes(&self, setup: &Setup, index: u32, all: u32, counters: Arc<Counters>) -> Dispatcher {
         let lanes = self.posts.iter().map(|post| Lane { batch: Batch::default(), post: post.clone() }).collect();
-        Lanes {
+        Dispatcher {
             decoder: Decoder::new(setup.decoder),
             decoded: wire::Counters::default(),
             counters,
@@ -160,7 +160,7 @@ impl Crew {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// Finishes what is queued and every open session; all [`Lanes`] must be gone. The last state of affairs; `None`
+    /// Finishes what is queued and every open session; all [`Dispatcher`] must be gone. The last state of affairs; `None`
     /// after a fault.
     pub fn finish(self) -> Option<Vec<State>> {
         drop(self.posts);
@@ -173,7 +173,7 @@ impl Crew {
     }
 }
 
-impl Lanes {
+impl Dispatcher {
     /// Takes a packet.
     pub fn packet(&mut self, packet: &Packet<'_>) {
         let Self { decoder, counters, lanes, number, step, .. } = self;
@@ -198,7 +198,7 @@ impl Lanes {
     }
 }
 
-impl Drop for Lanes {
+impl Drop for Dispatcher {
     /// What the queue has no room for at the end is waited for: nothing is behind it.
     fn drop(&mut self) {
         for Lane { batch, post } in &mut self.lanes {
@@ -245,7 +245,7 @@ impl Lane {
 /// One thread's shards.
 struct Worker {
     tables: Tables,
-    outlet: Outlet,
+    outlet: EventFanout,
     state: Arc<Mutex<State>>,
     octets: Arc<AtomicUsize>,
     flushed: Instant,
@@ -309,15 +309,15 @@ fn clock() -> Timestamp {
     Timestamp::default().after(since)
 }
 
-impl fmt::Debug for Crew {
+impl fmt::Debug for WorkerPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Crew").field("states", &self.states).finish_non_exhaustive()
+        f.debug_struct("WorkerPool").field("states", &self.states).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Lanes {
+impl fmt::Debug for Dispatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lanes").field("decoded", &self.decoded).finish_non_exhaustive()
+        f.debug_struct("Dispatcher").field("decoded", &self.decoded).finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::output::{Feed, InputKind, Log, Policy};
+use crate::output::{InputKind, Log, LogQueue, Policy};
 use crate::pipeline::flow::FlowLimits;
 use crate::pipeline::tests::frame;
 use crate::wire::{DecoderLimits, LinkType};
@@ -12,20 +12,21 @@ fn setup(threads: usize) -> Setup {
     Setup { threads, limits: Arc::default(), flows: FlowLimits::default(), decoder: DecoderLimits::default() }
 }
 
-fn give(lanes: &mut Lanes, data: &[u8]) {
+fn give(lanes: &mut Dispatcher, data: &[u8]) {
     let wire_len = u32::try_from(data.len()).unwrap();
     lanes.packet(&Packet { at: clock(), source: 0, link: LinkType::ETHERNET, data, wire_len });
 }
 
-fn greet(lanes: &mut Lanes, port: u16) {
+fn greet(lanes: &mut Dispatcher, port: u16) {
     give(lanes, &frame(25, port, 0, 0x12, b""));
     give(lanes, &frame(25, port, 1, 0x18, b"220 mx.example.org ESMTP\r\n"));
 }
 
-fn crew(threads: usize, log: &Path) -> (Crew, Feed, crate::output::Keeper) {
-    let (feed, keeper) = Feed::start(Log::open(log, None).unwrap(), |e| panic!("{e}")).unwrap();
+fn crew(threads: usize, log: &Path) -> (WorkerPool, LogQueue, crate::output::LogWriter) {
+    let (feed, keeper) = LogQueue::start(Log::open(log, None).unwrap(), |e| panic!("{e}")).unwrap();
     let policy = Arc::new(Policy { input: InputKind::Live, sources: vec!["veth0".into()], ..Policy::default() });
-    let crew = Crew::start(&setup(threads), || Outlet::new(Arc::clone(&policy), Some(feed.clone()))).unwrap();
+    let crew =
+        WorkerPool::start(&setup(threads), || EventFanout::new(Arc::clone(&policy), Some(feed.clone()))).unwrap();
     (crew, feed, keeper)
 }
 
@@ -56,12 +57,15 @@ fn open_sessions_end_with_the_capture() {
     }
 }
 
-/// Lanes to a worker that does nothing.
-fn stuck(counters: &Arc<Counters>) -> (Lanes, Receiver<Batch>, Sender<Batch>) {
+/// Dispatcher to a worker that does nothing.
+fn stuck(counters: &Arc<Counters>) -> (Dispatcher, Receiver<Batch>, Sender<Batch>) {
     let (batches, desk) = bounded(QUEUE);
     let (empty, spent) = bounded(SPENT);
-    let crew =
-        Crew { threads: Vec::new(), states: Vec::new(), posts: vec![Post { batches, spent, octets: Arc::default() }] };
+    let crew = WorkerPool {
+        threads: Vec::new(),
+        states: Vec::new(),
+        posts: vec![WorkerQueue { batches, spent, octets: Arc::default() }],
+    };
     (crew.lanes(&setup(1), 0, 1, Arc::clone(counters)), desk, empty)
 }
 

@@ -17,7 +17,7 @@ use rustls::{Error, ServerConfig};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::error::{TlsError, Wrong};
+use super::error::{TlsError, TlsErrorKind};
 use crate::time::Timestamp;
 
 /// A certificate as the operator knows it.
@@ -68,12 +68,12 @@ impl Certificates {
 
     fn add(&mut self, chain: &Path, key: &Path) -> Result<(), TlsError> {
         let certificates = certificates(chain)?;
-        let first = certificates.first().ok_or_else(|| TlsError::new(chain, Wrong::NoCertificate))?;
+        let first = certificates.first().ok_or_else(|| TlsError::new(chain, TlsErrorKind::NoCertificate))?;
         let known = describe(chain, first)?;
         let private = private_key(key)?;
         let certified = CertifiedKey::from_der(certificates, private, &provider()).map_err(|error| match error {
-            Error::InconsistentKeys(_) => TlsError::new(key, Wrong::KeyDoesNotFit(chain.to_owned())),
-            _ => TlsError::new(key, Wrong::BadKey),
+            Error::InconsistentKeys(_) => TlsError::new(key, TlsErrorKind::KeyDoesNotFit(chain.to_owned())),
+            _ => TlsError::new(key, TlsErrorKind::BadKey),
         })?;
         for name in &known.names {
             self.names.entry(name.clone()).or_default().push(self.keys.len());
@@ -107,21 +107,21 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 
 /// All certificates in `path`, in order.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = std::fs::read(path).map_err(|reason| TlsError::new(path, Wrong::Unread(reason)))?;
+    let text = std::fs::read(path).map_err(|reason| TlsError::new(path, TlsErrorKind::Unread(reason)))?;
     let is_pem = memchr::memmem::find(&text, b"-----BEGIN ").is_some();
     if !is_pem {
-        return Err(TlsError::new(path, Wrong::NotPem));
+        return Err(TlsError::new(path, TlsErrorKind::NotPem));
     }
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    found.map_err(|_| TlsError::new(path, Wrong::NotPem))
+    found.map_err(|_| TlsError::new(path, TlsErrorKind::NotPem))
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| {
         let wrong = match error {
-            pem::Error::Io(reason) => Wrong::Unread(reason),
-            pem::Error::NoItemsFound => Wrong::NoKey,
-            _ => Wrong::NotPem,
+            pem::Error::Io(reason) => TlsErrorKind::Unread(reason),
+            pem::Error::NoItemsFound => TlsErrorKind::NoKey,
+            _ => TlsErrorKind::NotPem,
         };
         TlsError::new(path, wrong)
     })
@@ -129,7 +129,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 
 /// What is in a certificate's DNS names; the subject's common name counts only without them (RFC 6125 section 6.4.4).
 fn describe(path: &Path, der: &CertificateDer<'_>) -> Result<Certificate, TlsError> {
-    let bad = |_| TlsError::new(path, Wrong::BadCertificate);
+    let bad = |_| TlsError::new(path, TlsErrorKind::BadCertificate);
     let (_, certificate) = X509Certificate::from_der(der).map_err(|e| bad(io::Error::other(e)))?;
     let alternative = certificate.subject_alternative_name().map_err(|e| bad(io::Error::other(e)))?;
     let mut names: Vec<String> = Vec::new();

@@ -11,12 +11,12 @@ pub struct TlsError {
     /// The file it is about, or the name of a server.
     pub about: PathBuf,
     /// What is wrong with it.
-    pub wrong: Wrong,
+    pub wrong: TlsErrorKind,
 }
 
 /// What is wrong with a file, or a name.
 #[derive(Debug)]
-pub enum Wrong {
+pub enum TlsErrorKind {
     /// It cannot be read.
     Unread(io::Error),
     /// It is damaged PEM.
@@ -40,7 +40,7 @@ pub enum Wrong {
 }
 
 impl TlsError {
-    pub(super) fn new(about: impl Into<PathBuf>, wrong: Wrong) -> Self {
+    pub(super) fn new(about: impl Into<PathBuf>, wrong: TlsErrorKind) -> Self {
         Self { about: about.into(), wrong }
     }
 }
@@ -49,33 +49,35 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.about.display())?;
         match &self.wrong {
-            Wrong::Unread(reason) => {
+            TlsErrorKind::Unread(reason) => {
                 write!(f, "cannot be read: {}; check the path and its permissions", plain(reason))
             }
-            Wrong::NotPem => f.write_str("is damaged, or no PEM; convert it with openssl"),
-            Wrong::NoCertificate => f.write_str(
+            TlsErrorKind::NotPem => f.write_str("is damaged, or no PEM; convert it with openssl"),
+            TlsErrorKind::NoCertificate => f.write_str(
                 "holds no certificate; it must begin with the server's own, then those between it and the root",
             ),
-            Wrong::NoKey => f.write_str("holds no private key that can be read; it must be PEM without a passphrase"),
-            Wrong::BadCertificate => f.write_str("holds a certificate that cannot be understood; make it anew"),
-            Wrong::BadKey => f.write_str(
+            TlsErrorKind::NoKey => {
+                f.write_str("holds no private key that can be read; it must be PEM without a passphrase")
+            }
+            TlsErrorKind::BadCertificate => f.write_str("holds a certificate that cannot be understood; make it anew"),
+            TlsErrorKind::BadKey => f.write_str(
                 "holds a key that cannot be used; use RSA of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519",
             ),
-            Wrong::KeyDoesNotFit(chain) => {
+            TlsErrorKind::KeyDoesNotFit(chain) => {
                 write!(
                     f,
                     "is not the key of the certificate in {}; give keys in the order of their certificates",
                     chain.display()
                 )
             }
-            Wrong::NoAuthorities(reason) => {
+            TlsErrorKind::NoAuthorities(reason) => {
                 write!(
                     f,
                     "the system's authorities cannot be had: {reason}; install ca-certificates, or give --upstream-ca"
                 )
             }
-            Wrong::BadName => f.write_str("can be no name in a certificate; give --upstream-name"),
-            Wrong::Refused(reason) => write!(f, "TLS cannot be set up: {reason}; check the certificate"),
+            TlsErrorKind::BadName => f.write_str("can be no name in a certificate; give --upstream-name"),
+            TlsErrorKind::Refused(reason) => write!(f, "TLS cannot be set up: {reason}; check the certificate"),
         }
     }
 }

@@ -17,7 +17,7 @@ mod upstream;
 mod upstream_starttls;
 
 pub use certificates::{Certificate, Certificates};
-pub use error::{TlsError, Wrong};
+pub use error::{TlsError, TlsErrorKind};
 pub use terminate::{Ending, Observer, Sides, Stop, terminate};
 pub use terminator::Terminator;
 pub use upstream::Upstream;

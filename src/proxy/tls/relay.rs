@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use super::starttls::{Ask, Dialogue};
+use super::starttls::{Dialogue, StartTlsRequest};
 use super::stream::Stream;
 use super::terminate::{Observer, Stop};
 use crate::event::Both;
@@ -25,7 +25,7 @@ const TURNS: u32 = 8;
 #[derive(Debug)]
 pub(super) enum Pause {
     /// The client asks for TLS; all before it has been answered.
-    Asked(Ask),
+    Asked(StartTlsRequest),
     /// Both sides closed.
     Closed,
     /// The sender of this direction reset.

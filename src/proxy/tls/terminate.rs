@@ -17,13 +17,13 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::relay::{Pause, Relay};
-use super::starttls::{Answer, Ask, Dialogue, Offer};
+use super::starttls::{Answer, Dialogue, Offer, StartTlsRequest};
 use super::stream::Stream;
 use super::terminator::Terminator;
 use super::upstream_starttls as prelude;
 use crate::config::proxy::{TlsListen, TlsUpstream};
 use crate::event::Text;
-use crate::event::{Dir, Handshake, Protocol, Secured, TlsMode};
+use crate::event::{Dir, EstablishedTls, Handshake, Protocol, TlsMode};
 
 /// Sees what passes, and may end it.
 pub trait Observer {
@@ -31,7 +31,7 @@ pub trait Observer {
     fn data(&mut self, dir: Dir, octets: &[u8]);
 
     /// From here on the client's octets are under TLS; or the handshake failed, and there are none.
-    fn secured(&mut self, how: &Secured);
+    fn tls_established(&mut self, how: &EstablishedTls);
 
     /// The sender of `dir` closed.
     fn fin(&mut self, dir: Dir);
@@ -171,7 +171,7 @@ impl Session<'_> {
     }
 
     /// The client asks for TLS, and all before it is answered.
-    async fn start(&mut self, ask: &Ask, observer: &mut dyn Observer) -> Result<(), Ending> {
+    async fn start(&mut self, ask: &StartTlsRequest, observer: &mut dyn Observer) -> Result<(), Ending> {
         if let Some(refusal) = ask.refusal() {
             return self.answer(ask, refusal, observer).await;
         }
@@ -204,7 +204,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn answer(&mut self, ask: &Ask, answer: Answer, observer: &mut dyn Observer) -> Result<(), Ending> {
+    async fn answer(
+        &mut self,
+        ask: &StartTlsRequest,
+        answer: Answer,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Ending> {
         let line = self.dialogue().answer(ask, answer);
         self.dialogue().answered(false);
         self.say(&line, observer).await
@@ -228,7 +233,8 @@ impl Session<'_> {
 
     /// Tells the observer how the client's handshake went.
     fn tell(&self, mode: TlsMode, observer: &mut dyn Observer) {
-        let mut how = Secured { mode, handshake: Handshake::Failed, version: None, cipher: None, sni: Text::default() };
+        let mut how =
+            EstablishedTls { mode, handshake: Handshake::Failed, version: None, cipher: None, sni: Text::default() };
         if let Some(tls) = self.relay.client.tls() {
             let (_, common) = tls.get_ref();
             how.handshake = Handshake::Ok;
@@ -238,7 +244,7 @@ impl Session<'_> {
                 how.sni.set(tls.get_ref().1.server_name().unwrap_or_default().as_bytes());
             }
         }
-        observer.secured(&how);
+        observer.tls_established(&how);
     }
 
     /// Closes both sides the way the session ended.

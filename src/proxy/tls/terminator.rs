@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use super::certificates::{Certificate, Certificates};
-use super::error::{TlsError, Wrong};
+use super::error::{TlsError, TlsErrorKind};
 use super::upstream::Upstream;
 use crate::config::proxy::{Target, Tls, TlsListen, TlsUpstream};
 
@@ -28,7 +28,7 @@ impl Terminator {
         let certificates = Arc::new(Certificates::read(&tls.certificates)?);
         let first = tls.certificates.first().map(|(chain, _)| chain.clone()).unwrap_or_default();
         if certificates.known().is_empty() {
-            return Err(TlsError::new("--tls-cert", Wrong::NoCertificate));
+            return Err(TlsError::new("--tls-cert", TlsErrorKind::NoCertificate));
         }
         let host = match target {
             Target::Host { host, .. } => Some(host.as_str()),
@@ -40,7 +40,7 @@ impl Terminator {
                 Some(Upstream::new(tls.authorities.as_deref(), tls.name.as_deref().or(host))?)
             }
         };
-        let server = certificates.config().map_err(|error| TlsError::new(first, Wrong::Refused(error)))?;
+        let server = certificates.config().map_err(|error| TlsError::new(first, TlsErrorKind::Refused(error)))?;
         Ok(Some(Self { listen: tls.listen, upstream: tls.upstream, server, client, certificates }))
     }
 

@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::certificates::{certificates, provider};
-use super::error::{TlsError, Wrong};
+use super::error::{TlsError, TlsErrorKind};
 
 /// How to prove that the server is the right one.
 #[derive(Clone, Debug)]
@@ -25,10 +25,10 @@ impl Upstream {
             Some(path) => of_file(path)?,
             None => of_system()?,
         };
-        let name =
-            name.map(|name| ServerName::try_from(name.to_owned()).map_err(|_| TlsError::new(name, Wrong::BadName)));
+        let name = name
+            .map(|name| ServerName::try_from(name.to_owned()).map_err(|_| TlsError::new(name, TlsErrorKind::BadName)));
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-        let builder = builder.map_err(|error| TlsError::new("", Wrong::Refused(error)))?;
+        let builder = builder.map_err(|error| TlsError::new("", TlsErrorKind::Refused(error)))?;
         let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
         Ok(Self { config, name: name.transpose()? })
     }
@@ -42,10 +42,10 @@ impl Upstream {
 fn of_file(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|_| TlsError::new(path, Wrong::BadCertificate))?;
+        roots.add(certificate).map_err(|_| TlsError::new(path, TlsErrorKind::BadCertificate))?;
     }
     if roots.is_empty() {
-        return Err(TlsError::new(path, Wrong::NoCertificate));
+        return Err(TlsError::new(path, TlsErrorKind::NoCertificate));
     }
     Ok(roots)
 }
@@ -57,7 +57,7 @@ fn of_system() -> Result<RootCertStore, TlsError> {
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let reason = found.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
-        return Err(TlsError::new("/etc/ssl", Wrong::NoAuthorities(reason)));
+        return Err(TlsError::new("/etc/ssl", TlsErrorKind::NoAuthorities(reason)));
     }
     Ok(roots)
 }

@@ -76,7 +76,7 @@ impl AddAssign for StreamCounters {
 
 /// Caps and counters that all streams share.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ledger {
+pub struct BufferBudget {
     /// The caps.
     pub limits: StreamLimits,
     /// The counters.
@@ -174,13 +174,13 @@ impl Stream {
         &mut self,
         segment: &Segment<'_>,
         received: Option<u64>,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut impl FnMut(Delivery<'_>),
     ) {
         self.seen = true;
         let seq = segment.seq.wrapping_add(u32::from(segment.syn));
         if segment.rst {
-            return self.reset(segment.at, seq, ledger, out);
+            return self.reset(segment.at, seq, budget, out);
         }
         let empty = segment.payload.is_empty() && segment.cut == 0 && !segment.fin;
         if empty && !segment.syn {
@@ -191,11 +191,11 @@ impl Stream {
         if empty {
             return;
         }
-        let Some(offset) = self.place(seq, segment, received, ledger) else {
+        let Some(offset) = self.place(seq, segment, received, budget) else {
             return;
         };
         if self.quiet || self.end.is_some() {
-            return self.skim(offset, segment, ledger, out);
+            return self.skim(offset, segment, budget, out);
         }
         let in_order = offset == self.next as i64 && self.kept.is_empty() && self.fin.is_none();
         if in_order && segment.cut == 0 && !segment.fin {
@@ -203,12 +203,12 @@ impl Stream {
             self.top = self.top.max(self.next);
             return;
         }
-        let before = (ledger.counters.duplicate_octets, ledger.counters.early);
-        self.irregular(offset, segment, received, ledger, out);
+        let before = (budget.counters.duplicate_octets, budget.counters.early);
+        self.irregular(offset, segment, received, budget, out);
         let Disorder { retransmitted, early } = &mut self.disorder;
-        *retransmitted = retransmitted.saturating_add((ledger.counters.duplicate_octets > before.0).into());
-        *early = early.saturating_add((ledger.counters.early > before.1).into());
-        self.settle(segment.at, ledger, out);
+        *retransmitted = retransmitted.saturating_add((budget.counters.duplicate_octets > before.0).into());
+        *early = early.saturating_add((budget.counters.early > before.1).into());
+        self.settle(segment.at, budget, out);
     }
 
     /// The other side acknowledged everything before `ack`. If the segment was `bare`, without octets or FIN of its own,
@@ -219,7 +219,7 @@ impl Stream {
         at: Timestamp,
         ack: u32,
         bare: bool,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut impl FnMut(Delivery<'_>),
     ) {
         let Some(base) = self.base else {
@@ -242,7 +242,7 @@ impl Stream {
             self.adopt_far();
             self.next + u64::from(distance)
         } else {
-            ledger.counters.implausible += 1;
+            budget.counters.implausible += 1;
             self.far_ack = Some(ack);
             return;
         };
@@ -256,7 +256,7 @@ impl Stream {
         if self.quiet {
             self.next = self.next.max(offset);
         } else {
-            self.settle(at, ledger, out);
+            self.settle(at, budget, out);
         }
     }
 
@@ -274,26 +274,26 @@ impl Stream {
     }
 
     /// Nothing more will come: everything kept is delivered, every hole is lost.
-    pub fn finish(&mut self, at: Timestamp, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
+    pub fn finish(&mut self, at: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
         if self.quiet || self.end.is_some() {
             return;
         }
         self.grace = None;
-        self.settle(at, ledger, out);
+        self.settle(at, budget, out);
         while let Some(start) = self.kept.first_key_value().map(|(start, _)| *start) {
-            self.lose(at, start, ledger, out);
+            self.lose(at, start, budget, out);
             self.pass_kept(out);
         }
         let top = self.fin.map_or(self.top, |fin| fin.offset);
-        self.lose(at, top, ledger, out);
+        self.lose(at, top, budget, out);
         self.pass_fin(out);
     }
 
     /// Declares every hole lost that octets wait behind.
-    pub fn force(&mut self, at: Timestamp, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
+    pub fn force(&mut self, at: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
         while let Some(start) = self.kept.first_key_value().map(|(start, _)| *start) {
-            ledger.counters.forced_gaps += 1;
-            self.lose(at, start, ledger, out);
+            budget.counters.forced_gaps += 1;
+            self.lose(at, start, budget, out);
             self.pass_kept(out);
         }
         self.pass_fin(out);
@@ -350,7 +350,13 @@ impl Stream {
     }
 
     /// Offset of a segment's first octet; negative if it lies before the first octet seen.
-    fn place(&mut self, seq: u32, segment: &Segment<'_>, received: Option<u64>, ledger: &mut Ledger) -> Option<i64> {
+    fn place(
+        &mut self,
+        seq: u32,
+        segment: &Segment<'_>,
+        received: Option<u64>,
+        budget: &mut BufferBudget,
+    ) -> Option<i64> {
         let base = self.base?;
         let distance = seq.wrapping_sub(base.wrapping_add(self.next as u32));
         let near = i64::from(distance.cast_signed());
@@ -365,7 +371,7 @@ impl Stream {
             self.adopt_far();
             return Some(self.next as i64 + i64::from(distance));
         }
-        ledger.counters.implausible += 1;
+        budget.counters.implausible += 1;
         let data = if self.quiet { Box::default() } else { segment.payload.into() };
         self.free_far();
         self.cost += OVERHEAD + segment.payload.len();
@@ -407,7 +413,7 @@ impl Stream {
         offset: i64,
         segment: &Segment<'_>,
         received: Option<u64>,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut impl FnMut(Delivery<'_>),
     ) {
         let end = offset + segment.payload.len() as i64;
@@ -419,21 +425,21 @@ impl Stream {
         let Ok(sent) = u64::try_from(sent) else {
             return;
         };
-        let Some(payload) = self.within_fin(offset, segment.payload, ledger) else {
+        let Some(payload) = self.within_fin(offset, segment.payload, budget) else {
             return;
         };
         if segment.fin {
-            self.note_fin(sent, segment.at, received, ledger);
+            self.note_fin(sent, segment.at, received, budget);
         }
         self.top = self.top.max(sent);
-        let (offset, payload) = self.unseen(offset, payload, ledger);
+        let (offset, payload) = self.unseen(offset, payload, budget);
         if !payload.is_empty() {
-            self.weave(offset, segment.at, payload, received, ledger, out);
+            self.weave(offset, segment.at, payload, received, budget, out);
         }
     }
 
     /// What of `payload` lies before a FIN that is known. A FIN that data and nothing else contradicts was none.
-    fn within_fin<'a>(&mut self, offset: i64, payload: &'a [u8], ledger: &mut Ledger) -> Option<&'a [u8]> {
+    fn within_fin<'a>(&mut self, offset: i64, payload: &'a [u8], budget: &mut BufferBudget) -> Option<&'a [u8]> {
         let Some(fin) = self.fin else {
             return Some(payload);
         };
@@ -442,34 +448,34 @@ impl Stream {
             return Some(payload);
         }
         if self.acked > Some(fin.offset) {
-            ledger.counters.late += 1;
+            budget.counters.late += 1;
             return payload.get(..room).filter(|payload| !payload.is_empty());
         }
-        ledger.counters.implausible += 1;
+        budget.counters.implausible += 1;
         self.fin = None;
         Some(payload)
     }
 
-    fn note_fin(&mut self, offset: u64, at: Timestamp, received: Option<u64>, ledger: &mut Ledger) {
+    fn note_fin(&mut self, offset: u64, at: Timestamp, received: Option<u64>, budget: &mut BufferBudget) {
         match self.fin {
             None if offset >= self.top => {
                 self.fin = Some(Fin { offset, at, received });
             }
             Some(fin) if fin.offset == offset => {}
-            _ => ledger.counters.implausible += 1,
+            _ => budget.counters.implausible += 1,
         }
     }
 
     /// Cuts off what was delivered before.
-    fn unseen<'a>(&mut self, offset: i64, payload: &'a [u8], ledger: &mut Ledger) -> (u64, &'a [u8]) {
+    fn unseen<'a>(&mut self, offset: i64, payload: &'a [u8], budget: &mut BufferBudget) -> (u64, &'a [u8]) {
         let behind = usize::try_from(self.next as i64 - offset).unwrap_or(0);
         if behind == 0 {
             return (offset as u64, payload);
         }
         let (old, new) = payload.split_at_checked(behind).unwrap_or((payload, &[]));
-        ledger.counters.duplicate_octets += old.len() as u64;
+        budget.counters.duplicate_octets += old.len() as u64;
         if let Some(place) = self.recent.differs(offset, old) {
-            self.conflict(place, ledger);
+            self.conflict(place, budget);
         }
         (self.next, new)
     }
@@ -481,7 +487,7 @@ impl Stream {
         at: Timestamp,
         payload: &[u8],
         received: Option<u64>,
-        ledger: &mut Ledger,
+        budget: &mut BufferBudget,
         out: &mut impl FnMut(Delivery<'_>),
     ) {
         let end = offset + payload.len() as u64;
@@ -505,7 +511,7 @@ impl Stream {
                 if theirs.is_some_and(|theirs| theirs != mine) {
                     conflict = conflict.or(Some(lower));
                 }
-                ledger.counters.duplicate_octets += mine.len() as u64;
+                budget.counters.duplicate_octets += mine.len() as u64;
                 from = stop;
             }
             if from >= end {
@@ -526,14 +532,14 @@ impl Stream {
             }
             from = to;
         }
-        ledger.counters.early += u64::from(early);
+        budget.counters.early += u64::from(early);
         if let Some(place) = conflict {
-            self.conflict(place, ledger);
+            self.conflict(place, budget);
         }
     }
 
     /// Delivers what has become due, and declares lost what is.
-    fn settle(&mut self, at: Timestamp, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
+    fn settle(&mut self, at: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
         loop {
             self.pass_kept(out);
             let first = self.kept.first_key_value().map(|(start, kept)| (*start, kept.at));
@@ -548,26 +554,26 @@ impl Stream {
                 if self.grace.is_some_and(|since| at.since(since).is_none_or(|past| past <= GRACE)) {
                     break;
                 }
-                self.lose(at, first.map_or(acked, |(start, _)| start.min(acked)), ledger, out);
+                self.lose(at, first.map_or(acked, |(start, _)| start.min(acked)), budget, out);
                 continue;
             }
             let Some((start, since)) = first else { break };
-            let too_old = at.since(since).is_some_and(|age| age > ledger.limits.age);
-            if !too_old && self.cost <= ledger.limits.buffered {
+            let too_old = at.since(since).is_some_and(|age| age > budget.limits.age);
+            if !too_old && self.cost <= budget.limits.buffered {
                 break;
             }
-            ledger.counters.forced_gaps += 1;
-            self.lose(at, start, ledger, out);
+            budget.counters.forced_gaps += 1;
+            self.lose(at, start, budget, out);
         }
         self.pass_fin(out);
     }
 
-    fn lose(&mut self, at: Timestamp, to: u64, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
+    fn lose(&mut self, at: Timestamp, to: u64, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
         let Some(lost) = to.checked_sub(self.next).filter(|lost| *lost > 0) else {
             return;
         };
-        ledger.counters.gaps += 1;
-        ledger.counters.gap_octets += lost;
+        budget.counters.gaps += 1;
+        budget.counters.gap_octets += lost;
         self.next = to;
         self.top = self.top.max(to);
         out(Delivery { at, received: None, input: Input::Gap(lost) });
@@ -599,29 +605,35 @@ impl Stream {
     }
 
     /// RFC 9293 section 3.10.7.4: a reset counts only where the receiver expects octets.
-    fn reset(&mut self, at: Timestamp, seq: u32, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
+    fn reset(&mut self, at: Timestamp, seq: u32, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
         if let Some(base) = self.base {
             let near = i64::from(seq.wrapping_sub(base.wrapping_add(self.next as u32)).cast_signed());
             let lower = self.acked.map_or(-REACH, |acked| (acked as i64 - self.next as i64).min(0));
             let upper = self.top.max(self.acked.unwrap_or(0)).saturating_sub(self.next) as i64 + i64::from(AGREE);
             if !(lower..=upper).contains(&near) {
-                ledger.counters.blind_resets += 1;
+                budget.counters.blind_resets += 1;
                 return;
             }
         }
         if self.end == Some(End::Reset) {
             return;
         }
-        self.finish(at, ledger, out);
+        self.finish(at, budget, out);
         self.end = Some(End::Reset);
         out(Delivery { at, received: None, input: Input::Reset });
     }
 
     /// Follows a stream of which no octets are wanted, or that has ended.
-    fn skim(&mut self, offset: i64, segment: &Segment<'_>, ledger: &mut Ledger, out: &mut impl FnMut(Delivery<'_>)) {
+    fn skim(
+        &mut self,
+        offset: i64,
+        segment: &Segment<'_>,
+        budget: &mut BufferBudget,
+        out: &mut impl FnMut(Delivery<'_>),
+    ) {
         let sent = u64::try_from(offset).unwrap_or(0) + segment.payload.len() as u64 + u64::from(segment.cut);
         if self.end.is_some() {
-            ledger.counters.late += u64::from(sent > self.next);
+            budget.counters.late += u64::from(sent > self.next);
             return;
         }
         self.next = self.next.max(sent);
@@ -632,8 +644,8 @@ impl Stream {
         }
     }
 
-    fn conflict(&mut self, place: u64, ledger: &mut Ledger) {
-        ledger.counters.conflicts += 1;
+    fn conflict(&mut self, place: u64, budget: &mut BufferBudget) {
+        budget.counters.conflicts += 1;
         self.conflicts = self.conflicts.saturating_add(1);
         self.first_conflict.get_or_insert(place);
     }

@@ -16,7 +16,7 @@ use Got::{Data, Gap};
 
 struct Rig {
     stream: Stream,
-    ledger: Ledger,
+    budget: BufferBudget,
     now: u64,
     got: Vec<Got>,
     times: Vec<u64>,
@@ -43,7 +43,14 @@ fn blank<'a>() -> Segment<'a> {
 
 impl Rig {
     fn new() -> Self {
-        Self { stream: Stream::new(), ledger: Ledger::default(), now: 0, got: vec![], times: vec![], received: vec![] }
+        Self {
+            stream: Stream::new(),
+            budget: BufferBudget::default(),
+            now: 0,
+            got: vec![],
+            times: vec![],
+            received: vec![],
+        }
     }
 
     /// After a SYN with sequence number 999: offset 0 is 1000.
@@ -53,9 +60,9 @@ impl Rig {
         rig
     }
 
-    fn run(&mut self, action: impl FnOnce(&mut Stream, &mut Ledger, &mut dyn FnMut(Delivery<'_>))) {
+    fn run(&mut self, action: impl FnOnce(&mut Stream, &mut BufferBudget, &mut dyn FnMut(Delivery<'_>))) {
         let (got, times, received) = (&mut self.got, &mut self.times, &mut self.received);
-        action(&mut self.stream, &mut self.ledger, &mut |delivery| {
+        action(&mut self.stream, &mut self.budget, &mut |delivery| {
             times.push(delivery.at.as_nanos());
             received.push(delivery.received);
             match (delivery.input, got.last_mut()) {
@@ -72,8 +79,8 @@ impl Rig {
         self.now += 1;
         let segment = Segment { at: Timestamp::from_nanos(self.now), ..segment };
         let now = self.now;
-        self.run(|stream, ledger, out| {
-            stream.segment(&segment, Some(now), ledger, &mut |d| out(d));
+        self.run(|stream, budget, out| {
+            stream.segment(&segment, Some(now), budget, &mut |d| out(d));
         });
     }
 
@@ -96,12 +103,12 @@ impl Rig {
     fn acknowledge(&mut self, ack: u32, bare: bool) {
         self.now += 1;
         let at = Timestamp::from_nanos(self.now);
-        self.run(|stream, ledger, out| stream.acknowledged(at, ack, bare, ledger, &mut |d| out(d)));
+        self.run(|stream, budget, out| stream.acknowledged(at, ack, bare, budget, &mut |d| out(d)));
     }
 
     fn finish(&mut self) {
         let at = Timestamp::from_nanos(self.now);
-        self.run(|stream, ledger, out| stream.finish(at, ledger, &mut |d| out(d)));
+        self.run(|stream, budget, out| stream.finish(at, budget, &mut |d| out(d)));
     }
 }
 
@@ -127,7 +134,7 @@ fn early_octets_keep_their_time_and_evidence() {
     assert_eq!(rig.got, [text("0abcdef")]);
     assert_eq!(rig.times, [3, 2]);
     assert_eq!(rig.received, [Some(3), Some(2)]);
-    assert_eq!(rig.ledger.counters.early, 1);
+    assert_eq!(rig.budget.counters.early, 1);
     assert_eq!(rig.stream.buffered(), 0);
 }
 
@@ -177,8 +184,8 @@ fn equal_overlap_is_no_conflict() {
     rig.data(1003, b"defghi");
     rig.data(1000, b"abcdefghi");
     assert_eq!(rig.got, [text("abcdefghi")]);
-    assert_eq!(rig.ledger.counters.conflicts, 0);
-    assert_eq!(rig.ledger.counters.duplicate_octets, 12);
+    assert_eq!(rig.budget.counters.conflicts, 0);
+    assert_eq!(rig.budget.counters.duplicate_octets, 12);
 }
 
 #[test]
@@ -191,7 +198,7 @@ fn a_hole_is_lost_at_once_when_acknowledged() {
     assert_eq!(rig.got, [text("ab"), Gap(3), text("fg")]);
     rig.data(1002, b"cde");
     assert_eq!(rig.got.len(), 3);
-    assert_eq!(rig.ledger.counters.gap_octets, 3);
+    assert_eq!(rig.budget.counters.gap_octets, 3);
 }
 
 #[test]
@@ -257,7 +264,7 @@ fn a_wild_acknowledgment_is_not_believed() {
         rig.data(1002, b"cd");
         rig.finish();
         assert_eq!(rig.got, [text("abcd")], "{wild}");
-        assert_eq!(rig.ledger.counters.implausible, 1);
+        assert_eq!(rig.budget.counters.implausible, 1);
     }
 }
 
@@ -296,7 +303,7 @@ fn fin_waits_for_what_is_before_it() {
     rig.fin(1003, b"d");
     assert_eq!(rig.got, [text("abcd"), Got::Fin]);
     rig.data(1004, b"late");
-    assert_eq!(rig.ledger.counters.late, 1);
+    assert_eq!(rig.budget.counters.late, 1);
     let mut lost = Rig::open();
     lost.fin(1003, b"");
     lost.ack(1004);
@@ -317,12 +324,12 @@ fn a_reset_counts_only_in_the_window() {
     rig.data(1000, b"ab");
     rig.rst(1002 + (5 << 20));
     rig.rst(7);
-    assert_eq!(rig.ledger.counters.blind_resets, 1, "7 lies within reach before any acknowledgment");
+    assert_eq!(rig.budget.counters.blind_resets, 1, "7 lies within reach before any acknowledgment");
     let mut acked = Rig::open();
     acked.data(1000, b"ab");
     acked.ack(1002);
     acked.rst(7);
-    assert_eq!(acked.ledger.counters.blind_resets, 1);
+    assert_eq!(acked.budget.counters.blind_resets, 1);
     acked.data(1003, b"d");
     acked.rst(1002);
     assert_eq!(acked.got, [text("ab"), Gap(1), text("d"), Got::Reset]);
@@ -338,7 +345,7 @@ fn keep_alives_are_nothing() {
     rig.data(1001, b"");
     rig.data(1002, b"cd");
     assert_eq!(rig.got, [text("abcd")]);
-    assert_eq!(rig.ledger.counters, StreamCounters::default());
+    assert_eq!(rig.budget.counters, StreamCounters::default());
     let mut first = Rig::new();
     first.data(1001, b"");
     first.data(1002, b"cd");
@@ -412,13 +419,13 @@ fn an_unseen_direction_is_known_from_acknowledgments() {
 #[test]
 fn too_many_octets_behind_a_hole_make_it_lost() {
     let mut rig = Rig::open();
-    rig.ledger.limits.buffered = 10_000;
+    rig.budget.limits.buffered = 10_000;
     for n in 0..12 {
         rig.data(1010 + n * 1000, &[b'x'; 1000]);
         assert!(rig.stream.buffered() <= 10_000);
     }
     assert_eq!(rig.got.first(), Some(&Gap(10)));
-    assert_eq!(rig.ledger.counters.forced_gaps, 1);
+    assert_eq!(rig.budget.counters.forced_gaps, 1);
     assert_eq!(rig.stream.next(), 12_010);
 }
 
@@ -429,7 +436,7 @@ fn tiny_pieces_are_bounded_by_what_they_cost() {
         rig.data(1001 + 2 * n, b"x");
     }
     assert!(rig.stream.buffered() <= 4 << 20);
-    assert!(rig.ledger.counters.forced_gaps > 0);
+    assert!(rig.budget.counters.forced_gaps > 0);
 }
 
 #[test]
@@ -489,7 +496,7 @@ proptest! {
         }
         rig.fin(first.wrapping_add(600), b"");
         prop_assert_eq!(&rig.got, &[Data(whole), Got::Fin]);
-        prop_assert_eq!(rig.ledger.counters.conflicts, 0);
+        prop_assert_eq!(rig.budget.counters.conflicts, 0);
         prop_assert_eq!(rig.stream.buffered(), 0);
     }
 
@@ -569,7 +576,7 @@ proptest! {
     fn nonsense_neither_panics_nor_grows(steps in prop::collection::vec((any::<u32>(), 0..5_u8, 0..2000_usize, any::<u16>()), 0..200), near: bool) {
         let zeros = [0; 2000];
         let mut rig = Rig::new();
-        rig.ledger.limits.buffered = 20_000;
+        rig.budget.limits.buffered = 20_000;
         for (seq, what, len, cut) in steps {
             let seq = if near { seq % 100_000 } else { seq };
             match what {

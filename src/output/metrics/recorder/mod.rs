@@ -28,13 +28,13 @@ use crate::time::Timestamp;
 
 /// Counts the events of one thread.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct MetricsRecorder {
     shared: Arc<Shared>,
     /// By listener and protocol.
     tables: Vec<Option<Box<Table>>>,
 }
 
-impl Recorder {
+impl MetricsRecorder {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let size = shared.listeners.len() * Protocol::ALL.len();
         Self { shared, tables: (0..size).map(|_| None).collect() }
@@ -48,7 +48,7 @@ impl Recorder {
     }
 }
 
-impl Sink for Recorder {
+impl Sink for MetricsRecorder {
     fn event(&mut self, context: &Context, _: Timestamp, event: &Event<'_>) {
         // A message's octets come in many pieces, and say nothing here.
         if matches!(event, Event::Body { .. }) {

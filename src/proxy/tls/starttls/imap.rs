@@ -2,7 +2,7 @@
 //! capabilities are listed.
 
 use super::lines::{Line, behind, literal, may_be_word, may_begin, word};
-use super::{Answer, Ask, Offer};
+use super::{Answer, Offer, StartTlsRequest};
 
 const STARTTLS: &[u8] = b"STARTTLS";
 
@@ -92,7 +92,7 @@ impl Imap {
         octets: &[u8],
         offer: Offer,
         line: &mut Line,
-        asked: &mut Option<Ask>,
+        asked: &mut Option<StartTlsRequest>,
         out: &mut Vec<u8>,
     ) -> usize {
         match &mut self.client {
@@ -137,14 +137,14 @@ impl Imap {
     }
 
     /// The first line of a command is complete.
-    fn command(&mut self, offer: Offer, line: &Line, asked: &mut Option<Ask>) {
+    fn command(&mut self, offer: Offer, line: &Line, asked: &mut Option<StartTlsRequest>) {
         let text = line.head();
         let tag = word(text);
         let text = text.get(tag.len()..).unwrap_or_default().trim_ascii_start();
         if line.is_held()
             && let Some(rest) = behind(text, STARTTLS)
         {
-            let mut ask = Ask::new(tag, rest, offer);
+            let mut ask = StartTlsRequest::new(tag, rest, offer);
             if self.authenticated {
                 ask.refusal = Some(Answer::OutOfPlace);
             }

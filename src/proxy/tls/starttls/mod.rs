@@ -46,7 +46,7 @@ pub(super) enum Answer {
 
 /// A client's STARTTLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ask {
+pub(super) struct StartTlsRequest {
     /// IMAP: its tag.
     tag: Vec<u8>,
     /// What to answer, unless TLS can begin.
@@ -57,15 +57,15 @@ pub(super) struct Ask {
 #[derive(Debug)]
 pub(super) struct Dialogue {
     offer: Offer,
-    tongue: Tongue,
+    tongue: DialogueState,
     heard: bool,
     /// The client's line so far.
     line: Line,
-    asked: Option<Ask>,
+    asked: Option<StartTlsRequest>,
 }
 
 #[derive(Debug)]
-enum Tongue {
+enum DialogueState {
     /// The server has not spoken.
     Unknown,
     Smtp(Smtp),
@@ -79,11 +79,11 @@ impl Dialogue {
     /// Begins before the greeting; `prior`: what is most likely spoken.
     pub(super) fn new(offer: Offer, prior: Protocol) -> Self {
         let tongue = match prior {
-            Protocol::Smtp | Protocol::Lmtp => Tongue::Smtp(Smtp::default()),
-            Protocol::Pop3 => Tongue::Pop3(Pop3::default()),
-            Protocol::Imap => Tongue::Imap(Imap::default()),
-            Protocol::ManageSieve => Tongue::Opaque,
-            Protocol::Unknown => Tongue::Unknown,
+            Protocol::Smtp | Protocol::Lmtp => DialogueState::Smtp(Smtp::default()),
+            Protocol::Pop3 => DialogueState::Pop3(Pop3::default()),
+            Protocol::Imap => DialogueState::Imap(Imap::default()),
+            Protocol::ManageSieve => DialogueState::Opaque,
+            Protocol::Unknown => DialogueState::Unknown,
         };
         Self { offer, tongue, heard: false, line: Line::default(), asked: None }
     }
@@ -91,10 +91,10 @@ impl Dialogue {
     /// What is spoken.
     pub(super) fn protocol(&self) -> Protocol {
         match &self.tongue {
-            Tongue::Smtp(_) => Protocol::Smtp,
-            Tongue::Pop3(_) => Protocol::Pop3,
-            Tongue::Imap(_) => Protocol::Imap,
-            Tongue::Unknown | Tongue::Opaque => Protocol::Unknown,
+            DialogueState::Smtp(_) => Protocol::Smtp,
+            DialogueState::Pop3(_) => Protocol::Pop3,
+            DialogueState::Imap(_) => Protocol::Imap,
+            DialogueState::Unknown | DialogueState::Opaque => Protocol::Unknown,
         }
     }
 
@@ -105,18 +105,18 @@ impl Dialogue {
         while used < octets.len() && self.asked.is_none() {
             let rest = octets.get(used..).unwrap_or_default();
             let taken = match &mut self.tongue {
-                Tongue::Unknown => 0,
-                Tongue::Smtp(smtp) => smtp.client(rest, self.offer, &mut self.line, &mut self.asked, out),
-                Tongue::Pop3(pop3) => pop3.client(rest, self.offer, &mut self.line, &mut self.asked, out),
-                Tongue::Imap(imap) => imap.client(rest, self.offer, &mut self.line, &mut self.asked, out),
-                Tongue::Opaque => {
+                DialogueState::Unknown => 0,
+                DialogueState::Smtp(smtp) => smtp.client(rest, self.offer, &mut self.line, &mut self.asked, out),
+                DialogueState::Pop3(pop3) => pop3.client(rest, self.offer, &mut self.line, &mut self.asked, out),
+                DialogueState::Imap(imap) => imap.client(rest, self.offer, &mut self.line, &mut self.asked, out),
+                DialogueState::Opaque => {
                     self.line.release(out);
                     out.extend_from_slice(rest);
                     rest.len()
                 }
             };
             self.settle();
-            if taken == 0 && !matches!(self.tongue, Tongue::Opaque) {
+            if taken == 0 && !matches!(self.tongue, DialogueState::Opaque) {
                 break;
             }
             used += taken;
@@ -139,10 +139,10 @@ impl Dialogue {
         while used < octets.len() {
             let rest = octets.get(used..).unwrap_or_default();
             used += match &mut self.tongue {
-                Tongue::Smtp(smtp) => smtp.server(rest, self.offer, out),
-                Tongue::Pop3(pop3) => pop3.server(rest, self.offer, out),
-                Tongue::Imap(imap) => imap.server(rest, self.offer, out),
-                Tongue::Unknown | Tongue::Opaque => {
+                DialogueState::Smtp(smtp) => smtp.server(rest, self.offer, out),
+                DialogueState::Pop3(pop3) => pop3.server(rest, self.offer, out),
+                DialogueState::Imap(imap) => imap.server(rest, self.offer, out),
+                DialogueState::Unknown | DialogueState::Opaque => {
                     out.extend_from_slice(rest);
                     rest.len()
                 }
@@ -154,21 +154,21 @@ impl Dialogue {
     /// The server has closed: what was kept of its last line goes on, and no answer is waited for any more.
     pub(super) fn server_closed(&mut self, out: &mut Vec<u8>) {
         match &mut self.tongue {
-            Tongue::Smtp(smtp) => smtp.release(out),
-            Tongue::Pop3(pop3) => pop3.release(out),
-            Tongue::Imap(imap) => imap.release(out),
-            Tongue::Unknown | Tongue::Opaque => {}
+            DialogueState::Smtp(smtp) => smtp.release(out),
+            DialogueState::Pop3(pop3) => pop3.release(out),
+            DialogueState::Imap(imap) => imap.release(out),
+            DialogueState::Unknown | DialogueState::Opaque => {}
         }
-        (self.tongue, self.asked) = (Tongue::Opaque, None);
+        (self.tongue, self.asked) = (DialogueState::Opaque, None);
     }
 
     /// The client's STARTTLS, once everything before it is answered.
-    pub(super) fn asked(&self) -> Option<&Ask> {
+    pub(super) fn asked(&self) -> Option<&StartTlsRequest> {
         let drained = match &self.tongue {
-            Tongue::Smtp(smtp) => smtp.is_drained(),
-            Tongue::Pop3(pop3) => pop3.is_drained(),
-            Tongue::Imap(imap) => imap.is_drained(),
-            Tongue::Unknown | Tongue::Opaque => true,
+            DialogueState::Smtp(smtp) => smtp.is_drained(),
+            DialogueState::Pop3(pop3) => pop3.is_drained(),
+            DialogueState::Imap(imap) => imap.is_drained(),
+            DialogueState::Unknown | DialogueState::Opaque => true,
         };
         self.asked.as_ref().filter(|_| drained)
     }
@@ -179,22 +179,22 @@ impl Dialogue {
     }
 
     /// The line that answers a STARTTLS.
-    pub(super) fn answer(&self, ask: &Ask, answer: Answer) -> Vec<u8> {
+    pub(super) fn answer(&self, ask: &StartTlsRequest, answer: Answer) -> Vec<u8> {
         match &self.tongue {
-            Tongue::Smtp(_) => smtp::answer(answer).to_vec(),
-            Tongue::Pop3(_) => pop3::answer(answer).to_vec(),
-            Tongue::Imap(_) => [&ask.tag, &b" "[..], imap::answer(answer)].concat(),
-            Tongue::Unknown | Tongue::Opaque => Vec::new(),
+            DialogueState::Smtp(_) => smtp::answer(answer).to_vec(),
+            DialogueState::Pop3(_) => pop3::answer(answer).to_vec(),
+            DialogueState::Imap(_) => [&ask.tag, &b" "[..], imap::answer(answer)].concat(),
+            DialogueState::Unknown | DialogueState::Opaque => Vec::new(),
         }
     }
 
     /// The line that asks the server for TLS.
-    pub(super) fn request(&self, ask: &Ask) -> Vec<u8> {
+    pub(super) fn request(&self, ask: &StartTlsRequest) -> Vec<u8> {
         match &self.tongue {
-            Tongue::Smtp(_) => b"STARTTLS\r\n".to_vec(),
-            Tongue::Pop3(_) => b"STLS\r\n".to_vec(),
-            Tongue::Imap(_) => [&ask.tag, &b" STARTTLS\r\n"[..]].concat(),
-            Tongue::Unknown | Tongue::Opaque => Vec::new(),
+            DialogueState::Smtp(_) => b"STARTTLS\r\n".to_vec(),
+            DialogueState::Pop3(_) => b"STLS\r\n".to_vec(),
+            DialogueState::Imap(_) => [&ask.tag, &b" STARTTLS\r\n"[..]].concat(),
+            DialogueState::Unknown | DialogueState::Opaque => Vec::new(),
         }
     }
 
@@ -209,30 +209,32 @@ impl Dialogue {
 
     fn listen(&mut self, first: u8) {
         match (first, &self.tongue) {
-            (_, Tongue::Opaque) => {}
-            (b'2' | b'4' | b'5', Tongue::Smtp(_)) | (b'+' | b'-', Tongue::Pop3(_)) | (b'*', Tongue::Imap(_)) => {}
-            (b'2' | b'4' | b'5', _) => self.tongue = Tongue::Smtp(Smtp::default()),
-            (b'+' | b'-', _) => self.tongue = Tongue::Pop3(Pop3::default()),
-            (b'*', _) => self.tongue = Tongue::Imap(Imap::default()),
-            _ => self.tongue = Tongue::Opaque,
+            (_, DialogueState::Opaque) => {}
+            (b'2' | b'4' | b'5', DialogueState::Smtp(_))
+            | (b'+' | b'-', DialogueState::Pop3(_))
+            | (b'*', DialogueState::Imap(_)) => {}
+            (b'2' | b'4' | b'5', _) => self.tongue = DialogueState::Smtp(Smtp::default()),
+            (b'+' | b'-', _) => self.tongue = DialogueState::Pop3(Pop3::default()),
+            (b'*', _) => self.tongue = DialogueState::Imap(Imap::default()),
+            _ => self.tongue = DialogueState::Opaque,
         }
     }
 
     /// A tongue that does not understand any more falls silent.
     fn settle(&mut self) {
         let lost = match &self.tongue {
-            Tongue::Smtp(smtp) => smtp.is_lost(),
-            Tongue::Pop3(pop3) => pop3.is_lost(),
-            Tongue::Imap(imap) => imap.is_lost(),
-            Tongue::Unknown | Tongue::Opaque => false,
+            DialogueState::Smtp(smtp) => smtp.is_lost(),
+            DialogueState::Pop3(pop3) => pop3.is_lost(),
+            DialogueState::Imap(imap) => imap.is_lost(),
+            DialogueState::Unknown | DialogueState::Opaque => false,
         };
         if lost {
-            self.tongue = Tongue::Opaque;
+            self.tongue = DialogueState::Opaque;
         }
     }
 }
 
-impl Ask {
+impl StartTlsRequest {
     /// Read from a line that asks for TLS; `rest`: what stands behind the word.
     fn new(tag: &[u8], rest: &[u8], offer: Offer) -> Self {
         let refusal = match offer {

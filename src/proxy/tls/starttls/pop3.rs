@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::lines::{Line, Text, behind, may_be_word, word};
-use super::{Answer, Ask, Offer};
+use super::{Answer, Offer, StartTlsRequest};
 
 const STLS: &[u8] = b"STLS";
 
@@ -75,7 +75,7 @@ impl Pop3 {
         octets: &[u8],
         offer: Offer,
         line: &mut Line,
-        asked: &mut Option<Ask>,
+        asked: &mut Option<StartTlsRequest>,
         out: &mut Vec<u8>,
     ) -> usize {
         match self.client {
@@ -102,12 +102,12 @@ impl Pop3 {
         }
     }
 
-    fn command(&mut self, offer: Offer, line: &mut Line, asked: &mut Option<Ask>, out: &mut Vec<u8>) {
+    fn command(&mut self, offer: Offer, line: &mut Line, asked: &mut Option<StartTlsRequest>, out: &mut Vec<u8>) {
         let text = line.head().trim_ascii();
         if line.is_held()
             && let Some(rest) = behind(text, STLS)
         {
-            *asked = Some(Ask::new(b"", rest, offer));
+            *asked = Some(StartTlsRequest::new(b"", rest, offer));
             return;
         }
         let verb = word(text).to_ascii_uppercase();

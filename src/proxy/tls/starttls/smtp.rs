@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::lines::{Line, Text, behind, may_be_word, may_begin, word};
-use super::{Answer, Ask, Offer};
+use super::{Answer, Offer, StartTlsRequest};
 
 const STARTTLS: &[u8] = b"STARTTLS";
 
@@ -86,7 +86,7 @@ impl Smtp {
         octets: &[u8],
         offer: Offer,
         line: &mut Line,
-        asked: &mut Option<Ask>,
+        asked: &mut Option<StartTlsRequest>,
         out: &mut Vec<u8>,
     ) -> usize {
         let (taken, ended) = match &mut self.client {
@@ -126,12 +126,12 @@ impl Smtp {
     }
 
     /// A command line is complete.
-    fn command(&mut self, offer: Offer, line: &mut Line, asked: &mut Option<Ask>, out: &mut Vec<u8>) {
+    fn command(&mut self, offer: Offer, line: &mut Line, asked: &mut Option<StartTlsRequest>, out: &mut Vec<u8>) {
         let text = line.head().trim_ascii_start();
         if line.is_held()
             && let Some(rest) = behind(text, STARTTLS)
         {
-            *asked = Some(Ask::new(b"", rest, offer));
+            *asked = Some(StartTlsRequest::new(b"", rest, offer));
             return;
         }
         let verb = word(text).to_ascii_uppercase();

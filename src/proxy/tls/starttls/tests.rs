@@ -5,11 +5,11 @@ enum Turn {
     Client(&'static str, &'static str),
     Server(&'static str, &'static str),
     /// The client's STARTTLS stands, and TLS begins.
-    Secured,
+    EstablishedTls,
     /// It stands, and is refused with this answer.
     Refused(Answer),
 }
-use Turn::{Client, Refused, Secured, Server};
+use Turn::{Client, EstablishedTls, Refused, Server};
 
 const SAME: &str = "\0";
 
@@ -44,7 +44,7 @@ fn play(offer: Offer, prior: Protocol, turns: &[Turn], size: usize) -> Dialogue 
                 let used = dialogue.client(&held, &mut to_server);
                 held.drain(..used);
             }
-            Secured => {
+            EstablishedTls => {
                 let ask = dialogue.asked().unwrap_or_else(|| panic!("turn {at}: nothing stands")).clone();
                 assert_eq!(ask.refusal(), None);
                 held.clear();
@@ -140,7 +140,7 @@ fn starttls_stays_here_and_what_follows_is_dropped() {
             &[
                 GREETING,
                 Client(with_injection, ""),
-                Secured,
+                EstablishedTls,
                 Client("EHLO c\r\n", SAME),
                 Server("250-mx\r\n250 STARTTLS\r\n", "250 mx\r\n"),
                 Client("STARTTLS\r\n", ""),
@@ -304,7 +304,7 @@ fn stls_stays_here() {
             POP,
             Client("CAPA\r\nSTLS\r\nUSER evil\r\n", "CAPA\r\n"),
             Server("+OK\r\nUIDL\r\n.\r\n", "+OK\r\nUIDL\r\nSTLS\r\n.\r\n"),
-            Secured,
+            EstablishedTls,
             Client("STLS\r\n", ""),
             Refused(Answer::OutOfPlace),
         ],
@@ -392,7 +392,7 @@ fn imap_starttls_stays_here() {
         &[
             Client("x STARTTLS\r\ny LOGIN evil evil\r\n", ""),
             Server("* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", SAME),
-            Secured,
+            EstablishedTls,
             Client("y CAPABILITY\r\n", SAME),
             Server("* CAPABILITY IMAP4rev1 STARTTLS\r\ny OK done\r\n", "* CAPABILITY IMAP4rev1\r\ny OK done\r\n"),
             Client("z STARTTLS\r\n", ""),

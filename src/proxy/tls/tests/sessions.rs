@@ -13,7 +13,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::authority::Authority;
 use crate::config::proxy::{Target, Tls, TlsListen, TlsUpstream};
 use crate::event::Both;
-use crate::event::{Dir, Handshake, Protocol, Secured, TlsMode};
+use crate::event::{Dir, EstablishedTls, Handshake, Protocol, TlsMode};
 use crate::proxy::tls::{Certificates, Ending, Observer, Sides, Stop, Terminator, Upstream, terminate};
 
 /// What an observer saw.
@@ -30,7 +30,7 @@ impl Observer for Seen {
         self.octets[dir] += &String::from_utf8_lossy(octets);
     }
 
-    fn secured(&mut self, how: &Secured) {
+    fn tls_established(&mut self, how: &EstablishedTls) {
         self.secured.push((how.mode, how.handshake));
         self.sni = String::from_utf8_lossy(how.sni.as_bytes()).into_owned();
         for dir in Dir::BOTH {
