@@ -52,6 +52,16 @@ fn smtp() {
 }
 
 #[test]
+fn smtp_lenient() {
+    check(include_str!("dialogues/smtp-lenient.txt"), "smtp");
+}
+
+#[test]
+fn smtp_loss() {
+    check(include_str!("dialogues/smtp-loss.txt"), "smtp");
+}
+
+#[test]
 fn lmtp() {
     check(include_str!("dialogues/lmtp.txt"), "lmtp");
 }

@@ -153,6 +153,16 @@ impl Exchange {
         self.mechanism
     }
 
+    /// Whether the client has sent all that its mechanism has to send: what comes next is no response.
+    pub(crate) fn is_spent(&self) -> bool {
+        use Mechanism::{CramMd5, External, Login, OAuthBearer, Plain, XOAuth2};
+        match self.mechanism {
+            Some(Plain | External | XOAuth2 | OAuthBearer | CramMd5) => self.data >= 1,
+            Some(Login) => self.data >= 2,
+            _ => false,
+        }
+    }
+
     /// Data sent by the client so far, the initial response included.
     pub(crate) fn data(&self) -> u32 {
         self.data

@@ -11,6 +11,7 @@ use super::command;
 use super::{Smtp, Want};
 use crate::engine::frame::Mode;
 use crate::engine::pending::Arrival;
+use crate::engine::sasl::Exchange;
 use crate::engine::session::state::EventContext;
 use crate::event::{Dir, Verb};
 
@@ -233,8 +234,10 @@ impl Smtp {
                 }
             }
             Verb::Auth | Verb::XExps if self.exchange.is_some() => {
+                // `QUIT` is base64 too: a response where one is still to come.
                 let line = held.split(|o| *o == b'\n').next().unwrap_or_default();
-                self.sasl_turn = command::is_base64(line);
+                let spent = self.exchange.as_ref().is_some_and(Exchange::is_spent);
+                self.sasl_turn = command::is_base64(line) && !(spent && command);
                 cx.switch(Dir::ToServer, Mode::Line);
             }
             Verb::Bdat => {
