@@ -412,6 +412,8 @@ pub struct Summary {
     pub close: Close,
     /// Client as told by PROXY or XCLIENT; port 0 if not told.
     pub proxied_client: Option<SocketAddr>,
+    /// EHLO was refused and HELO taken.
+    pub ehlo_refused: bool,
     /// By how many replies the client is behind (smuggling).
     pub reply_desync: u32,
     /// How it went.

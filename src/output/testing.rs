@@ -126,6 +126,7 @@ pub(super) fn transaction(kind: Kind, outcome: Outcome) -> Transaction {
         data_mode: None,
         chunks: 0,
         last: Reply::default(),
+        reply_undelivered: false,
         queue_id: Text::default(),
         pipelined: false,
         probe: false,
@@ -209,6 +210,7 @@ pub(super) fn delivery() -> Transaction {
     t.data_mode = Some(DataMode::Bdat);
     t.chunks = 2;
     t.last = reply(Status::Code(250), enhanced(2, 0, 0), "queued as 4ABC");
+    t.reply_undelivered = true;
     t.queue_id = text("4ABC");
     t.pipelined = true;
     t.parent = Some(1);
@@ -256,6 +258,7 @@ pub(super) fn summary(outcome: SessionOutcome) -> Summary {
         counts: Counts::default(),
         close: Close { by: Some(Dir::ToServer), how: How::Fin, phase: Phase::Quit },
         proxied_client: None,
+        ehlo_refused: false,
         reply_desync: 0,
         outcome,
         maildrop: None,
@@ -300,6 +303,7 @@ pub(super) fn full_summary() -> Summary {
         anomalies: 4,
     };
     s.proxied_client = Some("203.0.113.9:0".parse().unwrap());
+    s.ehlo_refused = true;
     s.reply_desync = 2;
     s.maildrop = Some(Maildrop { size: Some((3, 4500)), retrieved: (2, 3000), deleted: 2, committed: Some(false) });
     s.untagged = vec![(Untagged::Exists, 2)];

@@ -133,6 +133,9 @@ impl Session {
                 _ = self.closed.get_or_insert((dir, How::Reset));
             }
         }
+        if dir == Dir::ToServer && matches!(input, Input::Fin | Input::Reset) {
+            self.state.client_left.get_or_insert(self.pieces);
+        }
         if let ProtocolState::Undecided(held) = &mut self.protocol_state {
             held.push(dir, stamp, &input);
             self.decide(at, false, out);

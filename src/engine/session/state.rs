@@ -49,7 +49,11 @@ pub(crate) struct SessionState {
     pub(crate) mailbox: Text,
     pub(crate) counts: Counts,
     pub(crate) proxied_client: Option<SocketAddr>,
+    /// EHLO was refused and HELO taken.
+    pub(crate) ehlo_refused: bool,
     pub(crate) reply_desync: u32,
+    /// Serial number of the piece with which the client closed.
+    pub(crate) client_left: Option<u64>,
     pub(crate) maildrop: Option<Box<Maildrop>>,
     pub(crate) untagged: Vec<(Untagged, u32)>,
     pub(crate) idle: Option<Idle>,
@@ -191,6 +195,7 @@ impl SessionState {
             counts: took.counts,
             close,
             proxied_client: took.proxied_client,
+            ehlo_refused: took.ehlo_refused,
             reply_desync: took.reply_desync,
             outcome,
             maildrop: took.maildrop.map(|maildrop| *maildrop),

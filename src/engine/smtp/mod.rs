@@ -109,6 +109,8 @@ pub(crate) struct Smtp {
     server_gap: u64,
     /// A reply of the server was seen.
     heard: bool,
+    /// EHLO was refused.
+    ehlo_refused: bool,
     /// Commands may have passed unseen.
     lossy: bool,
     /// A MAIL may have passed unseen: RCPT and DATA without one belong to it.
@@ -141,6 +143,7 @@ impl Smtp {
             skip_until: 0,
             server_gap: 0,
             heard: false,
+            ehlo_refused: false,
             lossy: !certain,
             unseen_envelope: !certain,
             is_lmtp: protocol == Protocol::Lmtp,

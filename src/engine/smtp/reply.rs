@@ -174,13 +174,13 @@ fn find_word(text: &[u8], word: &[u8]) -> Option<usize> {
 /// Queue id in the text of a final reply, as the field's servers write it.
 pub(super) fn queue_id(text: &[u8]) -> Option<&[u8]> {
     const BEHIND: [&[u8]; 6] =
-        [b"queued as ", b"queued with id ", b"queue id ", b"queued id ", b"InternalId=", b"SESSIONID=<"];
+        [b"queued as ", b"queued with id ", b"queue id ", b"queued id ", b"internalid=", b"sessionid=<"];
     BEHIND
         .iter()
         .find_map(|mark| after(text, mark))
         .or_else(|| word_start(text, b"id="))
         .or_else(|| saved(text))
-        .or_else(|| before(text, b" Message accepted"))
+        .or_else(|| before(text, b" message accepted"))
         .or_else(|| queued_in_brackets(text))
         .or_else(|| before(text, b" - gsmtp"))
         .or_else(|| qmail(text))
@@ -226,7 +226,7 @@ fn id(text: &[u8]) -> Option<&[u8]> {
 }
 
 fn after<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
-    let at = find_word(text, &mark.to_ascii_lowercase())?;
+    let at = find_word(text, mark)?;
     named(text.get(at + mark.len()..)?.trim_ascii_start())
 }
 
@@ -239,13 +239,13 @@ fn word_start<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
 
 /// `<user> X Saved` (Dovecot).
 fn saved(text: &[u8]) -> Option<&[u8]> {
-    let id = before(text, b" Saved")?;
+    let id = before(text, b" saved")?;
     text.first().filter(|o| **o == b'<').map(|_| id)
 }
 
-/// The word before `mark`, in any case.
+/// The word before `mark`, which is in lower case here and in any in the text.
 fn before<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
-    let head = text.get(..find_word(text, &mark.to_ascii_lowercase())?)?;
+    let head = text.get(..find_word(text, mark)?)?;
     let start = head.iter().rposition(|o| *o == b' ').map_or(0, |at| at + 1);
     id(head.get(start..)?)
 }

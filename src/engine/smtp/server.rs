@@ -337,9 +337,11 @@ impl Smtp {
     pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, kind: &Kind, cx: &mut EventContext<'_>) {
         if !yes {
             // Refused: the envelope stays as it was.
+            self.ehlo_refused |= command.verb == Verb::Ehlo;
             self.sending = self.sending.or(self.current);
             return;
         }
+        cx.session.ehlo_refused |= self.ehlo_refused && command.verb == Verb::Helo;
         self.abort_at(kind);
         if command.args.is_present() {
             cx.session.helo.copy_from(&command.args);
@@ -455,8 +457,10 @@ impl Smtp {
 
     pub(super) fn complete(&mut self, number: u32, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
         let early = self.answered_early;
+        let left = cx.session.client_left.is_some_and(|piece| piece < arrival.last.piece);
         if let Some(delivery) = self.delivery(number) {
             delivery.answered(code);
+            delivery.tx.reply_undelivered = left && matches!(delivery.tx.outcome, Outcome::Accepted | Outcome::Partial);
             if early {
                 delivery.tx.stage = Some(Stage::DataEarly);
             }

@@ -45,6 +45,7 @@ impl Facts for Summary {
         if let Some(client) = self.proxied_client {
             object.object("proxied_client", Told(client))?;
         }
+        object.flag("ehlo_refused", self.ehlo_refused)?;
         object.count("reply_desync", self.reply_desync)?;
         object.set("outcome", self.outcome.as_str())?;
         if let Some(maildrop) = &self.maildrop {
