@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo build test bench bench-proxy samples fuzz packages-build packages-test clean
+.PHONY: help demo build test damage bench bench-proxy samples fuzz packages-build packages-test clean
 
 # The oldest toolchain that is promised must do; nothing here may fetch another.
 export CARGO_LLVM_COV_SETUP := no
@@ -83,6 +83,12 @@ test: packages-test ## everything CI runs: format, lints, docs, dependencies, fu
 	  echo 'cargo-nextest is not installed: running cargo test'
 	  cargo test --locked --lib --bins --tests
 	fi
+
+damage: packages-build ## every dialogue's capture with each packet lost, cut, swapped or late; only=part-of-a-title
+	@$(step) 'damaged captures: another order changes no record, loss invents nothing'
+	export DAMAGE=all
+	$(if $(only),export DIALOGUE='$(only)')
+	cargo test --locked --test engine -- --include-ignored another_order loss_invents
 
 bench-proxy: ## mailtap proxy beside HAProxy and nginx stream, with a load of its own; flags="--rounds 1 --scenario smtp-1k"
 	@benches/proxy $(flags)

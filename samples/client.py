@@ -329,8 +329,10 @@ def smtp_rejects(host, port):
         ("AUTH PLAIN", 503),
     ]:
         peer.smtp(command, code)
-    while peer.smtp("XYZZY", 500, 421)[0][:3] != "421":
-        pass
+    # Postfix counts 20 errors, says 421 unasked and closes. One more command would meet the close, and be reset.
+    for _ in range(9):
+        peer.smtp("XYZZY", 500)
+    peer.reply(421)
     peer.close()
 
 

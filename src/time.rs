@@ -2,15 +2,20 @@
 //!
 //! The engine has no clock. A capture's packets carry their time, the proxy reads the clock once a
 //! read; both hand a [`Timestamp`] down. Captures run backwards now and then (several interfaces,
-//! a clock set), so a difference may not exist: [`Timestamp::since`] then says `None`.
+//! a clock set), and some packets have no time at all, so a difference may not exist:
+//! [`Timestamp::since`] then says `None`.
 
 use std::time::Duration;
 
-/// Nanoseconds since 1970-01-01T00:00:00 UTC.
+/// Nanoseconds since 1970-01-01T00:00:00 UTC, or [`Timestamp::UNKNOWN`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
+    /// The time of a packet that was captured without one, as pcapng's simple packet blocks are. It is earlier than
+    /// every known time, and no known distance from any.
+    pub const UNKNOWN: Self = Self(0);
+
     /// The point `nanos` nanoseconds after the epoch.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
@@ -26,9 +31,16 @@ impl Timestamp {
         self.0
     }
 
-    /// How long after `earlier` this point is; `None` if it lies before it (a clock that ran backwards).
+    /// The time, if it is one.
+    pub fn known(self) -> Option<Self> {
+        (self != Self::UNKNOWN).then_some(self)
+    }
+
+    /// How long after `earlier` this point is; `None` if it lies before it (a clock that ran backwards), or if one of
+    /// the two is not known.
     pub fn since(self, earlier: Self) -> Option<Duration> {
-        self.0.checked_sub(earlier.0).map(Duration::from_nanos)
+        let (later, earlier) = (self.known()?, earlier.known()?);
+        later.0.checked_sub(earlier.0).map(Duration::from_nanos)
     }
 
     /// The point `by` later; saturates.
@@ -47,6 +59,15 @@ mod tests {
         let (a, b) = (Timestamp::from_parts(1, 0), Timestamp::from_parts(0, 999_999_999));
         assert_eq!(a.since(b), Some(Duration::from_nanos(1)));
         assert_eq!(b.since(a), None);
+    }
+
+    #[test]
+    fn an_unknown_time_is_no_distance_from_any() {
+        let known = Timestamp::from_parts(1, 0);
+        assert_eq!(known.since(Timestamp::UNKNOWN), None);
+        assert_eq!(Timestamp::UNKNOWN.since(known), None);
+        assert_eq!(Timestamp::UNKNOWN.since(Timestamp::UNKNOWN), None);
+        assert_eq!(known.max(Timestamp::UNKNOWN), known);
     }
 
     #[test]

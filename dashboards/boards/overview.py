@@ -85,6 +85,6 @@ BOARD = Board("mailtap-overview", "mailtap: Overview", __doc__, [
           links=[sessions_link(protocol="${__data.fields.Protocol}")]),
     graph("Unobserved sessions by reason", query("sum by (reason) (rate(mailtap_sessions_bypassed_total{@lp}[@]))", "{{reason}}"),
           "Sessions that went on without being understood; should stay at 0 (runbook: MailtapBypass). `panic` and `parse_error` "
-          "are defects to report, `work_limit` and `overload` mean too little CPU, `unknown_protocol` a port that is not mail.",
+          "are defects to report, `work_limit` is a session that asked for too much, `unknown_protocol` a port that is not mail.",
           unit="cps", width=8),
 ])

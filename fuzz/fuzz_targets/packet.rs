@@ -8,7 +8,7 @@ use mailtap::time::Timestamp;
 use mailtap::wire::{Decoder, DecoderLimits, LinkType, Packet};
 
 /// `LINKTYPE_` numbers: those that are known, and one that is not.
-const LINKS: [u16; 14] = [0, 1, 9, 12, 50, 51, 101, 104, 108, 113, 219, 239, 276, 999];
+const LINKS: [u16; 16] = [0, 1, 9, 12, 50, 51, 101, 104, 108, 109, 113, 117, 219, 239, 276, 999];
 
 fuzz_target!(|input: &[u8]| {
     let Some((&link, rest)) = input.split_first() else { return };

@@ -1,5 +1,5 @@
 //! A conversation as a list of operations, in any order, with loss and time that runs backwards: no panic, and the same
-//! records however the octets are cut.
+//! records however the octets are cut. With data lost, no reply is stated of which the bytes did not come.
 //!
 //! An operation is one octet and what it asks for: the low three bits say what, the fourth the direction, the upper
 //! four how much time passes. See [`Operations`].
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink};
+use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink, Status};
 use mailtap::engine::{Limits, Session};
 use mailtap::time::Timestamp;
 
@@ -19,12 +19,52 @@ fuzz_target!(|input: &[u8]| {
     let [whole, again, single] = [usize::MAX, 7, 1].map(|cut| run(input, cut));
     assert_eq!(whole, again, "cut into sevens, other events");
     assert_eq!(whole, single, "octet by octet, other events");
+    for lost in 0..4 {
+        lossy(input, lost);
+    }
 });
+
+/// Every fourth piece of data is lost, from the one with number `lost` on: what is said must have been seen.
+fn lossy(input: &[u8], lost: usize) {
+    let (&port, operations) = input.split_first().unwrap_or((&25, input));
+    let mut said = Said::default();
+    let mut session = Session::new(at(0), 1, peers(port), Arc::new(Limits::default()));
+    let (mut now, mut seen, mut number) = (1_000_000_000u64, Vec::new(), 0);
+    for operation in (Operations { rest: operations }) {
+        now = now.saturating_add_signed(operation.step);
+        let dir = operation.dir;
+        match operation.what {
+            Action::Data(octets) => {
+                number += 1;
+                if number % 4 == lost {
+                    session.handle(at(now), dir, Input::Gap(octets.len() as u64), &mut said);
+                } else {
+                    seen.extend_from_slice(octets);
+                    session.handle(at(now), dir, Input::Data(octets), &mut said);
+                }
+            }
+            Action::Gap(octets) => session.handle(at(now), dir, Input::Gap(octets), &mut said),
+            Action::Fin => session.handle(at(now), dir, Input::Fin, &mut said),
+            Action::Reset => session.handle(at(now), dir, Input::Reset, &mut said),
+            Action::Acked(_) | Action::Rest => {}
+        }
+    }
+    session.finish(at(now), End::CaptureEnd, &mut said);
+    // What DEFLATE carries is not seen as it is.
+    if !seen.to_ascii_uppercase().windows(7).any(|word| word == b"DEFLATE") {
+        for code in said.codes {
+            let digits = code.to_string();
+            assert!(seen.windows(3).any(|three| three == digits.as_bytes()), "nobody sent {code}");
+        }
+    }
+}
 
 /// What a run says, without the octets: their cut is the sender's.
 #[derive(Debug, Default, PartialEq)]
 struct Said {
     commands: Vec<String>,
+    /// Codes of replies.
+    codes: Vec<u16>,
     auths: Vec<String>,
     transactions: Vec<String>,
     anomalies: Vec<String>,
@@ -37,6 +77,7 @@ impl Sink for Said {
         match event {
             // Whether replies came in one piece is a fact of the cut.
             Event::Command(command) => {
+                self.codes.extend(command.reply.status.and_then(Status::code));
                 self.commands.push(format!("{command:?}").replace("coalesced: true", "coalesced: false"));
             }
             Event::Auth(auth) => self.auths.push(format!("{auth:?}")),
@@ -59,20 +100,20 @@ fn run(input: &[u8], cut: usize) -> Said {
         now = now.saturating_add_signed(operation.step);
         let dir = operation.dir;
         match operation.what {
-            ErrorKind::Data(octets) => {
+            Action::Data(octets) => {
                 for piece in octets.chunks(cut) {
                     session.handle(at(now), dir, Input::Data(piece), &mut said);
                 }
                 sent[dir.index()] += octets.len() as u64;
             }
-            ErrorKind::Gap(octets) => {
+            Action::Gap(octets) => {
                 session.handle(at(now), dir, Input::Gap(octets), &mut said);
                 sent[dir.index()] = sent[dir.index()].saturating_add(octets);
             }
-            ErrorKind::Fin => session.handle(at(now), dir, Input::Fin, &mut said),
-            ErrorKind::Reset => session.handle(at(now), dir, Input::Reset, &mut said),
-            ErrorKind::Acked(back) => session.acked(dir, sent[dir.index()].saturating_sub(back)),
-            ErrorKind::Rest => session.shrink(),
+            Action::Fin => session.handle(at(now), dir, Input::Fin, &mut said),
+            Action::Reset => session.handle(at(now), dir, Input::Reset, &mut said),
+            Action::Acked(back) => session.acked(dir, sent[dir.index()].saturating_sub(back)),
+            Action::Rest => session.shrink(),
         }
     }
     session.finish(at(now), End::CaptureEnd, &mut said);
@@ -100,10 +141,10 @@ struct Operation<'a> {
     dir: Dir,
     /// Nanoseconds.
     step: i64,
-    what: ErrorKind<'a>,
+    what: Action<'a>,
 }
 
-enum ErrorKind<'a> {
+enum Action<'a> {
     Data(&'a [u8]),
     Gap(u64),
     Fin,
@@ -128,13 +169,13 @@ impl<'a> Iterator for Operations<'a> {
             0..=3 => {
                 let length = rest.iter().position(|&octet| octet == 0xff).unwrap_or(rest.len());
                 let (data, behind) = rest.split_at(length);
-                (ErrorKind::Data(data), behind.get(1..).unwrap_or_default())
+                (Action::Data(data), behind.get(1..).unwrap_or_default())
             }
-            4 => number(rest, ErrorKind::Gap),
-            5 => number(rest, ErrorKind::Acked),
-            6 => (ErrorKind::Rest, rest),
-            _ if code & 0x10 == 0 => (ErrorKind::Fin, rest),
-            _ => (ErrorKind::Reset, rest),
+            4 => number(rest, Action::Gap),
+            5 => number(rest, Action::Acked),
+            6 => (Action::Rest, rest),
+            _ if code & 0x10 == 0 => (Action::Fin, rest),
+            _ => (Action::Reset, rest),
         };
         self.rest = rest;
         Some(Operation { dir, step, what })
@@ -142,7 +183,7 @@ impl<'a> Iterator for Operations<'a> {
 }
 
 /// One octet as a number of octets: small ones exactly, the rest by powers of two.
-fn number<'a>(rest: &'a [u8], what: fn(u64) -> ErrorKind<'a>) -> (ErrorKind<'a>, &'a [u8]) {
+fn number<'a>(rest: &'a [u8], what: fn(u64) -> Action<'a>) -> (Action<'a>, &'a [u8]) {
     let (&octet, rest) = rest.split_first().unwrap_or((&1, rest));
     let value = if octet < 200 { u64::from(octet) } else { 1 << (octet - 200) };
     (what(value.max(1)), rest)

@@ -1,7 +1,7 @@
-//! TCP segments of one direction in any order, twice, overlapping, cut: no panic, and no octet that was not sent, sent
-//! twice, or delivered before its turn.
+//! TCP segments of both directions in any order, late, twice, overlapping, cut, lost, with acknowledgments that lie: no panic, and
+//! no byte that was not sent, sent twice, or delivered before its turn.
 //!
-//! The octet at offset `n` is always the low eight bits of a hash of `n`, so what is delivered can be checked.
+//! The byte at offset `n` of a direction is always the low eight bits of a hash of `n`, so what is delivered can be checked.
 
 #![no_main]
 
@@ -10,44 +10,80 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use libfuzzer_sys::fuzz_target;
 use mailtap::event::Input;
 use mailtap::time::Timestamp;
-use mailtap::wire::stream::{Delivery, Ledger, Stream};
-use mailtap::wire::Segment;
+use mailtap::wire::stream::{Delivery, Duplex, BufferBudget};
+use mailtap::wire::{Segment, Side};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&[high, low, known], rest)) = input.split_first_chunk() else { return };
     let base = u32::from_be_bytes([high, low, high, low]);
-    let (mut stream, mut ledger) = (Stream::new(), Ledger::default());
-    // Where the next delivery begins: after a SYN at 0, else at the first segment with octets.
-    let mut next = (known & 1 == 1).then_some(0);
-    if next.is_some() {
-        let syn = Segment { syn: true, ..segment(Timestamp::default(), base, &[]) };
-        stream.segment(&syn, None, &mut ledger, &mut |_| ());
+    let (mut duplex, mut budget) = (Duplex::new(), BufferBudget::default());
+    let mut order = Order::default();
+    if known & 1 == 1 {
+        for side in Side::BOTH {
+            let syn = Segment { syn: true, ..segment(Timestamp::default(), base, &[]) };
+            duplex.segment(side, &syn, Timestamp::default(), &mut budget, &mut |side, delivery| order.take(side, &delivery));
+            order.begin(side, 0);
+        }
     }
     let mut at = 0;
-    for &[high, low, length, flags] in rest.as_chunks().0 {
-        let offset = u32::from(u16::from_be_bytes([high, low]));
-        at += u64::from(flags >> 4) * 1_000_000_000;
+    for &[high, low, ack_high, ack_low, length, flags] in rest.as_chunks().0 {
+        let side = if flags & 1 == 0 { Side::Lesser } else { Side::Greater };
+        let number = |high, low| u32::from(u16::from_be_bytes([high, low]));
+        let (offset, ack) = (number(high, low), number(ack_high, ack_low));
+        at += u64::from(flags >> 5) * 100_000_000;
         let time = Timestamp::from_nanos(at);
-        if next.is_none() && (length == 0 || flags & 3 == 3) {
-            continue;
+        let payload: Vec<u8> = (offset..offset + u32::from(length)).map(byte).collect();
+        let acks = flags & 2 == 2;
+        let segment = Segment {
+            ack: acks.then(|| base.wrapping_add(1 + ack)),
+            fin: flags & 12 == 8,
+            rst: flags & 28 == 28,
+            cut: u32::from(flags & 28 == 4),
+            ..segment(time, base.wrapping_add(1 + offset), &payload)
+        };
+        // A direction begins at its first segment with bytes, or where the other side says that it stands.
+        if !segment.rst && (length > 0 || segment.fin || segment.cut > 0) {
+            order.begin(side, u64::from(offset));
         }
-        let mut position = next.unwrap_or(u64::from(offset));
-        let mut check = |delivery: Delivery<'_>| position += delivered(position, &delivery.input);
-        if flags & 3 == 3 {
-            stream.acknowledged(time, base.wrapping_add(1 + offset), flags & 4 != 0, &mut ledger, &mut check);
-        } else {
-            let payload: Vec<u8> = (offset..offset + u32::from(length)).map(octet).collect();
-            let segment = Segment {
-                fin: flags & 3 == 2,
-                cut: u32::from(flags >> 2 & 3),
-                ..segment(time, base.wrapping_add(1 + offset), &payload)
-            };
-            stream.segment(&segment, None, &mut ledger, &mut check);
+        if acks && !segment.rst {
+            order.begin(side.other(), u64::from(ack));
         }
-        next = Some(position);
-        assert!(stream.buffered() <= ledger.limits.buffered + 4096, "more kept than the cap");
+        duplex.segment(side, &segment, time, &mut budget, &mut |side, delivery| order.take(side, &delivery));
+        duplex.tick(time, &mut budget, &mut |side, delivery| order.take(side, &delivery));
+        assert!(duplex.buffered() <= 2 * budget.limits.buffered + 4096, "more kept than the cap");
     }
+    duplex.finish(Timestamp::from_nanos(at), &mut budget, &mut |side, delivery| order.take(side, &delivery));
+    assert_eq!(duplex.buffered(), 0, "kept behind the end");
 });
+
+/// Where the next delivery of each direction begins.
+#[derive(Default)]
+struct Order {
+    next: [Option<u64>; 2],
+    ended: [bool; 2],
+}
+
+impl Order {
+    fn begin(&mut self, side: Side, offset: u64) {
+        side.split(&mut self.next).0.get_or_insert(offset);
+    }
+
+    fn take(&mut self, side: Side, delivery: &Delivery<'_>) {
+        let next = side.split(&mut self.next).0.get_or_insert(0);
+        let ended = side.split(&mut self.ended).0;
+        match delivery.input {
+            Input::Data(bytes) => {
+                assert!(!*ended, "bytes behind the end");
+                for (offset, &found) in (*next..).zip(bytes) {
+                    assert_eq!(found, byte(offset as u32), "the byte at {offset} is another's");
+                }
+                *next += bytes.len() as u64;
+            }
+            Input::Gap(lost) => *next += lost,
+            _ => *ended = true,
+        }
+    }
+}
 
 fn segment(at: Timestamp, seq: u32, payload: &[u8]) -> Segment<'_> {
     Segment {
@@ -65,20 +101,6 @@ fn segment(at: Timestamp, seq: u32, payload: &[u8]) -> Segment<'_> {
     }
 }
 
-fn octet(offset: u32) -> u8 {
+fn byte(offset: u32) -> u8 {
     (offset.wrapping_mul(2_654_435_761) >> 13) as u8
-}
-
-/// Checks what is delivered at `from`; gives how far it reaches.
-fn delivered(from: u64, input: &Input<'_>) -> u64 {
-    match *input {
-        Input::Data(octets) => {
-            for (offset, &found) in (from..).zip(octets) {
-                assert_eq!(found, octet(offset as u32), "the octet at {offset} is another's");
-            }
-            octets.len() as u64
-        }
-        Input::Gap(octets) => octets,
-        _ => 0,
-    }
 }

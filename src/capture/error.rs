@@ -3,9 +3,12 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use super::source::TrailingBytes;
 use super::{BLOCK, Compression};
 use crate::console::plain;
+use crate::wire::LinkType;
 
 /// Something wrong with a capture file.
 #[derive(Debug)]
@@ -61,6 +64,10 @@ pub enum ErrorKind {
     CompressionCut,
     /// The compressed stream is damaged.
     CompressionDamaged(String),
+    /// Behind the compressed data stands something else; all data was read.
+    TrailingBytes,
+    /// Zeros stand behind the last record; all records were read.
+    Padding,
     /// Its version is none that exists.
     Version(u16, u16),
     /// Packets of this link type cannot be read.
@@ -68,7 +75,7 @@ pub enum ErrorKind {
     /// Packets of this link type were passed over.
     LinkSkipped {
         /// The link type.
-        link: u16,
+        link: LinkType,
         /// How many.
         packets: u64,
         /// There were no others.
@@ -92,6 +99,16 @@ pub enum ErrorKind {
     },
     /// Another capture begins inside the file; it is read.
     Concatenated,
+    /// The file is read at another place than it was given, since the first packets of the files show their order.
+    Reordered {
+        /// The file that was given before it, and begins later.
+        before: PathBuf,
+    },
+    /// Time runs backwards from the file before to this one.
+    Backwards {
+        /// How far.
+        by: Duration,
+    },
 }
 
 impl ErrorKind {
@@ -99,6 +116,8 @@ impl ErrorKind {
     pub(super) fn reading(error: io::Error, compression: Option<Compression>) -> Self {
         if compression.is_none() || error.raw_os_error().is_some() {
             Self::Read(error)
+        } else if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<TrailingBytes>) {
+            Self::TrailingBytes
         } else if error.kind() == io::ErrorKind::UnexpectedEof {
             Self::CompressionCut
         } else {
@@ -115,7 +134,14 @@ impl ErrorKind {
     /// Whether the run is as good as it can be nevertheless: exit status 0.
     pub const fn is_warning(&self) -> bool {
         match self {
-            Self::Cut { .. } | Self::CompressionCut | Self::BeyondSnaplen { .. } | Self::Concatenated => true,
+            Self::Cut { .. }
+            | Self::CompressionCut
+            | Self::TrailingBytes
+            | Self::Padding
+            | Self::BeyondSnaplen { .. }
+            | Self::Concatenated
+            | Self::Reordered { .. }
+            | Self::Backwards { .. } => true,
             Self::LinkSkipped { all, .. } => !*all,
             _ => false,
         }
@@ -124,9 +150,6 @@ impl ErrorKind {
 
 fn hint(first: &[u8]) -> Option<&'static str> {
     Some(match first {
-        [0x34, 0xcd, 0xb2, 0xa1, ..] => {
-            "it was written by a modified libpcap on a big-endian machine: rewrite it with `tcpdump -r FILE -w NEW`"
-        }
         [0xa1, 0xb2, 0xc3 | 0xcd | 0x3c, ..] | [_, 0xc3 | 0xcd | 0x3c, 0xb2, 0xa1] => {
             "its first octets are those of a damaged pcap header"
         }
@@ -152,9 +175,7 @@ impl fmt::Display for CaptureError {
         }
         let place = Place(self);
         match &self.what {
-            ErrorKind::Open(reason) => {
-                write!(f, ": cannot be opened: {}; check its name and permissions", plain(reason))
-            }
+            ErrorKind::Open(reason) => write!(f, ": cannot be opened: {}; check its name and permissions", plain(reason)),
             ErrorKind::Read(reason) => {
                 write!(f, ": cannot be read{place}: {}; check the disk, or copy the file and try that", plain(reason))
             }
@@ -174,9 +195,7 @@ impl fmt::Display for CaptureError {
                     )
                 )
             }
-            ErrorKind::Layers(layers) => {
-                write!(f, ": is compressed more than {layers} times over; decompress it by hand")
-            }
+            ErrorKind::Layers(layers) => write!(f, ": is compressed more than {layers} times over; decompress it by hand"),
             ErrorKind::HeaderCut { have, need } => {
                 write!(
                     f,
@@ -203,6 +222,15 @@ impl fmt::Display for CaptureError {
                     ": the compressed file is damaged{place}: {reason}; everything before is reported: get an undamaged copy"
                 )
             }
+            ErrorKind::TrailingBytes => {
+                f.write_str(": something else stands behind the compressed data; it was passed over, everything before is reported: compress the capture again")
+            }
+            ErrorKind::Padding => {
+                write!(
+                    f,
+                    ": has nothing but zeros{place} to its end; they were passed over: the program that wrote it may not have written all packets"
+                )
+            }
             ErrorKind::Version(major, minor) => {
                 write!(
                     f,
@@ -216,7 +244,11 @@ impl fmt::Display for CaptureError {
                 )
             }
             ErrorKind::LinkSkipped { link, packets, all } => {
-                write!(f, ": {packets} packets of an interface with link type {link} were passed over")?;
+                write!(f, ": {packets} packets with link type {}", link.0)?;
+                if let Some(name) = link.name() {
+                    write!(f, " ({name})")?;
+                }
+                f.write_str(" were passed over")?;
                 f.write_str(if *all { ", all there are; " } else { "; " })?;
                 f.write_str("only IP, Ethernet, cooked and PPP links can be read")
             }
@@ -231,6 +263,20 @@ impl fmt::Display for CaptureError {
                 write!(
                     f,
                     ": has packets larger than its snap length of {snaplen} says ({captured} octets{place}); they are used all the same"
+                )
+            }
+            ErrorKind::Reordered { before } => {
+                write!(
+                    f,
+                    ": begins before {}, which was given first; the files are read in the order of their first packets: use --in-order-given to read them as given",
+                    before.display()
+                )
+            }
+            ErrorKind::Backwards { by } => {
+                write!(
+                    f,
+                    ": begins {} before the last packet of the file in front of it; connections that are in both files may be reported wrongly: merge the files with `mergecap -w NEW FILE...`, or name them in the order of time",
+                    Rounded(*by)
                 )
             }
             ErrorKind::Concatenated => {
@@ -254,6 +300,20 @@ impl fmt::Display for Place<'_> {
         match self.0.compression {
             Some(_) => f.write_str(" of the uncompressed capture"),
             None => Ok(()),
+        }
+    }
+}
+
+/// A duration in the largest unit that shows it.
+struct Rounded(Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            seconds @ 0..=120 => write!(f, "{seconds} s"),
+            seconds @ 121..=7200 => write!(f, "{} min", seconds / 60),
+            seconds @ 7201..=172_800 => write!(f, "{} h", seconds / 3600),
+            seconds => write!(f, "{} days", seconds / 86_400),
         }
     }
 }

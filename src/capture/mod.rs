@@ -1,13 +1,14 @@
 //! Capture files become packets: pcap and pcapng, plain or compressed, several files as one capture.
 //!
-//! Files are read in the order given, so that flows go on across rotated captures. Packets are lent from one buffer:
-//! nothing is copied, and nothing is allocated for a packet. Formats are told by their first octets, never by a name.
-//! Whatever stands before a damage is delivered; the damage is told with its place and reason ([`CaptureError`]), and the
-//! next file is read. pcap-parser reads the headers; the walk from block to block is here, because a damage must be
-//! named by its offset and kind, and because the crate's readers drop I/O errors.
+//! Files are read in the order of their first packets, so that flows go on across rotated captures. Packets are lent
+//! from one buffer: nothing is copied, and nothing is allocated for a packet. Formats are told by their first bytes,
+//! never by a name. Whatever stands before a damage is delivered; the damage is told with its place and reason
+//! ([`CaptureError`]), and the next file is read. The formats are read here and not by a crate, because a damage must be
+//! named by its offset and kind, and because the crates' readers drop I/O errors.
 
 pub mod error;
 pub mod live;
+mod order;
 mod pcap;
 mod pcapng;
 mod source;
@@ -15,15 +16,18 @@ mod source;
 pub(crate) mod tests;
 mod window;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::time::Timestamp;
 use crate::wire::{LinkType, Packet};
 
 pub use error::{CaptureError, ErrorKind};
+pub use order::Order;
 pub use source::Compression;
 
 use window::Window;
@@ -34,10 +38,18 @@ const BLOCK: usize = 64 << 20;
 /// libpcap's largest snapshot length for network links: a packet beyond it, and beyond what the header says, is none.
 const SNAPLEN: u32 = 262_144;
 
+/// Bytes of a file held at first: large enough that moving the rest of a record to the front costs nothing.
+const ROOM: usize = 1 << 20;
+
+/// How far the time may run backwards between two files without a word: capture programs that rotate their files write
+/// packets of several queues, and the last of one file may be later than the first of the next.
+const BACKWARDS: Duration = Duration::from_secs(1);
+
 /// Several files as one capture.
 #[derive(Debug)]
 pub struct Capture {
     files: Vec<PathBuf>,
+    order: Order,
     read: Arc<AtomicU64>,
     size: Option<u64>,
 }
@@ -49,19 +61,21 @@ pub struct Totals {
     pub packets: u64,
     /// Octets captured of them.
     pub octets: u64,
-    /// Time of the first packet.
+    /// Packets passed over, since their link type cannot be read.
+    pub skipped: u64,
+    /// Time of the first packet that has one.
     pub first: Option<Timestamp>,
     /// The latest time of any packet.
     pub last: Option<Timestamp>,
 }
 
 impl Capture {
-    /// The capture in `files`, in this order; `-` is standard input. A file's position is the
-    /// [`source`](Packet::source) of its packets. Nothing is opened yet.
-    pub fn new(files: Vec<PathBuf>) -> Self {
+    /// The capture in `files`; `-` is standard input. A file's position is the [`source`](Packet::source) of its
+    /// packets. Nothing is opened yet.
+    pub fn new(files: Vec<PathBuf>, order: Order) -> Self {
         let sizes = files.iter().map(|f| regular_size(f)).collect::<Option<Vec<_>>>();
         let size = sizes.map(|s| s.into_iter().fold(0, u64::saturating_add));
-        Self { files, read: Arc::default(), size }
+        Self { files, order, read: Arc::default(), size }
     }
 
     /// Octets on disk; `None` if some input has no size (a pipe).
@@ -80,18 +94,24 @@ impl Capture {
         trouble: &mut dyn FnMut(CaptureError),
         mut packet: impl FnMut(&Packet<'_>) -> ControlFlow<()>,
     ) -> Totals {
+        let order = match self.order {
+            Order::Time => order::by_time(&self.files, trouble),
+            Order::Given => (0..self.files.len()).collect(),
+        };
         let mut totals = Totals::default();
-        for (index, path) in self.files.iter().enumerate() {
-            let source = u32::try_from(index).unwrap_or(u32::MAX);
+        for index in order {
+            let Some(path) = self.files.get(index) else { continue };
             let mut file = File {
                 path,
-                source,
+                source: u32::try_from(index).unwrap_or(u32::MAX),
+                // Whoever insists on an order knows that the time runs backwards.
+                seen: Seen { before: totals.last.filter(|_| self.order == Order::Time), ..Seen::default() },
                 totals: &mut totals,
                 trouble: &mut *trouble,
                 packet: &mut packet,
                 compression: None,
             };
-            if file.read(&self.read).is_break() {
+            if file.read(&self.read, ROOM).is_break() {
                 break;
             }
         }
@@ -118,6 +138,16 @@ struct File<'a> {
     trouble: &'a mut dyn FnMut(CaptureError),
     packet: &'a mut dyn FnMut(&Packet<'_>) -> ControlFlow<()>,
     compression: Option<Compression>,
+    seen: Seen,
+}
+
+/// What was met in a file so far.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The latest time in the files before it, until its first packet with a time is met.
+    before: Option<Timestamp>,
+    /// Packets passed over by link type. A section names fewer than 65,536 interfaces, and a link type has 16 bits.
+    skipped: BTreeMap<u16, u64>,
 }
 
 /// How the walk through a file goes on.
@@ -131,7 +161,7 @@ enum Step {
 }
 
 impl File<'_> {
-    fn read(&mut self, progress: &Arc<AtomicU64>) -> ControlFlow<()> {
+    fn read(&mut self, progress: &Arc<AtomicU64>, room: usize) -> ControlFlow<()> {
         tracing::debug!(file = %self.path.display(), "opening");
         let before = self.totals.packets;
         let opened = match source::open(self.path, progress) {
@@ -142,8 +172,10 @@ impl File<'_> {
             }
         };
         self.compression = opened.compression;
-        let mut window = Window::new(opened);
-        let step = match self.walk(&mut window) {
+        let mut window = Window::new(opened, room);
+        let walked = self.walk(&mut window);
+        self.tell_skipped(before);
+        let step = match walked {
             Ok(Step::Stop) => return ControlFlow::Break(()),
             Ok(Step::End | Step::Another) => "end",
             Err(what) => {
@@ -177,18 +209,47 @@ impl File<'_> {
     }
 
     fn deliver(&mut self, at: Timestamp, link: LinkType, data: &[u8], wire_len: u32) -> ControlFlow<()> {
-        let totals = &mut *self.totals;
-        totals.packets += 1;
-        totals.octets += data.len() as u64;
-        totals.first.get_or_insert(at);
-        totals.last = totals.last.max(Some(at));
+        if !link.is_known() {
+            *self.seen.skipped.entry(link.0).or_default() += 1;
+            self.totals.skipped += 1;
+            return ControlFlow::Continue(());
+        }
+        if let Some(at) = at.known() {
+            self.compare(at);
+            self.totals.first.get_or_insert(at);
+            self.totals.last = self.totals.last.max(Some(at));
+        }
+        self.totals.packets += 1;
+        self.totals.octets += data.len() as u64;
         (self.packet)(&Packet { at, source: self.source, link, data, wire_len })
+    }
+
+    fn tell_skipped(&mut self, before: u64) {
+        let all = self.totals.packets == before;
+        for (link, packets) in std::mem::take(&mut self.seen.skipped) {
+            self.tell(ErrorKind::LinkSkipped { link: LinkType(link), packets, all }, None);
+        }
+    }
+
+    /// The file's first time, against the last one of the files before.
+    fn compare(&mut self, at: Timestamp) {
+        if let Some(before) = self.seen.before.take()
+            && let Some(by) = before.since(at).filter(|by| *by > BACKWARDS)
+        {
+            self.tell(ErrorKind::Backwards { by }, None);
+        }
     }
 
     fn tell(&mut self, what: ErrorKind, offset: Option<u64>) {
         let (path, compression) = (self.path.to_owned(), self.compression);
         (self.trouble)(CaptureError { path, what, offset, compression });
     }
+}
+
+/// A time that stands in a file. Zero is a time there (some captures count from their first packet), but here it is none:
+/// it becomes the nanosecond after.
+fn stated(at: Timestamp) -> Timestamp {
+    at.known().unwrap_or(Timestamp::from_nanos(1))
 }
 
 /// Adds to what has been read.

@@ -2,14 +2,11 @@
 //!
 //! Blocks that bring no packets are passed over, secrets for decryption among them.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-
-use pcap_parser::{InterfaceDescriptionBlock, parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le};
 
 use super::pcap::is_another;
 use super::window::Window;
-use super::{BLOCK, ErrorKind, File, Step};
+use super::{BLOCK, ErrorKind, File, Step, stated};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 
@@ -21,6 +18,9 @@ const ENHANCED_PACKET: u32 = 6;
 
 /// Type, length, length again.
 const FRAME: usize = 12;
+
+/// Type and length where zeros stand.
+const PADDING: (u32, usize) = (0, 0);
 
 /// Interfaces of one section: dumpcap knows tens, a damaged file any number.
 const INTERFACES: usize = 1 << 16;
@@ -53,30 +53,14 @@ enum Scale {
 struct Section {
     big_endian: bool,
     interfaces: Vec<Interface>,
-    /// Time of the latest packet: a simple packet has none of its own.
-    latest: Timestamp,
     /// A snap length was exceeded and told.
     beyond: bool,
-    /// Packets passed over by link type.
-    skipped: BTreeMap<u16, u64>,
 }
 
 /// Walks through the file from a section header on.
 pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, ErrorKind> {
-    let before = file.totals.packets;
-    let mut section = Section {
-        big_endian: false,
-        interfaces: Vec::new(),
-        latest: Timestamp::default(),
-        beyond: false,
-        skipped: BTreeMap::new(),
-    };
-    let step = section.blocks(file, window);
-    let all = file.totals.packets == before;
-    for (link, packets) in section.skipped {
-        file.tell(ErrorKind::LinkSkipped { link, packets, all }, None);
-    }
-    step
+    let mut section = Section { big_endian: false, interfaces: Vec::new(), beyond: false };
+    section.blocks(file, window)
 }
 
 impl Section {
@@ -85,6 +69,12 @@ impl Section {
             let Some((kind, length)) = self.next(window)? else {
                 return Ok(Step::End);
             };
+            if (kind, length) == PADDING {
+                let offset = window.offset();
+                zeros(window)?;
+                file.tell(ErrorKind::Padding, Some(offset));
+                return Ok(Step::End);
+            }
             if kind != SECTION && is_another(window.data()) {
                 return Ok(Step::Another);
             }
@@ -99,7 +89,7 @@ impl Section {
             let body = front.get(8..).unwrap_or_default();
             let step = match kind {
                 SECTION => self.begin(body, block),
-                INTERFACE => self.interface(block),
+                INTERFACE => self.interface(body),
                 ENHANCED_PACKET => self.enhanced(file, body, offset),
                 OBSOLETE_PACKET => self.obsolete(file, body, offset),
                 SIMPLE_PACKET => self.simple(file, body),
@@ -117,6 +107,7 @@ impl Section {
         if window.data().len() < FRAME && !window.fill(FRAME)? {
             return match window.data().len() {
                 0 => Ok(None),
+                _ if window.data().iter().all(|byte| *byte == 0) => Ok(Some(PADDING)),
                 have if window.offset() == 0 => Err(ErrorKind::HeaderCut { have, need: 28 }),
                 have => Err(ErrorKind::Cut { have, need: None }),
             };
@@ -134,6 +125,7 @@ impl Section {
         let (kind, length) = (self.number(window.data(), 0), self.number(window.data(), 4));
         let (kind, length) = (kind.unwrap_or_default(), length.unwrap_or_default());
         match usize::try_from(length) {
+            Ok(0) if kind == 0 && window.offset() > 0 => Ok(Some(PADDING)),
             Ok(size) if (FRAME..=BLOCK).contains(&size) && size.is_multiple_of(4) => Ok(Some((kind, size))),
             _ if is_another(window.data()) => Ok(Some((kind, FRAME))),
             _ => Err(ErrorKind::Block(format!(
@@ -160,25 +152,43 @@ impl Section {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn interface(&mut self, block: &[u8]) -> Result<ControlFlow<()>, ErrorKind> {
-        let parsed = if self.big_endian {
-            parse_interfacedescriptionblock_be(block)
-        } else {
-            parse_interfacedescriptionblock_le(block)
-        };
-        let Ok((_, described)) = parsed else {
-            return Err(ErrorKind::Block("an interface description that cannot be read".into()));
+    /// Draft-ietf-opsawg-pcapng section 4.2.
+    fn interface(&mut self, body: &[u8]) -> Result<ControlFlow<()>, ErrorKind> {
+        let (Some(first), Some(snaplen), Some(options)) = (self.number(body, 0), self.number(body, 4), body.get(8..))
+        else {
+            return Err(ErrorKind::Block("an interface description that is too short".into()));
         };
         if self.interfaces.len() == INTERFACES {
             return Err(ErrorKind::Block(format!("more than {INTERFACES} interfaces in one section")));
         }
-        let link = LinkType(u16::try_from(described.linktype.0).unwrap_or(u16::MAX));
-        self.interfaces.push(Interface {
-            link,
-            snaplen: described.snaplen,
-            clock: Clock::of(&described, self.big_endian),
-        });
+        let link = if self.big_endian { first >> 16 } else { first & 0xffff };
+        let link = LinkType(u16::try_from(link).unwrap_or(u16::MAX));
+        self.interfaces.push(Interface { link, snaplen, clock: self.clock(options) });
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// `if_tsresol` and `if_tsoffset` among the options of an interface.
+    fn clock(&self, mut options: &[u8]) -> Clock {
+        const END: u16 = 0;
+        const RESOLUTION: u16 = 9;
+        const OFFSET: u16 = 14;
+        let (mut resolution, mut offset) = (6, 0);
+        while let Some((&[a, b, c, d], rest)) = options.split_first_chunk::<4>() {
+            let [code, length] = [[a, b], [c, d]].map(|field| self.half(field));
+            let Some(value) = rest.get(..usize::from(length)).filter(|_| code != END) else { break };
+            match (code, value) {
+                (RESOLUTION, [units]) => resolution = *units,
+                (OFFSET, value) => {
+                    if let Ok(seconds) = <[u8; 8]>::try_from(value) {
+                        offset =
+                            if self.big_endian { i64::from_be_bytes(seconds) } else { i64::from_le_bytes(seconds) };
+                    }
+                }
+                _ => {}
+            }
+            options = rest.get(usize::from(length).next_multiple_of(4)..).unwrap_or_default();
+        }
+        Clock::new(resolution, offset)
     }
 
     fn enhanced(&mut self, file: &mut File<'_>, body: &[u8], offset: u64) -> Result<ControlFlow<()>, ErrorKind> {
@@ -212,15 +222,14 @@ impl Section {
         let from = self.of(interface)?;
         let (link, snaplen) = (from.link, from.snaplen);
         let at = from.clock.time(u64::from(high) << 32 | u64::from(low));
-        self.latest = at;
         if captured > snaplen && snaplen > 0 && !self.beyond {
             self.beyond = true;
             file.tell(ErrorKind::BeyondSnaplen { captured, snaplen }, Some(offset));
         }
-        Ok(self.deliver(file, at, link, data, wire))
+        Ok(deliver(file, stated(at), link, data, wire))
     }
 
-    /// A packet of the first interface, as long as the snap length and the block allow.
+    /// A packet of the first interface, as long as the snap length and the block allow. It has no time.
     fn simple(&mut self, file: &mut File<'_>, body: &[u8]) -> Result<ControlFlow<()>, ErrorKind> {
         let wire =
             self.number(body, 0).ok_or_else(|| ErrorKind::Block("a simple packet block that is too short".into()))?;
@@ -228,22 +237,7 @@ impl Section {
         let captured = if from.snaplen > 0 { wire.min(from.snaplen) } else { wire };
         let (link, data) = (from.link, body.get(4..).unwrap_or_default());
         let data = data.get(..captured as usize).unwrap_or(data);
-        Ok(self.deliver(file, self.latest, link, data, wire))
-    }
-
-    fn deliver(
-        &mut self,
-        file: &mut File<'_>,
-        at: Timestamp,
-        link: LinkType,
-        data: &[u8],
-        wire: u32,
-    ) -> ControlFlow<()> {
-        if !link.is_known() {
-            *self.skipped.entry(link.0).or_default() += 1;
-            return ControlFlow::Continue(());
-        }
-        file.deliver(at, link, data, wire.max(u32::try_from(data.len()).unwrap_or(u32::MAX)))
+        Ok(deliver(file, Timestamp::UNKNOWN, link, data, wire))
     }
 
     fn of(&self, interface: u32) -> Result<&Interface, ErrorKind> {
@@ -256,6 +250,28 @@ impl Section {
     fn number(&self, data: &[u8], at: usize) -> Option<u32> {
         let octets = *data.get(at..)?.first_chunk::<4>()?;
         Some(if self.big_endian { u32::from_be_bytes(octets) } else { u32::from_le_bytes(octets) })
+    }
+
+    fn half(&self, bytes: [u8; 2]) -> u16 {
+        if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    }
+}
+
+fn deliver(file: &mut File<'_>, at: Timestamp, link: LinkType, data: &[u8], wire: u32) -> ControlFlow<()> {
+    file.deliver(at, link, data, wire.max(u32::try_from(data.len()).unwrap_or(u32::MAX)))
+}
+
+/// Passes over the zeros that stand from here to the end: tape blocks and preallocated files end so.
+fn zeros(window: &mut Window) -> Result<(), ErrorKind> {
+    loop {
+        let data = window.data();
+        if data.iter().any(|byte| *byte != 0) {
+            return Err(ErrorKind::Block("zeros where a block is due".into()));
+        }
+        window.consume(data.len());
+        if !window.fill(1)? {
+            return Ok(());
+        }
     }
 }
 
@@ -273,11 +289,9 @@ fn whole(window: &mut Window, length: usize) -> Result<&[u8], ErrorKind> {
 
 impl Clock {
     /// `if_tsresol` and `if_tsoffset` (draft-ietf-opsawg-pcapng section 4.2).
-    fn of(interface: &InterfaceDescriptionBlock<'_>, big_endian: bool) -> Self {
-        // pcap-parser reads the offset as little-endian in either case.
-        let offset = if big_endian { interface.if_tsoffset.swap_bytes() } else { interface.if_tsoffset };
-        let exponent = u32::from(interface.if_tsresol & 0x7f);
-        let scale = match (interface.if_tsresol & 0x80 != 0, exponent) {
+    fn new(resolution: u8, offset: i64) -> Self {
+        let exponent = u32::from(resolution & 0x7f);
+        let scale = match (resolution & 0x80 != 0, exponent) {
             (true, n) => Scale::Binary(n),
             (false, n @ 0..=9) => Scale::Times(10_u64.pow(9 - n)),
             // Beyond 38 the units of 64 bits are less than a nanosecond together.

@@ -13,7 +13,7 @@ pub(crate) enum Order {
     Little,
     Big,
 }
-use Order::{Big, Little};
+use self::Order::{Big, Little};
 
 impl Order {
     fn u16(self, v: u16) -> [u8; 2] {
@@ -95,7 +95,7 @@ fn read(files: &[&[u8]]) -> (Vec<Seen>, Vec<CaptureError>) {
         std::fs::write(path, octets).unwrap();
     }
     let (mut seen, mut troubles) = (Vec::new(), Vec::new());
-    let capture = Capture::new(paths);
+    let capture = Capture::new(paths, super::Order::Time);
     let totals = capture.for_each(&mut |t| troubles.push(t), |p| {
         seen.push((p.source, p.at.as_nanos(), p.link.0, p.data.to_vec(), p.wire_len));
         ControlFlow::Continue(())
@@ -155,15 +155,71 @@ fn classic_captures_of_every_kind() {
 }
 
 #[test]
-fn modified_captures_have_longer_records() {
-    let mut file = header(Little, MODIFIED, 0, 1);
-    for octets in [b"one", b"two"] {
-        file.extend([1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9]);
-        file.extend(octets);
+fn patched_captures_of_both_orders_have_longer_records() {
+    for order in [Little, Big] {
+        let mut file = header(order, MODIFIED, 0, 1);
+        for bytes in [b"one", b"two"] {
+            for field in [1, 2, 3, 4] {
+                file.extend(order.u32(field));
+            }
+            file.extend([9; 8]);
+            file.extend(bytes);
+        }
+        let seen = clean(&file);
+        assert_eq!(seen.iter().map(|s| s.3.as_slice()).collect::<Vec<_>>(), [b"one", b"two"]);
+        assert_eq!(seen[0], (0, 1_000_002_000, 1, b"one".to_vec(), 4), "{order:?}");
     }
-    assert_eq!(clean(&file).iter().map(|s| s.3.as_slice()).collect::<Vec<_>>(), [b"one", b"two"]);
-    let (_, text, _) = trouble(&header(Big, MODIFIED, 0, 1));
-    assert!(text.starts_with("is not a pcap or pcapng capture (first octets a1 b2 cd 34"), "{text}");
+    // No program writes the halves of the number in this order.
+    let (_, text, _) = trouble(&[&[0xcd, 0x34, 0xa1, 0xb2][..], &[0; 20]].concat());
+    assert!(text.starts_with("is not a pcap or pcapng capture (first octets cd 34 a1 b2"), "{text}");
+}
+
+#[test]
+fn zeros_behind_a_capture_are_no_packets() {
+    let ng = [section(Big), interface(Big, 1, 0, &[]), enhanced(Big, 0, 1, b"x", 1)].concat();
+    for (plain, packets) in [(three(), 3), (ng, 1)] {
+        for zeros in [1, 3, 11, 12, 15, 16, 17, 512, 70_000] {
+            let file = [plain.clone(), vec![0; zeros]].concat();
+            let (seen, text, warning) = trouble(&file);
+            assert_eq!((seen, warning), (packets, true), "{zeros}");
+            assert!(text.starts_with(&format!("has nothing but zeros at octet {} to its end", plain.len())), "{text}");
+        }
+    }
+    // Not to the end: a record of nothing in between loses nothing, and a block cannot be found again.
+    let (seen, troubles) = read(&[&[three(), vec![0; 32], record(Little, 13, 0, b"more", 4)].concat()]);
+    assert_eq!((seen.len(), troubles.len()), (4, 0));
+    let broken = [section(Big), interface(Big, 1, 0, &[]), vec![0; 32], enhanced(Big, 0, 1, b"x", 1)].concat();
+    let (packets, text, warning) = trouble(&broken);
+    assert_eq!((packets, warning), (0, false));
+    assert!(text.contains("zeros where a block is due"), "{text}");
+}
+
+#[test]
+fn what_stands_behind_compressed_data() {
+    let (plain, expected) = (three(), clean(&three()));
+    let (a, b) = plain.split_at(40);
+    let skippable = [0x5f, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 1, 1];
+    for zeros in [1, 7, 512, 300_000] {
+        let zeros = vec![0; zeros];
+        for file in [
+            [gzip(&plain), zeros.clone()].concat(),
+            [gzip(a), zeros.clone(), gzip(b), zeros.clone()].concat(),
+            [gzip(&[gzip(&plain), zeros.clone()].concat()), zeros.clone()].concat(),
+            [zstd(&plain), zeros.clone()].concat(),
+            [zstd(a), skippable.to_vec(), zeros.clone(), zstd(b), skippable.to_vec(), zeros].concat(),
+        ] {
+            assert_eq!(clean(&file), expected);
+        }
+    }
+    assert_eq!(clean(&[skippable.to_vec(), zstd(&plain)].concat()), expected);
+    assert_eq!(clean(&[gzip(b""), gzip(&plain), gzip(b"")].concat()), expected);
+    for compressed in [gzip(&plain), zstd(&plain)] {
+        let (packets, text, warning) = trouble(&[&compressed[..], b"\0\0signature"].concat());
+        assert_eq!((packets, warning), (3, true));
+        assert!(text.starts_with("something else stands behind the compressed data"), "{text}");
+    }
+    let (packets, _, warning) = trouble(&[&gzip(&plain)[..], &gzip(&plain)[..5]].concat());
+    assert_eq!((packets, warning), (3, true), "the second member is cut");
 }
 
 #[test]
@@ -188,8 +244,9 @@ fn sections_of_both_orders_have_their_own_interfaces() {
         vec![
             (0, 1_000_001_000, link, b"micro".to_vec(), 5),
             (0, (1 << 32) + 1, 113, b"nano".to_vec(), 400),
-            (0, (1 << 32) + 1, link, b"simple".to_vec(), 6),
-            (0, (1 << 32) + 1, link, vec![7; 100], 4000),
+            // A simple packet has no time, and none is lent to it.
+            (0, 0, link, b"simple".to_vec(), 6),
+            (0, 0, link, vec![7; 100], 4000),
             (0, 5, 113, b"old".to_vec(), 3),
         ]
     };
@@ -216,7 +273,8 @@ fn time_of_an_interface() {
         let offset_octets = if order == Big { offset.to_be_bytes() } else { offset.to_le_bytes() };
         let options: [(u16, &[u8]); 2] = [(9, &[resolution]), (14, &offset_octets)];
         let file = [section(order), interface(order, 1, 0, &options), enhanced(order, 0, units, b"x", 1)].concat();
-        assert_eq!(clean(&file)[0].1, nanos, "{order:?} {resolution:#x} {offset} {units}");
+        // Zero would be no time at all.
+        assert_eq!(clean(&file)[0].1, nanos.max(1), "{order:?} {resolution:#x} {offset} {units}");
     }
 }
 
@@ -242,7 +300,9 @@ fn compression_is_told_by_content_in_members_frames_and_layers() {
 fn several_files_are_one_capture() {
     let (seen, troubles) = read(&[&three(), b"", &gzip(&three())]);
     assert_eq!(seen.iter().map(|s| s.0).collect::<Vec<_>>(), [0, 0, 0, 2, 2, 2]);
-    assert!(matches!(troubles.as_slice(), [CaptureError { what: ErrorKind::Empty, .. }]));
+    // The third begins where the first did.
+    let what = troubles.iter().map(|trouble| &trouble.what).collect::<Vec<_>>();
+    assert!(matches!(what.as_slice(), [ErrorKind::Empty, ErrorKind::Backwards { .. }]), "{what:?}");
 }
 
 #[test]
@@ -400,7 +460,7 @@ fn what_is_no_capture_says_what_it_is() {
 fn what_is_no_file_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut texts = Vec::new();
-    let capture = Capture::new(vec![dir.path().to_owned(), dir.path().join("none.pcap")]);
+    let capture = Capture::new(vec![dir.path().to_owned(), dir.path().join("none.pcap")], super::Order::Time);
     let totals =
         capture.for_each(&mut |t| texts.push((t.to_string(), t.what.is_warning())), |_| ControlFlow::Continue(()));
     assert_eq!(totals, Totals::default());
@@ -445,7 +505,10 @@ fn interfaces_that_cannot_be_read_are_passed_over() {
     .concat();
     let (packets, text, warning) = trouble(&[head.clone(), enhanced(Little, 1, 1, b"y", 1)].concat());
     assert_eq!((packets, warning), (1, true));
-    assert!(text.starts_with("1 packets of an interface with link type 147 were passed over; only IP"), "{text}");
+    assert!(
+        text.starts_with("1 packets with link type 147 (a type for private use) were passed over; only IP"),
+        "{text}"
+    );
     let (packets, text, warning) = trouble(&head);
     assert_eq!((packets, warning), (0, false));
     assert!(text.contains("were passed over, all there are; "), "{text}");
@@ -466,7 +529,7 @@ fn the_caller_may_stop() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("f");
     std::fs::write(&path, three()).unwrap();
-    let capture = Capture::new(vec![path.clone(), path]);
+    let capture = Capture::new(vec![path.clone(), path], super::Order::Time);
     let totals = capture.for_each(&mut |t| panic!("{t}"), |_| ControlFlow::Break(()));
     assert_eq!(totals.packets, 1);
     assert_eq!(capture.size(), Some(168));

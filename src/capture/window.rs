@@ -5,9 +5,6 @@ use std::io::{self, Read};
 use super::source::{Compression, Opened};
 use super::{BLOCK, ErrorKind};
 
-/// Octets held at first: large enough that moving the rest of a record to the front costs nothing.
-const ROOM: usize = 1 << 20;
-
 /// A window that moves over a stream.
 pub(super) struct Window {
     room: Vec<u8>,
@@ -22,11 +19,12 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(opened: Opened) -> Self {
+    /// Holds `size` bytes at first.
+    pub(super) fn new(opened: Opened, size: usize) -> Self {
         let Opened { head, rest, compression } = opened;
         let mut room = head;
         let end = room.len();
-        room.resize(ROOM, 0);
+        room.resize(size.max(end), 0);
         Self { room, start: 0, end, passed: 0, rest, compression, ended: false, failed: None }
     }
 
@@ -50,7 +48,7 @@ impl Window {
     /// Sees to it that `need` octets are in memory; false if the stream ends before. An error of the stream comes only
     /// when the octets before it do not suffice.
     pub(super) fn fill(&mut self, need: usize) -> Result<bool, ErrorKind> {
-        debug_assert!(need <= BLOCK + ROOM, "the caller bounds what it asks for");
+        debug_assert!(need <= BLOCK + super::ROOM, "the caller bounds what it asks for");
         while self.end - self.start < need {
             if self.ended {
                 return self.failed.take().map_or(Ok(false), Err);
@@ -68,6 +66,7 @@ impl Window {
             ErrorKind::Read(_)
             | ErrorKind::CompressionCut
             | ErrorKind::CompressionDamaged(_)
+            | ErrorKind::TrailingBytes
             | ErrorKind::Cut { .. }
             | ErrorKind::HeaderCut { .. } => Some(self.passed + (self.end - self.start) as u64),
             ErrorKind::Empty | ErrorKind::EmptyInside(_) | ErrorKind::NotCapture { .. } | ErrorKind::Link(_) => None,

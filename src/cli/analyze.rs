@@ -27,10 +27,14 @@ Exit status:
 pub struct Analyze {
     /// Captures: pcap or pcapng, also inside gzip or zstd; `-` is standard input
     ///
-    /// Several files are one capture in the order given: connections go on from one file to the next.
-    /// Formats are told by content, names do not matter.
+    /// Several files are one capture: connections go on from one file to the next. They are read in the order of their
+    /// first packets; if a pipe is among them, in the order given. Formats are told by content, names do not matter.
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
+
+    /// Read the files in the order given, even where their first packets show another
+    #[arg(long, help_heading = "Analysis")]
+    pub in_order_given: bool,
 
     /// Read flags from a TOML file; a flag on the command line wins
     ///

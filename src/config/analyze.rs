@@ -14,8 +14,10 @@ use crate::pipeline::flow::FlowLimits;
 /// A run of `mailtap analyze`, ready.
 #[derive(Clone, Debug)]
 pub struct Analyze {
-    /// The captures, in order.
+    /// The captures.
     pub files: Vec<PathBuf>,
+    /// They are read in this order, whatever their packets show.
+    pub in_order_given: bool,
     /// Where the log goes; `-` is standard output.
     pub log: Option<PathBuf>,
     /// What the log shows.
@@ -52,6 +54,7 @@ fn ready(typed: &Typed<cli::Analyze>, file: &File, cores: usize, read: Read<'_>)
     let cli::Verbosity { quiet, verbose } = layers.group()?;
     layers.finish()?;
     let files = typed.flags().files.clone();
+    let in_order_given = typed.flags().in_order_given;
     if files.iter().filter(|f| f.as_os_str() == "-").count() > 1 {
         return Err(Error::Usage("standard input can be read once only; name `-` one time".into()));
     }
@@ -69,6 +72,7 @@ fn ready(typed: &Typed<cli::Analyze>, file: &File, cores: usize, read: Read<'_>)
         quiet,
         verbose,
         files,
+        in_order_given,
     })
 }
 

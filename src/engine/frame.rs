@@ -22,6 +22,11 @@ pub enum Mode {
     Octets(u64),
     /// Dot-stuffed text up to CRLF `.` CRLF (RFC 5321 section 4.5.2, RFC 1939 section 3); then lines again.
     Dot,
+    /// The same, but it stops at a lone dot whose line ends are not CRLF, which many receivers take for the end of
+    /// data: [`Frame::LooseEnd`], then [`Mode::Await`] until it is known how the receiver took it.
+    DotLoose,
+    /// [`Mode::DotLoose`] goes on: the loose end was text, or bytes were lost.
+    DotResume,
     /// Depends on what the other side answers: nothing is cut until then.
     Await,
     /// Nothing to be read any more: TLS, a SASL layer.
@@ -90,33 +95,34 @@ pub enum Frame<'a> {
     BodyEnd {
         /// Octets of text, stuffing and terminator on the wire.
         wire: u64,
+        /// Stream offset just after it.
+        end: u64,
+    },
+    /// A line with nothing but a dot, before or behind which no CRLF stands: the end of data for some receivers
+    /// (Postfix before 3.9, Exim before 4.97.1), text for others.
+    LooseEnd {
+        /// Bytes of text, stuffing and terminator on the wire, were it the end.
+        wire: u64,
+        /// Stream offset just after it.
+        end: u64,
     },
     /// Octets that cannot be read.
     Opaque(&'a [u8]),
 }
 
-/// Where dot-stuffed text stands (RFC 5321 section 4.5.2).
+/// Where dot-stuffed text stands (RFC 5321 section 4.5.2). `strict`: behind CRLF, as the RFC has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// After CRLF, or at the very start.
-    LineStart,
+    /// After a line end (CRLF if `strict`, else LF alone, or lost bytes), or at the very start.
+    LineStart { strict: bool },
     /// After a dot at the start of a line.
-    Stuffed,
-    /// After that dot and a CR.
-    StuffedCr,
+    Dot { strict: bool },
+    /// After that dot and one CR, or two.
+    DotCr { strict: bool, two: bool },
     /// After a CR elsewhere.
     Cr,
     /// Anywhere else.
     Text,
-}
-
-/// A dot line ended by something else than CRLF `.` CRLF: what a loose receiver might take for the end of data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LooseEnd {
-    /// Stream offset of the dot.
-    pub offset: u64,
-    /// Up to two octets before the dot and two after it, as far as they came in one piece.
-    pub around: [u8; 4],
 }
 
 /// Cuts one direction.
@@ -138,8 +144,8 @@ pub struct Framer {
     skip_line: bool,
     dot: Place,
     dot_wire: u64,
-    loose: Option<LooseEnd>,
-    loose_count: u32,
+    /// The lone dot's line of a loose end, which is text if [`Mode::DotResume`] follows.
+    loose: &'static [u8],
 }
 
 impl Default for Framer {
@@ -160,10 +166,9 @@ impl Framer {
             line_cr: 0,
             spent: false,
             skip_line: false,
-            dot: Place::LineStart,
+            dot: Place::LineStart { strict: true },
             dot_wire: 0,
-            loose: None,
-            loose_count: 0,
+            loose: b"",
         }
     }
 
@@ -179,13 +184,18 @@ impl Framer {
 
     /// Decides what the next octets are.
     pub fn set_mode(&mut self, mode: Mode) {
-        self.mode = mode;
-        if mode == Mode::Dot {
-            self.dot = Place::LineStart;
-            self.dot_wire = 0;
-            self.loose = None;
-            self.loose_count = 0;
+        match mode {
+            Mode::DotResume => return self.mode = Mode::DotLoose,
+            Mode::Dot | Mode::DotLoose => {
+                self.dot = Place::LineStart { strict: true };
+                self.dot_wire = 0;
+            }
+            // Nothing is decided by it.
+            Mode::Await => return self.mode = mode,
+            Mode::Line | Mode::Octets(_) | Mode::Opaque => {}
         }
+        self.mode = mode;
+        self.loose = b"";
     }
 
     /// Whether a line has begun and not ended.
@@ -195,12 +205,7 @@ impl Framer {
 
     /// Whether [`Self::next`] has a frame to give without further input.
     pub fn is_ready(&self) -> bool {
-        self.mode == Mode::Octets(0)
-    }
-
-    /// First loose end of the current or last dot-stuffed text, and how many there were.
-    pub fn loose_ends(&self) -> (Option<LooseEnd>, u32) {
-        (self.loose, self.loose_count)
+        self.mode == Mode::Octets(0) || (self.mode == Mode::DotLoose && !self.loose.is_empty())
     }
 
     /// Cuts the next frame from `input`, which came at `at`: how many octets it used, and the frame if one is complete.
@@ -209,7 +214,11 @@ impl Framer {
         match self.mode {
             Mode::Line => self.line(at, input, cap),
             Mode::Octets(left) => self.octets(left, input),
-            Mode::Dot => self.dot_text(input),
+            Mode::Dot => self.dot_text(input, false),
+            Mode::DotLoose | Mode::DotResume if !self.loose.is_empty() => {
+                (0, Some(Frame::Body(std::mem::take(&mut self.loose))))
+            }
+            Mode::DotLoose | Mode::DotResume => self.dot_text(input, true),
             Mode::Await => (0, None),
             Mode::Opaque => {
                 self.offset += input.len() as u64;
@@ -229,8 +238,9 @@ impl Framer {
                 self.mode = if last { Mode::Line } else { Mode::Octets(left - octets) };
                 (Some(Frame::Lost { octets, last }), lost - octets)
             }
-            Mode::Dot => {
-                self.dot = Place::Text;
+            Mode::Dot | Mode::DotLoose | Mode::DotResume => {
+                // Segments often end where lines do: a lone dot behind the loss may be the end.
+                self.dot = Place::LineStart { strict: false };
                 self.dot_wire += lost;
                 (None, lost)
             }
@@ -347,67 +357,81 @@ impl Framer {
         (used, Some(Frame::Octets { octets: input.get(..used).unwrap_or_default(), last }))
     }
 
-    fn dot_text<'a>(&'a mut self, input: &'a [u8]) -> (usize, Option<Frame<'a>>) {
+    /// `loose`: stops at a lone dot that is no strict end of data.
+    fn dot_text<'a>(&'a mut self, input: &'a [u8], loose: bool) -> (usize, Option<Frame<'a>>) {
         let Some((&first, rest)) = input.split_first() else { return (0, None) };
         match (self.dot, first) {
-            (Place::LineStart, b'.') => {
-                self.advance(1, Place::Stuffed);
+            (Place::LineStart { strict }, b'.') if strict || loose => {
+                self.advance(1, Place::Dot { strict });
                 (1, None)
             }
-            (Place::Stuffed, b'\r') => {
-                if rest.first() == Some(&b'\n') {
-                    self.advance(2, Place::Text);
-                    return (2, Some(self.end_of_data()));
-                }
-                self.advance(1, Place::StuffedCr);
+            (Place::Dot { strict: true }, b'\r') if rest.first() == Some(&b'\n') => {
+                self.advance(2, Place::Text);
+                (2, Some(self.end_of_data()))
+            }
+            (Place::Dot { strict }, b'\r') => {
+                self.advance(1, Place::DotCr { strict, two: false });
                 (1, None)
             }
-            (Place::StuffedCr, b'\n') => {
+            (Place::DotCr { strict: true, two: false }, b'\n') => {
                 self.advance(1, Place::Text);
                 (1, Some(self.end_of_data()))
             }
-            // The dot was stuffing, the CR was text.
-            (Place::StuffedCr, _) => {
+            (Place::Dot { strict }, b'\n') if loose => {
+                self.advance(1, Place::LineStart { strict: false });
+                (1, Some(self.loose_end(if strict { b"\n" } else { b".\n" })))
+            }
+            (Place::DotCr { two: false, .. }, b'\n') => {
+                self.advance(1, Place::LineStart { strict: true });
+                (1, Some(self.loose_end(b".\r\n")))
+            }
+            (Place::DotCr { strict, two: true }, b'\n') => {
+                self.advance(1, Place::LineStart { strict: true });
+                (1, Some(self.loose_end(if strict { b"\r\r\n" } else { b".\r\r\n" })))
+            }
+            (Place::DotCr { strict, two: false }, b'\r') if loose => {
+                self.advance(1, Place::DotCr { strict, two: true });
+                (1, None)
+            }
+            // The line goes on, so the CRs are text; the dot was stuffing only behind CRLF.
+            (Place::DotCr { strict, two }, _) => {
                 self.dot = Place::Cr;
-                (0, Some(Frame::Body(b"\r")))
+                let text: &[u8] = if two { b".\r\r" } else { b".\r" };
+                (0, Some(Frame::Body(text.get(usize::from(strict)..).unwrap_or_default())))
+            }
+            (Place::Dot { strict: false }, _) => {
+                self.dot = Place::Text;
+                (0, Some(Frame::Body(b".")))
             }
             (Place::Cr, b'\n') => {
-                self.advance(1, Place::LineStart);
+                self.advance(1, Place::LineStart { strict: true });
                 (1, Some(Frame::Body(input.get(..1).unwrap_or_default())))
             }
-            (_, _) => self.dot_run(input),
+            (_, _) => self.dot_run(input, loose),
         }
     }
 
     /// Text from inside a line up to the next dot at the start of a line.
-    fn dot_run<'a>(&mut self, input: &'a [u8]) -> (usize, Option<Frame<'a>>) {
+    fn dot_run<'a>(&mut self, input: &'a [u8], loose: bool) -> (usize, Option<Frame<'a>>) {
         let mut from = 0;
         while let Some(at) = input.get(from..).and_then(|rest| DOT_LINE.find(rest)) {
             let dot = from + at + 1;
-            if dot >= 2 && input.get(dot - 2) == Some(&b'\r') {
+            let strict = dot >= 2 && input.get(dot - 2) == Some(&b'\r');
+            if strict || loose {
                 let text = input.get(..dot).unwrap_or_default();
-                self.advance(dot + 1, Place::Stuffed);
+                self.advance(dot + 1, Place::Dot { strict });
                 return (dot + 1, Some(Frame::Body(text)));
             }
-            self.note_loose(input, dot);
             from = dot;
         }
         let after = match input {
-            [.., b'\r', b'\n'] => Place::LineStart,
+            [.., b'\r', b'\n'] => Place::LineStart { strict: true },
+            [.., b'\n'] => Place::LineStart { strict: false },
             [.., b'\r'] => Place::Cr,
             _ => Place::Text,
         };
         self.advance(input.len(), after);
         (input.len(), Some(Frame::Body(input)))
-    }
-
-    fn note_loose(&mut self, input: &[u8], dot: usize) {
-        let octet = |i: Option<usize>| i.and_then(|i| input.get(i)).copied().unwrap_or(0);
-        let around = [octet(dot.checked_sub(2)), octet(dot.checked_sub(1)), octet(Some(dot + 1)), octet(Some(dot + 2))];
-        if matches!(around, [_, _, b'\n', _] | [_, _, b'\r', _]) {
-            self.loose_count = self.loose_count.saturating_add(1);
-            self.loose.get_or_insert(LooseEnd { offset: self.offset + dot as u64, around });
-        }
     }
 
     fn advance(&mut self, used: usize, dot: Place) {
@@ -418,7 +442,14 @@ impl Framer {
 
     fn end_of_data(&mut self) -> Frame<'static> {
         self.mode = Mode::Line;
-        Frame::BodyEnd { wire: self.dot_wire }
+        Frame::BodyEnd { wire: self.dot_wire, end: self.offset }
+    }
+
+    /// `line` is the line of the lone dot as it reads if it is text.
+    fn loose_end(&mut self, line: &'static [u8]) -> Frame<'static> {
+        self.mode = Mode::Await;
+        self.loose = line;
+        Frame::LooseEnd { wire: self.dot_wire, end: self.offset }
     }
 }
 
@@ -450,9 +481,13 @@ mod tests {
                 let none = frame.is_none();
                 match frame {
                     Some(Frame::Body(text)) => body.extend_from_slice(text),
-                    Some(Frame::BodyEnd { wire }) => {
+                    Some(Frame::BodyEnd { wire, .. }) => {
                         frames.push(format!("body {} wire {wire}", body.escape_ascii()));
                         body.clear();
+                    }
+                    Some(Frame::LooseEnd { wire, .. }) => {
+                        frames.push(format!("loose {} wire {wire}", body.escape_ascii()));
+                        return frames;
                     }
                     Some(Frame::Octets { octets: o, last }) => {
                         octets.extend_from_slice(o);
@@ -542,12 +577,42 @@ mod tests {
     }
 
     #[test]
-    fn a_loose_end_is_noted() {
-        let mut framer = Framer::new();
-        framer.set_mode(Mode::Dot);
-        let _ = framer.next(Timestamp::default(), b"hi\n.\r\nMAIL", 99);
-        let (first, count) = framer.loose_ends();
-        assert_eq!((first, count), (Some(LooseEnd { offset: 3, around: *b"i\n\r\n" }), 1));
+    fn a_loose_end_stops_the_text_and_is_text_if_it_goes_on() {
+        for (input, text, wire) in [
+            (&b"hi\n.\nX"[..], "hi\\n", 5),
+            (b"hi\n.\r\nX", "hi\\n", 6),
+            (b"hi\r\n.\nX", "hi\\r\\n", 6),
+            (b"hi\r\r\n.\r\r\nX", "hi\\r\\r\\n", 9),
+            (b"hi\n.\r\r\nX", "hi\\n", 7),
+            (b".\nX", "", 2),
+        ] {
+            check(Mode::DotLoose, input, 99, &[&format!("loose {text} wire {wire}")]);
+        }
+        check(Mode::DotLoose, b"a\n.b\n..\r\n.\rc\r\n.\r\n", 99, &["body a\\n.b\\n..\\r\\n\\rc\\r\\n wire 17"]);
+        check(Mode::DotLoose, b"a\r\n.\r\n", 99, &["body a\\r\\n wire 6"]);
+    }
+
+    #[test]
+    fn text_goes_on_behind_a_loose_end() {
+        for (input, text) in [
+            (&b"a\n.\nb\r\n.\r\n"[..], &b"a\n.\nb\r\n"[..]),
+            (b"a\r\n.\nb\r\n.\r\n", b"a\r\n\nb\r\n"),
+            (b"a\n.\r\n.b\r\n.\r\n", b"a\n.\r\nb\r\n"),
+        ] {
+            let (mut framer, mut rest, mut got) = (Framer::new(), input, Vec::new());
+            framer.set_mode(Mode::DotLoose);
+            while !rest.is_empty() || framer.is_ready() {
+                let (used, frame) = framer.next(Timestamp::default(), rest, 99);
+                match frame {
+                    Some(Frame::Body(octets)) => got.extend_from_slice(octets),
+                    Some(Frame::LooseEnd { .. }) => framer.set_mode(Mode::DotResume),
+                    Some(Frame::BodyEnd { wire, .. }) => assert_eq!(wire, input.len() as u64),
+                    _ => {}
+                }
+                rest = &rest[used..];
+            }
+            assert_eq!(got, text);
+        }
     }
 
     #[test]

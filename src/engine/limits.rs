@@ -19,8 +19,9 @@ pub struct Limits {
     pub recipients: usize,
     /// Text of one reply as kept: some servers send pages.
     pub reply_text: usize,
-    /// Octets of paths and parameters kept per transaction: 1000 recipients with long paths and ORCPT.
-    pub transaction_text: usize,
+    /// Bytes of open envelopes kept per connection (paths, parameters, replies to RCPT, and what holds them): 1000
+    /// recipients with long paths, ORCPT and texts.
+    pub envelopes: usize,
     /// A capability list as kept.
     pub capabilities: usize,
     /// The header block of a message as kept.
@@ -31,6 +32,10 @@ pub struct Limits {
     pub literal_argument: usize,
     /// Secrets remembered to find their echo in replies.
     pub secrets: usize,
+    /// Work for one input beside what its bytes pay for. What was held, at most [`Self::hold`] bytes, costs less.
+    pub work: u64,
+    /// Messages of a maildrop whose sizes are kept as LIST told them: enough for most, 4 KiB.
+    pub listed: usize,
     /// Octets inflated without a line end before a DEFLATE layer is given up.
     pub inflate_line: usize,
     /// Client lines looked at before an unknown protocol is given up.
@@ -51,6 +56,12 @@ impl Limits {
         told.or_else(|| super::detect::prior(port))
     }
 
+    /// Work that an input of `bytes` may take: only what unpacks or repeats itself takes more than its bytes pay for, since
+    /// no frame is shorter than one byte.
+    pub(super) fn work_of(&self, bytes: usize) -> u64 {
+        self.work + 65 * bytes as u64
+    }
+
     /// How many octets of a line are kept.
     pub fn line_of(&self, protocol: Protocol) -> usize {
         if protocol == Protocol::Imap { self.line_imap } else { self.line }
@@ -67,12 +78,14 @@ impl Default for Limits {
             in_flight: 256,
             recipients: 1000,
             reply_text: 1 << 10,
-            transaction_text: 1 << 20,
+            envelopes: 768 << 10,
             capabilities: 8 << 10,
             header: 256 << 10,
             tag: 64,
             literal_argument: 4 << 10,
             secrets: 4 << 10,
+            work: 8 << 20,
+            listed: 1024,
             inflate_line: 64 << 20,
             detect: 4 << 10,
             hash: true,

@@ -13,6 +13,7 @@ mod limits;
 mod pending;
 mod pop3;
 mod protocol;
+pub mod proxy_header;
 mod sasl;
 mod secret;
 mod session;

@@ -14,7 +14,7 @@ pub(crate) struct Waiting<K> {
 }
 
 /// When a reply came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Arrival {
     /// Time of its first octet.
     pub(crate) first: Timestamp,
@@ -46,6 +46,11 @@ impl<K> Pending<K> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Puts one in front of the oldest.
+    pub(crate) fn push_front(&mut self, command: Box<Command>, kind: K) {
+        self.queue.push_front(Waiting { command, kind });
     }
 
     pub(crate) fn push(&mut self, command: Box<Command>, kind: K) {
@@ -84,6 +89,11 @@ impl<K> Pending<K> {
 
     pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Waiting<K>> {
         self.queue.iter_mut()
+    }
+
+    /// When the last reply came.
+    pub(crate) fn last(&self) -> Option<Arrival> {
+        self.last
     }
 
     /// Takes the oldest out.

@@ -37,7 +37,7 @@ impl ProtocolState {
         match self {
             Self::Smtp(smtp) => smtp.gap(dir, lost, cx),
             Self::Pop3(pop3) => pop3.gap(dir, lost, cx),
-            Self::Imap(imap) => imap.gap(dir, lost, cx),
+            Self::Imap(imap) => imap.gap(dir, cx),
             Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
         }
     }
@@ -51,6 +51,11 @@ impl ProtocolState {
             Self::Imap(imap) => imap.unanswered(held, surely, cx),
             Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
         }
+    }
+
+    /// Whether held octets of the client may tell by themselves how to read them.
+    pub(crate) fn watches_held(&self) -> bool {
+        matches!(self, Self::Smtp(smtp) if smtp.watches_held())
     }
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.

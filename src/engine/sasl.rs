@@ -22,6 +22,10 @@ pub(crate) struct Exchange {
     data: u32,
     challenged: bool,
     cancelled: bool,
+    /// A response was lost.
+    missed: bool,
+    /// Some of what the client said was lost.
+    torn: bool,
     began: Timestamp,
     sent: Timestamp,
     /// When the client had said what it had to say; `None` while the server waits for it.
@@ -48,6 +52,8 @@ impl Exchange {
             data: 0,
             challenged: false,
             cancelled: false,
+            missed: false,
+            torn: false,
             began,
             sent,
             since: Some(sent),
@@ -82,6 +88,8 @@ impl Exchange {
             data: 0,
             challenged: false,
             cancelled: false,
+            missed: false,
+            torn: false,
             began,
             sent,
             since: Some(sent),
@@ -100,6 +108,18 @@ impl Exchange {
         }
         self.datum(line, secrets);
         true
+    }
+
+    /// A response was lost: the next is not the first.
+    pub(crate) fn missed(&mut self) {
+        self.steps = self.steps.saturating_add(1);
+        self.data = self.data.saturating_add(1);
+        self.missed = true;
+    }
+
+    /// Whether a response was lost, which may have been the cancel.
+    pub(crate) fn has_missed(&self) -> bool {
+        self.missed
     }
 
     /// A challenge of the server, without `334` or `+`. It helps to guess a password off line, so it is secret too.
@@ -122,6 +142,16 @@ impl Exchange {
         self.since = Some(at);
     }
 
+    /// Some of what the client says is lost: what comes now may be any of its data, so that it names nobody.
+    pub(crate) fn tear(&mut self) {
+        self.torn = true;
+    }
+
+    /// Whether some of what the client said was lost.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
     /// Whether the client gave up with `*`.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled
@@ -135,6 +165,16 @@ impl Exchange {
     /// The SASL mechanism; `None` for a method without.
     pub(crate) fn mechanism(&self) -> Option<Mechanism> {
         self.mechanism
+    }
+
+    /// Whether the client has sent all that its mechanism has to send: what comes next is no response.
+    pub(crate) fn is_spent(&self) -> bool {
+        use Mechanism::{CramMd5, External, Login, OAuthBearer, Plain, XOAuth2};
+        match self.mechanism {
+            Some(Plain | External | XOAuth2 | OAuthBearer | CramMd5) => self.data >= 1,
+            Some(Login) => self.data >= 2,
+            _ => false,
+        }
     }
 
     /// Data sent by the client so far, the initial response included.
@@ -167,7 +207,7 @@ impl Exchange {
     fn datum(&mut self, line: &[u8], secrets: &mut Secrets) {
         let index = self.data;
         self.data = self.data.saturating_add(1);
-        let Some(mechanism) = self.mechanism else { return secrets.learn(line) };
+        let Some(mechanism) = self.mechanism.filter(|_| !self.torn) else { return secrets.learn(line) };
         secrets.remember(line);
         let Some(decoded) = base64(line) else { return };
         learn_parts(mechanism, index, &decoded, secrets);

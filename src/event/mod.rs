@@ -26,7 +26,7 @@ pub use direction::{Both, Dir, Input};
 pub use outcomes::{Bypass, Refusal, Rejection, Termination};
 pub use session::{
     Close, Context, Counts, Disorder, End, Extension, Extensions, Greeting, How, Idle, Incomplete, MAIL_PORTS,
-    Maildrop, Missing, Other, Peers, Phase, Protocol, SessionOutcome, Summary,
+    Maildrop, Missing, Other, Peers, Phase, Protocol, SessionOutcome, Summary, Tunnel, TunnelHost, TunnelKind,
 };
 pub use text::{List, Span, Text};
 pub use tls::{EstablishedTls, Handshake, Tls, TlsMode};

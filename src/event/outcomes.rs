@@ -25,8 +25,6 @@ words! {
         Panic = "panic",
         /// It cost too much.
         WorkLimit = "work_limit",
-        /// There was too much to do.
-        Overload = "overload",
         /// No protocol that is known.
         UnknownProtocol = "unknown_protocol",
     }
@@ -41,8 +39,6 @@ words! {
         PerSource = "per_source",
         /// Too many a second.
         Rate = "rate",
-        /// Not allowed.
-        Acl = "acl",
         /// A PROXY header that is missing or wrong.
         ProxyHeader = "proxy_header",
         /// It came from the proxy itself.
@@ -57,8 +53,6 @@ words! {
         Drain = "drain",
         /// It stood still for too long.
         Timeout = "timeout",
-        /// A cap was reached.
-        Limit = "limit",
         /// What it carried is not let through.
         Enforcement = "enforcement",
         /// Reading or writing failed.

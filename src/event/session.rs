@@ -1,6 +1,6 @@
 //! Facts about a whole session: who talks to whom, which protocol, how it ended, and what was not seen of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::auth::AuthSummary;
@@ -76,12 +76,14 @@ words! {
         HoldOverflow = "hold_overflow",
         /// A direction could not be read for a while.
         Unparseable = "unparseable",
+        /// Reading it took more work than its bytes are worth: nothing more was read.
+        WorkLimit = "work_limit",
     }
 }
 
 /// A set of [`Missing`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Incomplete(u8);
+pub struct Incomplete(u16);
 
 impl Incomplete {
     /// Nothing is missing.
@@ -113,7 +115,7 @@ impl Incomplete {
         let old = *self;
         for (a, b) in pairs {
             self.0 &= !(1 << a.index() | 1 << b.index());
-            self.0 |= u8::from(old.has(b)) << a.index() | u8::from(old.has(a)) << b.index();
+            self.0 |= u16::from(old.has(b)) << a.index() | u16::from(old.has(a)) << b.index();
         }
     }
 
@@ -153,6 +155,8 @@ pub struct Context {
     pub protocol: Protocol,
     /// From the client's SYN to the server's answer, or what the proxy's own connect took; `None` if not seen.
     pub connect: Option<Duration>,
+    /// The event goes into no record: the session has had more of them than its bytes are worth. It is counted.
+    pub omitted: bool,
 }
 
 /// Why a session is over, for [`Session::finish`](crate::engine::Session::finish).
@@ -329,6 +333,8 @@ pub struct Counts {
     pub unknown_commands: u32,
     /// Anomalies, repetitions included.
     pub anomalies: u32,
+    /// Records left out, since they were too many for the bytes that caused them.
+    pub omitted: u32,
 }
 
 /// How a connection closed.
@@ -362,8 +368,42 @@ pub struct Idle {
     pub count: u32,
     /// Together, from `+` to DONE.
     pub duration: Duration,
-    /// Untagged responses inside.
+    /// Untagged responses inside that tell of something.
     pub events: u32,
+    /// Those that only keep the connection open: `* OK Still here`.
+    pub keepalives: u32,
+}
+
+words! {
+    /// How a client asks for a tunnel.
+    TunnelKind {
+        /// RFC 9110 section 9.3.6.
+        HttpConnect = "http_connect",
+        /// SOCKS 4, or 4a with a name.
+        Socks4 = "socks4",
+        /// RFC 1928.
+        Socks5 = "socks5",
+    }
+}
+
+/// A tunnel that carries the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// How it was asked for.
+    pub kind: TunnelKind,
+    /// Where it leads.
+    pub host: TunnelHost,
+    /// The port there.
+    pub port: u16,
+}
+
+/// The destination of a tunnel as the client named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TunnelHost {
+    /// An address.
+    Ip(IpAddr),
+    /// A name, at most 255 bytes; absent if it has bytes that no name has.
+    Name(Text),
 }
 
 /// How the segments of a direction came (captures only).
@@ -390,7 +430,7 @@ pub struct Summary {
     pub disorder: Option<[Disorder; 2]>,
     /// What the protocol is, if it is no mail.
     pub other: Option<Other>,
-    /// The protocol as it was believed to be at [`Event::Start`]: LHLO may have turned SMTP into LMTP since.
+    /// The protocol as it was believed to be at [`Event::Start`](super::Event::Start): LHLO may have turned SMTP into LMTP since.
     pub started: Protocol,
     /// Greeting.
     pub greeting: Greeting,
@@ -412,6 +452,10 @@ pub struct Summary {
     pub close: Close,
     /// Client as told by PROXY or XCLIENT; port 0 if not told.
     pub proxied_client: Option<SocketAddr>,
+    /// Where the tunnel leads that the session is in.
+    pub tunnel: Option<Box<Tunnel>>,
+    /// EHLO was refused and HELO taken.
+    pub ehlo_refused: bool,
     /// By how many replies the client is behind (smuggling).
     pub reply_desync: u32,
     /// How it went.

@@ -195,6 +195,8 @@ pub struct Transaction {
     pub chunks: u32,
     /// The reply that ended it.
     pub last: Reply,
+    /// The client had closed before that reply came.
+    pub reply_undelivered: bool,
     /// Queue id from that reply.
     pub queue_id: Text,
     /// Some command of it was pipelined.
@@ -271,6 +273,7 @@ impl Transaction {
             data_mode: None,
             chunks: 0,
             last: Reply::default(),
+            reply_undelivered: false,
             queue_id: Text::default(),
             pipelined: false,
             probe: false,
@@ -317,6 +320,7 @@ impl Transaction {
             data_mode,
             chunks,
             last,
+            reply_undelivered,
             queue_id,
             pipelined,
             probe,
@@ -341,7 +345,7 @@ impl Transaction {
         (*wire_size, *declared_size, *parent) = (None, None, None);
         (*uid, *uid_validity, *message_number, *origin) = (None, None, None, None);
         (*mail_params, *recipients_total, *chunks) = (0, 0, 0);
-        for flag in [has_message, pipelined, probe, smuggled, reversed] {
+        for flag in [has_message, reply_undelivered, pipelined, probe, smuggled, reversed] {
             *flag = false;
         }
         for text in [identity, queue_id, mailbox, section, internal_date] {

@@ -219,12 +219,27 @@ fn append_to(path: &Path) -> io::Result<(File, Option<u64>)> {
         return Ok((file, None));
     }
     let mut size = metadata.len();
+    if !may_be_log(path) {
+        return Err(io::Error::other(
+            "it holds something else than records, and nothing is appended to that; choose another file",
+        ));
+    }
     if size > 0 && ends_torn(path) {
         // A crash has cut the last record: it shall not spoil the first of ours too.
         file.write_all(b"\n")?;
         size += 1;
     }
     Ok((file, Some(size)))
+}
+
+/// Whether a file begins as every log does, or is empty. `--log one.pcap two.pcap` must not spoil a capture. A file that
+/// may not be read is given the benefit of the doubt.
+fn may_be_log(path: &Path) -> bool {
+    const BEGIN: &[u8] = br#"{"record":"#;
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(BEGIN.len() as u64).read_to_end(&mut head));
+    // A crash may have left a part of the first record.
+    read.is_err() || head.iter().zip(BEGIN).all(|(a, b)| a == b)
 }
 
 /// Whether the last octet is no line feed. A file that may not be read is given the benefit of the doubt.
@@ -264,13 +279,29 @@ mod tests {
     fn it_appends_and_closes_a_torn_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        fs::write(&path, "{\"a\":1}\n{\"b\"").unwrap();
+        fs::write(&path, "{\"record\":1}\n{\"b\"").unwrap();
         let mut log = Log::open(&path, None).unwrap();
         log.write(b"{\"c\":3}\n").unwrap();
-        assert_eq!(read(&path), "{\"a\":1}\n{\"b\"\n", "buffered");
+        assert_eq!(read(&path), "{\"record\":1}\n{\"b\"\n", "buffered");
         log.flush().unwrap();
-        assert_eq!(read(&path), "{\"a\":1}\n{\"b\"\n{\"c\":3}\n");
+        assert_eq!(read(&path), "{\"record\":1}\n{\"b\"\n{\"c\":3}\n");
         assert_eq!(log.written(), 8);
+    }
+
+    #[test]
+    fn what_is_no_log_is_not_appended_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mail.pcap");
+        for content in [&b"\xd4\xc3\xb2\xa1\x02\0\x04\0"[..], b"{\"name\":1}\n", b"a text\n", b"\n", &[0; 100]] {
+            fs::write(&path, content).unwrap();
+            let error = Log::open(&path, None).unwrap_err().to_string();
+            assert!(error.contains("mail.pcap: it holds something else than records"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), content);
+        }
+        for content in ["", "{\"rec", "{\"record\":\"session\"}\n"] {
+            fs::write(&path, content).unwrap();
+            assert!(Log::open(&path, None).is_ok(), "{content}");
+        }
     }
 
     #[test]

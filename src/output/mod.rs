@@ -1,8 +1,8 @@
 //! Where events go: the only I/O that writes.
 //!
 //! [`record`] turns events into the lines of the log, [`mod@schema`] is what the log promises, [`mod@log`] puts the
-//! lines into a file, [`feed`] does so beside a running input, [`report`] tallies events into a summary for people,
-//! [`packets`] keeps packets as they are. Each takes events in as a
+//! lines into a file, [`log_queue`] does so beside a running input, [`report`] tallies events into a summary for people,
+//! [`pcapng`] keeps packets as they are. Each takes events in as a
 //! [`Sink`](crate::event::Sink) and knows nothing of where they come from; none may show more than
 //! an event holds.
 

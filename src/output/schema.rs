@@ -10,7 +10,6 @@ pub fn schema() -> &'static str {
 
 #[cfg(test)]
 #[path = "../../tests/common/schema.rs"]
-#[expect(unreachable_pub, reason = "shared with the integration tests")]
 mod check;
 
 /// Fails unless every record (lines of the log) keeps the promise.
@@ -42,6 +41,7 @@ mod tests {
             ("tls_mode", of(TlsMode::ALL, TlsMode::as_str)),
             ("handshake", of(Handshake::ALL, Handshake::as_str)),
             ("how", of(How::ALL, How::as_str)),
+            ("tunnel_kind", of(TunnelKind::ALL, TunnelKind::as_str)),
             ("phase", of(Phase::ALL, Phase::as_str)),
             ("session_outcome", of(SessionOutcome::ALL, SessionOutcome::as_str)),
             ("outcome", of(Outcome::ALL, Outcome::as_str)),

@@ -23,7 +23,7 @@ pub(super) fn context(protocol: Protocol) -> Context {
         source: 0,
         ordinal: 1,
     };
-    Context { id: 0x00c0_ffee_0000_0001, began: at(0), peers, protocol, connect: millis(3) }
+    Context { id: 0x00c0_ffee_0000_0001, began: at(0), peers, protocol, connect: millis(3), omitted: false }
 }
 
 pub(super) fn text(octets: impl AsRef<[u8]>) -> Text {
@@ -126,6 +126,7 @@ pub(super) fn transaction(kind: Kind, outcome: Outcome) -> Transaction {
         data_mode: None,
         chunks: 0,
         last: Reply::default(),
+        reply_undelivered: false,
         queue_id: Text::default(),
         pipelined: false,
         probe: false,
@@ -209,6 +210,7 @@ pub(super) fn delivery() -> Transaction {
     t.data_mode = Some(DataMode::Bdat);
     t.chunks = 2;
     t.last = reply(Status::Code(250), enhanced(2, 0, 0), "queued as 4ABC");
+    t.reply_undelivered = true;
     t.queue_id = text("4ABC");
     t.pipelined = true;
     t.parent = Some(1);
@@ -256,6 +258,8 @@ pub(super) fn summary(outcome: SessionOutcome) -> Summary {
         counts: Counts::default(),
         close: Close { by: Some(Dir::ToServer), how: How::Fin, phase: Phase::Quit },
         proxied_client: None,
+        tunnel: None,
+        ehlo_refused: false,
         reply_desync: 0,
         outcome,
         maildrop: None,
@@ -298,12 +302,16 @@ pub(super) fn full_summary() -> Summary {
         errors_permanent: 2,
         unknown_commands: 3,
         anomalies: 4,
+        omitted: 0,
     };
     s.proxied_client = Some("203.0.113.9:0".parse().unwrap());
+    s.tunnel =
+        Some(Box::new(Tunnel { kind: TunnelKind::Socks5, host: TunnelHost::Name(text("mail.example.com")), port: 25 }));
+    s.ehlo_refused = true;
     s.reply_desync = 2;
     s.maildrop = Some(Maildrop { size: Some((3, 4500)), retrieved: (2, 3000), deleted: 2, committed: Some(false) });
     s.untagged = vec![(Untagged::Exists, 2)];
-    s.idle = Some(Idle { count: 2, duration: Duration::from_millis(90_500), events: 5 });
+    s.idle = Some(Idle { count: 2, duration: Duration::from_millis(90_500), events: 5, keepalives: 0 });
     s.gaps = [0, 1448];
     s.incomplete.add(Missing::ServerGap);
     s

@@ -24,8 +24,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::capture::{Capture, CaptureError, Totals};
 use crate::engine::Limits;
 use crate::event::Sink;
-use crate::time::Timestamp;
-use crate::wire::{Counters, Decoder, DecoderLimits, Packet, Segment};
+use crate::wire::{Counters, Decoder, DecoderLimits, Packet, PacketClock, Segment, UnreadCounts};
 use flow::{FlowCounters, FlowLimits};
 
 use batch::Batch;
@@ -77,8 +76,12 @@ pub struct Outcome<T, E> {
     pub totals: Totals,
     /// What became of its packets.
     pub packets: Counters,
+    /// Which of them were not understood.
+    pub unread: UnreadCounts,
     /// What became of its flows, by table.
     pub flows: Vec<FlowCounters>,
+    /// Packets whose time could not be true.
+    pub wild: u64,
     /// Why it ended early, if it did.
     pub stopped: Option<Stopped<E>>,
 }
@@ -116,22 +119,6 @@ fn shard_of(segment: &Segment<'_>) -> usize {
     usize::try_from(segment.flow_hash() % SHARDS as u64).unwrap_or_default()
 }
 
-/// Shows when time has passed a full second.
-#[derive(Default)]
-struct Clock {
-    latest: Timestamp,
-}
-
-impl Clock {
-    /// The time, if `at` is in a later second than every packet before.
-    fn passes(&mut self, at: Timestamp) -> Option<Timestamp> {
-        const SECOND: u64 = 1_000_000_000;
-        let tick = at.as_nanos() / SECOND > self.latest.as_nanos() / SECOND;
-        self.latest = self.latest.max(at);
-        tick.then_some(at)
-    }
-}
-
 /// Everything in this thread.
 fn alone<T: RecordSink, E>(
     capture: &Capture,
@@ -142,17 +129,13 @@ fn alone<T: RecordSink, E>(
 ) -> Outcome<T, E> {
     let mut decoder = Decoder::new(setup.decoder);
     let mut totals = Totals::default();
+    let mut clock = PacketClock::default();
     let mut stopped = None;
     if let Some(worker) = workers.first_mut() {
         let mut number = 0;
-        let mut clock = Clock::default();
         let mut chunk = Chunk::default();
         let mut merger = Merger::default();
-        let mut flush = |worker: &mut Worker<T>| {
-            worker.take(&mut chunk);
-            merger.write(std::slice::from_ref(&chunk), write)
-        };
-        totals = capture.for_each(trouble, |packet: &Packet<'_>| {
+        let mut take = |clock: &mut PacketClock, packet: &Packet<'_>| {
             number += 1;
             if let Some(now) = clock.passes(packet.at) {
                 worker.tick(number, now);
@@ -160,26 +143,31 @@ fn alone<T: RecordSink, E>(
             if let Some(segment) = decoder.decode(packet) {
                 worker.segment(number, shard_of(&segment), &segment);
             }
-            if worker.waiting() > GATHER
-                && let Err(e) = flush(worker)
-            {
-                stopped = Some(Stopped::Write(e));
-                return ControlFlow::Break(());
+            if worker.waiting() <= GATHER {
+                return None;
             }
-            ControlFlow::Continue(())
+            worker.take(&mut chunk);
+            merger.write(std::slice::from_ref(&chunk), write).err()
+        };
+        totals = capture.for_each(trouble, |packet: &Packet<'_>| {
+            stopped = clock.take(packet, &mut take);
+            if stopped.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
+        stopped = stopped.or_else(|| clock.finish(&mut take));
         if stopped.is_none() {
-            worker.finish(number + 1, clock.latest);
-            stopped = flush(worker).err().map(Stopped::Write);
+            worker.finish(number + 1, clock.latest());
+            worker.take(&mut chunk);
+            stopped = merger.write(std::slice::from_ref(&chunk), write).err();
         }
     }
-    outcome(workers, totals, &decoder, stopped)
+    outcome(workers, totals, &decoder, clock.wild(), stopped.map(Stopped::Write))
 }
 
 fn outcome<T: RecordSink, E>(
     workers: Vec<Worker<T>>,
     totals: Totals,
     decoder: &Decoder,
+    wild: u64,
     stopped: Option<Stopped<E>>,
 ) -> Outcome<T, E> {
     let mut flows = Vec::with_capacity(SHARDS);
@@ -188,7 +176,7 @@ fn outcome<T: RecordSink, E>(
         flows.extend(worker.counters());
         taps.push(worker.into_tap());
     }
-    Outcome { taps, totals, packets: *decoder.counters(), flows, stopped }
+    Outcome { taps, totals, packets: *decoder.counters(), unread: decoder.unread().clone(), flows, wild, stopped }
 }
 
 /// The channels of one worker. The two for `spent` bring used buffers back.
@@ -248,8 +236,9 @@ fn together<T: RecordSink, E: Send>(
             }
         }
         let writer = thread::Builder::new().name("write".into()).spawn_scoped(scope, move || write_all(drains, write));
+        let mut clock = PacketClock::default();
         let totals = match (&writer, &failed) {
-            (Ok(_), None) => read(capture, &mut decoder, trouble, feeds),
+            (Ok(_), None) => read(capture, &mut decoder, &mut clock, trouble, feeds),
             _ => {
                 drop(feeds);
                 Totals::default()
@@ -267,7 +256,7 @@ fn together<T: RecordSink, E: Send>(
                 Err(_) => stopped = Some(Stopped::Fault),
             }
         }
-        outcome(workers, totals, &decoder, failed.or(stopped))
+        outcome(workers, totals, &decoder, clock.wild(), failed.or(stopped))
     })
 }
 
@@ -289,13 +278,13 @@ impl BatchSender {
 fn read(
     capture: &Capture,
     decoder: &mut Decoder,
+    clock: &mut PacketClock,
     trouble: &mut dyn FnMut(CaptureError),
     mut feeds: Vec<BatchSender>,
 ) -> Totals {
     let mut number = 0;
-    let mut clock = Clock::default();
     let (mut octets, mut segments) = (0, 0);
-    let totals = capture.for_each(trouble, |packet: &Packet<'_>| {
+    let mut take = |clock: &mut PacketClock, packet: &Packet<'_>| {
         number += 1;
         if let Some(now) = clock.passes(packet.at) {
             feeds.iter_mut().for_each(|f| f.batch.tick(number, now));
@@ -311,13 +300,18 @@ fn read(
             segments += 1;
         }
         if octets < EPOCH_OCTETS && segments < EPOCH_SEGMENTS {
-            return ControlFlow::Continue(());
+            return None;
         }
         (octets, segments) = (0, 0);
-        if feeds.iter_mut().all(BatchSender::send) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        // One that is gone has closed its chunks: the writer stops by itself.
+        if feeds.iter_mut().all(BatchSender::send) { None } else { Some(()) }
+    };
+    let totals = capture.for_each(trouble, |packet: &Packet<'_>| match clock.take(packet, &mut take) {
+        None => ControlFlow::Continue(()),
+        Some(()) => ControlFlow::Break(()),
     });
-    feeds.iter_mut().for_each(|f| f.batch.finish(number + 1, clock.latest));
-    // One that is gone has closed its chunks: the writer stops by itself.
+    let _ = clock.finish(&mut take);
+    feeds.iter_mut().for_each(|f| f.batch.finish(number + 1, clock.latest()));
     let _ = feeds.iter_mut().all(BatchSender::send);
     totals
 }

@@ -6,6 +6,7 @@ use std::io;
 use super::*;
 use crate::capture::tests::{MICRO, Order, header, record};
 use crate::event::{Context, Event};
+use crate::time::Timestamp;
 
 /// Writes a line for every event.
 #[derive(Default)]
@@ -72,7 +73,7 @@ fn capture(flows: u16, turns: u32) -> (tempfile::TempDir, Capture) {
         }
     }
     std::fs::write(&path, file).unwrap();
-    (dir, Capture::new(vec![path]))
+    (dir, Capture::new(vec![path], crate::capture::Order::Time))
 }
 
 fn setup(threads: usize) -> Setup {
@@ -174,9 +175,9 @@ fn records_are_merged_by_cause_and_connection_and_stay_in_the_order_of_one() {
 
 #[test]
 fn a_clock_ticks_once_a_second_and_never_backwards() {
-    let mut clock = Clock::default();
+    let mut clock = PacketClock::default();
     let at = |millis: u64| Timestamp::from_nanos(millis * 1_000_000);
     let ticks = [1000, 1999, 2000, 1500, 2500, 9000, 3000, 9999, 10_000].map(|m| clock.passes(at(m)).is_some());
     assert_eq!(ticks, [true, false, true, false, false, true, false, false, true]);
-    assert_eq!(clock.latest, at(10_000));
+    assert_eq!(clock.latest(), at(10_000));
 }

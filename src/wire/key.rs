@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use sha2::{Digest, Sha256};
 
 use super::packet::Segment;
+use super::side::Side;
 use crate::time::Timestamp;
 
 /// One end: comparing three words is cheaper than comparing a `SocketAddr`.
@@ -21,39 +22,6 @@ struct Endpoint {
 pub(crate) struct Key {
     lesser: Endpoint,
     greater: Endpoint,
-}
-
-/// Which end of a [`Key`] sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Lesser,
-    Greater,
-}
-
-impl Side {
-    pub(crate) const fn other(self) -> Self {
-        match self {
-            Self::Lesser => Self::Greater,
-            Self::Greater => Self::Lesser,
-        }
-    }
-
-    pub(crate) fn pick<T>(self, pair: &[T; 2]) -> &T {
-        let [lesser, greater] = pair;
-        match self {
-            Self::Lesser => lesser,
-            Self::Greater => greater,
-        }
-    }
-
-    /// The sender's, then the receiver's.
-    pub(crate) fn split<T>(self, pair: &mut [T; 2]) -> (&mut T, &mut T) {
-        let [lesser, greater] = pair;
-        match self {
-            Self::Lesser => (lesser, greater),
-            Self::Greater => (greater, lesser),
-        }
-    }
 }
 
 impl Key {
@@ -78,10 +46,11 @@ impl Key {
         fold(hash ^ lesser.high, 0xa076_1d64_78bd_642f ^ greater.high)
     }
 
-    /// A number for the connection that depends on the capture alone.
-    pub(crate) fn id(&self, began: Timestamp) -> u64 {
+    /// A number for the connection that depends on the capture alone. `number` is that of its first packet: it tells
+    /// connections apart whose packets have no time.
+    pub(crate) fn id(&self, began: Timestamp, number: u64) -> u64 {
         let mut sha = Sha256::new();
-        sha.update(began.as_nanos().to_be_bytes());
+        sha.update(began.known().map_or(number, Timestamp::as_nanos).to_be_bytes());
         for end in [self.lesser, self.greater] {
             sha.update(end.high.to_be_bytes());
             sha.update(end.low.to_be_bytes());
@@ -93,7 +62,7 @@ impl Key {
 
 /// The id of the connection between `client` and `server` that began at `began`: the same whoever observes it.
 pub fn connection_id(client: SocketAddr, server: SocketAddr, began: Timestamp) -> u64 {
-    Key::of(client, server).0.id(began)
+    Key::of(client, server).0.id(began, 0)
 }
 
 impl Segment<'_> {

@@ -3,7 +3,7 @@
 use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
 
 /// In which forms `secret` stands in `output`.
-pub fn leaks(secret: &[u8], output: &[u8]) -> Vec<String> {
+pub(crate) fn leaks(secret: &[u8], output: &[u8]) -> Vec<String> {
     let folded = output.to_ascii_lowercase();
     let mut found = Vec::new();
     for (name, form) in forms(secret) {

@@ -1,7 +1,7 @@
 //! Checks lines of the log against the published schema.
 
 /// Where `records` (lines of the log) break `schema` (a JSON Schema); empty if nowhere. Panics on what is no NDJSON.
-pub fn violations(schema: &str, records: &[u8]) -> Vec<String> {
+pub(crate) fn violations(schema: &str, records: &[u8]) -> Vec<String> {
     let schema = serde_json::from_str(schema).expect("the schema is JSON");
     let validator = jsonschema::options().should_validate_formats(true).build(&schema).expect("the schema is a schema");
     assert!(records.is_empty() || records.ends_with(b"\n"), "the last line has no end");

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::wire::Counters as Decoded;
+use crate::wire::{Counters as Decoded, UnreadClass};
 
 /// A number that one thread raises and others read.
 #[derive(Debug, Default)]
@@ -38,6 +38,8 @@ pub struct Counters {
     pub dropped_queue: Count,
     /// Packets that lead to no TCP segment since a header of them cannot be.
     pub undecoded: Count,
+    /// Packets that were not understood, by [`UnreadClass::index`].
+    pub unread: [Count; UnreadClass::ALL.len()],
     /// Times that the interface went away.
     pub lost: Count,
     /// Times that it was opened again.
@@ -58,13 +60,14 @@ impl Counters {
     /// Notes what the decoder has counted since `before`.
     pub(crate) fn decoded(&self, before: &Decoded, now: &Decoded) {
         self.undecoded.add(undecoded(now).saturating_sub(undecoded(before)));
+        let counts = now.unread.iter().zip(before.unread);
+        self.unread.iter().zip(counts).for_each(|(count, (now, before))| count.add(now.saturating_sub(before)));
     }
 }
 
 /// Packets that are no fault of the filter: not other traffic, but headers that cannot be.
 fn undecoded(of: &Decoded) -> u64 {
-    of.unknown_link
-        + of.cut_header
+    of.cut_header
         + of.malformed_link
         + of.malformed_ip
         + of.malformed_transport

@@ -8,7 +8,7 @@ use crate::capture::Totals;
 use crate::error::Error;
 use crate::output::InputKind;
 use crate::output::log_queue::LogCounters;
-use crate::output::metrics::{CaptureCounts, Metrics, MetricsFile, PacketLoss, ReplyReasons, Setup};
+use crate::output::metrics::{CaptureCounts, Metrics, MetricsFile, NotUnderstood, PacketLoss, ReplyReasons, Setup};
 use crate::wire::Counters;
 
 /// Metrics and the file they go to.
@@ -48,6 +48,10 @@ impl Counting {
         let mut counts = CaptureCounts { packets: totals.packets, octets: totals.octets, ..CaptureCounts::default() };
         counts.set_dropped(PacketLoss::Snaplen, packets.cut());
         counts.set_dropped(PacketLoss::Decode, packets.undecodable());
+        counts.not_understood = packets.unread;
+        if let Some(count) = counts.not_understood.get_mut(NotUnderstood::LinkType.index()) {
+            *count += totals.skipped;
+        }
         self.metrics.capture(0).set(&counts);
         self.file.finish(&self.metrics.render())
     }

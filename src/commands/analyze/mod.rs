@@ -5,6 +5,7 @@
 
 mod metrics_file;
 mod progress;
+mod unread;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
@@ -12,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::capture::{Capture, CaptureError};
+use crate::capture::{Capture, CaptureError, Order};
 use crate::config::Analyze;
 use crate::console::{self, Level};
 use crate::error;
@@ -66,8 +67,19 @@ impl RecordSink for AnalyzeSink {
 
 /// Analyzes, writes the log and the summary; troubles of the captures go to standard error as they are met.
 pub fn run(ready: Analyze) -> Result<Read, Error> {
-    let Analyze { files, log, mut policy, limits, flows, threads, metrics_file, reply_reasons, quiet, verbose: _ } =
-        ready;
+    let Analyze {
+        files,
+        in_order_given,
+        log,
+        mut policy,
+        limits,
+        flows,
+        threads,
+        metrics_file,
+        reply_reasons,
+        quiet,
+        verbose: _,
+    } = ready;
     let on_stdout = log.as_ref().is_some_and(|path| path.as_os_str() == "-");
     let mut log = log.map(|path| Log::open(&path, None)).transpose().map_err(Error::LogOpen)?;
     if log.is_none() {
@@ -78,7 +90,7 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
     let counted = files.len() as u64;
     let began = Instant::now();
     let mut warnings = Vec::new();
-    let capture = Capture::new(files);
+    let capture = Capture::new(files, if in_order_given { Order::Given } else { Order::Time });
     let setup = Setup { threads, limits: Arc::new(limits), flows, decoder: DecoderLimits::default() };
     let progress = Progress::start(&capture, quiet);
     let mut read = Read::Whole;
@@ -114,6 +126,10 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         Some(Stopped::Thread(reason)) => return Err(Error::Thread(reason)),
         Some(Stopped::Fault) => return Err(error::fault()),
     }
+    if let Some(warning) = unread::warning(&outcome.packets, &outcome.unread) {
+        console::print(Level::Warning, &warning);
+        warnings.push(warning);
+    }
     if let Some(metrics) = metrics {
         metrics.finish(&outcome.totals, &outcome.packets)?;
     }
@@ -134,10 +150,15 @@ fn summary(
     outcome: Outcome<AnalyzeSink, LogError>,
     files: u64,
     began: Instant,
-    warnings: Vec<String>,
+    mut warnings: Vec<String>,
     on_stderr: bool,
 ) -> Result<(), Error> {
-    let Outcome { taps, totals, packets, flows, .. } = outcome;
+    let Outcome { taps, totals, packets, unread, flows, wild, .. } = outcome;
+    if wild > 0 {
+        warnings.push(format!(
+            "{wild} packets have times far from those around them; they count as captured with the packet before"
+        ));
+    }
     tracing::info!(?totals, ?packets, ?flows, "read");
     let mut report = Report::default();
     for tap in taps {
@@ -152,6 +173,7 @@ fn summary(
         last: totals.last,
         // The one thing that no two runs agree on: for eyes only.
         elapsed: terminal.then(|| began.elapsed()),
+        not_understood: unread::lines(&packets, &unread),
         warnings,
     });
     let mut text = Vec::new();

@@ -50,6 +50,7 @@ fn counts(of: &Counters) -> CaptureCounts {
     });
     let mut counts =
         CaptureCounts { packets: of.packets.value(), octets: of.octets.value(), ..CaptureCounts::default() };
+    counts.not_understood.iter_mut().zip(&of.unread).for_each(|(to, count)| *to = count.value());
     counts.dropped.iter_mut().zip(dropped).for_each(|(to, value)| *to = value);
     counts
 }

@@ -57,8 +57,17 @@ pub(super) fn says(line: &[u8]) -> Says {
         b"HAVESPACE" | b"PUTSCRIPT" | b"LISTSCRIPTS" | b"SETACTIVE" | b"GETSCRIPT" | b"DELETESCRIPT" => {
             Says::Mail(Protocol::ManageSieve)
         }
-        b"NEWPASS" | b"NICK" => Says::Other(Other::Other),
+        b"NEWPASS" | b"NICK" | b"PRIVMSG" => Says::Other(Other::Other),
         _ if is_imap(line) => Says::Mail(Protocol::Imap),
+        // Redis, memcached and NATS.
+        b"SET" | b"GET" | b"GETS" | b"INCR" | b"DECR" | b"DEL" | b"HGET" | b"HSET" | b"LPUSH" | b"RPUSH"
+        | b"EXPIRE" | b"PUBLISH" | b"SUBSCRIBE"
+            if argument.is_some() =>
+        {
+            Says::Other(Other::Other)
+        }
+        b"PUB" | b"HPUB" | b"SUB" | b"UNSUB" if argument.is_some() => Says::Other(Other::Other),
+        b"PONG" | b"STATS" if argument.is_none() => Says::Other(Other::Other),
         _ => Says::Nothing,
     }
 }
@@ -76,8 +85,8 @@ fn announced(line: &[u8]) -> Option<Says> {
     if line.starts_with(b"SSH-") {
         return Some(Says::Other(Other::Ssh));
     }
-    // An array of bulk strings; Redis takes the same commands as plain text.
-    if line.starts_with(b"*") && line.len() > 1 && line.get(1..)?.iter().all(u8::is_ascii_digit) {
+    // Redis takes the same commands as arrays of strings and as plain text.
+    if is_resp(line) {
         return Some(Says::Other(Other::Redis));
     }
     if line.eq_ignore_ascii_case(b"PING") {
@@ -85,7 +94,24 @@ fn announced(line: &[u8]) -> Option<Says> {
     }
     let xmpp = line.starts_with(b"<?xml") || line.starts_with(b"<stream:");
     let irc = starts(line, b"CAP LS") || starts(line, b"CAP REQ");
-    (xmpp || irc).then_some(Says::Other(Other::Other))
+    let others = [b"CONNECT {".as_slice(), b"{\"", b"AMQP"].iter().any(|head| line.starts_with(head));
+    (xmpp || irc || others || holds(line, b" SPAMC/")).then_some(Says::Other(Other::Other))
+}
+
+/// The head of an array or string of the Redis serialization protocol: `*3`, `$5`, `$-1`.
+pub(super) fn is_resp(line: &[u8]) -> bool {
+    match line {
+        [b'*' | b'$', b'-', b'1'] => true,
+        [b'*' | b'$', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// Whether a client of POP3 says no such thing, whatever it is in the middle of: no command, and nothing in base64.
+pub(super) fn is_no_pop3(line: &[u8]) -> bool {
+    let base64 = |o: &u8| o.is_ascii_alphanumeric() || matches!(o, b'+' | b'/' | b'=' | b'*');
+    !line.iter().all(base64)
+        && !matches!(says(line), Says::Mail(Protocol::Pop3) | Says::Pop3Like | Says::Shared | Says::Auth)
 }
 
 /// `tag SP command` with a command that IMAP knows (RFC 9051 section 6).

@@ -5,9 +5,9 @@
 use super::client;
 use super::client::Says;
 use super::line::{is_binary, lines};
-use super::server;
-use super::server::Greets;
-use super::{Evidence, Other, Protocol, Verdict, encrypted, first, hello, kin, opening, related};
+use super::server::{self, Greets};
+use super::{ENOUGH, Evidence, Other, Protocol, Verdict, encrypted, first, hello, kin, opening, related};
+use smallvec::SmallVec;
 
 /// Weighs `evidence`.
 pub(super) fn decide(evidence: &Evidence<'_>) -> Verdict {
@@ -28,6 +28,7 @@ pub(super) fn decide(evidence: &Evidence<'_>) -> Verdict {
         match greeted(view) {
             Some(Verdict::Mail { protocol, .. }) => return Verdict::Mail { protocol, reversed },
             Some(Verdict::Wait) if !(evidence.last || reversed && evidence.prior.is_some()) => return Verdict::Wait,
+            Some(Verdict::Other(other)) if reversed => return Verdict::OtherReversed(other),
             Some(Verdict::Other(other)) => return Verdict::Other(other),
             _ => {}
         }
@@ -89,6 +90,9 @@ fn agreed(evidence: &Evidence<'_>, swapped: &Evidence<'_>) -> Option<Verdict> {
     }
     if let Some(prior) = evidence.prior
         && [client, server].into_iter().flatten().any(|anchor| related(anchor, prior))
+        && may_be(evidence, prior)
+        // Others say `+OK` too: what the client says is waited for.
+        && (prior != Protocol::Pop3 || evidence.last || lines(evidence.client, false).next().is_some())
     {
         return told(evidence, prior, false);
     }
@@ -98,6 +102,28 @@ fn agreed(evidence: &Evidence<'_>, swapped: &Evidence<'_>) -> Option<Verdict> {
     match sides(swapped) {
         (Some(ours), Some(theirs)) if related(ours, theirs) => told(swapped, ours, true),
         _ => None,
+    }
+}
+
+/// Whether nothing speaks against `prior`, which the port suggests. Text of a message may be anything, and in the middle
+/// it may be all that is seen; but a server of SMTP speaks in codes, and a client of POP3 in commands.
+pub(super) fn may_be(evidence: &Evidence<'_>, prior: Protocol) -> bool {
+    let client = || lines(evidence.client, evidence.last).filter(|line| !line.is_empty()).take(ENOUGH);
+    let mut server = lines(evidence.server, evidence.last).filter(|line| !line.is_empty()).take(ENOUGH);
+    let is_silent = server.clone().next().is_none();
+    let fits = is_silent || server.any(|line| server::fits(line, prior));
+    let says = client().map(client::says).collect::<SmallVec<[Says; ENOUGH]>>();
+    let alien = says.iter().any(|says| matches!(says, Says::Other(_) | Says::Ftp | Says::Nntp | Says::Http));
+    let own = says.iter().any(|says| matches!(says, Says::Mail(protocol) if related(*protocol, prior)));
+    if !evidence.midstream {
+        // All that was seen is the client: a command of this protocol, or of several.
+        let shared = says.iter().any(|says| matches!(says, Says::Auth | Says::Shared | Says::Pop3Like));
+        return if is_silent { own || shared && !alien } else { fits };
+    }
+    match prior {
+        Protocol::Smtp | Protocol::Lmtp => fits && (own || !alien),
+        Protocol::Pop3 => own || !alien && !client().any(client::is_no_pop3),
+        _ => own || !alien && fits || says.is_empty(),
     }
 }
 
@@ -129,8 +155,8 @@ fn alone(evidence: &Evidence<'_>, swapped: &Evidence<'_>) -> Option<Verdict> {
     };
     let told = |view: &Evidence<'_>| match (view.client, view.server) {
         (octets, []) => only(octets, client::anchor),
-        // Replies of SMTP are like those of others, unless one of them is like none.
-        ([], octets) if lines(octets, true).any(server::is_strong) || octets.starts_with(b"+OK") => {
+        // Replies of SMTP are like those of others, unless one of them is like none; `+OK` alone is what Redis says.
+        ([], octets) if lines(octets, true).any(|line| server::is_strong(line) || line.starts_with(b"+OK ")) => {
             only(octets, server::anchor)
         }
         _ => None,

@@ -9,17 +9,17 @@ mod client;
 mod hello;
 mod line;
 mod middle;
-mod proxy;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use crate::event::{Other, Protocol};
 use client::Says;
 use hello::Inside;
 use line::{holds, is_binary, lines, verb};
-pub(crate) use proxy::preamble;
 use server::Greets;
+pub(crate) use tunnel::{Host, Opened};
 
 /// Lines of either direction after which a connection that nothing tells is given up.
 const ENOUGH: usize = 4;
@@ -40,6 +40,10 @@ pub(crate) enum Verdict {
     Tls(Protocol),
     /// Not mail.
     Other(Other),
+    /// Not mail, and the side taken for the client is the server (picked up in the middle).
+    OtherReversed(Other),
+    /// A tunnel is open: what it carries is to be told apart anew.
+    Tunnel(Opened),
     /// Nothing known.
     Unknown,
 }
@@ -59,6 +63,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) reversible: bool,
     /// Who sent first, as far as known.
     pub(crate) server_first: bool,
+    /// It is inside as many tunnels as are followed.
+    pub(crate) is_deep: bool,
     /// No more will come: decide.
     pub(crate) last: bool,
 }
@@ -69,7 +75,10 @@ pub(crate) fn decide(evidence: &Evidence<'_>) -> Verdict {
     let silent = evidence.client.is_empty() && evidence.server.is_empty();
     match (verdict, evidence.last) {
         (Verdict::Wait, true) if silent => Verdict::Unknown,
-        (Verdict::Wait, true) => evidence.prior.map_or(Verdict::Unknown, mail),
+        (Verdict::Wait, true) => match evidence.prior {
+            Some(prior) if middle::may_be(evidence, prior) => mail(prior),
+            _ => Verdict::Unknown,
+        },
         _ => verdict,
     }
 }
@@ -102,7 +111,7 @@ const fn mail(protocol: Protocol) -> Verdict {
 
 /// A connection seen from its start.
 fn opening(evidence: &Evidence<'_>) -> Verdict {
-    if let Some(verdict) = encrypted(evidence).or_else(|| binary(evidence)) {
+    if let Some(verdict) = encrypted(evidence).or_else(|| tunneled(evidence)).or_else(|| binary(evidence)) {
         return verdict;
     }
     let spoken = |octets: &'_ [u8]| lines(octets, evidence.last).filter(|line| !line.is_empty()).count();
@@ -145,6 +154,18 @@ fn encrypted(evidence: &Evidence<'_>) -> Option<Verdict> {
     })
 }
 
+/// A tunnel that the client asks a proxy for.
+fn tunneled(evidence: &Evidence<'_>) -> Option<Verdict> {
+    Some(match tunnel::progress(evidence.client, evidence.server) {
+        tunnel::Progress::None => return None,
+        tunnel::Progress::Asked(other) if evidence.last => Verdict::Other(other),
+        tunnel::Progress::Asked(_) => Verdict::Wait,
+        tunnel::Progress::Refused(other) => Verdict::Other(other),
+        tunnel::Progress::Open(_) if evidence.is_deep => Verdict::Other(Other::Other),
+        tunnel::Progress::Open(opened) => Verdict::Tunnel(opened),
+    })
+}
+
 /// Protocols that are not lines of text.
 fn binary(evidence: &Evidence<'_>) -> Option<Verdict> {
     let (client, server) = (evidence.client, evidence.server);
@@ -155,15 +176,7 @@ fn binary(evidence: &Evidence<'_>) -> Option<Verdict> {
     if !silent && !server.first().copied().is_some_and(is_binary) {
         return None;
     }
-    let waits = |verdict| if silent && evidence.prior.is_some() && !evidence.last { Verdict::Wait } else { verdict };
     match client {
-        // RFC 1928 section 3: version, number of methods, methods.
-        [5, methods @ 1..=16, rest @ ..] if rest.len() >= usize::from(*methods) => {
-            Some(waits(Verdict::Other(Other::Socks)))
-        }
-        // SOCKS 4: version, command, port, address, user.
-        [4, 1 | 2, rest @ ..] if rest.len() >= 7 => Some(waits(Verdict::Other(Other::Socks))),
-        [4 | 5] | [5, 1..=16, ..] | [4, 1 | 2, ..] if !evidence.last => Some(Verdict::Wait),
         _ if evidence.prior.is_some() => None,
         [octet, ..] if is_binary(*octet) => Some(Verdict::Unknown),
         _ if !silent && server.len() >= 5 => Some(Verdict::Unknown),
@@ -229,18 +242,20 @@ impl Dialogue<'_> {
         }
     }
 
-    /// `+OK` or `-ERR`. Redis has simple strings and errors that begin so, but its client speaks first.
+    /// `+OK` or `-ERR`. Redis and NATS have simple strings and errors that begin so, but do not greet with them.
     fn pop3(&self, said: Says) -> Verdict {
         let expected = self.evidence.prior == Some(Protocol::Pop3);
+        // Picked up in the middle, it need not be a greeting.
+        let greets = self.evidence.server_first && !self.evidence.midstream;
         let own = || holds(self.server, b"POP") || (self.server.contains(&b'<') && self.server.contains(&b'@'));
         match self.told(said) {
             Says::Mail(Protocol::Pop3) | Says::Pop3Like => mail(Protocol::Pop3),
+            Says::Other(other) if !(greets && (expected || own())) => Verdict::Other(other),
             _ if expected => mail(Protocol::Pop3),
-            Says::Other(other) if !self.evidence.server_first => Verdict::Other(other),
             Says::Http if !self.evidence.server_first => self.open(Verdict::Unknown),
             _ if !self.evidence.server_first => Verdict::Other(Other::Redis),
-            Says::Auth | Says::Shared => mail(Protocol::Pop3),
-            _ if own() || self.later(|line| line.starts_with(b"+OK")) => self.open(mail(Protocol::Pop3)),
+            Says::Auth | Says::Shared if greets => mail(Protocol::Pop3),
+            _ if own() || greets && self.later(|line| line.starts_with(b"+OK")) => self.open(mail(Protocol::Pop3)),
             _ => self.open(Verdict::Unknown),
         }
     }
@@ -256,22 +271,31 @@ impl Dialogue<'_> {
         }
     }
 
-    /// A greeting that says nothing: masked, broken, or of a protocol not known here.
+    /// A greeting that says nothing: masked, broken, or of a protocol not known here. What comes to a mail port is mail
+    /// only if the server, sooner or later, says what a server of that mail protocol says.
     fn unheard(&self, said: Says) -> Verdict {
         let said = self.told(said);
+        let fits = |protocol| server::fits(self.server, protocol) || self.later(|line| server::fits(line, protocol));
         match (said, self.evidence.prior) {
             (Says::Other(other), _) => Verdict::Other(other),
-            (Says::Http, None) => self.open(Verdict::Other(Other::Http)),
-            (Says::Mail(_) | Says::Auth | Says::Shared, Some(protocol)) => mail(self.kin(protocol)),
+            (Says::Mail(Protocol::Smtp | Protocol::Lmtp), Some(Protocol::Smtp | Protocol::Lmtp)) => {
+                mail(self.kin(Protocol::Smtp))
+            }
+            (_, Some(_)) if self.server.is_empty() && self.evidence.server.len() < 3 && !self.evidence.last => {
+                Verdict::Wait
+            }
+            // Text to a port where TLS is spoken is answered with an alert.
+            (_, Some(protocol)) if self.server.is_empty() && hello::is_record(self.evidence.server) => mail(protocol),
             // Binary on both sides on a mail port is not what the port is for.
-            (_, Some(_)) if self.server.is_empty() && !hello::is_record(self.evidence.server) => Verdict::Unknown,
-            (_, Some(protocol)) => mail(protocol),
+            (_, Some(_)) if self.server.is_empty() => Verdict::Unknown,
+            (_, Some(protocol)) if fits(protocol) => mail(self.kin(protocol)),
+            (Says::Http, _) => self.open(Verdict::Other(Other::Http)),
             (Says::Mail(protocol @ (Protocol::Smtp | Protocol::Lmtp)), None)
                 if self.later(|line| line.starts_with(b"250")) =>
             {
                 mail(protocol)
             }
-            (_, None) => self.open(Verdict::Unknown),
+            _ => self.open(Verdict::Unknown),
         }
     }
 

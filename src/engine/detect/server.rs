@@ -16,7 +16,7 @@ pub(super) enum Greets {
     Pop3,
     /// `-ERR`.
     Pop3Refusal,
-    /// `* OK`, `* PREAUTH`, `* BYE`.
+    /// `* OK`, `* PREAUTH`, `* BYE`, and `* NO` of servers that turn a client away.
     Imap,
     /// A quoted capability (RFC 5804 section 1.7).
     Sieve,
@@ -40,17 +40,48 @@ pub(super) fn greets(line: &[u8]) -> Greets {
         _ => {}
     }
     let mut rest = words(line).skip(1);
-    match words(line).next().unwrap_or_default() {
-        b"+OK" => Greets::Pop3,
-        b"-ERR" => Greets::Pop3Refusal,
-        b"*" => match rest.next() {
-            Some(b"OK" | b"PREAUTH" | b"BYE") if !is_murder(line) => Greets::Imap,
-            Some(b"OK" | b"AUTH" | b"ACAP" | b"STARTTLS" | b"BYE" | b"PREAUTH") => Greets::Other(Other::Other),
-            _ => Greets::Nothing,
-        },
-        word if is_sieve(word) => Greets::Sieve,
+    match verb(line).as_bytes() {
+        b"+OK" => return Greets::Pop3,
+        b"-ERR" => return Greets::Pop3Refusal,
+        b"*" => {}
+        _ if words(line).next().is_some_and(is_sieve) => return Greets::Sieve,
+        _ => return Greets::Nothing,
+    }
+    match verb(rest.next().unwrap_or_default()).as_bytes() {
+        b"OK" | b"PREAUTH" | b"BYE" | b"NO" | b"BAD" if !is_murder(line) => Greets::Imap,
+        b"OK" | b"AUTH" | b"ACAP" | b"STARTTLS" | b"BYE" | b"PREAUTH" => Greets::Other(Other::Other),
         _ => Greets::Nothing,
     }
+}
+
+/// Whether a server of `protocol` may say `line`, be it glued, masked by a firewall, or in lower case.
+pub(super) fn fits(line: &[u8], protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Smtp | Protocol::Lmtp => is_reply(line) || is_masked(line),
+        Protocol::Pop3 => starts(line, b"+OK") || starts(line, b"-ERR"),
+        Protocol::Imap => line.starts_with(b"* ") || is_completion(line),
+        Protocol::ManageSieve => line.starts_with(b"\"") || matches!(verb(line).as_bytes(), b"OK" | b"NO" | b"BYE"),
+        Protocol::Unknown => false,
+    }
+}
+
+/// Three digits as RFC 5321 section 4.2.1 has them, whatever follows.
+fn is_reply(line: &[u8]) -> bool {
+    matches!(line, [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9', rest @ ..] if !rest.first().is_some_and(u8::is_ascii_digit))
+}
+
+/// Firewalls (Cisco PIX) put asterisks for what they hide of a greeting.
+fn is_masked(line: &[u8]) -> bool {
+    line.iter().filter(|byte| **byte == b'*').count() >= 4
+        && line.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'*' | b' ' | b'-'))
+}
+
+/// A tagged response: `tag OK`.
+fn is_completion(line: &[u8]) -> bool {
+    let mut rest = words(line);
+    let tag = rest.next().unwrap_or_default();
+    let completes = matches!(rest.next(), Some(b"OK" | b"NO" | b"BAD"));
+    completes && !tag.is_empty() && tag.iter().all(|o| o.is_ascii_alphanumeric() || *o == b'.')
 }
 
 /// MUPDATE (RFC 3656), IMSP and ACAP (RFC 2244) greet like IMAP.
@@ -75,8 +106,28 @@ fn is_sieve(word: &[u8]) -> bool {
 
 /// Protocols whose first line is like no other.
 fn announced(line: &[u8]) -> Option<Other> {
-    const ELSEWHERE: [&[u8]; 9] =
-        [b"RFB ", b":", b"<?xml", b"<stream:", b"@RSYNCD:", b"NOTICE ", b"RPY ", b"RTSP/", b"SIP/2.0"];
+    // VNC, IRC, XMPP, rsync, BEEP, RTSP, SIP, NATS, JSON-RPC, Music Player Daemon, Asterisk, SpamAssassin, AMQP, SVN.
+    const ELSEWHERE: [&[u8]; 17] = [
+        b"RFB ",
+        b":",
+        b"<?xml",
+        b"<stream:",
+        b"@RSYNCD:",
+        b"NOTICE ",
+        b"RPY ",
+        b"RTSP/",
+        b"SIP/2.0",
+        b"INFO {",
+        b"{\"",
+        b"OK MPD ",
+        b"Asterisk Call Manager/",
+        b"SPAMD/",
+        b"AMQP",
+        b"( success (",
+        b"VERSION ",
+    ];
+    // memcached.
+    const ALONE: [&[u8]; 6] = [b"STORED", b"NOT_STORED", b"END", b"ERROR", b"DELETED", b"NOT_FOUND"];
     match line {
         [b'S', b'S', b'H', b'-', ..] => Some(Other::Ssh),
         [b'H', b'T', b'T', b'P', b'/', ..] => Some(Other::Http),
@@ -91,9 +142,8 @@ fn announced(line: &[u8]) -> Option<Other> {
         _ if line.starts_with(b"-ERR max number of clients") || line.starts_with(b"-ERR unknown command") => {
             Some(Other::Redis)
         }
-        _ if line.starts_with(b"$") && line.len() > 1 && line.get(1..)?.iter().all(u8::is_ascii_digit) => {
-            Some(Other::Redis)
-        }
+        _ if super::client::is_resp(line) => Some(Other::Redis),
+        _ if ALONE.contains(&line) => Some(Other::Other),
         _ => ELSEWHERE.iter().any(|head| line.starts_with(head)).then_some(Other::Other),
     }
 }
@@ -114,9 +164,7 @@ pub(super) fn banner(line: &[u8]) -> Option<bool> {
 
 /// A reply line that is an anchor after the start was missed: of this protocol.
 pub(super) fn anchor(line: &[u8]) -> Option<Protocol> {
-    let mut rest = words(line);
-    let first = rest.next()?;
-    match first {
+    match words(line).next()? {
         b"+OK" | b"-ERR" => return Some(Protocol::Pop3),
         b"*" => return untagged(line).then_some(Protocol::Imap),
         _ => {}
@@ -124,9 +172,7 @@ pub(super) fn anchor(line: &[u8]) -> Option<Protocol> {
     if let Some(code) = code(line) {
         return is_smtp(code, line).then_some(Protocol::Smtp);
     }
-    let completion = matches!(rest.next(), Some(b"OK" | b"NO" | b"BAD"));
-    (completion && first.iter().all(|o| o.is_ascii_alphanumeric() || *o == b'.') && !first.is_empty())
-        .then_some(Protocol::Imap)
+    is_completion(line).then_some(Protocol::Imap)
 }
 
 /// Whether an anchor stands alone: hardly any text, and no other protocol, has such lines.

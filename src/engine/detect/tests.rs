@@ -51,6 +51,7 @@ impl Talk<'_> {
             midstream: self.midstream,
             reversible: self.midstream,
             server_first: octets.first().is_some_and(|(who, _)| *who == 'S'),
+            is_deep: false,
             last,
         })
     }
@@ -196,9 +197,8 @@ fn others_announce_themselves() {
         talk(port, &[('S', b"J\0\0\0\x0a5.7.1\0xyz")]).is_at_once(Verdict::Other(Other::Mysql));
         talk(port, &[('S', b"\x0a\0\0\0\x0a5.7.1\0xyz")]).is_at_once(Verdict::Other(Other::Mysql));
         talk(port, &[('C', b"GET / HTTP/1.1\r\n\r\n"), ('S', b"HTTP/1.1 200 OK\r\n\r\n")]).is_at_once(HTTP);
-        talk(port, &[('C', b"\x05\x01\0"), ('S', b"\x05\0")]).is_at_once(Verdict::Other(Other::Socks));
-        talk(port, &[('C', b"\x04\x01\0\x19\x01\x02\x03\x04a\0"), ('S', b"\0Z\0\0")])
-            .is_at_once(Verdict::Other(Other::Socks));
+        talk(port, &[('C', b"\x05\x01\0"), ('S', b"\x05\xff")]).is_at_once(Verdict::Other(Other::Socks));
+        talk(port, &[('C', b"\x04\x01\0\x19\x01\x02\x03\x04a\0"), ('S', b"\0Z\0\0")]).is(Verdict::Other(Other::Socks));
         talk(port, &[('C', b"CAP LS\r\nNICK x\r\n"), ('S', b":irc NOTICE * :hi\r\n")]).is_at_once(OTHER);
         talk(port, &[('C', b"<?xml version='1.0'?>\n<stream:stream>"), ('S', b"<?xml version='1.0'?>\n")])
             .is_at_once(OTHER);
@@ -240,6 +240,100 @@ fn a_client_alone_on_a_mail_port_is_told_by_its_verbs() {
     talk(Some(143), &[('C', b"1 NOOP\r\n")]).is(IMAP);
     // Where nobody says anything the port alone is no proof.
     talk(Some(143), &[]).is(Verdict::Unknown);
+}
+
+#[test]
+fn other_text_protocols_on_mail_ports_are_not_mail() {
+    let talks: &[Steps<'_>] = &[
+        // NATS, Redis, memcached, beanstalk, IRC, JSON-RPC, an echo, and one that nobody knows.
+        &[('S', b"INFO {\"a\":1}\r\n"), ('C', b"CONNECT {}\r\nPING\r\n"), ('S', b"+OK\r\nPONG\r\n")],
+        &[('C', b"*1\r\n$4\r\nINFO\r\n"), ('S', b"+OK\r\n")],
+        &[('C', b"SET a b\r\n"), ('S', b"+OK\r\n")],
+        &[('C', b"get a\r\n"), ('S', b"END\r\n")],
+        &[('C', b"version\r\n"), ('S', b"VERSION 1.6.9\r\n")],
+        &[('C', b"watch tube\r\n"), ('S', b"WATCHING 2\r\n")],
+        &[('C', b"NICK a\r\nUSER a 0 * :b\r\n"), ('S', b":irc 001 a :hi\r\n")],
+        &[('C', b"{\"id\":1}\n"), ('S', b"{\"result\":null}\n")],
+        &[('C', b"hello\r\n"), ('S', b"hello\r\n")],
+        &[('S', b"Welcome to the bridge\r\n"), ('C', b"HELP\r\n"), ('S', b"no help\r\n"), ('C', b"QUIT\r\n")],
+        &[('S', b"SSH-2.0-x\r\n"), ('C', b"SSH-2.0-y\r\n")],
+        &[('C', b"garbage that nobody answers\r\n")],
+    ];
+    for port in [25, 587, 24, 110, 143] {
+        for steps in talks {
+            let (verdict, _) = talk(Some(port), steps).settles();
+            assert!(matches!(verdict, Verdict::Unknown | Verdict::Other(_)), "{port}: {verdict:?} {steps:?}");
+        }
+    }
+    // Each mail protocol on the port of another is what it is.
+    talk(Some(143), &[('S', b"+OK hi\r\n"), ('C', b"CAPA\r\n")]).is_at_once(POP3);
+    talk(Some(110), &[('S', b"220 mx ESMTP\r\n"), ('C', b"EHLO a\r\n")]).is_at_once(SMTP);
+    talk(Some(25), &[('S', b"* OK hi\r\n"), ('C', b"a1 LOGIN a b\r\n")]).is_at_once(IMAP);
+}
+
+#[test]
+fn other_text_protocols_under_way_are_not_mail() {
+    let talks: &[Steps<'_>] = &[
+        &[('S', b"+OK\r\n"), ('C', b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n"), ('S', b"+OK\r\n")],
+        &[('S', b"+OK\r\n"), ('C', b"SET a b\r\n"), ('S', b"+OK\r\n"), ('C', b"AUTH pw\r\n"), ('S', b"+OK\r\n")],
+        &[('S', b"+OK\r\n"), ('C', b"PUB a 5\r\nhello\r\n"), ('S', b"+OK\r\n"), ('C', b"PUB a 1\r\nx\r\n")],
+        &[('C', b"PUB a 5\r\nhello\r\n"), ('S', b"+OK\r\n"), ('C', b"PUB a 1\r\nx\r\n"), ('S', b"+OK\r\n")],
+        &[('S', b"-ERR unknown command\r\n"), ('C', b"*1\r\n$4\r\nPING\r\n"), ('S', b"+PONG\r\n")],
+        &[
+            ('C', b"set a 0 0 1\r\nx\r\n"),
+            ('S', b"STORED\r\n"),
+            ('C', b"get a\r\n"),
+            ('S', b"VALUE a 0 1\r\nx\r\nEND\r\n"),
+        ],
+        &[
+            ('C', b"CWD /\r\n"),
+            ('S', b"250 ok\r\n"),
+            ('C', b"LIST\r\n"),
+            ('S', b"150 here\r\n"),
+            ('S', b"226 sent\r\n"),
+        ],
+        &[('C', b"GROUP misc.test\r\n"), ('S', b"211 1 1 1 misc.test\r\n"), ('C', b"ARTICLE 1\r\n")],
+        &[('C', b"GET / HTTP/1.1\r\n\r\n"), ('S', b"HTTP/1.1 200 OK\r\n\r\n")],
+        &[('C', b"PRIVMSG #a :hi\r\n"), ('S', b":b!b@c PRIVMSG #a :hi\r\n")],
+    ];
+    for port in [ODD, Some(25), Some(110), Some(143)] {
+        for steps in talks {
+            let (verdict, _) = middle(port, steps).settles();
+            let is_mail = matches!(verdict, Verdict::Mail { .. } | Verdict::Tls(_));
+            assert!(!is_mail, "{port:?}: {verdict:?} {steps:?}");
+        }
+    }
+    middle(ODD, &[('S', b"+OK\r\n+OK\r\n+OK\r\n")]).is(Verdict::Unknown);
+    middle(ODD, &[('S', b"+OK 2 messages\r\n+OK\r\n+OK bye\r\n")]).is(POP3);
+    middle(Some(110), &[('S', b"+OK\r\n"), ('C', b"AGFubgBwdw==\r\n"), ('S', b"+OK in\r\n")]).is(POP3);
+    middle(Some(110), &[('S', b"+OK\r\n"), ('C', b"RETR 1\r\n")]).is_at_once(POP3);
+}
+
+#[test]
+fn other_protocols_the_wrong_way_round_have_their_server_there() {
+    middle(Some(25), &[('C', b"HTTP/1.1 200 OK\r\n\r\n"), ('S', b"GET / HTTP/1.1\r\n\r\n")])
+        .is(Verdict::OtherReversed(Other::Http));
+}
+
+#[test]
+fn tunnels_are_gone_through() {
+    let kind = |verdict| match verdict {
+        Verdict::Tunnel(opened) => opened.kind.as_str(),
+        _ => "none",
+    };
+    let request = b"CONNECT mx.example:25 HTTP/1.1\r\n\r\n";
+    let (verdict, _) = talk(Some(25), &[('C', request), ('S', b"HTTP/1.1 200 OK\r\n\r\n")]).settles();
+    assert_eq!(kind(verdict), "http_connect");
+    let socks: Steps<'_> = &[
+        ('C', b"\x05\x01\0"),
+        ('S', b"\x05\0"),
+        ('C', b"\x05\x01\0\x01\xc0\0\x02\x07\0\x19"),
+        ('S', b"\x05\0\0\x01\0\0\0\0\0\0"),
+    ];
+    let (verdict, used) = talk(ODD, socks).settles();
+    assert_eq!((kind(verdict), used), ("socks5", 25));
+    talk(ODD, &[('C', request), ('S', b"HTTP/1.1 403 no\r\n\r\n")]).is_at_once(HTTP);
+    talk(ODD, &[('C', request)]).is(HTTP);
 }
 
 /// A ClientHello with one ALPN name, or none.
@@ -349,6 +443,7 @@ fn roles_the_wrong_way_round_are_turned() {
         midstream: true,
         reversible: false,
         server_first: false,
+        is_deep: false,
         last: true,
     };
     assert_eq!(decide(&certain), Verdict::Unknown);
@@ -360,60 +455,6 @@ fn a_start_without_syn_is_told_like_a_start() {
     middle(Some(25), &[('S', b"220 files\r\n"), ('C', b"USER a\r\n")]).is_at_once(FTP);
     middle(Some(25), &[('S', b"220 mx\r\n"), ('C', b"EHLO a\r\n")]).is_at_once(SMTP);
     middle(Some(143), &[('S', b"* OK hi\r\n"), ('C', b"1 LOGIN a b\r\n")]).is_at_once(IMAP);
-}
-
-#[test]
-fn a_preamble_of_version_1() {
-    let told = |text: &str, client: Option<&str>| {
-        let expected = Some(Some((text.len(), client.map(|c| c.parse().unwrap()))));
-        assert_eq!(preamble(format!("{text}EHLO a\r\n").as_bytes()), expected, "{text}");
-        for cut in 1..text.len() {
-            assert_eq!(preamble(&text.as_bytes()[..cut]), Some(None), "{text} at {cut}");
-        }
-    };
-    told("PROXY TCP4 192.0.2.7 198.51.100.1 54321 25\r\n", Some("192.0.2.7:54321"));
-    told("PROXY TCP6 2001:db8::7 2001:db8::1 54321 25\r\n", Some("[2001:db8::7]:54321"));
-    told("PROXY UNKNOWN\r\n", None);
-    told("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", None);
-    for bad in [
-        "PROXY TCP4 2001:db8::7 2001:db8::1 1 2\r\n",
-        "PROXY TCP4 192.0.2.7 1.2.3.4 99999 25\r\n",
-        "PROXY TCP4 x\r\n",
-        "EHLO a\r\n",
-        "",
-    ] {
-        assert_eq!(preamble(bad.as_bytes()), None, "{bad}");
-    }
-    assert_eq!(preamble(format!("PROXY {}", "x".repeat(101)).as_bytes()), None);
-    assert_eq!(preamble(format!("PROXY {}", "x".repeat(100)).as_bytes()), Some(None));
-}
-
-#[test]
-fn a_preamble_of_version_2() {
-    let block = |command: u8, family: u8, block: &[u8]| {
-        [b"\r\n\r\n\0\r\nQUIT\n".as_slice(), &[command, family, 0, block.len() as u8], block].concat()
-    };
-    let four = [192, 0, 2, 7, 198, 51, 100, 1, 0xd4, 0x31, 0, 25];
-    let tlv = [&four[..], &[3, 0, 4, 1, 2, 3, 4]].concat();
-    let six = [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[7], &[0; 16], &[0xd4, 0x31, 0, 25]].concat();
-    for (octets, client) in [
-        (block(0x21, 0x11, &four), Some("192.0.2.7:54321")),
-        (block(0x21, 0x11, &tlv), Some("192.0.2.7:54321")),
-        (block(0x21, 0x21, &six), Some("[2001:db8::7]:54321")),
-        (block(0x20, 0x11, &four), None),
-        (block(0x20, 0, &[]), None),
-        (block(0x21, 0x31, &[0; 216]), None),
-        (block(0x21, 0x11, &four[..5]), None),
-    ] {
-        let expected = Some(Some((octets.len(), client.map(|c| c.parse().unwrap()))));
-        let more = [octets.as_slice(), b"EHLO a\r\n"].concat();
-        assert_eq!(preamble(&more), expected);
-        for cut in 1..octets.len() {
-            assert_eq!(preamble(&octets[..cut]), Some(None), "at {cut}");
-        }
-    }
-    assert_eq!(preamble(&block(0x11, 0x11, &four)), None, "no version 1 has this form");
-    assert_eq!(preamble(b"\r\n\r\nEHLO"), None);
 }
 
 /// Octets that are likely to look like something.
@@ -457,14 +498,11 @@ proptest! {
     ) {
         let (midstream, reversible, server_first) = flags;
         let evidence = Evidence {
-            client: &client, server: &server, prior: prior(port), midstream, reversible, server_first, last: true,
+            client: &client, server: &server, prior: prior(port), midstream, reversible, server_first, is_deep: false, last: true,
         };
         let verdict = decide(&evidence);
         prop_assert_ne!(verdict, Verdict::Wait);
         prop_assert_eq!(verdict, decide(&evidence));
         _ = decide(&Evidence { last: false, ..evidence });
-        if let Some(Some((length, _))) = preamble(&client) {
-            prop_assert!(length <= client.len());
-        }
     }
 }

@@ -5,20 +5,21 @@ use super::lex::{Token, Tokens};
 use crate::engine::session::state::EventContext;
 use crate::event::Text;
 use crate::event::Verb;
-use crate::event::{Kind, Missing, Outcome, Reply, Status, Transaction};
+use crate::event::{Command, Kind, Missing, Outcome, Reply, Status, Transaction};
 use crate::time::Timestamp;
 
 /// Messages of one command that wait for its reply; those beyond are told without it.
 const WAITING: usize = 64;
 
 /// What the octets of a literal are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Target {
     /// An argument.
     Argument,
     /// A message.
     Message,
     /// Nothing that is looked at.
+    #[default]
     Nothing,
 }
 
@@ -296,5 +297,13 @@ impl<'a> Ids<'a> {
         let uid = self.range.0;
         self.range.0 = uid.checked_add(1)?;
         Some(uid)
+    }
+}
+
+/// Mailbox and flags of an append as arguments.
+pub(super) fn name_of_append(append: &Append, command: &mut Command) {
+    if append.mailbox.is_present() {
+        command.mailbox.copy_from(&append.mailbox);
+        command.args.copy_from(&append.mailbox);
     }
 }

@@ -1,22 +1,21 @@
 //! The client's side: logical lines over literals, and what of them is an argument, a message or a secret.
 
 use super::append::{Append, Target};
-use super::command;
-use super::command::Asked;
-use super::lex;
-use super::lex::{Token, Tokens};
+use super::command::{self, Asked};
+use super::lex::{self, Token, Tokens};
+use super::sets::Set;
 use super::{Flight, Imap, Task, Wait};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::pending::Waiting;
 use crate::engine::sasl::Exchange;
-use crate::engine::session::state::{EventContext, Layer};
+use crate::engine::session::state::EventContext;
 use crate::event::Dir;
 use crate::event::Verb;
 use crate::event::{AuthMethod, Command, Missing, Outcome};
 
 /// What the client's next line is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Expect {
+pub(super) enum Expect {
     /// A command, or DONE.
     #[default]
     Command,
@@ -31,46 +30,40 @@ enum Expect {
 }
 
 /// The client's side.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Client {
-    expect: Expect,
+    pub(super) expect: Expect,
     /// The logical line so far, without tag and verb, literals in it as `lex` has them.
     line: Vec<u8>,
+    /// Where in it the current literal begins.
+    literal_at: usize,
     /// What the octets of the current literal are.
-    target: Target,
+    pub(super) target: Target,
     /// The last command in flight is not read to its end.
     pub(super) reading: bool,
     /// Nothing of the current literal came yet, and the go-ahead for it was not seen.
-    untouched: bool,
+    pub(super) untouched: bool,
     /// The line so far ends with a whole literal.
     whole: bool,
     /// The mode waits for the server.
     pub(super) awaiting: bool,
     /// Authentication was refused: what is no command may still be a credential.
     pub(super) armed: bool,
-    /// Octets were lost: only a certain command is taken for one.
-    lost: bool,
+    /// Octets were lost: a command is one when the server completes it.
+    pub(super) lost: bool,
+    /// The next line may lack its head.
+    pub(super) broken: bool,
+    /// Form of the last tag.
+    pub(super) form: Option<(usize, bool)>,
     truncated: bool,
 }
 
-impl Default for Client {
-    fn default() -> Self {
-        Self {
-            expect: Expect::Command,
-            line: Vec::new(),
-            target: Target::Nothing,
-            reading: false,
-            untouched: false,
-            whole: false,
-            awaiting: false,
-            armed: false,
-            lost: false,
-            truncated: false,
-        }
-    }
-}
-
 impl Client {
+    /// `certain`: the connection's start was seen.
+    pub(super) fn new(certain: bool) -> Self {
+        Self { lost: !certain, broken: !certain, ..Self::default() }
+    }
+
     /// Whether message data is moving.
     pub(super) fn is_moving(&self) -> bool {
         self.reading && self.target == Target::Message && self.expect == Expect::More && !self.awaiting
@@ -83,6 +76,18 @@ impl Client {
         self.line.shrink_to_fit();
     }
 
+    /// The server confirmed a command: the client's place is known again.
+    pub(super) fn found_again(&mut self) {
+        self.lost = false;
+    }
+
+    /// The argument that a literal is bringing will not be known.
+    pub(super) fn drop_argument(&mut self) {
+        self.line.truncate(self.literal_at);
+        lex::drop_literal(&mut self.line);
+        self.target = Target::Nothing;
+    }
+
     /// What the next octets are depends on the server's answer.
     fn wait(&mut self, cx: &mut EventContext<'_>) {
         self.awaiting = true;
@@ -92,23 +97,25 @@ impl Client {
 
 impl Imap {
     pub(super) fn client_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
+        self.believe(cx);
+        let broken = std::mem::take(&mut self.client.broken);
         match self.client.expect {
-            Expect::Command => self.command_line(line, cx),
+            Expect::Command => self.command_line(line, broken, cx),
             Expect::More => {
                 self.count_client(line.wire, cx);
                 self.text(line.octets, line.truncated, cx);
             }
-            Expect::Discard => match lex::literal(line.octets) {
+            Expect::Discard => match lex::client_literal(line.octets) {
                 Some(header) if !header.sync => cx.switch(Dir::ToServer, Mode::Octets(header.octets)),
                 _ => self.client.expect = Expect::Command,
             },
             Expect::Sasl => self.sasl_line(line, cx),
             Expect::SaslMaybe => {
-                if is_base64(line.octets) {
+                if broken || is_base64(line.octets) {
                     self.sasl_line(line, cx);
                 } else {
-                    self.client.expect = Expect::Command;
-                    self.command_line(line, cx);
+                    self.exchange_left();
+                    self.command_line(line, broken, cx);
                 }
             }
         }
@@ -128,79 +135,6 @@ impl Imap {
                 }
             }
             Target::Nothing => {}
-        }
-    }
-
-    pub(super) fn client_lost(&mut self, octets: u64, last: bool, cx: &mut EventContext<'_>) {
-        self.client.untouched = false;
-        self.count_client(octets, cx);
-        if self.client.reading
-            && let Some(waiting) = self.pending.back_mut()
-        {
-            waiting.command.incomplete.add(Missing::ClientGap);
-        }
-        match self.client.target {
-            // A kept literal has so many octets as its head says.
-            Target::Argument => {
-                let filled = self.client.line.len().saturating_add(usize::try_from(octets).unwrap_or(usize::MAX));
-                self.client.line.resize(filled.min(cx.limits.line_imap * 2), b'?');
-            }
-            Target::Message => {
-                if let Some(append) = self.append() {
-                    append.lost(octets, last, cx);
-                }
-            }
-            Target::Nothing => {}
-        }
-    }
-
-    /// The client's place is lost up to the next command that is certainly one.
-    pub(super) fn client_gap(&mut self, cx: &mut EventContext<'_>) {
-        self.client.lost = true;
-        if std::mem::take(&mut self.client.reading)
-            && let Some(waiting) = self.pending.back_mut()
-        {
-            waiting.command.incomplete.add(Missing::ClientGap);
-            waiting.command.sent = cx.stamp.at;
-            waiting.kind.wait = Wait::Nothing;
-            if let Task::Append(append) = &mut waiting.kind.task {
-                append.cut(Some(Missing::ClientGap), cx);
-            }
-        }
-        if self.client.expect != Expect::Sasl {
-            self.client.expect = Expect::Command;
-        }
-        self.client.target = Target::Nothing;
-    }
-
-    pub(super) fn client_unanswered(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
-        if !self.client.awaiting {
-            return;
-        }
-        let Some(waiting) = self.pending.back_mut() else {
-            self.resume(Mode::Line, cx);
-            return;
-        };
-        match (waiting.kind.wait, waiting.command.verb) {
-            (Wait::Literal(octets), _) if self.client.reading => {
-                waiting.kind.wait = Wait::Nothing;
-                self.client.untouched = true;
-                self.resume(Mode::Octets(octets), cx);
-            }
-            (Wait::Challenge, _) => {
-                self.client.expect = Expect::SaslMaybe;
-                self.resume(Mode::Line, cx);
-            }
-            (_, Verb::Compress) if held.is_empty() && !surely => {}
-            (_, Verb::Compress) => {
-                if held.first().is_some_and(|o| !o.is_ascii_graphic() && !o.is_ascii_whitespace()) {
-                    for dir in [Dir::ToServer, Dir::ToClient] {
-                        cx.layers[dir] = Some(Layer::Deflate);
-                    }
-                }
-                self.resume(Mode::Line, cx);
-            }
-            _ => self.resume(Mode::Line, cx),
         }
     }
 
@@ -234,6 +168,14 @@ impl Imap {
         self.resume(Mode::Line, cx);
     }
 
+    /// The client goes on with a command: the exchange is over, and how is not known.
+    fn exchange_left(&mut self) {
+        self.client.expect = Expect::Command;
+        if let Some(waiting) = self.pending.iter_mut().rfind(|w| matches!(w.kind.task, Task::Auth(..))) {
+            waiting.kind.wait = Wait::Nothing;
+        }
+    }
+
     /// The command that is being read was completed before its end.
     pub(super) fn reading_refused(&mut self, cx: &mut EventContext<'_>) {
         self.client.reading = false;
@@ -247,7 +189,7 @@ impl Imap {
         }
     }
 
-    fn append(&mut self) -> Option<&mut Append> {
+    pub(super) fn append(&mut self) -> Option<&mut Append> {
         let waiting = if self.client.reading { self.pending.back_mut() } else { None };
         match &mut waiting?.kind.task {
             Task::Append(append) => Some(append),
@@ -255,7 +197,7 @@ impl Imap {
         }
     }
 
-    fn count_client(&mut self, octets: u64, cx: &EventContext<'_>) {
+    pub(super) fn count_client(&mut self, octets: u64, cx: &EventContext<'_>) {
         if self.client.reading
             && let Some(waiting) = self.pending.back_mut()
         {
@@ -267,7 +209,7 @@ impl Imap {
 
     fn sasl_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let sure = self.client.expect == Expect::Sasl;
-        let found = self.pending.iter_mut().find(|w| matches!(w.kind.task, Task::Auth(..)));
+        let found = self.pending.iter_mut().rfind(|w| matches!(w.kind.task, Task::Auth(..)));
         let Some(waiting) = found else {
             cx.session.secrets.learn(line.octets);
             self.client.expect = Expect::Command;
@@ -286,22 +228,26 @@ impl Imap {
         }
     }
 
-    fn command_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
+    /// A line that should be a command. `broken`: its head may be missing.
+    fn command_line(&mut self, line: &Line<'_>, broken: bool, cx: &mut EventContext<'_>) {
         let octets = line.octets;
         if octets.trim_ascii().eq_ignore_ascii_case(b"DONE") {
             return self.done(line, cx);
         }
         let (tag, rest) = lex::word(octets);
         let (verb, args) = command::verb(rest);
-        let is_tag = is_tag(tag);
-        if self.client.armed && (verb == Verb::Other || !is_tag) {
+        let is_tag = lex::is_tag(tag);
+        if (self.client.armed || self.client.lost) && (verb == Verb::Other || !is_tag) {
             // What is no command here may be the rest of a failed login.
             cx.session.secrets.learn(octets);
         }
         if verb != Verb::Other && is_tag {
             self.client.armed = false;
-            self.client.lost = false;
-        } else if self.client.lost || octets.is_empty() {
+        } else if self.client.lost || octets.trim_ascii().is_empty() {
+            return;
+        }
+        if broken && (tag.eq_ignore_ascii_case(b"UID") || !self.has_usual_form(tag)) {
+            // The end of a line whose head is lost.
             return;
         }
         let mut command = cx.session.command(line.began, cx.stamp.at);
@@ -326,12 +272,31 @@ impl Imap {
             oldest.command.incomplete.add(Missing::Truncated);
             self.abandon(oldest, Outcome::Unknown, cx);
         }
-        let hidden = verb == Verb::Other;
-        self.pending.push(command, Flight { tag: tag.len(), hidden, wait: Wait::Nothing, task });
+        self.stop_waiting_for_idle();
+        self.client.form = Some(lex::form(tag));
+        let flight = Flight {
+            tag: tag.len(),
+            hidden: verb == Verb::Other,
+            unsure: self.client.lost,
+            peer: cx.stamp.peer,
+            wait: Wait::Nothing,
+            set: Set::anything(),
+            task,
+        };
+        self.pending.push(command, flight);
         self.client.reading = true;
         self.client.truncated = false;
         self.client.line.clear();
         self.text(args, line.truncated, cx);
+    }
+
+    /// A client that sends a command where it would have to send DONE does not wait for IDLE any more.
+    fn stop_waiting_for_idle(&mut self) {
+        for waiting in self.pending.iter_mut() {
+            if waiting.kind.wait == Wait::Idle && matches!(waiting.kind.task, Task::Idle(_, None)) {
+                waiting.kind.wait = Wait::Nothing;
+            }
+        }
     }
 
     /// Text of the command that is being read: up to a literal, or to its end.
@@ -340,7 +305,7 @@ impl Imap {
         self.client.truncated |= truncated;
         self.client.whole = false;
         // RFC 4422: a SASL response is base64, whatever it ends with.
-        let header = if waiting.command.verb == Verb::Authenticate { None } else { lex::literal(text) };
+        let header = if waiting.command.verb == Verb::Authenticate { None } else { lex::client_literal(text) };
         let text = text.get(..header.map_or(text.len(), |h| h.start)).unwrap_or_default();
         let line = &mut self.client.line;
         let room = cx.limits.line_imap.saturating_sub(line.len());
@@ -358,6 +323,7 @@ impl Imap {
         if target == Target::Argument && !kept {
             target = Target::Nothing;
         }
+        self.client.literal_at = line.len();
         match target {
             Target::Argument => lex::keep_literal(line, header.octets),
             Target::Nothing => lex::drop_literal(line),
@@ -390,8 +356,10 @@ impl Imap {
                 waiting.kind.task = Task::Auth(Box::new(exchange), false);
             }
             Verb::Authenticate => {
+                // Some clients put the mechanism in quotes, as other protocols want it.
                 let (mechanism, initial) = lex::word(line);
-                let initial = Some(initial.trim_ascii()).filter(|i| !i.is_empty());
+                let [mechanism, initial] = [mechanism, initial].map(|word| lex::unwrapped(word.trim_ascii()));
+                let initial = Some(initial).filter(|i| !i.is_empty());
                 let secrets = &mut cx.session.secrets;
                 let exchange = Exchange::sasl(mechanism, initial, command.began, command.sent, secrets);
                 waiting.kind.task = Task::Auth(Box::new(exchange), false);
@@ -412,20 +380,20 @@ impl Imap {
                 if let Task::Append(append) = &mut waiting.kind.task {
                     append.text(line, cx);
                     append.cut(None, cx);
-                    name_of_append(append, command);
+                    super::append::name_of_append(append, command);
                 }
             }
-            _ => arguments(command, &mut waiting.kind.task, line, cx),
+            _ => arguments(command, &mut waiting.kind, line, cx),
         }
     }
 
     /// The arguments of a command that was answered before the end of its line: a server that has the last literal need
     /// not wait for what is behind it, and Dovecot does not.
     pub(super) fn arguments_cut(&self, waiting: &mut Waiting<Flight>, cx: &EventContext<'_>) {
-        let Waiting { command, kind: Flight { task, .. } } = waiting;
-        let plain = matches!(task, Task::Plain | Task::Fetch(..)) && command.verb != Verb::Authenticate;
+        let Waiting { command, kind: flight } = waiting;
+        let plain = matches!(flight.task, Task::Plain | Task::Fetch(..)) && command.verb != Verb::Authenticate;
         if plain && self.client.whole {
-            arguments(command, task, &self.client.line, cx);
+            arguments(command, flight, &self.client.line, cx);
         }
     }
 
@@ -451,21 +419,16 @@ impl Imap {
 }
 
 /// What `line` tells of a command without a secret.
-fn arguments(command: &mut Command, task: &mut Task, line: &[u8], cx: &EventContext<'_>) {
+fn arguments(command: &mut Command, flight: &mut Flight, line: &[u8], cx: &EventContext<'_>) {
     let Command { verb, args, mailbox, incomplete, .. } = command;
     if !command::arguments(*verb, line, cx.limits.line, args, mailbox) {
         incomplete.add(Missing::Truncated);
     }
-    if let Task::Fetch(asked, _) = task {
+    if let Task::Fetch(asked, _) = &mut flight.task {
         *asked = command::asked(line);
     }
-}
-
-/// Mailbox and flags of an append as arguments.
-pub(super) fn name_of_append(append: &Append, command: &mut Command) {
-    if append.mailbox.is_present() {
-        command.mailbox.copy_from(&append.mailbox);
-        command.args.copy_from(&append.mailbox);
+    if matches!(verb, Verb::Fetch | Verb::UidFetch | Verb::Store | Verb::UidStore) {
+        flight.set = Set::read(line);
     }
 }
 
@@ -475,7 +438,7 @@ fn login(line: &[u8], began: crate::time::Timestamp, cx: &mut EventContext<'_>) 
     let (mut user, mut password) = (Vec::new(), Vec::new());
     let first = tokens.next();
     let has_user = first.is_some_and(|t| t.string(&mut user));
-    let rest = tokens.shrink();
+    let rest = tokens.rest();
     let has_password = tokens.next().is_some_and(|t| t.string(&mut password));
     let secrets = &mut cx.session.secrets;
     let whole = has_password && tokens.next().is_none();
@@ -495,14 +458,6 @@ fn login(line: &[u8], began: crate::time::Timestamp, cx: &mut EventContext<'_>) 
     }
     let sent = cx.stamp.at;
     Exchange::plain(AuthMethod::Login, &user, &password, began, sent, secrets)
-}
-
-/// Whether `tag` can be one: ASTRING-CHAR but `+` (RFC 9051 section 9).
-fn is_tag(tag: &[u8]) -> bool {
-    !tag.is_empty()
-        && tag
-            .iter()
-            .all(|o| o.is_ascii_graphic() && !matches!(o, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b'+'))
 }
 
 /// Whether a client's line can be a response of a SASL exchange.

@@ -8,9 +8,15 @@ use super::lex::{Token, Tokens};
 use crate::event::Text;
 use crate::event::Verb;
 
-/// The verb at the head of `text` (after the tag), `UID` prefix included, and what follows it.
+/// The verb at the head of `text` (after the tag), `UID` prefix included, and what follows it: a literal perhaps, with no
+/// space before it.
 pub(super) fn verb(text: &[u8]) -> (Verb, &[u8]) {
-    let (word, rest) = lex::word(text);
+    let (mut word, mut rest) = lex::word(text);
+    if rest.is_empty()
+        && let Some(header) = lex::literal(word)
+    {
+        (word, rest) = word.split_at_checked(header.start).unwrap_or((word, rest));
+    }
     if word.eq_ignore_ascii_case(b"UID") {
         let (word, rest) = lex::word(rest);
         return (known(word, true).unwrap_or_default(), rest);
@@ -140,7 +146,7 @@ pub(super) fn arguments(verb: Verb, line: &[u8], cap: usize, args: &mut Text, ma
             for _ in 0..count {
                 tokens.next();
             }
-            line.get(..line.len() - tokens.shrink().len()).unwrap_or_default()
+            line.get(..line.len() - tokens.rest().len()).unwrap_or_default()
         }
     };
     show(text, cap, args)
@@ -163,9 +169,7 @@ pub(super) fn name(token: &Token<'_>, out: &mut Text) {
 
 /// Adds `line` to `args`, its literals as quoted strings.
 pub(super) fn show(line: &[u8], cap: usize, args: &mut Text) -> bool {
-    let spaces = |octets: &[u8]| octets.iter().take_while(|o| **o == b' ').count();
-    let line = line.get(spaces(line)..).unwrap_or_default();
-    let line = line.strip_suffix(b" ").unwrap_or(line);
+    let line = lex::trim_end(lex::trim_start(line));
     if line.is_empty() {
         return true;
     }
@@ -182,7 +186,7 @@ pub(super) fn show(line: &[u8], cap: usize, args: &mut Text) -> bool {
             args.push(octets);
         }
         args.push(b"\"");
-        rest = tokens.shrink();
+        rest = tokens.rest();
         if args.as_bytes().len() > cap {
             args.truncate(cap);
             return false;
@@ -235,22 +239,6 @@ fn ends_with(text: &[u8], end: &[u8]) -> bool {
     text.len().checked_sub(end.len()).and_then(|at| text.get(at..)).is_some_and(|t| t.eq_ignore_ascii_case(end))
 }
 
-/// Whether the set at the head of `args` may hold `number` (RFC 9051 section 9, `sequence-set`).
-pub(super) fn set_holds(args: &[u8], number: u64) -> bool {
-    let (set, _) = lex::word(args);
-    set.split(|o| *o == b',').any(|range| {
-        let mut ends = range.splitn(2, |o| *o == b':');
-        let first = ends.next().unwrap_or_default();
-        let last = ends.next().unwrap_or(first);
-        let (Some(a), Some(b)) = (end_of_range(first), end_of_range(last)) else { return true };
-        (a.min(b)..=a.max(b)).contains(&number) || (first == last && a == u64::MAX)
-    })
-}
-
-fn end_of_range(text: &[u8]) -> Option<u64> {
-    if text == b"*" { Some(u64::MAX) } else { lex::number(text) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,6 +264,7 @@ mod tests {
             (b"FROB a b", "OTHER ", ""),
             (b"UID LOGIN a b", "OTHER ", ""),
             (b"LIST \"\" *", "LIST \"\" *", ""),
+            (b"select\t INBOX  ", "SELECT INBOX", "INBOX"),
             (b"SELECT \n\n", "SELECT \"\"", ""),
             (b"SELECT \n3\na\nb x", "SELECT \"a\nb\" x", "a\nb"),
         ] {
@@ -299,22 +288,6 @@ mod tests {
             (b"7 BODY[", false, None),
         ] {
             assert_eq!(asked(args), Asked { body, head }, "{}", args.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn sets() {
-        for (set, number, holds) in [
-            (&b"1 X"[..], 1, true),
-            (b"1,5:7", 6, true),
-            (b"7:5", 6, true),
-            (b"1,5:7", 8, false),
-            (b"5:*", 4, false),
-            (b"5:*", 9, true),
-            (b"*", 3, true),
-            (b"$", 3, true),
-        ] {
-            assert_eq!(set_holds(set, number), holds, "{}", set.escape_ascii());
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use memchr::memchr3;
 
-use super::lex;
+use super::lex::{self, Shape};
 use crate::engine::session::state::EventContext;
 use crate::event::Verb;
 use crate::event::{Kind, Missing, Outcome, Transaction};
@@ -29,6 +29,9 @@ enum Place {
     Value,
     /// In a list that is a value.
     Nested,
+    /// In a string that is a value.
+    Quoted,
+    /// Behind the list: some servers have another one.
     After,
 }
 
@@ -51,7 +54,12 @@ pub(super) struct Fetch {
     pub(super) bodies: u32,
     began: Timestamp,
     place: Place,
-    depth: u32,
+    /// Lists of items that are open: one, but for servers that put lists around items.
+    lists: u32,
+    /// Inside a list that is a value.
+    nested: Shape,
+    /// `RFC822.SIZE`: what the server says of the whole message.
+    size: Option<u64>,
     name: Vec<u8>,
     section: Vec<u8>,
     has_section: bool,
@@ -73,8 +81,32 @@ impl Fetch {
         self.bodies = 0;
         self.began = began;
         self.place = Place::Before;
-        self.depth = 0;
+        self.lists = 0;
+        self.nested = Shape::default();
+        self.size = None;
         self.clear_name();
+    }
+
+    /// Whether a list or a string is open, so that what comes in the next line may belong to it.
+    pub(super) fn is_open(&self) -> bool {
+        match self.place {
+            Place::Before | Place::After => false,
+            Place::Nested | Place::Quoted => true,
+            Place::Name | Place::Section | Place::Origin | Place::Value => self.lists > 0,
+        }
+    }
+
+    /// Whether a string is open.
+    pub(super) fn is_quoted(&self) -> bool {
+        self.place == Place::Quoted || (self.place == Place::Nested && self.nested.quoted)
+    }
+
+    /// Whether `line` would end the response, were it the rest of it.
+    pub(super) fn would_end(&self, line: &[u8]) -> bool {
+        let inner = if self.place == Place::Nested { self.nested.depth } else { 0 };
+        let mut shape = Shape { depth: self.lists.saturating_add(inner), quoted: self.is_quoted() };
+        shape.read(line);
+        !shape.is_open()
     }
 
     fn clear_name(&mut self) {
@@ -84,55 +116,113 @@ impl Fetch {
         self.origin = None;
     }
 
-    /// The next text, up to a literal of `literal` octets or the end of the line.
+    /// The next text, up to a literal or (`literal` is false) the end of the line.
     pub(super) fn text(
         &mut self,
         text: &[u8],
-        literal: Option<u64>,
+        literal: bool,
         request: Option<Request>,
         mailbox: &[u8],
         cx: &mut EventContext<'_>,
     ) {
+        self.items(text, request, mailbox, cx);
+        if !literal {
+            if self.place == Place::Quoted {
+                // The line end is part of the string: the server should not have sent it.
+                self.octets(b"\r\n", false, cx);
+            }
+            return;
+        }
+        if matches!(self.place, Place::Nested | Place::Quoted)
+            && let Some(item) = last_item(text)
+        {
+            // Quotes that do not balance have led astray: no list that is a value holds such an item.
+            self.octets(b"", true, cx);
+            self.place = Place::Name;
+            self.clear_name();
+            self.items(text.get(item..).unwrap_or_default(), request, mailbox, cx);
+        }
+        self.nested.quoted = false;
+        if self.place == Place::Quoted {
+            // No string holds a literal: the quote was one too many.
+            self.octets(b"", true, cx);
+            self.place = Place::Name;
+            self.clear_name();
+        }
+        match self.place {
+            Place::Value | Place::Origin => {}
+            Place::Name if !self.name.is_empty() => {}
+            // `BODY[] ({5}`: nothing but a body can be meant.
+            Place::Nested if self.is_body() => {
+                if self.body.is_none() {
+                    self.open(request, mailbox, cx);
+                }
+                return;
+            }
+            _ => return,
+        }
+        self.place = Place::Name;
+        if self.is_body() {
+            self.open(request, mailbox, cx);
+        }
+        self.clear_name();
+    }
+
+    fn items(&mut self, text: &[u8], request: Option<Request>, mailbox: &[u8], cx: &mut EventContext<'_>) {
         let mut rest = text;
         while let Some(octet) = rest.first() {
             let used = match self.place {
-                Place::Before => {
-                    if *octet == b'(' {
-                        self.place = Place::Name;
-                    }
-                    1
-                }
+                Place::Before | Place::After => self.between(*octet),
                 Place::Name => self.name(*octet),
                 Place::Section => self.section(rest),
                 Place::Origin => self.origin(rest),
                 Place::Value => self.value(rest, request, mailbox, cx),
                 Place::Nested => self.nested(rest),
-                Place::After => break,
+                Place::Quoted => self.quoted(rest, cx),
             };
             rest = rest.get(used..).unwrap_or_default();
         }
-        if literal.is_some() && self.place == Place::Value {
-            self.place = Place::Name;
-            if self.is_body() {
-                self.open(request, mailbox, cx);
+    }
+
+    /// Outside any list.
+    fn between(&mut self, octet: u8) -> usize {
+        match octet {
+            b' ' | b'\t' | b')' => return 1,
+            b'(' => {
+                self.lists = 1;
+                self.place = Place::Name;
+                return 1;
             }
-            self.clear_name();
+            _ => self.place = Place::Name,
         }
+        self.clear_name();
+        0
     }
 
     fn name(&mut self, octet: u8) -> usize {
         match octet {
-            b' ' if !self.name.is_empty() => self.place = Place::Value,
-            b' ' => {}
+            b' ' | b'\t' if !self.name.is_empty() => self.place = Place::Value,
+            b' ' | b'\t' => {}
             b'[' => {
                 self.place = Place::Section;
                 self.has_section = true;
             }
-            b')' => self.place = Place::After,
+            b'(' if self.name.is_empty() => self.lists = self.lists.saturating_add(1),
+            b'(' | b'"' => {
+                self.place = Place::Value;
+                return 0;
+            }
+            b')' => self.close_list(),
             _ if self.name.len() < NAME => self.name.push(octet.to_ascii_uppercase()),
             _ => {}
         }
         1
+    }
+
+    fn close_list(&mut self) {
+        self.clear_name();
+        self.lists = self.lists.saturating_sub(1);
+        self.place = if self.lists == 0 { Place::After } else { Place::Name };
     }
 
     fn section(&mut self, rest: &[u8]) -> usize {
@@ -153,11 +243,15 @@ impl Fetch {
     }
 
     fn origin(&mut self, rest: &[u8]) -> usize {
-        if rest.first() == Some(&b' ') {
+        if rest.first().is_some_and(|o| lex::is_blank(*o)) {
             self.place = Place::Value;
             return 1;
         }
-        let end = rest.iter().position(|o| *o == b' ').unwrap_or(rest.len());
+        let end = rest.iter().position(|o| matches!(o, b' ' | b'\t' | b'"' | b'(' | b')')).unwrap_or(rest.len());
+        if end == 0 {
+            self.place = Place::Value;
+            return 0;
+        }
         let inner = rest.get(..end).and_then(|t| t.strip_prefix(b"<")?.strip_suffix(b">"));
         self.origin = inner.and_then(|n| n.split(|o| *o == b'.').next()).and_then(lex::number);
         end
@@ -165,53 +259,65 @@ impl Fetch {
 
     fn value(&mut self, rest: &[u8], request: Option<Request>, mailbox: &[u8], cx: &mut EventContext<'_>) -> usize {
         match rest.first() {
-            Some(b' ') => return 1,
+            Some(b' ' | b'\t') => return 1,
             Some(b'(') => {
-                self.depth = 1;
+                self.nested = Shape { depth: 1, quoted: false };
                 self.place = Place::Nested;
                 return 1;
             }
             Some(b')') => {
-                self.place = Place::After;
+                self.close_list();
+                return 1;
+            }
+            Some(b'"') => {
+                self.place = Place::Quoted;
+                if self.is_body() {
+                    self.open(request, mailbox, cx);
+                }
                 return 1;
             }
             _ => {}
         }
         self.place = Place::Name;
-        let used = if let Some(inner) = rest.strip_prefix(b"\"") {
-            let end = lex::quoted_end(inner).unwrap_or(inner.len());
-            if self.is_body() {
-                self.open(request, mailbox, cx);
-                let raw = inner.get(..end).unwrap_or_default();
-                lex::unquote(raw, |piece| self.octets(piece, false, cx));
-                self.octets(b"", true, cx);
-            }
-            (end + 2).min(rest.len())
-        } else {
-            let end = rest.iter().position(|o| matches!(o, b' ' | b')')).unwrap_or(rest.len());
-            if self.name == b"UID" {
-                self.uid = rest.get(..end).and_then(lex::number).or(self.uid);
-            }
-            end
-        };
+        let end = rest.iter().position(|o| matches!(o, b' ' | b'\t' | b')')).unwrap_or(rest.len());
+        let number = rest.get(..end).and_then(lex::number);
+        match &*self.name {
+            b"UID" => self.uid = number.or(self.uid),
+            b"RFC822.SIZE" => self.size = number.or(self.size),
+            _ => {}
+        }
         self.clear_name();
-        used
+        end
+    }
+
+    /// A string, or what there is of it in this line.
+    fn quoted(&mut self, rest: &[u8], cx: &mut EventContext<'_>) -> usize {
+        let end = lex::quoted_end(rest);
+        let raw = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+        lex::unquote(raw, |piece| self.octets(piece, false, cx));
+        let Some(end) = end else { return rest.len() };
+        self.octets(b"", true, cx);
+        self.place = Place::Name;
+        self.clear_name();
+        end + 1
     }
 
     fn nested(&mut self, rest: &[u8]) -> usize {
+        if self.nested.quoted {
+            let Some(end) = lex::quoted_end(rest) else { return rest.len() };
+            self.nested.quoted = false;
+            return end + 1;
+        }
         let Some(at) = memchr3(b'(', b')', b'"', rest) else { return rest.len() };
         match rest.get(at) {
-            Some(b'(') => self.depth = self.depth.saturating_add(1),
-            Some(b')') => {
-                self.depth -= 1;
-                if self.depth == 0 {
+            Some(b'(') => self.nested.depth = self.nested.depth.saturating_add(1),
+            Some(b'"') => self.nested.quoted = true,
+            _ => {
+                self.nested.depth = self.nested.depth.saturating_sub(1);
+                if self.nested.depth == 0 {
                     self.place = Place::Name;
                     self.clear_name();
                 }
-            }
-            _ => {
-                let inner = rest.get(at + 1..).unwrap_or_default();
-                return lex::quoted_end(inner).map_or(rest.len(), |end| at + end + 2);
             }
         }
         at + 1
@@ -229,7 +335,7 @@ impl Fetch {
     fn open(&mut self, request: Option<Request>, mailbox: &[u8], cx: &mut EventContext<'_>) {
         let began = request.map_or(self.began, |r| r.began);
         let mut transaction = cx.session.transaction(Kind::Retrieval, began);
-        transaction.verb = Some(request.map_or(Verb::Fetch, |r| r.verb));
+        transaction.verb = request.map(|r| r.verb);
         if !mailbox.is_empty() {
             transaction.mailbox.set(mailbox);
         }
@@ -297,12 +403,16 @@ impl Fetch {
         self.close(false, cx);
         self.emit(cut.unwrap_or(Outcome::Unknown), cx);
         self.place = Place::After;
+        self.lists = 0;
     }
 
     fn emit(&mut self, cut: Outcome, cx: &mut EventContext<'_>) {
         for mut transaction in self.waiting.drain(..) {
             transaction.uid = self.uid;
             transaction.message_number = (self.number > 0).then_some(self.number);
+            if transaction.section.as_bytes().is_empty() && transaction.origin.is_none() {
+                transaction.declared_size = self.size;
+            }
             if transaction.outcome != Outcome::Complete {
                 transaction.outcome = cut;
             }
@@ -317,4 +427,49 @@ pub(super) fn is_header(section: &[u8]) -> bool {
     let text = section.get(part..).unwrap_or_default();
     let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
     begins(b"HEADER") || begins(b"MIME")
+}
+
+/// Where the item begins that `text` ends with, if that is one that brings octets of a message: `BODY[1]<0>`, `RFC822`.
+fn last_item(text: &[u8]) -> Option<usize> {
+    let text = lex::trim_end(text);
+    let mut end = text.len();
+    if text.ends_with(b">") {
+        end = text.iter().rposition(|o| *o == b'<')?;
+    }
+    let sectioned = text.get(..end)?.ends_with(b"]");
+    if sectioned {
+        end = text.get(..end)?.iter().rposition(|o| *o == b'[')?;
+    }
+    let head = text.get(..end)?;
+    let name = head.iter().rev().take_while(|o| o.is_ascii_alphanumeric() || **o == b'.').count();
+    let (before, name) = head.split_at_checked(end - name)?;
+    let is = |known: &[&[u8]]| known.iter().any(|k| k.eq_ignore_ascii_case(name));
+    let known = if sectioned {
+        is(&[b"BODY", b"BODY.PEEK", b"BINARY", b"BINARY.PEEK"])
+    } else {
+        is(&[b"RFC822", b"RFC822.TEXT", b"RFC822.HEADER"])
+    };
+    (known && before.last().is_none_or(|o| lex::is_blank(*o) || *o == b'(')).then_some(before.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_at_the_end_of_a_text() {
+        for (text, want) in [
+            (&b"(ENVELOPE (\"a\"\") BODY[] "[..], Some(17)),
+            (b"x (BODY[HEADER.FIELDS (TO)]<0>", Some(3)),
+            (b"RFC822", Some(0)),
+            (b"x\trfc822.text", Some(2)),
+            (b"XBODY[] ", None),
+            (b"BODY ", None),
+            (b"RFC822.SIZE", None),
+            (b"x BODY] ", None),
+            (b"", None),
+        ] {
+            assert_eq!(last_item(text), want, "{}", text.escape_ascii());
+        }
+    }
 }

@@ -16,16 +16,75 @@ pub(super) struct Literal {
     pub(super) start: usize,
 }
 
-/// The literal header that ends `line`, if one does: outside a quoted string, below 2^63.
+/// The literal header that ends a line of data, below 2^63: whatever quotes are open before it, and with blanks behind it.
+///
+/// Clients count so, and so must an observer: a server that quotes badly would otherwise let the sender of a message
+/// write lines of the protocol.
 pub(super) fn literal(line: &[u8]) -> Option<Literal> {
-    let inner = line.strip_suffix(b"}")?;
+    let inner = trim_end(line).strip_suffix(b"}")?;
     let (inner, sync) = inner.strip_suffix(b"+").map_or((inner, true), |inner| (inner, false));
     let digits = inner.iter().rev().take_while(|o| o.is_ascii_digit()).count();
     let (head, digits) = inner.split_at_checked(inner.len() - digits)?;
     let octets = number(digits).filter(|n| i64::try_from(*n).is_ok())?;
     let head = head.strip_suffix(b"{")?;
     let head = head.strip_suffix(b"~").unwrap_or(head);
-    (!ends_quoted(head)).then_some(Literal { octets, sync, start: head.len() })
+    Some(Literal { octets, sync, start: head.len() })
+}
+
+/// The same in a line of a client. Inside an open quoted string it counts only if the client waits for the answer,
+/// which then tells: servers refuse such a line, and would read what follows `{n+}` as commands.
+pub(super) fn client_literal(line: &[u8]) -> Option<Literal> {
+    literal(line).filter(|header| header.sync || !ends_quoted(line.get(..header.start).unwrap_or_default()))
+}
+
+/// Space or tab: what some peers put between words, more than once.
+pub(super) fn is_blank(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t')
+}
+
+/// `text` without blanks at its head.
+pub(super) fn trim_start(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|o| is_blank(**o)).count();
+    text.get(blanks..).unwrap_or_default()
+}
+
+/// `text` without blanks at its end.
+pub(super) fn trim_end(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().rev().take_while(|o| is_blank(**o)).count();
+    text.get(..text.len() - blanks).unwrap_or_default()
+}
+
+/// How far the parentheses and quotes of a response are open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) depth: u32,
+    pub(super) quoted: bool,
+}
+
+impl Shape {
+    /// Whether the response goes on: it may not end here.
+    pub(super) fn is_open(self) -> bool {
+        self.quoted || self.depth > 0
+    }
+
+    /// Takes the next text.
+    pub(super) fn read(&mut self, text: &[u8]) {
+        let mut rest = text;
+        loop {
+            if self.quoted {
+                let Some(end) = quoted_end(rest) else { return };
+                self.quoted = false;
+                rest = rest.get(end + 1..).unwrap_or_default();
+            }
+            let Some(at) = memchr3(b'"', b'(', b')', rest) else { return };
+            match rest.get(at) {
+                Some(b'(') => self.depth = self.depth.saturating_add(1),
+                Some(b')') => self.depth = self.depth.saturating_sub(1),
+                _ => self.quoted = true,
+            }
+            rest = rest.get(at + 1..).unwrap_or_default();
+        }
+    }
 }
 
 /// Whether a quoted string is open at the end of `text`.
@@ -51,6 +110,11 @@ pub(super) fn quoted_end(text: &[u8]) -> Option<usize> {
     }
 }
 
+/// `word` without quotes around it.
+pub(super) fn unwrapped(word: &[u8]) -> &[u8] {
+    word.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(word)
+}
+
 /// A decimal number without sign.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
@@ -62,19 +126,19 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Splits at the first space.
+/// The first word of `text` and what follows it, without the blanks around.
 pub(super) fn word(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = memchr(b' ', text).unwrap_or(text.len());
+    let text = trim_start(text);
+    let end = memchr2(b' ', b'\t', text).unwrap_or(text.len());
     let (word, rest) = text.split_at_checked(end).unwrap_or((text, b""));
-    (word, rest.strip_prefix(b" ").unwrap_or(rest))
+    (word, trim_start(rest))
 }
 
 /// A response code in brackets and the text after it (RFC 9051 section 7.1). An open bracket is text.
 pub(super) fn response_code(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let Some(inner) = text.strip_prefix(b"[") else { return (None, text) };
     let Some(end) = bracket_end(inner) else { return (None, text) };
-    let rest = inner.get(end + 1..).unwrap_or_default();
-    (inner.get(..end), rest.strip_prefix(b" ").unwrap_or(rest))
+    (inner.get(..end), trim_start(inner.get(end + 1..).unwrap_or_default()))
 }
 
 /// Where the bracket is that closes one whose inside begins with `text`.
@@ -168,7 +232,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// What is not read yet.
-    pub(super) fn shrink(&self) -> &'a [u8] {
+    pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
@@ -183,8 +247,7 @@ impl<'a> Iterator for Tokens<'a> {
     type Item = Token<'a>;
 
     fn next(&mut self) -> Option<Token<'a>> {
-        let spaces = self.rest.iter().take_while(|o| **o == b' ').count();
-        self.take(spaces);
+        self.rest = trim_start(self.rest);
         match self.rest.first()? {
             b'(' => {
                 self.take(1);
@@ -212,11 +275,25 @@ impl<'a> Iterator for Tokens<'a> {
                 }
             }
             _ => {
-                let end = self.rest.iter().position(|o| matches!(o, b' ' | b'(' | b')' | b'\n'));
+                let end = self.rest.iter().position(|o| matches!(o, b' ' | b'\t' | b'(' | b')' | b'\n'));
                 Some(Token::Atom(self.take(end.unwrap_or(self.rest.len()))))
             }
         }
     }
+}
+
+/// Whether `tag` can be one: ASTRING-CHAR but `+` (RFC 9051 section 9).
+pub(super) fn is_tag(tag: &[u8]) -> bool {
+    !tag.is_empty()
+        && tag
+            .iter()
+            .all(|o| o.is_ascii_graphic() && !matches!(o, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b'+'))
+}
+
+/// The form of a tag: clients count, so that tags have a prefix of one length, and digits or none.
+pub(super) fn form(tag: &[u8]) -> (usize, bool) {
+    let digits = tag.iter().rev().take_while(|o| o.is_ascii_digit()).count();
+    (tag.len() - digits, digits > 0)
 }
 
 #[cfg(test)]
@@ -224,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_literal_header_stands_at_the_end_and_outside_quotes() {
+    fn a_literal_header_stands_at_the_end() {
         let header = |octets, sync, start| Some(Literal { octets, sync, start });
         for (line, want) in [
             (&b"a LOGIN {3}"[..], header(3, true, 8)),
@@ -238,12 +315,39 @@ mod tests {
             (b"{}", None),
             (b"{-1}", None),
             (b"{4-}", None),
-            (b"a {3} ", None),
-            (b"a SEARCH TEXT \"x {3}", None),
-            (b"a SEARCH TEXT \"x\\\" {3}", None),
+            (b"a {3} \t", header(3, true, 2)),
+            (b"a SEARCH TEXT \"x {3}", header(3, true, 17)),
+            (b"a SEARCH TEXT \"x {3+}", header(3, false, 17)),
             (b"a SEARCH TEXT \"x\\\\\" {3}", header(3, true, 20)),
         ] {
             assert_eq!(literal(line), want, "{}", line.escape_ascii());
+        }
+        assert_eq!(client_literal(b"a SEARCH TEXT \"x {3}"), header(3, true, 17), "the answer will tell");
+        assert_eq!(client_literal(b"a SEARCH TEXT \"x {3+}"), None);
+        assert_eq!(client_literal(b"a SEARCH TEXT \"x\" {3+}"), header(3, false, 18));
+    }
+
+    #[test]
+    fn words_may_have_any_blanks_between() {
+        assert_eq!(word(b"  a \t LOGIN  ann"), (&b"a"[..], &b"LOGIN  ann"[..]));
+        assert_eq!(word(b"\t"), (&b""[..], &b""[..]));
+        assert_eq!(response_code(b"[A]   text"), (Some(&b"A"[..]), &b"text"[..]));
+        assert_eq!(Tokens::new(b" \tann\t pw ").collect::<Vec<_>>(), [Token::Atom(b"ann"), Token::Atom(b"pw")]);
+    }
+
+    #[test]
+    fn a_response_is_open_while_a_list_or_a_string_is() {
+        for (text, depth, quoted) in [
+            (&b"1 2 3"[..], 0, false),
+            (b"(a (b \")\" c", 2, false),
+            (b"(a \"b", 1, true),
+            (b"(\"a\\\"\")", 0, false),
+            (b"))", 0, false),
+        ] {
+            let mut shape = Shape::default();
+            shape.read(text);
+            assert_eq!(shape, Shape { depth, quoted }, "{}", text.escape_ascii());
+            assert_eq!(shape.is_open(), depth > 0 || quoted);
         }
     }
 

@@ -1,21 +1,23 @@
 //! IMAP as spoken: commands in flight, answered in any order, with literals in both directions (RFC 3501, RFC 9051).
 //!
-//! The client's side is in `client`, the server's in `server`; `lex`, `command`, `response`, `fetch`, `append` and
-//! `mailbox` read what stands in a line. Untagged data is attributed to commands, but framing never depends on it.
+//! The client's side is in `client`, the server's in `server`, `untagged` and `complete`, losses in `loss`; `lex`,
+//! `command`, `sets`, `response`, `fetch`, `append` and `mailbox` read what stands in a line. Untagged data is attributed to commands, but framing never depends on it.
 //! Nothing here keeps a message, a search string or a credential.
 
 mod append;
 mod client;
 mod command;
+mod complete;
 mod fetch;
 mod lex;
+mod loss;
 mod mailbox;
 mod response;
 mod server;
-#[cfg(test)]
-mod tests;
+mod sets;
+mod untagged;
 
-use super::frame::Frame;
+use super::frame::{Ending, Frame, Line};
 use super::pending::{Pending, Waiting};
 use super::sasl::Exchange;
 use super::session::state::EventContext;
@@ -26,7 +28,9 @@ use crate::event::{Untagged, Verb};
 use crate::time::Timestamp;
 use append::Append;
 use client::Client;
+use complete::Completion;
 use server::Server;
+use sets::Set;
 
 /// What a command waits for, before its completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +64,13 @@ struct Flight {
     tag: usize,
     /// The tag is shown only if the server takes it for one.
     hidden: bool,
+    /// It came after a gap of the client: it is told only if the server completes it.
+    unsure: bool,
+    /// Octets of the server that the client had when it sent it.
+    peer: u64,
     wait: Wait,
+    /// FETCH and STORE: the messages that it names.
+    set: Set,
     task: Task,
 }
 
@@ -75,6 +85,8 @@ pub(crate) struct Imap {
     authenticated: bool,
     login_disabled: bool,
     bye: bool,
+    /// A completion of a command that is held back still.
+    late: Option<Box<Completion>>,
 }
 
 impl Imap {
@@ -83,12 +95,13 @@ impl Imap {
         Self {
             certain,
             pending: Pending::default(),
-            client: Client::default(),
-            server: Server::default(),
+            client: Client::new(certain),
+            server: Server::new(certain),
             selected: Text::default(),
             authenticated: false,
             login_disabled: false,
             bye: false,
+            late: None,
         }
     }
 
@@ -98,6 +111,7 @@ impl Imap {
         self.client.shrink();
         self.server.shrink();
         self.selected.shrink();
+        self.pending.iter_mut().for_each(|waiting| waiting.kind.set.shrink());
     }
 
     /// What the session is doing.
@@ -115,38 +129,20 @@ impl Imap {
     /// The next frame of `dir`.
     pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, cx: &mut EventContext<'_>) {
         match (dir, frame) {
+            (_, Frame::Line(line)) if line.ending == Ending::MultiCr => {
+                // CR CR LF: one CR is left, and is no part of the line.
+                let cut = line.octets.iter().rev().take_while(|o| **o == b'\r').count();
+                let octets = line.octets.get(..line.octets.len() - cut).unwrap_or_default();
+                self.frame(dir, &Frame::Line(Line { octets, ending: Ending::Crlf, ..*line }), cx);
+            }
             (Dir::ToServer, Frame::Line(line)) => self.client_line(line, cx),
             (Dir::ToServer, Frame::Octets { octets, last }) => self.client_octets(octets, *last, cx),
             (Dir::ToServer, Frame::Lost { octets, last }) => self.client_lost(*octets, *last, cx),
             (Dir::ToClient, Frame::Line(line)) => self.server_line(line, cx),
             (Dir::ToClient, Frame::Octets { octets, last }) => self.server_octets(octets, *last, cx),
             (Dir::ToClient, Frame::Lost { octets, last }) => self.server_lost(*octets, *last, cx),
-            (_, Frame::Body(_) | Frame::BodyEnd { .. } | Frame::Opaque(_)) => {}
+            (_, Frame::Body(_) | Frame::BodyEnd { .. } | Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
         }
-    }
-
-    /// `lost` octets of `dir` are missing, beyond those that counted octets absorbed.
-    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, cx: &mut EventContext<'_>) {
-        let _ = lost;
-        let missing = match dir {
-            Dir::ToServer => Missing::ClientGap,
-            Dir::ToClient => Missing::ServerGap,
-        };
-        match dir {
-            Dir::ToServer => self.client_gap(cx),
-            Dir::ToClient => {
-                self.server_gap(cx);
-                for waiting in self.pending.iter_mut() {
-                    waiting.command.incomplete.add(missing);
-                }
-            }
-        }
-    }
-
-    /// The client's octets `held` wait for an answer that will not come: decides their mode, if they tell enough.
-    /// `surely`: no more octets will come to help.
-    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
-        self.client_unanswered(held, surely, cx);
     }
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
@@ -158,6 +154,7 @@ impl Imap {
             (None, End::Timeout) => Outcome::TimedOut,
             (None, End::Drain | End::Evicted | End::CaptureEnd) => Outcome::Unknown,
         };
+        self.believe(cx);
         self.server_end(cut, cx);
         while let Some(waiting) = self.pending.pop() {
             self.abandon(waiting, cut, cx);
@@ -167,8 +164,15 @@ impl Imap {
     /// Emits a command that gets no completion.
     fn abandon(&mut self, waiting: Waiting<Flight>, cut: Outcome, cx: &mut EventContext<'_>) {
         let Waiting { mut command, kind: flight } = waiting;
-        if self.bye {
+        let unseen = command.incomplete.has(Missing::ServerGap);
+        let cut = if unseen || command.incomplete.has(Missing::ClientGap) { Outcome::Unknown } else { cut };
+        // What LOGOUT brings cuts nothing short.
+        if self.bye && !unseen && !cx.session.quit_answered {
             command.reply.status = Some(Status::Bye);
+        }
+        if flight.unsure && self.server.opened {
+            // Perhaps it was text of a message.
+            return cx.session.forget_command(command);
         }
         if flight.hidden {
             command.tag.clear();
@@ -176,10 +180,12 @@ impl Imap {
         match flight.task {
             Task::Auth(exchange, _) => {
                 let outcome = AuthOutcome::Incomplete;
-                cx.auth(exchange.finish(outcome, Reply::default(), None, cx.session.tls_mode()));
+                let mut auth = exchange.finish(outcome, Reply::default(), None, cx.session.tls_mode());
+                auth.incomplete = command.incomplete;
+                cx.auth(auth);
             }
             Task::Append(append) => {
-                client::name_of_append(&append, &mut command);
+                append::name_of_append(&append, &mut command);
                 append.finish(cut, &command.reply, false, cx);
             }
             Task::Idle(since, until) => idle_over(since, until, cx),

@@ -18,14 +18,12 @@ pub(super) enum Response<'a> {
     Other,
 }
 
-/// Reads the head of `line`.
+/// Reads the head of `line`. Some servers begin lines with a blank, put several between words, and put the text of a
+/// continuation right behind its `+`.
 pub(super) fn parse(line: &[u8]) -> Response<'_> {
-    if let Some(rest) = line.strip_prefix(b"+") {
-        return match rest.strip_prefix(b" ") {
-            Some(text) => Response::Continuation(text),
-            None if rest.is_empty() => Response::Continuation(rest),
-            None => Response::Other,
-        };
+    let line = lex::trim_start(line);
+    if let Some(text) = line.strip_prefix(b"+") {
+        return Response::Continuation(lex::trim_start(text));
     }
     let (tag, rest) = lex::word(line);
     let (word, text) = lex::word(rest);
@@ -192,7 +190,10 @@ mod tests {
             (&b"+"[..], Response::Continuation(b"")),
             (b"+ ", Response::Continuation(b"")),
             (b"+ go on", Response::Continuation(b"go on")),
-            (b"+OK", Response::Other),
+            (b"+Ready", Response::Continuation(b"Ready")),
+            (b"*  3   EXISTS", Response::Untagged(Some(3), Untagged::Exists, b"")),
+            (b" a1  OK   in", Response::Tagged(b"a1", Status::Ok, b"in")),
+            (b"a1\tNO\t[X] y", Response::Tagged(b"a1", Status::No, b"[X] y")),
             (b"* 3 EXISTS", Response::Untagged(Some(3), Untagged::Exists, b"")),
             (b"* list () \"/\" x", Response::Untagged(None, Untagged::List, b"() \"/\" x")),
             (b"* FOO", Response::Untagged(None, Untagged::Other, b"")),

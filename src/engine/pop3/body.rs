@@ -2,7 +2,9 @@
 
 use super::Entry;
 use super::grammar::two_numbers;
+use crate::engine::frame::Ending;
 use crate::engine::pending::Waiting;
+use crate::engine::session::state::Stamp;
 use crate::event::List;
 use crate::event::Transaction;
 use crate::time::Timestamp;
@@ -27,12 +29,64 @@ pub(super) struct Body {
     pub(super) cut: Cut,
     /// Of lines: the last one ended with CRLF.
     pub(super) ended_by_crlf: bool,
+    /// Line ends of the text so far.
+    pub(super) ends: Ends,
+    /// A lone dot whose line ends are not CRLF: the end, or text.
+    pub(super) loose: Option<Loose>,
+}
+
+/// What the line ends of a text show of its sender.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ends {
+    /// The status line, or a line of the text, ended with something else than CRLF: so do all lines of this server.
+    pub(super) loose_server: bool,
+    /// Some line ended with CRLF.
+    crlf: bool,
+    /// The last two octets.
+    tail: [u8; 2],
+}
+
+impl Ends {
+    /// Of a text behind a status line that ended so.
+    pub(super) fn behind(status: Ending) -> Self {
+        Self { loose_server: status != Ending::Crlf, ..Self::default() }
+    }
+
+    /// Takes the next octets of the text.
+    pub(super) fn read(&mut self, octets: &[u8]) {
+        if !self.crlf {
+            let over = self.tail.last() == Some(&b'\r') && octets.first() == Some(&b'\n');
+            self.crlf = over || memchr::memmem::find(octets, b"\r\n").is_some();
+        }
+        self.tail = match octets {
+            [.., a, b] => [*a, *b],
+            [b] => [self.tail[1], *b],
+            [] => self.tail,
+        };
+    }
+
+    /// Whether a lone dot that is no strict end can hardly be text: a sender that ends its lines with CRLF writes two
+    /// dots for one behind CRLF, and one that ends none with CRLF means its own line ends.
+    pub(super) fn show_an_end(&self) -> bool {
+        self.loose_server || !self.crlf || self.tail == *b"\r\n"
+    }
+}
+
+/// A lone dot that may be the end of a body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loose {
+    /// Octets of the body up to it.
+    pub(super) wire: u64,
+    /// Stream offset behind it.
+    pub(super) end: u64,
+    /// When it came.
+    pub(super) stamp: Stamp,
 }
 
 /// How the text of a body is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
-    /// By the framer, which sees a strict terminator only.
+    /// By the framer, which tells a strict terminator from a loose one.
     Dot,
     /// As lines: octets of it were lost up to this offset, its end perhaps among them.
     Torn(u64),
@@ -67,25 +121,40 @@ pub(super) struct Lines {
     pub(super) sizes: (u64, u64),
     /// Lines that were something else.
     pub(super) odd: u64,
+    /// The second numbers by the first, from 1.
+    pub(super) listed: Vec<u32>,
+}
+
+/// Notes in `listed` that message `number` has `size` octets; `cap` messages at most.
+pub(super) fn note_size(listed: &mut Vec<u32>, number: u64, size: u64, cap: usize) {
+    let at = usize::try_from(number).unwrap_or(usize::MAX);
+    let (Some(at), Ok(size)) = (at.checked_sub(1).filter(|at| *at < cap), u32::try_from(size)) else { return };
+    if at >= listed.len() {
+        listed.resize(at + 1, 0);
+    }
+    if let Some(noted) = listed.get_mut(at) {
+        *noted = size;
+    }
 }
 
 impl Lines {
-    /// Takes the next octets; keeps whole lines up to `cap` octets in all. 0 keeps none.
-    pub(super) fn octets(&mut self, octets: &[u8], cap: usize) {
+    /// Takes the next octets; keeps whole lines up to `cap` octets in all (0 keeps none), and the sizes of `listed` messages.
+    pub(super) fn octets(&mut self, octets: &[u8], cap: usize, listed: usize) {
         for piece in octets.split_inclusive(|o| *o == b'\n') {
             let room = cap.max(LONGEST).saturating_sub(self.partial.len());
             self.truncated |= piece.len() > room;
             self.partial.extend_from_slice(piece.get(..room).unwrap_or(piece));
             if piece.ends_with(b"\n") {
-                self.line(cap);
+                self.line(cap, listed);
             }
         }
     }
 
-    fn line(&mut self, cap: usize) {
+    fn line(&mut self, cap: usize, listed: usize) {
         let line = self.partial.trim_ascii();
         match two_numbers(line) {
-            Some((_, size)) => {
+            Some((number, size)) => {
+                note_size(&mut self.listed, number, size, listed);
                 self.sizes.0 = self.sizes.0.saturating_add(1);
                 self.sizes.1 = self.sizes.1.saturating_add(size);
             }
@@ -123,9 +192,10 @@ mod tests {
         for size in 1..20 {
             let mut lines = Lines::default();
             for piece in b"1 120\r\n2 200\r\nstls\r\nsasl plain x\r\n".chunks(size) {
-                lines.octets(piece, 99);
+                lines.octets(piece, 99, 9);
             }
             assert_eq!((lines.sizes, lines.odd, lines.truncated), ((2, 320), 2, false));
+            assert_eq!(lines.listed, [120, 200]);
             let kept: Vec<&[u8]> = lines.kept.iter().collect();
             assert_eq!(kept, [&b"1 120"[..], b"2 200", b"STLS", b"SASL plain x"]);
         }
@@ -135,8 +205,8 @@ mod tests {
     fn a_list_is_bounded() {
         let mut lines = Lines::default();
         for _ in 0..1000 {
-            lines.octets(&[b'x'; 1000], 50);
-            lines.octets(b"\r\n", 50);
+            lines.octets(&[b'x'; 1000], 50, 0);
+            lines.octets(b"\r\n", 50, 0);
         }
         assert!(lines.truncated && lines.kept.octets() <= 50);
     }

@@ -14,8 +14,9 @@ pub(super) struct Words<'a> {
     pub(super) trailing_space: bool,
 }
 
-/// Splits a command line.
+/// Splits a command line; blanks before the verb are passed over.
 pub(super) fn words(line: &[u8]) -> Words<'_> {
+    let line = trim_blanks(line);
     let space = line.iter().position(|o| *o == b' ' || *o == b'\t');
     let (verb, rest) = match space.and_then(|at| line.split_at_checked(at)) {
         Some((verb, rest)) => (verb, rest.get(1..).unwrap_or_default()),
@@ -65,6 +66,12 @@ pub(super) fn safe_args<'a>(words: &Words<'a>) -> Option<&'a [u8]> {
     (!args.is_empty() && args.len() <= LONGEST && args.iter().all(safe)).then_some(args)
 }
 
+/// `text` without blanks at its head.
+pub(super) fn trim_blanks(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|o| matches!(o, b' ' | b'\t')).count();
+    text.get(blanks..).unwrap_or_default()
+}
+
 /// What a line of the server begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Head<'a> {
@@ -89,6 +96,29 @@ pub(super) fn head(line: &[u8]) -> Option<Head<'_>> {
         [b'+', b' ', text @ ..] => Some(Head::Challenge(text)),
         _ => None,
     }
+}
+
+/// The same where nothing but a reply can come: blanks before it, and text right behind it, are passed over.
+pub(super) fn loose_head(line: &[u8], challenge: bool) -> Option<Head<'_>> {
+    let line = trim_blanks(line);
+    let glued = |word: &[u8]| line.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
+    match line {
+        _ if glued(b"+OK") => Some(Head::Ok(line.get(3..).unwrap_or_default().trim_ascii_start())),
+        _ if glued(b"-ERR") => Some(Head::Err(line.get(4..).unwrap_or_default().trim_ascii_start())),
+        [b'+', text @ ..] if challenge => Some(Head::Challenge(trim_blanks(text))),
+        _ => None,
+    }
+}
+
+/// Whether `text` begins with a status line; `None` if more of it must come to tell.
+pub(super) fn is_status(text: &[u8]) -> Option<bool> {
+    for word in [&b"+OK"[..], b"-ERR"] {
+        let shown = text.get(..word.len()).unwrap_or(text);
+        if word.get(..shown.len()).is_some_and(|head| head.eq_ignore_ascii_case(shown)) {
+            return text.get(word.len()).map(|next| !next.is_ascii_alphanumeric());
+        }
+    }
+    Some(false)
 }
 
 /// What follows `word`, which must stand alone.
@@ -167,7 +197,7 @@ pub(super) fn number(text: &[u8]) -> Option<(u64, &[u8])> {
 /// Two decimal numbers at the head of `text`: a scan listing, a drop listing (RFC 1939 section 5).
 pub(super) fn two_numbers(text: &[u8]) -> Option<(u64, u64)> {
     let (first, rest) = number(text)?;
-    let (second, rest) = number(rest.strip_prefix(b" ")?.trim_ascii_start())?;
+    let (second, rest) = number(Some(trim_blanks(rest)).filter(|word| word.len() < rest.len())?)?;
     rest.first().is_none_or(u8::is_ascii_whitespace).then_some((first, second))
 }
 
@@ -175,7 +205,8 @@ pub(super) fn two_numbers(text: &[u8]) -> Option<(u64, u64)> {
 pub(super) fn is_listing(line: &[u8]) -> bool {
     const LONGEST_ID: usize = 70;
     let Some((_, rest)) = number(line).filter(|_| !line.starts_with(b"0")) else { return false };
-    let word = rest.strip_prefix(b" ").unwrap_or_default();
+    let word = trim_blanks(rest);
+    let word = if word.len() < rest.len() { word } else { &[] };
     (1..=LONGEST_ID).contains(&word.len()) && word.iter().all(u8::is_ascii_graphic)
 }
 
@@ -185,6 +216,24 @@ pub(super) fn octets(text: &[u8]) -> Option<u64> {
     let rest = rest.trim_ascii_start();
     let is = |unit: &[u8]| rest.get(..unit.len()).is_some_and(|head| head.eq_ignore_ascii_case(unit));
     (is(b"octet") || is(b"byte")).then_some(size)
+}
+
+/// The size that the answer to RETR tells: `120 octets`, or `120` alone.
+pub(super) fn announced(text: &[u8]) -> Option<u64> {
+    octets(text).or_else(|| number(text.trim_ascii()).filter(|(_, rest)| rest.is_empty()).map(|(size, _)| size))
+}
+
+/// Whether `text` is the answer to STAT or to LIST with a number: two numbers and nothing else.
+pub(super) fn is_two_numbers(text: &[u8]) -> bool {
+    let digits = |o: &u8| o.is_ascii_digit() || *o == b' ';
+    two_numbers(text).is_some() && text.iter().all(digits)
+}
+
+/// Whether the server says that its patience is over.
+pub(super) fn is_timeout(text: &[u8]) -> bool {
+    let text = text.to_ascii_lowercase();
+    let says = |word: &[u8]| memmem::find(&text, word).is_some();
+    says(b"idle") || says(b"timeout") || says(b"timed out") || says(b"inactiv") || says(b"autologout")
 }
 
 /// Replaces the APOP timestamp `<…@…>` of a greeting: with it, an APOP digest can be guessed off line (RFC 1939 section 7).
@@ -224,6 +273,38 @@ mod tests {
         for no in [&b"+OKAY"[..], b"-ERROR", b"text", b"", b"-", b"+x", b"--=_next"] {
             assert_eq!(head(no), None);
         }
+    }
+
+    #[test]
+    fn a_status_is_told_by_its_first_octets() {
+        for (text, want) in [
+            (&b""[..], None),
+            (b"+", None),
+            (b"-er", None),
+            (b"+ok", None),
+            (b"+OK\r", Some(true)),
+            (b"-ERR no", Some(true)),
+            (b"+OKAY", Some(false)),
+            (b"+a", Some(false)),
+            (b"x", Some(false)),
+        ] {
+            assert_eq!(is_status(text), want, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_status_may_have_blanks_before_it_and_text_behind_it() {
+        assert_eq!(loose_head(b" +OKwelcome", false), Some(Head::Ok(b"welcome")));
+        assert_eq!(loose_head(b"-ERRno", false), Some(Head::Err(b"no")));
+        assert_eq!(loose_head(b"+YQ==", true), Some(Head::Challenge(b"YQ==")));
+        assert_eq!(loose_head(b"+YQ==", false), None);
+        assert_eq!(words(b" \tSTAT").verb, Verb::Stat);
+        assert_eq!((two_numbers(b"1\t 20"), two_numbers(b"120")), (Some((1, 20)), None));
+        assert!(is_two_numbers(b"2 320") && !is_two_numbers(b"2 320 octets") && !is_two_numbers(b"2"));
+        assert_eq!(
+            (announced(b"120"), announced(b"120 octets"), announced(b"120 messages")),
+            (Some(120), Some(120), None)
+        );
     }
 
     #[test]

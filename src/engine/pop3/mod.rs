@@ -1,25 +1,25 @@
 //! POP3 (RFC 1939, 2449, 2595, 5034): what the client asks, what the server answers, which mail went where.
 //!
 //! Replies carry no tag, so the queue of commands is everything: the command at its head decides whether `+OK` is
-//! one line or the first of many. Where the commands do not tell, the line that follows does. The client side and the
-//! session's life are here, the server side is in `server`. Must never take a line of a message for a reply.
+//! one line or the first of many. Where the commands do not tell, the line that follows does. The session's life is
+//! here; commands are in `client`, status lines in `server` and `answer`, lists and messages in `text`, losses in `loss`.
+//! Must never take a line of a message for a reply.
 
+mod answer;
 mod body;
+mod client;
 mod grammar;
+mod loss;
 mod server;
-#[cfg(test)]
-mod tests;
+mod text;
 
-use super::frame::{Frame, Line, Mode};
+use super::frame::Frame;
 use super::pending::{Arrival, Pending, Waiting};
 use super::sasl::Exchange;
 use super::session::state::EventContext;
 use crate::event::Both;
-use crate::event::{
-    AuthMethod, AuthOutcome, Command, How, Incomplete, Kind, Mechanism, Missing, Outcome, Phase, Reply,
-};
-use crate::event::{Dir, End, Text, Verb};
-use crate::event::{TlsMode, Transaction};
+use crate::event::{Command, How, Incomplete, Kind, Mechanism, Missing, Outcome, Phase, Transaction};
+use crate::event::{Dir, End, Text};
 use crate::time::Timestamp;
 use body::{Body, Content, Cut};
 
@@ -33,6 +33,8 @@ struct Entry {
     peer: u64,
     /// Commands before it were lost.
     after_gap: bool,
+    /// Lost commands before it had no reply when it was sent: the next replies are theirs.
+    shadowed: bool,
 }
 
 /// What the answer to a command will mean.
@@ -115,8 +117,16 @@ pub(crate) struct Pop3 {
     server_gap: Option<u64>,
     /// The next command is the first after a gap.
     client_gap: bool,
+    /// What the client had of the server's octets when some of its own were lost.
+    gap_peer: u64,
     /// The next line may lack its head.
     broken: Both<bool>,
+    /// Octets of the client were lost: what is no command may be text of a message, until the server answers one.
+    lost: bool,
+    /// The client's last line was such text, so that the next ones may be too.
+    in_text: bool,
+    /// Sizes that LIST told, by message number from 1; 0 is unknown.
+    listed: Vec<u32>,
 }
 
 impl Pop3 {
@@ -138,7 +148,11 @@ impl Pop3 {
             response_codes: false,
             server_gap: None,
             client_gap: false,
-            broken: Both::default(),
+            gap_peer: 0,
+            broken: Both { to_server: !certain, to_client: false },
+            lost: !certain,
+            in_text: false,
+            listed: Vec::new(),
         }
     }
 
@@ -146,6 +160,7 @@ impl Pop3 {
     pub(crate) fn shrink(&mut self) {
         self.pending.shrink();
         self.user.shrink();
+        self.listed.shrink_to_fit();
     }
 
     /// What the session is doing.
@@ -169,70 +184,27 @@ impl Pop3 {
             (Dir::ToServer, Frame::Line(line)) => self.client(line, cx),
             (Dir::ToClient, Frame::Line(line)) => self.server(line, cx),
             (Dir::ToClient, Frame::Body(octets)) => self.text(octets, cx),
-            (Dir::ToClient, Frame::BodyEnd { wire }) => self.body_end(*wire, cx),
+            (Dir::ToClient, Frame::BodyEnd { wire, .. }) => self.body_end(*wire, cx),
             (Dir::ToServer, Frame::Body(octets)) => {
                 if let Some(xmit) = &mut self.xmit {
                     xmit.began.get_or_insert(cx.stamp.at);
                     cx.body(&mut xmit.transaction, octets);
                 }
             }
-            (Dir::ToServer, Frame::BodyEnd { wire }) => self.xmit_sent(*wire, cx),
-            (_, Frame::Octets { .. } | Frame::Lost { .. } | Frame::Opaque(_)) => {}
+            (Dir::ToServer, Frame::BodyEnd { wire, .. }) => self.xmit_sent(*wire, cx),
+            (Dir::ToClient, Frame::LooseEnd { wire, end }) => self.loose_end(*wire, *end, cx),
+            (_, Frame::Octets { .. } | Frame::Lost { .. } | Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
         }
         self.begun = true;
-    }
-
-    /// `lost` octets of `dir` are missing, up to `scope.offset`.
-    pub(crate) fn gap(&mut self, dir: Dir, lost: u64, cx: &mut EventContext<'_>) {
-        self.broken[dir] = true;
-        match dir {
-            Dir::ToServer => {
-                self.client_gap = true;
-                self.armed = true;
-                if let Some(xmit) = self.xmit.as_mut().filter(|x| x.sent.is_none()) {
-                    xmit.transaction.message.gap(lost);
-                    xmit.transaction.incomplete.add(Missing::ClientGap);
-                }
-            }
-            Dir::ToClient => self.server_lost(lost, cx),
-        }
-    }
-
-    /// The client's octets `held` wait for an answer that will not come: decides their mode, if they tell enough.
-    /// `surely`: no more octets will come to help.
-    pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
-        let end = held.iter().position(|o| *o == b'\n');
-        if end.is_none() && !surely && held.first() != Some(&0x16) {
-            return;
-        }
-        let line = held.get(..end.unwrap_or(held.len())).unwrap_or_default().trim_ascii();
-        let command = grammar::words(line).verb != Verb::Other;
-        let mut mode = Mode::Line;
-        match self.pending.back().map(|w| &w.kind.ask) {
-            Some(Ask::Stls) if held.first() == Some(&0x16) => {
-                cx.session.tls.mode = Some(TlsMode::StartTls);
-                cx.session.opaque = true;
-                cx.switch(Dir::ToClient, Mode::Opaque);
-                mode = Mode::Opaque;
-            }
-            Some(Ask::Auth) if !command && end.is_some() && is_response(line) => self.expects = Expects::Response,
-            Some(Ask::Auth) => self.give_up(cx),
-            Some(Ask::Xmit) if !command && !line.is_empty() => {
-                if let Some(Waiting { command, .. }) = self.pending.back() {
-                    self.xmit = Some(Xmit::begin(command, cx));
-                    mode = Mode::Dot;
-                }
-            }
-            _ => {}
-        }
-        cx.switch(Dir::ToServer, mode);
     }
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
     pub(crate) fn finish(&mut self, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
         self.settle(cx);
+        self.looked_at(b"", true, cx);
         let outcome = match (closed, why) {
-            _ if self.server_gap.is_some() || self.is_torn() || cx.session.incomplete.has(Missing::ServerUnseen) => {
+            _ if self.server_gap.is_some() || self.is_torn() => Outcome::Unknown,
+            _ if [Missing::ServerUnseen, Missing::ClientGap].iter().any(|m| cx.session.incomplete.has(*m)) => {
                 Outcome::Unknown
             }
             (Some(_), _) => Outcome::ConnectionLost,
@@ -257,211 +229,6 @@ impl Pop3 {
     fn is_torn(&self) -> bool {
         self.body.as_ref().is_some_and(|b| matches!(b.cut, Cut::Torn(_)))
     }
-
-    fn client(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
-        self.client_seen = true;
-        let broken = std::mem::take(&mut self.broken.to_server);
-        match std::mem::replace(&mut self.expects, Expects::Command) {
-            Expects::Response => return self.respond(line, cx),
-            Expects::Ntlm(_) if line.octets.starts_with(b"TlRMTVNT") || line.octets.trim_ascii() == b"*" => {
-                return self.respond(line, cx);
-            }
-            Expects::Either if grammar::words(line.octets).verb == Verb::Other && is_response(line.octets) => {
-                return self.respond(line, cx);
-            }
-            Expects::Either => self.give_up(cx),
-            Expects::Ntlm(status) => self.authenticated(status, cx),
-            Expects::Stray => return cx.session.secrets.learn(line.octets),
-            Expects::Command => {}
-        }
-        let words = grammar::words(line.octets);
-        if words.verb != Verb::Other {
-            self.armed = false;
-        } else {
-            self.learn_unknown(line.octets, words.rest, cx);
-            if broken {
-                // The tail of a line whose head was lost.
-                return;
-            }
-        }
-        self.command(line, &words, cx);
-    }
-
-    /// What is no command may be a password in the wrong place.
-    fn learn_unknown(&self, line: &[u8], rest: &[u8], cx: &mut EventContext<'_>) {
-        if self.armed || grammar::is_base64(line) {
-            cx.session.secrets.learn(line);
-        }
-        if !cx.session.identity.is_present() {
-            cx.session.secrets.remember(rest);
-        }
-    }
-
-    fn respond(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
-        if let Some(exchange) = &mut self.exchange {
-            exchange.response(line.octets, &mut cx.session.secrets);
-            exchange.answered(cx.stamp.at);
-        } else {
-            cx.session.secrets.learn(line.octets);
-        }
-        if let Some(Waiting { command, .. }) = self.pending.front_mut() {
-            let [client, _] = &mut command.octets;
-            *client += line.wire;
-        }
-        cx.switch(Dir::ToServer, Mode::Await);
-    }
-
-    fn command(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, cx: &mut EventContext<'_>) {
-        if self.pending.len() >= cx.limits.pending
-            && let Some(mut oldest) = self.pending.pop()
-        {
-            oldest.command.incomplete.add(Missing::Truncated);
-            self.unmatched(oldest, Outcome::Unknown, cx);
-        }
-        let mut command = cx.session.command(line.began, cx.stamp.at);
-        command.verb = words.verb;
-        command.pipelined = self.body.is_some() || self.pending.is_pipelined(cx.stamp);
-        command.octets = [line.wire, 0];
-        if line.truncated {
-            command.incomplete.add(Missing::Truncated);
-        }
-        if let Some(args) = grammar::safe_args(words) {
-            command.args.set(args);
-        }
-        let entry = Entry {
-            ask: self.ask(line, words, cx),
-            number: grammar::number(words.rest.trim_ascii_start()).map(|(n, _)| n),
-            peer: cx.stamp.peer,
-            after_gap: std::mem::take(&mut self.client_gap),
-        };
-        self.pending.push(command, entry);
-    }
-
-    /// What the answer to this command will mean; what the command itself means happens here.
-    fn ask(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, cx: &mut EventContext<'_>) -> Ask {
-        let bare = words.rest.trim_ascii().is_empty();
-        match words.verb {
-            Verb::User => {
-                self.user.set(words.rest.trim_ascii());
-                Ask::User
-            }
-            Verb::Pass => {
-                cx.session.secrets.remember(words.rest.trim_ascii());
-                self.login(AuthMethod::UserPass, None, words.rest, line, cx)
-            }
-            Verb::Apop => {
-                // The digest has no spaces (RFC 1939 section 7).
-                let rest = words.rest.trim_ascii();
-                let (name, digest) = match rest.iter().rposition(|o| *o == b' ') {
-                    Some(at) => rest.split_at_checked(at).unwrap_or((&[], rest)),
-                    None => (&[][..], rest),
-                };
-                self.login(AuthMethod::Apop, Some(name.trim_ascii()), digest.trim_ascii(), line, cx)
-            }
-            Verb::Auth if bare => Ask::Maybe,
-            Verb::Auth => self.auth(line, words.rest.trim_ascii(), cx),
-            Verb::Stls => {
-                cx.session.tls.requested = Some(true);
-                cx.switch(Dir::ToServer, Mode::Await);
-                Ask::Stls
-            }
-            Verb::Quit => {
-                cx.session.quit_sent = true;
-                Ask::Quit
-            }
-            Verb::Stat => Ask::Stat,
-            Verb::Dele => Ask::Dele,
-            Verb::Rset => Ask::Rset,
-            Verb::Retr | Verb::Top => Ask::Message,
-            Verb::Capa => Ask::List,
-            // Servers differ in whether a space makes an argument.
-            Verb::List | Verb::Uidl if words.trailing_space => Ask::Maybe,
-            Verb::List | Verb::Uidl if bare => Ask::List,
-            Verb::Lang if bare => Ask::Maybe,
-            Verb::Xtnd if words.rest.trim_ascii().eq_ignore_ascii_case(b"XMIT") => {
-                cx.switch(Dir::ToServer, Mode::Await);
-                Ask::Xmit
-            }
-            Verb::Xtnd | Verb::Other => Ask::Maybe,
-            _ => Ask::Single,
-        }
-    }
-
-    /// USER and PASS, or APOP. No `name`: the one that USER gave.
-    fn login(
-        &self,
-        method: AuthMethod,
-        name: Option<&[u8]>,
-        secret: &[u8],
-        line: &Line<'_>,
-        cx: &mut EventContext<'_>,
-    ) -> Ask {
-        let name = name.unwrap_or(self.user.as_bytes());
-        let (at, secrets) = (cx.stamp.at, &mut cx.session.secrets);
-        Ask::Login(Box::new(Exchange::plain(method, name, secret, line.began, at, secrets)))
-    }
-
-    fn auth(&mut self, line: &Line<'_>, args: &[u8], cx: &mut EventContext<'_>) -> Ask {
-        self.give_up(cx);
-        let space = args.iter().position(|o| *o == b' ').unwrap_or(args.len());
-        let (mechanism, initial) = args.split_at_checked(space).unwrap_or((args, &[]));
-        let initial = Some(initial.trim_ascii()).filter(|i| !i.is_empty());
-        let at = cx.stamp.at;
-        self.exchange = Some(Exchange::sasl(mechanism, initial, line.began, at, &mut cx.session.secrets));
-        cx.switch(Dir::ToServer, Mode::Await);
-        Ask::Auth
-    }
-
-    /// The exchange that is open never came to its end.
-    fn give_up(&mut self, cx: &mut EventContext<'_>) {
-        let Some(exchange) = self.exchange.take() else { return };
-        // Its command may still wait, but no longer for the end of an exchange.
-        for waiting in self.pending.iter_mut().filter(|w| matches!(w.kind.ask, Ask::Auth)) {
-            waiting.kind.ask = Ask::Single;
-        }
-        let tls = cx.session.tls_mode();
-        let mut auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, tls);
-        auth.incomplete = unseen(cx);
-        self.armed = true;
-        self.expects = Expects::Command;
-        cx.auth(auth);
-    }
-
-    /// A command whose reply was not seen, or never came.
-    fn unmatched(&mut self, waiting: Waiting<Entry>, outcome: Outcome, cx: &mut EventContext<'_>) {
-        let Waiting { mut command, kind } = waiting;
-        let missing = unseen(cx);
-        command.incomplete.merge(missing);
-        match kind.ask {
-            Ask::Login(exchange) => {
-                let tls = cx.session.tls_mode();
-                let mut auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, tls);
-                auth.incomplete = missing;
-                cx.auth(auth);
-            }
-            Ask::Auth => self.give_up(cx),
-            Ask::Message => {
-                let mut transaction = cx.session.transaction(Kind::Retrieval, command.began);
-                transaction.verb = Some(command.verb);
-                transaction.message_number = kind.number;
-                transaction.pipelined = command.pipelined;
-                transaction.outcome = outcome;
-                transaction.incomplete = missing;
-                cx.transaction(transaction);
-            }
-            _ => {}
-        }
-        cx.command(command);
-    }
-
-    fn xmit_sent(&mut self, wire: u64, cx: &EventContext<'_>) {
-        if let Some(Xmit { transaction, began, sent }) = &mut self.xmit {
-            transaction.message.finish(true);
-            transaction.wire_size = Some(wire);
-            transaction.timing.transfer = cx.stamp.at.since(began.unwrap_or(cx.stamp.at));
-            *sent = Some(cx.stamp.at);
-        }
-    }
 }
 
 impl Xmit {
@@ -475,6 +242,11 @@ impl Xmit {
     }
 }
 
+/// Whether `+OK` in answer to this exchange may be a challenge.
+fn may_be_ntlm(exchange: &Exchange) -> bool {
+    exchange.mechanism() == Some(Mechanism::Ntlm) && exchange.data() == 0
+}
+
 /// What may have hidden a reply.
 fn unseen(cx: &EventContext<'_>) -> Incomplete {
     let mut missing = Incomplete::NONE;
@@ -484,14 +256,4 @@ fn unseen(cx: &EventContext<'_>) -> Incomplete {
         }
     }
     missing
-}
-
-/// Whether `line` can be a SASL response: base64, empty, or one of the signs.
-fn is_response(line: &[u8]) -> bool {
-    matches!(line, b"*" | b"") || line.iter().all(|o| o.is_ascii_alphanumeric() || matches!(o, b'+' | b'/' | b'='))
-}
-
-/// Whether `+OK` in answer to this exchange may be a challenge.
-fn may_be_ntlm(exchange: &Exchange) -> bool {
-    exchange.mechanism() == Some(Mechanism::Ntlm) && exchange.data() == 0
 }

@@ -1,13 +1,16 @@
 //! The beginning of a session: inputs are held until they tell which protocol is spoken, then read again by its machine.
 
 use super::state::Stamp;
-use crate::engine::detect::{Evidence, Verdict};
+use crate::engine::detect::{Evidence, Host, Opened, Verdict};
 use crate::engine::frame::Mode;
 use crate::engine::protocol::ProtocolState;
+use crate::engine::proxy_header::{self, Parsed, Reading};
 use crate::engine::{Session, detect, imap, pop3, smtp};
-use crate::event::{Dir, Input, Sink};
-use crate::event::{Other, Protocol, TlsMode};
+use crate::event::{Dir, Input, Other, Protocol, Sink, Text, TlsMode, Tunnel, TunnelHost};
 use crate::time::Timestamp;
+
+/// Tunnels inside each other that are followed: to a proxy through a proxy is in use, more is a game.
+const TUNNELS: u8 = 4;
 
 impl Session {
     /// Octets while the protocol is not told, in steps: the verdict must not hang on how the sender cut them.
@@ -33,14 +36,17 @@ impl Session {
 
     /// Tries to tell the protocol; when it is told, the inputs so far are taken again. `last`: no more will come.
     pub(super) fn decide(&mut self, at: Timestamp, last: bool, out: &mut dyn Sink) {
+        let prior = self.expected();
         let ProtocolState::Undecided(held) = &mut self.protocol_state else { return };
         if self.context.peers.roles_certain && self.state.proxied_client.is_none() {
-            match detect::preamble(held.octets(Dir::ToServer)) {
-                Some(None) if !last => return,
-                Some(Some((length, client))) => {
+            let octets = held.octets(Dir::ToServer);
+            match proxy_header::parse(octets, Reading::Lenient) {
+                Parsed::NeedMore if !last && !octets.is_empty() => return,
+                Parsed::Complete(header) => {
+                    let (length, ends) = (header.length, header.ends);
                     held.consume(Dir::ToServer, length);
                     self.directions[Dir::ToServer].framer.advance_by(length as u64);
-                    self.state.proxied_client = client;
+                    self.state.proxied_client = ends.map(|(client, _)| client);
                     // The balancer spoke first; who speaks first behind it is what counts.
                     let spoken = [Dir::ToServer, Dir::ToClient].map(|d| !held.octets(d).is_empty());
                     self.server_first = spoken.contains(&true).then_some(!spoken[0]);
@@ -52,15 +58,21 @@ impl Session {
         let evidence = Evidence {
             client: held.octets(Dir::ToServer),
             server: held.octets(Dir::ToClient),
-            prior: self.limits.prior(self.context.peers.server.port()),
+            prior,
             midstream: !self.context.peers.roles_certain || held.has_gap(),
             reversible: !self.context.peers.roles_certain,
             server_first: self.server_first.unwrap_or(false),
+            is_deep: self.tunnels == TUNNELS,
             last: last || overflow,
         };
         let verdict = detect::decide(&evidence);
-        if verdict == Verdict::Wait && !evidence.last {
-            return;
+        match verdict {
+            Verdict::Wait if !evidence.last => return,
+            Verdict::Tunnel(opened) => {
+                self.enter(opened, at);
+                return self.decide(at, last, out);
+            }
+            _ => {}
         }
         let ProtocolState::Undecided(held) = std::mem::replace(&mut self.protocol_state, ProtocolState::Counted) else {
             return;
@@ -73,6 +85,38 @@ impl Session {
             self.take(dir, stamp, input, out);
         });
         self.told(at, out);
+    }
+
+    /// A tunnel is open: what asked for it is passed over, and what it carries is told apart anew.
+    fn enter(&mut self, opened: Opened, at: Timestamp) {
+        let ProtocolState::Undecided(held) = &mut self.protocol_state else { return };
+        self.tunnels += 1;
+        let host = match opened.host {
+            Host::Ip(ip) => TunnelHost::Ip(ip),
+            Host::Name(from, length) => {
+                let mut name = Text::default();
+                let octets = held.octets(Dir::ToServer).get(from..).and_then(|rest| rest.get(..length));
+                if let Some(octets) = octets.filter(|octets| octets.iter().all(u8::is_ascii_graphic)) {
+                    name.set(octets);
+                }
+                TunnelHost::Name(name)
+            }
+        };
+        self.state.tunnel = Some(Box::new(Tunnel { kind: opened.kind, host, port: opened.port }));
+        for (dir, used) in [Dir::ToServer, Dir::ToClient].into_iter().zip(opened.used) {
+            held.consume(dir, used);
+            self.directions[dir].framer.advance_by(used as u64);
+        }
+        // Who speaks first inside is what counts, and when: the greeting can come from now on.
+        let spoken = [Dir::ToServer, Dir::ToClient].map(|d| !held.octets(d).is_empty());
+        self.server_first = spoken.contains(&true).then_some(!spoken[0]);
+        self.context.peers.established = self.context.peers.established.map(|_| at);
+    }
+
+    /// What the port suggests that the client asked for: that of the destination, if a tunnel leads there.
+    fn expected(&self) -> Option<Protocol> {
+        let port = self.state.tunnel.as_ref().map_or_else(|| self.context.peers.server.port(), |tunnel| tunnel.port);
+        self.limits.prior(port)
     }
 
     pub(super) fn adopt(&mut self, verdict: Verdict) {
@@ -94,12 +138,18 @@ impl Session {
             }
             Verdict::Tls(_) => return self.protocol_state = ProtocolState::Ignored(Some(Other::Tls)),
             Verdict::Other(other) => return self.protocol_state = ProtocolState::Ignored(Some(other)),
-            Verdict::Wait | Verdict::Unknown => return self.protocol_state = ProtocolState::Ignored(None),
+            Verdict::OtherReversed(other) => {
+                self.flip();
+                return self.protocol_state = ProtocolState::Ignored(Some(other));
+            }
+            Verdict::Wait | Verdict::Unknown | Verdict::Tunnel(_) => {
+                return self.protocol_state = ProtocolState::Ignored(None);
+            }
         };
         self.context.protocol = mail;
         self.protocol_state = match mail {
             Protocol::Smtp | Protocol::Lmtp => {
-                let smtp = smtp::Smtp::new(self.context.peers.roles_certain);
+                let smtp = smtp::Smtp::new(self.context.peers.roles_certain, mail);
                 self.directions.to_server.framer.set_mode(smtp.first_mode());
                 ProtocolState::Smtp(Box::new(smtp))
             }

@@ -4,6 +4,8 @@
 //! something to the protocol that was found spoken. Where the meaning of the client's next bytes depends on the server's
 //! answer, they are held back, bounded, until the answer is in.
 
+#[cfg(test)]
+mod bounds;
 mod identify;
 mod progress;
 mod read;
@@ -39,9 +41,14 @@ pub struct Session {
     /// Client octets that the server had taken when it agreed to TLS (server stream offset of the agreement).
     agreed: u64,
     pieces: u64,
+    /// Work done for the current input, and how much may be.
+    work: u64,
+    work_limit: u64,
     /// The one who seemed the client is the server.
     flipped: bool,
     server_first: Option<bool>,
+    /// Tunnels that were entered.
+    tunnels: u8,
     closed: Option<(Dir, How)>,
     /// The protocol as told at the start.
     started: Option<Protocol>,
@@ -57,7 +64,7 @@ impl Session {
             state.incomplete.add(Missing::StartMissing);
         }
         Self {
-            context: Context { id, began: at, peers, protocol: Protocol::Unknown, connect: None },
+            context: Context { id, began: at, peers, protocol: Protocol::Unknown, connect: None, omitted: false },
             limits,
             directions: Both::default(),
             protocol_state: ProtocolState::Undecided(ReplayBuffer::default()),
@@ -65,8 +72,11 @@ impl Session {
             tls: tls::HandshakeObserver::default(),
             agreed: 0,
             pieces: 0,
+            work: 0,
+            work_limit: 0,
             flipped: false,
             server_first: None,
+            tunnels: 0,
             closed: None,
             started: None,
             disorder: None,
@@ -115,6 +125,9 @@ impl Session {
             Input::Data([]) => return,
             Input::Data(octets) => {
                 self.directions[dir].seen += octets.len() as u64;
+                self.state.wire += octets.len() as u64;
+                self.work = 0;
+                self.work_limit = self.limits.work_of(octets.len());
                 self.fail_if_asked();
                 if matches!(self.protocol_state, ProtocolState::Undecided(_)) {
                     return self.listen(dir, stamp, octets, out);
@@ -132,6 +145,9 @@ impl Session {
                 // A reset after a close is an impatient goodbye.
                 _ = self.closed.get_or_insert((dir, How::Reset));
             }
+        }
+        if dir == Dir::ToServer && matches!(input, Input::Fin | Input::Reset) {
+            self.state.client_left.get_or_insert(self.pieces);
         }
         if let ProtocolState::Undecided(held) = &mut self.protocol_state {
             held.push(dir, stamp, &input);
@@ -181,6 +197,18 @@ impl Session {
             self.directions[dir].layer = None;
             self.directions[dir].framer.set_mode(Mode::Opaque);
         }
+    }
+
+    /// Counts the work for a frame of `bytes`; once it is more than the input is worth, nothing more is read.
+    pub(super) fn is_overworked(&mut self, bytes: usize) -> bool {
+        /// A frame costs about as much as so many bytes of a message that are only passed on.
+        const FRAME: u64 = 64;
+        self.work += FRAME + (bytes / 16) as u64;
+        if self.work > self.work_limit && !matches!(self.protocol_state, ProtocolState::Counted) {
+            self.give_up();
+            self.state.incomplete.add(Missing::WorkLimit);
+        }
+        self.work > self.work_limit
     }
 
     /// From here on the octets are what TLS carries, both ways; what came in clear and was not read yet counts for
@@ -261,14 +289,15 @@ impl Session {
             (_, End::Drain) => How::Drain,
             (_, End::Evicted) => How::Evicted,
             (_, End::CaptureEnd) => How::CaptureEnd,
-            (None, End::Closed) => How::Fin,
+            // Its ports were used again: nobody saw it close.
+            (None, End::Closed) => How::CaptureEnd,
         };
         if self.state.tls.mode.is_some_and(|m| m != TlsMode::None) {
             let failed = if self.tls.begun() { Handshake::Failed } else { Handshake::Unseen };
             self.state.tls.handshake.get_or_insert_with(|| self.tls.handshake().unwrap_or(failed));
         }
         let close = Close { by: self.closed.map(|(dir, _)| dir), how, phase };
-        let outcome = self.outcome(close);
+        let outcome = self.outcome(close, why);
         self.state.tls.took = self.tls.took();
         let mut summary = self.state.summary(at, close, outcome);
         let (client, server) = (&self.directions.to_server, &self.directions.to_client);
@@ -283,7 +312,7 @@ impl Session {
         out.event(&self.context, at, &Event::End(&summary));
     }
 
-    fn outcome(&self, close: Close) -> SessionOutcome {
+    fn outcome(&self, close: Close, why: End) -> SessionOutcome {
         let session = &self.state;
         let by_client = close.by == Some(Dir::ToServer);
         match close.how {
@@ -301,6 +330,7 @@ impl Session {
             How::Reset if session.quit_sent && by_client => SessionOutcome::Ok,
             How::Reset => SessionOutcome::Reset,
             How::Timeout => SessionOutcome::Timeout,
+            How::CaptureEnd if why == End::Closed => SessionOutcome::ClientGone,
             How::Drain | How::Evicted | How::CaptureEnd => SessionOutcome::CaptureEnd,
             How::Fin if by_client => SessionOutcome::ClientGone,
             How::Fin => SessionOutcome::ServerGone,
@@ -331,8 +361,14 @@ impl Session {
         if self.flipped { dir.reverse() } else { dir }
     }
 
+    /// The mail protocol whose port the server has: what is no mail there is worth a record all the same.
     fn prior(&self) -> Option<Protocol> {
-        self.limits.prior(self.context.peers.server.port())
+        const SYSTEM: u16 = 1024;
+        let peers = &self.context.peers;
+        // Where a guess says who is the server, a port that clients are given too, or that of another service at the
+        // other end, is no sign of mail.
+        let doubtful = peers.server.port() >= SYSTEM || peers.client.port() < SYSTEM;
+        self.limits.prior(peers.server.port()).filter(|_| peers.roles_certain || !doubtful)
     }
 }
 

@@ -3,6 +3,8 @@
 //! Here frames go to the machine of the protocol, and what the machine asks for is applied: a mode, a layer, an exchange
 //! of roles. Octets are read in the order in which they mean something, which need not be the one in which they came.
 
+use std::time::Duration;
+
 use super::replay::{Piece, ReplayBuffer};
 use super::state::{EventContext, Layer, Stamp};
 use crate::engine::Session;
@@ -13,6 +15,7 @@ use crate::event::Both;
 use crate::event::anomaly::Id;
 use crate::event::{Dir, Input, Sink};
 use crate::event::{Handshake, Missing, Severity, TlsMode};
+use crate::time::Timestamp;
 use crate::tls::handshake as tls;
 
 /// One direction.
@@ -35,7 +38,14 @@ pub(super) struct DirectionState {
     pub(super) acked: Option<u64>,
     /// What is read, or held, has come through the layer.
     pub(super) inflated: bool,
+    /// The answer that its octets wait for is lost: what they say themselves will tell how to read on.
+    pub(super) deferred: bool,
+    /// When its last line came.
+    pub(super) since: Timestamp,
 }
+
+/// A client that sends more so much later than the line whose answer it should wait for has given that up.
+const GIVEN_UP: Duration = Duration::from_secs(10);
 
 impl DirectionState {
     pub(super) fn position(&self) -> u64 {
@@ -52,7 +62,10 @@ impl Session {
         let waits = self.directions[dir].held.waits() || self.directions[dir].framer.mode() == Mode::Await;
         match input {
             Input::Data(octets) => self.feed(dir, stamp, octets, out),
-            Input::Gap(_) | Input::Fin | Input::Reset if waits => self.directions[dir].held.push(dir, stamp, &input),
+            Input::Gap(_) | Input::Fin | Input::Reset if waits => {
+                self.directions[dir].held.push(dir, stamp, &input);
+                self.look(dir, true, out);
+            }
             Input::Gap(lost) => self.gap(dir, stamp, lost, out),
             Input::Fin | Input::Reset => self.close(dir, stamp, matches!(input, Input::Reset), out),
         }
@@ -81,17 +94,31 @@ impl Session {
         if self.directions[dir].layer.is_some() && used > 0 && self.directions[dir].framer.mode() != Mode::Await {
             return self.inflate(dir, stamp, rest, out);
         }
+        if self.is_given_up(dir, stamp) {
+            self.directions[dir].deferred = true;
+        }
         self.directions[dir].held.push(dir, stamp, &Input::Data(rest));
+        self.look(dir, false, out);
+        if !self.directions[dir].held.waits() {
+            return;
+        }
         if self.directions[dir].held.len() > self.limits.hold {
             self.state.incomplete.add(Missing::HoldOverflow);
             self.unanswered(true, out);
-        } else if self.is_blind() {
-            // What follows one decision may wait for the next.
-            let mut before = usize::MAX;
-            while self.directions[dir].held.waits() && self.directions[dir].held.len() < before {
-                before = self.directions[dir].held.len();
-                self.unanswered(false, out);
-            }
+        } else {
+            self.look_at_held(dir, out);
+        }
+    }
+
+    /// Reads on in what is held as far as it tells how: what follows one decision may wait for the next.
+    fn look_at_held(&mut self, dir: Dir, out: &mut dyn Sink) {
+        let mut before = usize::MAX;
+        while (self.is_blind() || self.protocol_state.watches_held() || self.directions[dir].deferred)
+            && self.directions[dir].held.waits()
+            && self.directions[dir].held.len() < before
+        {
+            before = self.directions[dir].held.len();
+            self.unanswered(false, out);
         }
     }
 
@@ -106,8 +133,9 @@ impl Session {
             // What came out before the damage is good.
             self.plain(dir, stamp, step.octets, out);
             if step.broken {
-                self.state.incomplete.add(Missing::Unparseable);
-                self.directions[dir].framer.set_mode(Mode::Opaque);
+                return self.lose_layer(dir, stamp, out);
+            }
+            if matches!(self.protocol_state, ProtocolState::Counted) {
                 return;
             }
             let direction = &mut self.directions[dir];
@@ -163,6 +191,9 @@ impl Session {
             let (taken, frame) = direction.framer.next(stamp.at, rest, cap);
             used += taken;
             let Some(frame) = frame else { continue };
+            if matches!(frame, Frame::Line(_)) {
+                direction.since = stamp.at;
+            }
             let offset = match &frame {
                 // Inside a layer, octets are not those that TCP acknowledges: those of the piece are.
                 Frame::Line(_) if layered => reached,
@@ -189,10 +220,16 @@ impl Session {
             }
             self.protocol_state.frame(role, &frame, &mut cx);
             let (modes, layers, turn) = (cx.modes, cx.layers, cx.turn);
+            if self.is_overworked(taken) {
+                return input.len();
+            }
             let relayered = layers[role].is_some();
             if self.apply(modes, layers) {
                 self.drain(dir.reverse(), out);
                 self.resume(dir.reverse(), stamp, out);
+                if dir == Dir::ToClient || self.state.reversed {
+                    self.look_at_held(dir.reverse(), out);
+                }
             }
             self.state.reversed ^= turn;
             if relayered {
@@ -211,6 +248,7 @@ impl Session {
                     self.agreed = self.directions[Dir::ToClient].framer.offset();
                 }
                 self.directions[dir].framer.set_mode(mode);
+                self.directions[dir].deferred = false;
                 changed = true;
             }
             match layers[role] {
@@ -262,11 +300,10 @@ impl Session {
 
     /// After a loss, a reply was put off until what was held before it is read: now it is.
     fn resume(&mut self, dir: Dir, stamp: Stamp, out: &mut dyn Sink) {
-        let ProtocolState::Smtp(_) = self.protocol_state else { return };
-        let (modes, layers) = self.with_protocol(stamp, out, |protocol_state, cx| {
-            if let ProtocolState::Smtp(smtp) = protocol_state {
-                smtp.resume(cx);
-            }
+        let (modes, layers) = self.with_protocol(stamp, out, |protocol_state, cx| match protocol_state {
+            ProtocolState::Smtp(smtp) => smtp.resume(cx),
+            ProtocolState::Imap(imap) => imap.resumed(cx),
+            _ => {}
         });
         if self.apply(modes, layers) {
             self.drain(dir, out);
@@ -280,6 +317,7 @@ impl Session {
             if dir == Dir::ToServer {
                 self.unanswered(true, out);
             } else {
+                self.look(dir, true, out);
                 self.directions[dir].framer.set_mode(Mode::Line);
                 self.drain(dir, out);
             }
@@ -289,9 +327,37 @@ impl Session {
         }
     }
 
-    /// Whether answers cannot come: the server's direction is not captured.
+    /// Whether what comes at `stamp` shows that the client does not wait for its answer any more.
+    fn is_given_up(&self, dir: Dir, stamp: Stamp) -> bool {
+        let direction = &self.directions[dir];
+        dir == Dir::ToServer
+            && matches!(self.protocol_state, ProtocolState::Pop3(_) | ProtocolState::Imap(_))
+            && direction.framer.mode() == Mode::Await
+            && stamp.at.since(direction.since).is_some_and(|pause| pause >= GIVEN_UP)
+    }
+
+    /// The server's octets stopped where a text may end: what follows tells whether it does. `last`: no more will come to
+    /// help.
+    fn look(&mut self, dir: Dir, last: bool, out: &mut dyn Sink) {
+        if dir != Dir::ToClient || self.directions[dir].framer.mode() != Mode::Await {
+            return;
+        }
+        let held = std::mem::take(&mut self.directions[dir].held);
+        let (modes, layers) = self.with_protocol(held.stamp(), out, |protocol_state, cx| {
+            if let ProtocolState::Pop3(pop3) = protocol_state {
+                pop3.looked_at(held.octets(dir), last, cx);
+            }
+        });
+        self.directions[dir].held = held;
+        if self.apply(modes, layers) {
+            self.drain(dir, out);
+        }
+    }
+
+    /// Whether answers cannot come: the server's direction is not captured, or cannot be read any more.
     fn is_blind(&self) -> bool {
-        self.directions.to_client.seen == 0 && self.directions.to_client.lost > 0
+        let server = &self.directions.to_client;
+        (server.seen == 0 && server.lost > 0) || (server.framer.mode() == Mode::Opaque && !self.state.opaque)
     }
 
     /// No answer to what the client's octets wait for: the machine says how to read on. `surely`: it must.
@@ -307,17 +373,18 @@ impl Session {
         });
         self.directions[dir].held = held;
         self.apply(modes, layers);
-        if surely && self.directions[dir].framer.mode() == Mode::Await {
-            self.directions[dir].framer.set_mode(Mode::Line);
+        if self.directions[dir].framer.mode() == Mode::Await {
+            self.directions[dir].deferred = !surely;
+            if surely {
+                self.directions[dir].framer.set_mode(Mode::Line);
+            }
         }
         self.drain(dir, out);
     }
 
     fn gap(&mut self, dir: Dir, stamp: Stamp, lost: u64, out: &mut dyn Sink) {
         if self.directions[dir].layer.take().is_some() {
-            self.state.incomplete.add(Missing::Unparseable);
-            self.directions[dir].framer.set_mode(Mode::Opaque);
-            return;
+            return self.lose_layer(dir, stamp, out);
         }
         if self.directions[dir].framer.mode() == Mode::Opaque {
             self.tls.gap(dir);
@@ -325,8 +392,8 @@ impl Session {
             return;
         }
         let (frame, beyond) = self.directions[dir].framer.gap(lost);
-        if matches!(self.protocol_state, ProtocolState::Pop3(_)) {
-            // Its lines tell by their heads whether they are whole.
+        if matches!(self.protocol_state, ProtocolState::Smtp(_) | ProtocolState::Pop3(_) | ProtocolState::Imap(_)) {
+            // Their lines tell by their heads whether they are whole.
             self.directions[dir].framer.set_skip_line(false);
         }
         let end = self.directions[dir].framer.offset();
@@ -344,6 +411,16 @@ impl Session {
         if self.apply(modes, layers) {
             self.drain(dir.reverse(), out);
         }
+    }
+
+    /// The layer of `dir` cannot be read any more (RFC 4978: each octet depends on those before): nor can what it carries.
+    fn lose_layer(&mut self, dir: Dir, stamp: Stamp, out: &mut dyn Sink) {
+        self.state.incomplete.add(Missing::Unparseable);
+        let role = if self.state.reversed { dir.reverse() } else { dir };
+        let (modes, layers) = self.with_protocol(stamp, out, |protocol_state, cx| protocol_state.gap(role, 1, cx));
+        self.apply(modes, layers);
+        self.directions[dir].framer.set_mode(Mode::Opaque);
+        self.unanswered(false, out);
     }
 
     /// The sender of `dir` closed. A server's last line may lack its end; a client's was never carried out.

@@ -49,7 +49,13 @@ pub(crate) struct SessionState {
     pub(crate) mailbox: Text,
     pub(crate) counts: Counts,
     pub(crate) proxied_client: Option<SocketAddr>,
+    /// Where the tunnel leads that the session is in.
+    pub(crate) tunnel: Option<Box<event::Tunnel>>,
+    /// EHLO was refused and HELO taken.
+    pub(crate) ehlo_refused: bool,
     pub(crate) reply_desync: u32,
+    /// Serial number of the piece with which the client closed.
+    pub(crate) client_left: Option<u64>,
     pub(crate) maildrop: Option<Box<Maildrop>>,
     pub(crate) untagged: Vec<(Untagged, u32)>,
     pub(crate) idle: Option<Idle>,
@@ -75,6 +81,10 @@ pub(crate) struct SessionState {
     commands: Vec<Box<Command>>,
     transactions: Vec<Box<Transaction>>,
     numbers: (u32, u32),
+    /// Bytes of the session so far, as they came.
+    pub(crate) wire: u64,
+    /// What the records so far cost.
+    told: u64,
 }
 
 impl SessionState {
@@ -106,6 +116,15 @@ impl SessionState {
         let mut command = self.commands.pop().unwrap_or_default();
         command.sent = sent;
         command
+    }
+
+    /// Takes back a command that was none.
+    pub(crate) fn forget_command(&mut self, command: Box<Command>) {
+        if command.number == self.numbers.0 {
+            self.numbers.0 -= 1;
+        }
+        self.counts.commands = self.counts.commands.saturating_sub(1);
+        self.recycle_command(command);
     }
 
     /// Takes back a command that is over.
@@ -191,6 +210,8 @@ impl SessionState {
             counts: took.counts,
             close,
             proxied_client: took.proxied_client,
+            tunnel: took.tunnel,
+            ehlo_refused: took.ehlo_refused,
             reply_desync: took.reply_desync,
             outcome,
             maildrop: took.maildrop.map(|maildrop| *maildrop),
@@ -249,6 +270,27 @@ impl EventContext<'_> {
         self.out.event(self.context, self.stamp.at, event);
     }
 
+    /// Emits an event that becomes a record with `text` bytes of what peers chose. Small inputs can cause many and long ones
+    /// (DEFLATE makes a thousand commands of ten bytes), so they are bounded by the bytes that came: beyond that, they are
+    /// counted only.
+    fn record(&mut self, text: usize, event: &Event<'_>) {
+        /// Records that any session may have.
+        const FREE: u64 = 1024;
+        /// Bytes of the session that are worth one more: no command with its reply is shorter.
+        const WORTH: u64 = 8;
+        /// Text that costs as much as a record.
+        const TEXT: u64 = 256;
+        let told = self.session.told.saturating_add(1 + text as u64 / TEXT);
+        self.context.omitted = told > FREE + self.session.wire / WORTH;
+        if self.context.omitted {
+            self.session.counts.omitted = self.session.counts.omitted.saturating_add(1);
+        } else {
+            self.session.told = told;
+        }
+        self.emit(event);
+        self.context.omitted = false;
+    }
+
     /// The greeting is complete.
     pub(crate) fn greeting(&mut self) {
         if !self.session.greeted {
@@ -272,7 +314,8 @@ impl EventContext<'_> {
         if command.pipelined {
             self.session.extensions.add(Extension::Pipelining);
         }
-        self.emit(&Event::Command(&command));
+        let text = command.args.as_bytes().len() + command.reply.text.as_bytes().len();
+        self.record(text, &Event::Command(&command));
         self.session.recycle_command(command);
     }
 
@@ -322,7 +365,7 @@ impl EventContext<'_> {
             session.identity.copy_from(&auth.identity);
             session.may_wrap = auth.mechanism.is_some_and(may_wrap);
         }
-        self.emit(&Event::Auth(&auth));
+        self.record(auth.identity.as_bytes().len() + auth.reply.text.as_bytes().len(), &Event::Auth(&auth));
     }
 
     /// Octets of the message of `transaction`, as the receiver stores them.
@@ -343,7 +386,8 @@ impl EventContext<'_> {
                 self.session.extensions.add(extension);
             }
         }
-        self.emit(&Event::Transaction(&transaction));
+        let text = transaction.mailbox.as_bytes().len() + transaction.section.as_bytes().len();
+        self.record(text, &Event::Transaction(&transaction));
         self.session.recycle(transaction);
     }
 

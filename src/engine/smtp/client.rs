@@ -3,7 +3,8 @@
 use super::command;
 use super::command::Chunk;
 use super::delivery::Delivery;
-use super::{Kind, Smtp, Want};
+use super::{Smtp, Want};
+use crate::engine::Limits;
 use crate::engine::frame::{Line, Mode};
 use crate::engine::sasl::Exchange;
 use crate::engine::session::state::EventContext;
@@ -12,18 +13,13 @@ use crate::event::{Dir, Verb};
 
 impl Smtp {
     pub(super) fn client(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
-        if self.sasl_turn {
-            self.sasl_turn = false;
-            if let Some(exchange) = &mut self.exchange {
-                self.cancelled = !exchange.response(line.octets, &mut cx.session.secrets);
-                exchange.answered(cx.stamp.at);
-                if let Some(waiting) = self.pending.back_mut() {
-                    let [client, _] = &mut waiting.command.octets;
-                    *client += line.wire;
-                }
-                return cx.switch(Dir::ToServer, Mode::Await);
-            }
+        if line.start < self.skip_until {
+            return self.skip(line, cx);
         }
+        if std::mem::take(&mut self.sasl_turn) {
+            return self.response(line, cx);
+        }
+        self.sends_on(None, cx);
         let (mut verb, mut args) = command::verb(line.octets);
         if let Some(until) = self.armed {
             let word = line.octets.trim_ascii();
@@ -47,15 +43,26 @@ impl Smtp {
             delivery.tx.pipelined |= command.pipelined;
         }
         let want = self.command(&mut command, args, line, cx);
-        let kind = Kind { want, tx: self.sending, end: line.end() };
+        let tx = self.sending;
         if matches!(verb, Verb::Rset | Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Quit) {
             self.sending = None;
+            self.unseen_envelope = false;
         }
-        if self.pending.len() >= cx.limits.pending {
-            cx.missing(Missing::Unparseable);
-            self.drop_oldest(cx);
+        self.wait(command, want, tx, line.end(), cx);
+    }
+
+    /// A SASL response. It is secret even if the AUTH that it belongs to was not seen.
+    fn response(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
+        let Some(exchange) = &mut self.exchange else { return cx.session.secrets.learn(line.octets) };
+        self.cancelled = !exchange.response(line.octets, &mut cx.session.secrets);
+        exchange.answered(cx.stamp.at);
+        if let Some(waiting) = self.pending.back_mut() {
+            let [client, _] = &mut waiting.command.octets;
+            *client += line.wire;
+            waiting.kind.end = line.end();
+            waiting.kind.from = cx.stamp.peer;
         }
-        self.pending.push(command, kind);
+        cx.switch(Dir::ToServer, Mode::Await);
     }
 
     /// What `command` waits for, and what the client's next octets are.
@@ -75,12 +82,13 @@ impl Smtp {
                 command.args.set(args);
                 let limits = cx.limits;
                 let path = command::path(args, b"TO");
-                let delivery = self.sending.and_then(|number| self.delivery(number));
-                let index = delivery.zip(path).and_then(|(delivery, path)| delivery.recipient(&path, limits));
+                let room = self.room(limits);
+                let delivery = self.envelope(cx).and_then(|number| self.delivery(number));
+                let index = delivery.zip(path).and_then(|(delivery, path)| delivery.recipient(&path, limits, room));
                 return Want::Rcpt(index);
             }
             Verb::Data => {
-                if let Some(delivery) = self.sending.and_then(|number| self.delivery(number)) {
+                if let Some(delivery) = self.envelope(cx).and_then(|number| self.delivery(number)) {
                     delivery.data_sent = true;
                 }
                 cx.switch(Dir::ToServer, Mode::Await);
@@ -92,7 +100,7 @@ impl Smtp {
             Verb::Burl => {
                 let last = args.trim_ascii_end().to_ascii_uppercase().ends_with(b" LAST");
                 let limits = cx.limits;
-                if let Some(delivery) = self.sending.and_then(|number| self.delivery(number)) {
+                if let Some(delivery) = self.envelope(cx).and_then(|number| self.delivery(number)) {
                     delivery.data_sent = true;
                     delivery.tx.chunks = delivery.tx.chunks.saturating_add(1);
                     delivery.data(Verb::Burl, limits);
@@ -138,9 +146,11 @@ impl Smtp {
         let mut tx = cx.session.transaction(Moved::Delivery, command.began);
         tx.pipelined = command.pipelined;
         let mut delivery = Delivery::new(tx);
+        delivery.after_quit = cx.session.quit_sent;
         if let Some(path) = command::path(args, b"FROM") {
-            delivery.sender(&path, cx.limits);
+            delivery.sender(&path, self.room(cx.limits));
         }
+        self.unseen_envelope = false;
         if cx.session.incomplete.has(Missing::ServerUnseen) {
             delivery.tx.incomplete.add(Missing::ServerUnseen);
         }
@@ -148,12 +158,17 @@ impl Smtp {
         self.deliveries.push_back(delivery);
     }
 
+    /// Bytes that open envelopes may still take.
+    fn room(&self, limits: &Limits) -> usize {
+        limits.envelopes.saturating_sub(self.deliveries.iter().map(Delivery::weight).sum())
+    }
+
     pub(super) fn bdat(&mut self, args: &[u8], cx: &mut EventContext<'_>) -> Want {
         let Some(Chunk { size, last, clean }) = command::bdat(args) else { return Want::Command };
         let limits = cx.limits;
         let capabilities = &cx.session.capabilities;
         let sure = clean && (capabilities.is_empty() || capabilities.iter().any(|c| c == b"CHUNKING"));
-        if let Some(delivery) = self.sending.and_then(|number| self.delivery(number)) {
+        if let Some(delivery) = self.envelope(cx).and_then(|number| self.delivery(number)) {
             delivery.data_sent = true;
             delivery.tx.chunks = delivery.tx.chunks.saturating_add(1);
             if sure {
@@ -202,7 +217,8 @@ impl Smtp {
         }
     }
 
-    pub(super) fn end_of_data(&mut self, wire: u64, cx: &mut EventContext<'_>) {
+    /// The message was sent to its end, which the client's stream reaches at `end`.
+    pub(super) fn end_of_data(&mut self, wire: u64, end: u64, cx: &mut EventContext<'_>) {
         let number = self.moving.take();
         self.sending = None;
         if std::mem::take(&mut self.answered_early) {
@@ -215,12 +231,12 @@ impl Smtp {
             delivery.tx.wire_size = whole.then_some(wire);
         }
         let waiting = cx.session.unasked(cx.stamp.at);
-        self.pending.push(waiting, Kind { want: Want::Eod { prdr: false }, tx: number, end: 0 });
+        self.wait(waiting, Want::Eod { prdr: false }, number, end, cx);
     }
 
     pub(super) fn auth(&mut self, command: &mut Command, args: &[u8], line: &Line<'_>, cx: &mut EventContext<'_>) {
-        let mut words = args.split(|o| *o == b' ').filter(|word| !word.is_empty());
-        let Some(mechanism) = words.next() else { return };
+        let mut words = args.split(|o| matches!(o, b' ' | b'\t')).filter(|word| !word.is_empty());
+        let Some(mechanism) = words.next().map(unquote) else { return };
         let initial = words.next();
         if let Some(known) = Mechanism::ALL.iter().find(|m| mechanism.eq_ignore_ascii_case(m.as_str().as_bytes())) {
             command.args.set(known.as_str().as_bytes());
@@ -244,4 +260,9 @@ impl Smtp {
             cx.session.proxied_client = Some(std::net::SocketAddr::new(ip, port));
         }
     }
+}
+
+/// Without the quotes that some clients put around a mechanism.
+fn unquote(word: &[u8]) -> &[u8] {
+    word.strip_prefix(b"\"").and_then(|word| word.strip_suffix(b"\"")).unwrap_or(word)
 }

@@ -15,80 +15,119 @@ pub(super) fn verb(line: &[u8]) -> (Verb, &[u8]) {
     }
 }
 
+/// The commands that are known, the frequent ones first.
+const VERBS: &[Verb] = &[
+    Verb::Rcpt,
+    Verb::Mail,
+    Verb::Data,
+    Verb::Ehlo,
+    Verb::Quit,
+    Verb::Rset,
+    Verb::Bdat,
+    Verb::Auth,
+    Verb::StartTls,
+    Verb::Helo,
+    Verb::Lhlo,
+    Verb::Noop,
+    Verb::Vrfy,
+    Verb::Expn,
+    Verb::Help,
+    Verb::Burl,
+    Verb::Etrn,
+    Verb::Turn,
+    Verb::Atrn,
+    Verb::Send,
+    Verb::Soml,
+    Verb::Saml,
+    Verb::Xclient,
+    Verb::Xforward,
+    Verb::Xexch50,
+    Verb::XExps,
+    Verb::XAnonymousTls,
+    Verb::XLink2State,
+    Verb::Onex,
+    Verb::Verb,
+    Verb::Tick,
+    Verb::Debug,
+    Verb::Wiz,
+    Verb::Kill,
+    Verb::Showq,
+];
+
 fn known(word: &[u8]) -> Option<Verb> {
-    const VERBS: &[Verb] = &[
-        Verb::Rcpt,
-        Verb::Mail,
-        Verb::Data,
-        Verb::Ehlo,
-        Verb::Quit,
-        Verb::Rset,
-        Verb::Bdat,
-        Verb::Auth,
-        Verb::StartTls,
-        Verb::Helo,
-        Verb::Lhlo,
-        Verb::Noop,
-        Verb::Vrfy,
-        Verb::Expn,
-        Verb::Help,
-        Verb::Burl,
-        Verb::Etrn,
-        Verb::Turn,
-        Verb::Atrn,
-        Verb::Send,
-        Verb::Soml,
-        Verb::Saml,
-        Verb::Xclient,
-        Verb::Xforward,
-        Verb::Xexch50,
-        Verb::XExps,
-        Verb::XAnonymousTls,
-        Verb::XLink2State,
-        Verb::Onex,
-        Verb::Verb,
-        Verb::Tick,
-        Verb::Debug,
-        Verb::Wiz,
-        Verb::Kill,
-        Verb::Showq,
-    ];
     VERBS.iter().copied().find(|verb| word.eq_ignore_ascii_case(verb.as_str().as_bytes()))
 }
 
 /// The arguments of MAIL or RCPT, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Path<'a> {
-    /// Mailbox without brackets and route; quoting kept.
-    pub(super) mailbox: &'a [u8],
+    /// Mailbox without brackets and route; quoting kept. `None` if there is none, not even `<>`.
+    pub(super) mailbox: Option<&'a [u8]>,
     /// Source route without its colon, such as `@a,@b`.
     pub(super) route: &'a [u8],
     /// Parameters.
     pub(super) params: &'a [u8],
 }
 
-/// Takes `FROM:<path> params` apart; `keyword` is `FROM:` or `TO:`. Blanks around the colon and missing brackets are
-/// common in the field. `None` if the keyword is missing.
+/// Takes `FROM:<path> params` apart; `keyword` is `FROM:` or `TO:`. Blanks around the colon, missing brackets and a name
+/// before the address are common in the field. `None` if the keyword is missing.
 pub(super) fn path<'a>(args: &'a [u8], keyword: &[u8]) -> Option<Path<'a>> {
     let (word, rest) = args.split_at_checked(keyword.len())?;
     if !word.eq_ignore_ascii_case(keyword) {
         return None;
     }
-    let rest = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-    let Some(inside) = rest.strip_prefix(b"<") else {
-        let end = rest.iter().position(|o| matches!(o, b' ' | b'\t')).unwrap_or(rest.len());
+    let rest = without_comment(rest.trim_ascii_start().strip_prefix(b":")?);
+    let Some(inside) = rest.strip_prefix(b"<").or_else(|| behind_name(rest)) else {
+        let blank = |at: &usize| matches!(rest.get(*at), Some(b' ' | b'\t'));
+        let end = (0..rest.len()).find(|at| blank(at) && !is_quoted(rest, *at)).unwrap_or(rest.len());
         let (mailbox, params) = rest.split_at_checked(end)?;
+        // Parameters alone are no mailbox.
+        let is_param = memchr(b'=', mailbox).is_some() && memchr(b'@', mailbox).is_none();
+        let (mailbox, params) = if mailbox.is_empty() || is_param { (None, rest) } else { (Some(mailbox), params) };
         return Some(Path { mailbox, route: &[], params });
     };
     let end = unquoted(inside, b'>').unwrap_or(inside.len());
-    let (path, after) = inside.split_at_checked(end)?;
-    let params = after.strip_prefix(b">").unwrap_or(after);
+    let (mut path, after) = inside.split_at_checked(end)?;
+    let mut params = after.strip_prefix(b">").unwrap_or(after);
+    if let Some(at) = unquoted(path, b'<') {
+        // `<Ann Example <ann@example.com>>`.
+        path = path.get(at + 1..)?;
+        params = params.trim_ascii_start().strip_prefix(b">").unwrap_or(params);
+    }
+    let path = without_comment(path);
     let colon = path.first().filter(|o| **o == b'@').and_then(|_| unquoted(path, b':'));
     let (route, mailbox) = match colon {
         Some(at) => (path.get(..at)?, path.get(at + 1..)?),
         None => (&[][..], path),
     };
-    Some(Path { mailbox, route, params })
+    Some(Path { mailbox: Some(mailbox.trim_ascii()), route, params })
+}
+
+/// What stands behind the `<` of an address with a name before it, such as `"Joe" <joe@example.com>`. The `<` of a
+/// parameter (`AUTH=<>`) is none.
+fn behind_name(rest: &[u8]) -> Option<&[u8]> {
+    let at = unquoted(rest, b'<')?;
+    let (name, inside) = (rest.get(..at)?, rest.get(at + 1..)?);
+    let is_name = name.last().is_some_and(|o| *o != b'=') && unquoted(name, b'@').is_none();
+    (is_name && unquoted(inside, b'>').is_some()).then_some(inside)
+}
+
+/// Without the comments at both ends, and blanks (RFC 5322 section 3.2.2).
+fn without_comment(text: &[u8]) -> &[u8] {
+    let text = text.trim_ascii();
+    let text = match (text.first(), memchr(b')', text)) {
+        (Some(b'('), Some(end)) => text.get(end + 1..).unwrap_or_default().trim_ascii_start(),
+        _ => text,
+    };
+    match (text.last(), unquoted(text, b'(')) {
+        (Some(b')'), Some(begin)) => text.get(..begin).unwrap_or_default().trim_ascii_end(),
+        _ => text,
+    }
+}
+
+/// Whether position `at` of `text` is inside a quoted string.
+fn is_quoted(text: &[u8], at: usize) -> bool {
+    text.first() == Some(&b'"') && unquoted(text, b'@').is_some_and(|end| at < end)
 }
 
 /// Position of `wanted` outside a quoted string (RFC 5321 section 4.1.2).
@@ -175,10 +214,35 @@ pub(super) fn is_base64(line: &[u8]) -> bool {
     line == b"*" || line.iter().all(|o| o.is_ascii_alphanumeric() || matches!(o, b'+' | b'/' | b'='))
 }
 
-/// Whether the first line of `octets` is a command that is on the list.
+/// Whether the first line of `octets` is a command, and could hardly be text.
 pub(super) fn begins_with_command(octets: &[u8]) -> bool {
-    let line = octets.split(|o| *o == b'\n').next().unwrap_or_default();
-    verb(line).0 != Verb::Other
+    is_command(octets.split(|o| *o == b'\n').next().unwrap_or_default())
+}
+
+/// Whether `line` is a command, and could hardly be text: `Help is on the way` is not.
+pub(super) fn is_command(line: &[u8]) -> bool {
+    let (verb, args) = verb(line);
+    let words = || args.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
+    match verb {
+        Verb::Other => false,
+        Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml => path(args, b"FROM").is_some(),
+        Verb::Rcpt => path(args, b"TO").is_some(),
+        Verb::Data | Verb::Rset | Verb::Quit | Verb::StartTls | Verb::Turn | Verb::XAnonymousTls => args.is_empty(),
+        Verb::Bdat => bdat(args).is_some(),
+        Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Vrfy | Verb::Expn | Verb::Etrn => words() == 1,
+        Verb::Noop | Verb::Help | Verb::Kill | Verb::Verb | Verb::Tick | Verb::Debug | Verb::Wiz => words() <= 1,
+        _ => true,
+    }
+}
+
+/// Whether `head` may be the beginning of a command.
+pub(super) fn may_begin_command(head: &[u8]) -> bool {
+    let head = head.trim_ascii_start();
+    let end = head.iter().position(u8::is_ascii_whitespace).unwrap_or(head.len());
+    let (word, rest) = head.split_at_checked(end).unwrap_or((head, &[]));
+    let begins =
+        |verb: &Verb| verb.as_str().as_bytes().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    if rest.is_empty() { VERBS.iter().any(begins) } else { known(word).is_some() }
 }
 
 #[cfg(test)]
@@ -196,13 +260,16 @@ mod tests {
     #[test]
     fn paths_with_quotes_and_routes() {
         let p = path(b"FROM: <@h1,@h2:\"a> b\"@x.org> SIZE=100", b"FROM").unwrap();
-        assert_eq!((p.mailbox, p.route, p.params), (&b"\"a> b\"@x.org"[..], &b"@h1,@h2"[..], &b" SIZE=100"[..]));
+        assert_eq!(
+            (p.mailbox.unwrap(), p.route, p.params),
+            (&b"\"a> b\"@x.org"[..], &b"@h1,@h2"[..], &b" SIZE=100"[..])
+        );
         let p = path(b"to:b@y.org NOTIFY=NEVER", b"TO").unwrap();
-        assert_eq!((p.mailbox, p.params), (&b"b@y.org"[..], &b" NOTIFY=NEVER"[..]));
+        assert_eq!((p.mailbox.unwrap(), p.params), (&b"b@y.org"[..], &b" NOTIFY=NEVER"[..]));
         let p = path(b"FROM:<>", b"FROM").unwrap();
-        assert_eq!(p.mailbox, b"");
+        assert_eq!(p.mailbox, Some(&b""[..]));
         assert_eq!(path(b"FORM:<a>", b"FROM"), None);
-        assert_eq!(path(b"FROM:<a\\\"b", b"FROM").unwrap().mailbox, b"a\\\"b");
+        assert_eq!(path(b"FROM:<a\\\"b", b"FROM").unwrap().mailbox, Some(&b"a\\\"b"[..]));
     }
 
     #[test]

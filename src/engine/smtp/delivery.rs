@@ -4,11 +4,12 @@ use crate::engine::Limits;
 use crate::engine::session::state::EventContext;
 use crate::event::Span;
 use crate::event::Verb;
-use crate::event::{DataMode, Missing, Outcome, Param, Recipient, RecipientReply, Reply, Stage, Transaction};
+use crate::event::{DataMode, Missing, Outcome, Param, Recipient, RecipientReply, Reply, Stage, Status, Transaction};
 use crate::time::Timestamp;
 
 use super::command;
 use super::command::Path;
+use super::reply;
 
 /// A transaction with what its end depends on.
 #[derive(Debug)]
@@ -37,6 +38,20 @@ pub(super) struct Delivery {
     pub(super) prdr: bool,
     /// Recipients whose own final reply was yes, no for now, no for good.
     pub(super) finals: [u32; 3],
+    /// RCPT commands, or replies to them, may have passed unseen.
+    pub(super) recipients_unsure: bool,
+    /// Final replies may have passed unseen.
+    pub(super) finals_unsure: bool,
+    /// Commands behind MAIL, or replies to them, may have passed unseen.
+    pub(super) commands_unsure: bool,
+    /// Nothing shows that the server agreed to the message.
+    pub(super) guessed: bool,
+    /// The 354 was not seen.
+    pub(super) presumed: bool,
+    /// The end of the data was not seen, but the server has answered it.
+    pub(super) end_unseen: bool,
+    /// MAIL was sent behind QUIT.
+    pub(super) after_quit: bool,
 }
 
 impl Delivery {
@@ -55,13 +70,20 @@ impl Delivery {
             go: None,
             prdr: false,
             finals: [0; 3],
+            recipients_unsure: false,
+            finals_unsure: false,
+            commands_unsure: false,
+            guessed: false,
+            presumed: false,
+            end_unseen: false,
+            after_quit: false,
         }
     }
 
     /// Return path, route and parameters of MAIL.
-    pub(super) fn sender(&mut self, path: &Path<'_>, limits: &Limits) {
+    pub(super) fn sender(&mut self, path: &Path<'_>, room: usize) {
         let tx = &mut *self.tx;
-        tx.reverse_path = Some(Span::store(&mut tx.arena, path.mailbox));
+        tx.reverse_path = path.mailbox.map(|mailbox| Span::store(&mut tx.arena, mailbox));
         let hops = path.route.split(|o| *o == b',').filter_map(|hop| hop.trim_ascii().strip_prefix(b"@"));
         for hop in hops {
             let span = Span::store(&mut tx.arena, hop);
@@ -73,35 +95,44 @@ impl Delivery {
                 self.tx.declared_size = value.and_then(command::number);
             }
         }
-        self.params(path.params, limits);
+        self.params(path.params, room);
         self.tx.mail_params = u32::try_from(self.tx.params.len()).unwrap_or(u32::MAX);
     }
 
-    /// A recipient; its index among those kept.
-    pub(super) fn recipient(&mut self, path: &Path<'_>, limits: &Limits) -> Option<usize> {
+    /// A recipient; its index among those kept. `room`: bytes that open envelopes may still take.
+    pub(super) fn recipient(&mut self, path: &Path<'_>, limits: &Limits, room: usize) -> Option<usize> {
         self.tx.recipients_total = self.tx.recipients_total.saturating_add(1);
-        let room = limits.transaction_text.saturating_sub(self.tx.arena.len());
-        if self.tx.recipients.len() >= limits.recipients || path.mailbox.len() + path.params.len() > room {
+        let mailbox = path.mailbox?;
+        let need = mailbox.len() + path.params.len() + size_of::<Recipient>();
+        if self.tx.recipients.len() >= limits.recipients || need > room {
             self.tx.incomplete.add(Missing::Truncated);
             return None;
         }
-        let forward_path = Span::store(&mut self.tx.arena, path.mailbox);
+        let forward_path = Span::store(&mut self.tx.arena, mailbox);
         let start = self.tx.params.len();
-        self.params(path.params, limits);
+        self.params(path.params, room - need);
         let bound = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let esmtp = (bound(start), bound(self.tx.params.len()));
         self.tx.recipients.push(Recipient { forward_path, esmtp, ..Recipient::default() });
         Some(self.tx.recipients.len() - 1)
     }
 
-    fn params(&mut self, params: &[u8], limits: &Limits) {
+    /// Bytes that the envelope takes.
+    pub(super) fn weight(&self) -> usize {
+        let tx = &*self.tx;
+        let kept = [tx.params.len() * size_of::<Param>(), tx.recipients.len() * size_of::<Recipient>()];
+        tx.arena.len() + kept.iter().sum::<usize>() + tx.source_route.len() * size_of::<Span>()
+    }
+
+    fn params(&mut self, params: &[u8], mut room: usize) {
         let tx = &mut *self.tx;
         for (keyword, value) in command::params(params) {
-            let need = keyword.len() + value.map_or(0, <[u8]>::len);
-            if need > limits.transaction_text.saturating_sub(tx.arena.len()) {
+            let need = keyword.len() + value.map_or(0, <[u8]>::len) + size_of::<Param>();
+            let Some(left) = room.checked_sub(need) else {
                 tx.incomplete.add(Missing::Truncated);
                 return;
-            }
+            };
+            room = left;
             let start = tx.arena.len();
             let name = Span::store(&mut tx.arena, keyword);
             if let Some(name) = tx.arena.get_mut(start..) {
@@ -120,6 +151,49 @@ impl Delivery {
         }
     }
 
+    /// Takes over what the client sent behind the MAIL of `refused`: recipients and message.
+    pub(super) fn append(&mut self, refused: &mut Self, limits: &Limits) {
+        let theirs = &*refused.tx;
+        for recipient in &theirs.recipients {
+            if self.tx.recipients.len() >= limits.recipients {
+                self.tx.incomplete.add(Missing::Truncated);
+                break;
+            }
+            let tx = &mut *self.tx;
+            let forward_path = Span::store(&mut tx.arena, theirs.text(recipient.forward_path));
+            let start = tx.params.len();
+            for param in theirs.rcpt_params(recipient) {
+                let keyword = Span::store(&mut tx.arena, theirs.text(param.keyword));
+                let value = param.value.map(|value| Span::store(&mut tx.arena, theirs.text(value)));
+                tx.params.push(Param { keyword, value });
+            }
+            let bound = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+            let esmtp = (bound(start), bound(tx.params.len()));
+            tx.recipients.push(Recipient { forward_path, esmtp, ..Recipient::default() });
+        }
+        self.tx.recipients_total = self.tx.recipients_total.saturating_add(theirs.recipients_total);
+        self.tx.incomplete.merge(theirs.incomplete);
+        refused.tx.recipients.clear();
+        refused.tx.recipients_total = 0;
+        self.data_sent |= std::mem::take(&mut refused.data_sent);
+        self.tx.chunks = self.tx.chunks.saturating_add(std::mem::take(&mut refused.tx.chunks));
+        if refused.tx.has_message && !self.tx.has_message {
+            self.take_message(refused);
+        }
+    }
+
+    /// The message of `refused` is that of this one. Its pieces were told with a number, which goes with it.
+    fn take_message(&mut self, refused: &mut Self) {
+        let (ours, theirs) = (&mut *self.tx, &mut *refused.tx);
+        std::mem::swap(&mut ours.number, &mut theirs.number);
+        std::mem::swap(&mut ours.message, &mut theirs.message);
+        (ours.has_message, theirs.has_message) = (true, false);
+        (ours.data_mode, theirs.data_mode) = (theirs.data_mode, None);
+        (ours.wire_size, theirs.wire_size) = (theirs.wire_size, None);
+        ours.timing = std::mem::take(&mut theirs.timing);
+        (self.body, self.go, self.eod) = (refused.body.take(), refused.go.take(), refused.eod.take());
+    }
+
     /// The reply to RCPT number `index`.
     pub(super) fn recipient_reply(
         &mut self,
@@ -127,6 +201,7 @@ impl Delivery {
         code: u16,
         reply: &Reply,
         latency: Option<std::time::Duration>,
+        limits: &Limits,
     ) {
         match code {
             200..=299 => self.accepted = self.accepted.saturating_add(1),
@@ -140,12 +215,27 @@ impl Delivery {
         let Some(recipient) = index.and_then(|index| tx.recipients.get_mut(index)) else { return };
         recipient.code = Some(code);
         recipient.enhanced = reply.enhanced;
-        recipient.text = Some(Span::store(&mut tx.arena, reply.text.as_bytes()));
+        let room = limits.envelopes.saturating_sub(tx.arena.len());
+        recipient.text = Some(Span::store(&mut tx.arena, head(reply, room)));
         recipient.latency = latency;
     }
 
     /// The reply after the data for the next recipient that was accepted (RFC 2033 section 4.2); whether it was the last.
-    pub(super) fn recipient_final(&mut self, code: u16, reply: &Reply, at: Timestamp) -> bool {
+    pub(super) fn recipient_final(&mut self, code: u16, reply: &Reply, at: Timestamp, limits: &Limits) -> bool {
+        self.count_final(code);
+        let latency = self.eod.and_then(|eod| at.since(eod));
+        let tx = &mut *self.tx;
+        let open = |r: &&mut Recipient| r.last.is_none() && r.code.is_some_and(|code| code < 300);
+        if let Some(recipient) = tx.recipients.iter_mut().find(open) {
+            let room = limits.envelopes.saturating_sub(tx.arena.len());
+            let text = Span::store(&mut tx.arena, head(reply, room));
+            recipient.last = Some(RecipientReply { code, enhanced: reply.enhanced, text, latency });
+        }
+        self.finals.iter().sum::<u32>() >= self.accepted
+    }
+
+    /// A final reply for a recipient; of whom, need not be known.
+    pub(super) fn count_final(&mut self, code: u16) {
         let class = match code {
             ..=399 => 0,
             400..=499 => 1,
@@ -154,14 +244,6 @@ impl Delivery {
         if let Some(count) = self.finals.get_mut(class) {
             *count = count.saturating_add(1);
         }
-        let latency = self.eod.and_then(|eod| at.since(eod));
-        let tx = &mut *self.tx;
-        let open = |r: &&mut Recipient| r.last.is_none() && r.code.is_some_and(|code| code < 300);
-        if let Some(recipient) = tx.recipients.iter_mut().find(open) {
-            let text = Span::store(&mut tx.arena, reply.text.as_bytes());
-            recipient.last = Some(RecipientReply { code, enhanced: reply.enhanced, text, latency });
-        }
-        self.finals.iter().sum::<u32>() >= self.accepted
     }
 
     /// The message begins, or goes on after a chunk of another kind.
@@ -194,22 +276,75 @@ impl Delivery {
         timing.data_idle = self.go.zip(self.body).and_then(|(go, body)| body.since(go));
         timing.transfer = self.body.and_then(|body| at.since(body));
         let whole = !self.tx.incomplete.has(Missing::ClientGap) && !self.tx.incomplete.has(Missing::StartMissing);
-        self.tx.message.finish(whole);
+        self.tx.message.finish(whole && !self.guessed);
     }
 
     /// How it stands when something else than its final reply ends it: `otherwise`, unless it was refused before.
     pub(super) fn ended(&mut self, otherwise: Outcome) {
         let (outcome, stage) = match self.refusal() {
             Some(refusal) => refusal,
+            // A refusal may have passed unseen.
+            None if self.commands_unsure || self.recipients_unsure && self.accepted == 0 => {
+                (Outcome::Unknown, self.stage())
+            }
             None => (otherwise, self.stage()),
         };
         self.tx.outcome = outcome;
         self.tx.stage = Some(stage);
     }
 
+    /// How it stands when its final reply, or one of several, was not seen and will not come.
+    pub(super) fn lapsed(&mut self) {
+        let [yes, later, no] = self.finals;
+        let all = yes + later + no;
+        self.tx.stage = None;
+        if all > 1 {
+            self.tx.last.clear();
+        }
+        let single = self.tx.last.status.and_then(Status::code).filter(|_| all == 1 && !self.finals_unsure);
+        if let Some(code) = single {
+            self.answered(code);
+            if let Some(id) = reply::queue_id(self.tx.last.text.as_bytes()).filter(|_| code < 400) {
+                self.tx.queue_id.set(id);
+            }
+            return;
+        }
+        match all {
+            _ if yes > 0 && later + no > 0 => self.tx.outcome = Outcome::Partial,
+            // The others were never answered; what was said is all that was to be said.
+            1.. if !self.finals_unsure => self.answered(if yes > 0 { 250 } else { 550 }),
+            _ => self.tx.outcome = Outcome::Unknown,
+        }
+        if self.eod.is_none() && self.tx.has_message {
+            self.tx.message.finish(false);
+        }
+    }
+
+    /// Whether bytes of either side were lost while it was open.
+    pub(super) fn is_lossy(&self) -> bool {
+        [Missing::StartMissing, Missing::ClientGap, Missing::ServerGap].iter().any(|m| self.tx.incomplete.has(*m))
+    }
+
+    /// Whether nothing shows at the session's end that there was a delivery: a MAIL alone, or commands behind a MAIL that
+    /// may not have been.
+    pub(super) fn came_to_nothing(&self) -> bool {
+        if self.tx.incomplete.has(Missing::StartMissing) {
+            return self.accepted == 0 && self.go.is_none() && !self.tx.has_message;
+        }
+        let begun = self.tx.recipients_total > 0 || self.data_sent || self.tx.incomplete.has(Missing::ServerGap);
+        self.mail.is_none() && (!begun || self.after_quit)
+    }
+
     /// How it stands at its final reply.
     pub(super) fn answered(&mut self, code: u16) {
-        let nobody = self.accepted == 0 && self.refused > 0;
+        let unseen = self.presumed || self.tx.incomplete.has(Missing::StartMissing);
+        if unseen && matches!(code, 500..=503) {
+            // No server refuses a message so: it took for commands what was read as the message.
+            (self.tx.outcome, self.tx.stage) = (Outcome::Unknown, None);
+            self.tx.has_message = false;
+            return self.tx.last.clear();
+        }
+        let nobody = self.accepted == 0 && self.refused > 0 && !self.recipients_unsure;
         let [yes, later, no] = self.finals;
         let bdat = matches!(self.tx.data_mode, Some(DataMode::Bdat | DataMode::Burl | DataMode::Mixed));
         let stage = if bdat { Stage::Bdat } else { Stage::Eod };
@@ -224,6 +359,9 @@ impl Delivery {
 
     /// The refusal that beats an abort: all recipients, or the data.
     fn refusal(&self) -> Option<(Outcome, Stage)> {
+        if self.accepted == 0 && self.recipients_unsure {
+            return None;
+        }
         if self.accepted == 0 && self.refused > 0 {
             return Some((refused(self.refused_for_now), Stage::Rcpt));
         }
@@ -247,6 +385,12 @@ impl Delivery {
     pub(super) fn is_probe(&self) -> bool {
         self.tx.recipients_total == 1 && !self.data_sent
     }
+}
+
+/// As much of the reply's text as there is room for.
+fn head(reply: &Reply, room: usize) -> &[u8] {
+    let text = reply.text.as_bytes();
+    text.get(..room).unwrap_or(text)
 }
 
 pub(super) fn refused(for_now: bool) -> Outcome {

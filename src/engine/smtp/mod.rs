@@ -1,12 +1,16 @@
 //! SMTP, LMTP and submission (RFC 5321, RFC 2033, RFC 6409): what the lines of both sides mean.
 //!
-//! Replies come in the order of commands, so the envelope is made at reply time from a queue of what is waited for.
-//! Only the client's framing is decided earlier: BDAT counts at once, DATA waits for its 354. After a loss nothing of
-//! the client is interpreted until the server speaks, for a server that speaks has its client at a command.
+//! Replies come in the order of commands, so the envelope is made at reply time from a queue of what is waited for; which
+//! command a reply answers is decided in [`evidence`]. Only the client's framing is decided earlier: BDAT counts at once,
+//! DATA waits for its 354. Where the client's bytes can be read in several ways (after a loss, behind a dot line that
+//! may be the end of data) they are held until the server speaks, for what a server answers shows what it took: see
+//! [`hold`].
 
 mod client;
 mod command;
 mod delivery;
+mod evidence;
+mod hold;
 mod loss;
 mod reply;
 mod server;
@@ -16,11 +20,13 @@ use std::collections::VecDeque;
 use super::frame::{Frame, Mode};
 use super::pending::{Arrival, Pending};
 use super::sasl::Exchange;
-use super::session::state::EventContext;
-use crate::event::{AuthOutcome, How, Missing, Outcome, Phase, Reply};
+use super::session::state::{EventContext, Stamp};
+use crate::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Protocol, Reply};
 use crate::event::{Dir, End};
 
 use delivery::Delivery;
+use evidence::Evidence;
+use hold::Hold;
 use reply::Assembler;
 
 /// What a reply is waited for.
@@ -43,6 +49,10 @@ enum Want {
     Eod {
         prdr: bool,
     },
+    /// Commands that were not seen, before the capture or in a loss: any number.
+    Unseen,
+    /// So many commands that there was no room for.
+    Dropped(u32),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +62,13 @@ struct Kind {
     tx: Option<u32>,
     /// Client stream offset just after the command.
     end: u64,
+    /// Bytes of the server that the client had received when it sent it.
+    from: u64,
+    /// Not the same for two in the queue.
+    id: u32,
+    /// Unsure: its reply may have come unseen, or will never come. It is over once the client sends on and has received
+    /// so many bytes of the server. `None`: its reply is still to come.
+    over: Option<u64>,
 }
 
 /// State of a session.
@@ -77,32 +94,38 @@ pub(crate) struct Smtp {
     sasl_turn: bool,
     /// AUTH was refused by the reply that ends at this server offset: credentials may follow as if they were commands.
     armed: Option<u64>,
-    /// Client octets were lost, or the start: nothing is read until the server speaks.
-    lost: Option<Lost>,
-    /// The reply that ended that, to be taken once the client's octets before it are read.
-    deferred: Option<(Arrival, Lost)>,
-    /// Server octets were lost: replies are to be matched anew.
-    unmatched: bool,
+    evidence: Evidence,
+    /// Why the client's bytes are held, if not for the answer to the last command.
+    hold: Option<Hold>,
+    /// Client stream offset from which on they are.
+    held_from: u64,
+    /// Where and when that was.
+    held_stamp: Stamp,
+    /// The reply that ended that, to be taken once the client's bytes before it are read.
+    deferred: Option<Arrival>,
+    /// Client lines that begin before this offset are what is left of something that was lost.
+    skip_until: u64,
+    /// End of the last gap among the server's bytes.
+    server_gap: u64,
+    /// A reply of the server was seen.
+    heard: bool,
+    /// A hello was accepted.
+    greeted: bool,
+    /// EHLO was refused.
+    ehlo_refused: bool,
+    /// Commands may have passed unseen.
+    lossy: bool,
+    /// A MAIL may have passed unseen: RCPT and DATA without one belong to it.
+    unseen_envelope: bool,
     /// LHLO was accepted, or asked: replies after the data are per recipient.
     is_lmtp: bool,
 }
 
-/// Where the client was when its octets were lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lost {
-    Command,
-    Body,
-}
-
 impl Smtp {
     /// `certain`: the connection's start was seen.
-    pub(crate) fn new(certain: bool) -> Self {
-        let mut pending = Pending::default();
-        if certain {
-            pending.push(Box::default(), Kind { want: Want::Greeting, tx: None, end: 0 });
-        }
-        Self {
-            pending,
+    pub(crate) fn new(certain: bool, protocol: Protocol) -> Self {
+        let mut smtp = Self {
+            pending: Pending::default(),
             replies: Assembler::default(),
             deliveries: VecDeque::new(),
             over: Vec::new(),
@@ -114,16 +137,45 @@ impl Smtp {
             cancelled: false,
             sasl_turn: false,
             armed: None,
-            lost: (!certain).then_some(Lost::Command),
+            evidence: Evidence::default(),
+            hold: (!certain).then_some(Hold::Commands),
+            held_from: 0,
+            held_stamp: Stamp::default(),
             deferred: None,
-            unmatched: false,
-            is_lmtp: false,
-        }
+            skip_until: 0,
+            server_gap: 0,
+            heard: false,
+            greeted: false,
+            ehlo_refused: false,
+            lossy: !certain,
+            unseen_envelope: !certain,
+            is_lmtp: protocol == Protocol::Lmtp,
+        };
+        let want = if certain { Want::Greeting } else { Want::Unseen };
+        let over = (!certain).then_some(u64::MAX);
+        smtp.pending.push(Box::default(), Kind { want, tx: None, end: 0, from: 0, id: 0, over });
+        smtp.weigh();
+        smtp
     }
 
     /// How the client's octets are to be read at first.
     pub(crate) fn first_mode(&self) -> Mode {
-        if self.lost.is_some() { Mode::Await } else { Mode::Line }
+        if self.hold.is_some() { Mode::Await } else { Mode::Line }
+    }
+
+    /// Puts a command in the queue; `end` is the client's stream offset just after it.
+    fn wait(&mut self, command: Box<Command>, want: Want, tx: Option<u32>, end: u64, cx: &mut EventContext<'_>) {
+        if self.pending.len() >= cx.limits.pending {
+            cx.missing(Missing::Unparseable);
+            self.make_room(cx);
+        }
+        let from = cx.stamp.peer;
+        let over = (from < self.server_gap).then_some(self.server_gap);
+        let id = self.evidence.next_id();
+        self.pending.push(command, Kind { want, tx, end, from, id, over });
+        if over.is_some() {
+            self.weigh();
+        }
     }
 
     /// Gives back room that is not needed while the session stands still.
@@ -131,6 +183,7 @@ impl Smtp {
         self.pending.shrink();
         self.deliveries.shrink_to_fit();
         self.over.shrink_to_fit();
+        self.evidence.shrink();
         if self.deferred.is_none() {
             self.replies.shrink();
         }
@@ -142,7 +195,8 @@ impl Smtp {
         match () {
             () if greeting => Phase::Greeting,
             () if self.exchange.is_some() => Phase::Auth,
-            () if self.moving.is_some() || self.deliveries.iter().any(|d| d.eod.is_some()) => Phase::Data,
+            // The oldest is the one whose message comes first.
+            () if self.moving.is_some() || self.deliveries.front().is_some_and(|d| d.eod.is_some()) => Phase::Data,
             () if !self.deliveries.is_empty() => Phase::Transaction,
             () => Phase::Idle,
         }
@@ -154,7 +208,11 @@ impl Smtp {
             (Dir::ToServer, Frame::Line(line)) => self.client(line, cx),
             (Dir::ToClient, Frame::Line(line)) => self.server(line, cx),
             (Dir::ToServer, Frame::Body(octets)) => self.body(octets, cx),
-            (Dir::ToServer, Frame::BodyEnd { wire }) => self.end_of_data(*wire, cx),
+            (Dir::ToServer, Frame::BodyEnd { wire, end }) => self.end_of_data(*wire, *end, cx),
+            (Dir::ToServer, Frame::LooseEnd { wire, end }) => {
+                self.hold = Some(Hold::LooseEnd { wire: *wire });
+                (self.held_from, self.held_stamp) = (*end, cx.stamp);
+            }
             (Dir::ToServer, Frame::Octets { octets, last }) => {
                 self.body(octets, cx);
                 self.chunk(octets.len() as u64, *last, cx);
@@ -179,46 +237,51 @@ impl Smtp {
 
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
     pub(crate) fn finish(&mut self, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
-        let blind = cx.session.incomplete.has(Missing::ServerUnseen);
+        if closed.is_some() {
+            self.settle(None, cx);
+        }
         if let Some(exchange) = self.exchange.take() {
             let auth = exchange.finish(AuthOutcome::Incomplete, Reply::default(), None, cx.session.tls_mode());
             cx.auth(auth);
         }
         while !self.pending.is_empty() {
-            self.drop_oldest(cx);
+            self.drop_at_end(cx);
         }
-        while let Some(mut delivery) = self.deliveries.pop_front() {
-            if delivery.mail.is_none()
-                && !blind
-                && !delivery.tx.incomplete.has(Missing::ServerGap)
-                && !delivery.tx.incomplete.has(Missing::StartMissing)
-            {
-                cx.session.forget(delivery.tx);
-                continue;
-            }
-            let hidden = blind || delivery.tx.incomplete.has(Missing::ServerGap);
-            let outcome = match (closed, why) {
-                _ if blind => Outcome::Unknown,
-                _ if hidden && delivery.eod.is_some() => Outcome::Unknown,
-                _ if cx.session.quit_sent && delivery.eod.is_none() => Outcome::Aborted,
-                (Some(_), _) => Outcome::ConnectionLost,
-                (None, End::Timeout) => Outcome::TimedOut,
-                (None, End::Closed) => Outcome::ConnectionLost,
-                (None, End::Drain | End::Evicted | End::CaptureEnd) => Outcome::Unknown,
-            };
-            delivery.ended(outcome);
-            delivery.tx.probe = outcome == Outcome::Aborted && delivery.is_probe();
-            if delivery.tx.outcome == Outcome::Unknown && delivery.eod.is_some() {
-                delivery.tx.stage = None;
-            }
-            if blind {
-                delivery.tx.incomplete.add(Missing::ServerUnseen);
-                delivery.tx.pipelined = false;
-            }
-            if delivery.eod.is_none() && delivery.tx.has_message {
-                delivery.tx.message.finish(false);
-            }
-            cx.transaction(delivery.tx);
+        self.flush(cx);
+        while let Some(delivery) = self.deliveries.pop_front() {
+            self.finish_delivery(delivery, closed, why, cx);
         }
+    }
+
+    /// The session is over while this is open.
+    fn finish_delivery(&self, mut delivery: Delivery, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
+        let blind = cx.session.incomplete.has(Missing::ServerUnseen);
+        if delivery.came_to_nothing() && !blind {
+            return cx.session.forget(delivery.tx);
+        }
+        let outcome = match (closed, why) {
+            _ if blind || delivery.is_lossy() => Outcome::Unknown,
+            _ if cx.session.quit_sent && delivery.eod.is_none() && delivery.mail.is_some() => Outcome::Aborted,
+            (Some(_), _) | (None, End::Closed) => Outcome::ConnectionLost,
+            (None, End::Timeout) => Outcome::TimedOut,
+            (None, End::Drain | End::Evicted | End::CaptureEnd) => Outcome::Unknown,
+        };
+        delivery.ended(outcome);
+        if delivery.tx.incomplete.has(Missing::ServerGap) {
+            // A goodbye may have passed unseen.
+            delivery.tx.outcome = Outcome::Unknown;
+        }
+        delivery.tx.probe = delivery.tx.outcome == Outcome::Aborted && delivery.is_probe();
+        if delivery.tx.outcome == Outcome::Unknown && delivery.eod.is_some() {
+            delivery.tx.stage = None;
+        }
+        if blind {
+            delivery.tx.incomplete.add(Missing::ServerUnseen);
+            delivery.tx.pipelined = false;
+        }
+        if delivery.eod.is_none() && delivery.tx.has_message {
+            delivery.tx.message.finish(false);
+        }
+        cx.transaction(delivery.tx);
     }
 }

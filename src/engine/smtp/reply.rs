@@ -16,6 +16,10 @@ pub(super) struct Assembler {
     first: Option<Timestamp>,
     octets: u64,
     lines: u32,
+    /// Bytes were lost since the last line.
+    behind_gap: bool,
+    /// The first line of the reply came behind lost bytes: there may have been others before it.
+    is_rest: bool,
 }
 
 impl Assembler {
@@ -25,10 +29,20 @@ impl Assembler {
             self.reply.clear();
             self.lines = 0;
             self.octets = 0;
+            self.is_rest = false;
+        }
+        let octets = line.octets.trim_ascii_end();
+        let split = self.split(octets);
+        if std::mem::take(&mut self.behind_gap) && self.first.is_none() {
+            if matches!(split, Split::Garbage) {
+                // What is left of a line.
+                return None;
+            }
+            self.is_rest = true;
         }
         let first = *self.first.get_or_insert(line.began);
         self.octets += line.wire;
-        let (code, more, text) = match split(line.octets) {
+        let (code, more, text) = match split {
             Split::Reply { code, more, text } => (Some(code), more, text),
             // Sendmail's chatter in verbose mode completes nothing.
             Split::Chatter if self.lines == 0 => {
@@ -37,7 +51,7 @@ impl Assembler {
             }
             Split::Chatter => return None,
             // A line that is none goes with the reply that follows it, as Postfix has it.
-            Split::Garbage => (None, true, line.octets),
+            Split::Garbage => (None, true, octets),
         };
         let mut text = text;
         if let Some(code) = code {
@@ -62,9 +76,28 @@ impl Assembler {
         }
     }
 
-    /// Forgets what has begun.
+    /// Bytes were lost: forgets what has begun.
     pub(super) fn reset(&mut self) {
         self.first = None;
+        self.behind_gap = true;
+    }
+
+    /// Whether there may have been lines before those of the reply just completed.
+    pub(super) fn is_rest(&self) -> bool {
+        self.is_rest
+    }
+
+    /// Takes a line apart. Blanks before the code are passed over, save inside a reply, where they may begin a text.
+    fn split<'a>(&self, line: &'a [u8]) -> Split<'a> {
+        let code = self.reply.status.and_then(Status::code).filter(|_| self.first.is_some());
+        match split(line.trim_ascii_start()) {
+            Split::Reply { code: other, .. }
+                if line.first().is_some_and(u8::is_ascii_whitespace) && code.is_some_and(|code| code != other) =>
+            {
+                Split::Garbage
+            }
+            split => split,
+        }
     }
 
     fn keep(&mut self, text: &[u8], cap: usize) {
@@ -89,11 +122,11 @@ fn split(line: &[u8]) -> Split<'_> {
     let code = digit(a) * 100 + digit(b) * 10 + digit(c);
     match (code, rest) {
         (0..=99, _) => Split::Chatter,
-        (200..=599, [b'-', text @ ..]) => Split::Reply { code, more: true, text },
-        (200..=599, [] | [b' ', ..]) => {
-            Split::Reply { code, more: false, text: rest.strip_prefix(b" ").unwrap_or(rest) }
-        }
-        (200..=599, [o, ..]) if !o.is_ascii_alphanumeric() => Split::Reply { code, more: false, text: rest },
+        (200..=599, [b'-', text @ ..]) => Split::Reply { code, more: true, text: text.trim_ascii_start() },
+        // A longer number is none of them.
+        (200..=599, [b'0'..=b'9', ..]) => Split::Garbage,
+        // Some servers glue the text to the code, or put a tab between them.
+        (200..=599, text) => Split::Reply { code, more: false, text: text.trim_ascii_start() },
         _ => Split::Garbage,
     }
 }
@@ -140,15 +173,35 @@ fn find_word(text: &[u8], word: &[u8]) -> Option<usize> {
 
 /// Queue id in the text of a final reply, as the field's servers write it.
 pub(super) fn queue_id(text: &[u8]) -> Option<&[u8]> {
-    after(text, b"queued as ")
-        .or_else(|| after(text, b"InternalId="))
-        .or_else(|| after(text, b"SESSIONID=<"))
+    const BEHIND: [&[u8]; 6] =
+        [b"queued as ", b"queued with id ", b"queue id ", b"queued id ", b"internalid=", b"sessionid=<"];
+    BEHIND
+        .iter()
+        .find_map(|mark| after(text, mark))
         .or_else(|| word_start(text, b"id="))
         .or_else(|| saved(text))
-        .or_else(|| before(text, b" Message accepted"))
+        .or_else(|| before(text, b" message accepted"))
         .or_else(|| queued_in_brackets(text))
-        .or_else(|| gsmtp(text))
+        .or_else(|| before(text, b" - gsmtp"))
         .or_else(|| qmail(text))
+}
+
+/// Whether a line of a reply to EHLO begins with a keyword that nearly every server has.
+pub(super) fn is_capability(line: &[u8]) -> bool {
+    const KEYWORDS: [&[u8]; 10] = [
+        b"PIPELINING",
+        b"SIZE",
+        b"8BITMIME",
+        b"AUTH",
+        b"STARTTLS",
+        b"ENHANCEDSTATUSCODES",
+        b"CHUNKING",
+        b"DSN",
+        b"SMTPUTF8",
+        b"VRFY",
+    ];
+    let word = line.split(|o| matches!(o, b' ' | b'=' | b'\t')).next().unwrap_or_default();
+    KEYWORDS.iter().any(|keyword| word.eq_ignore_ascii_case(keyword))
 }
 
 fn token(text: &[u8]) -> Option<&[u8]> {
@@ -158,40 +211,52 @@ fn token(text: &[u8]) -> Option<&[u8]> {
     (!token.is_empty()).then_some(token)
 }
 
+/// The token at the head of `text`, if it may be an id: no number with a point, which is a time or a version.
+fn named(text: &[u8]) -> Option<&[u8]> {
+    let token = token(text)?;
+    let of_number = |o: &u8| o.is_ascii_digit() || *o == b'.';
+    let time = token.contains(&b'.') && token.iter().all(of_number);
+    let word = [&b"OK"[..], b"Message", b"Mail"].iter().any(|word| token.eq_ignore_ascii_case(word));
+    (!time && !word).then_some(token)
+}
+
+/// The same where the text does not say that it is one: then it has a digit, which words do not.
+fn id(text: &[u8]) -> Option<&[u8]> {
+    named(text).filter(|token| token.iter().any(u8::is_ascii_digit))
+}
+
 fn after<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
-    let at = memmem::find(text, mark)?;
-    token(text.get(at + mark.len()..)?)
+    let at = find_word(text, mark)?;
+    named(text.get(at + mark.len()..)?.trim_ascii_start())
 }
 
 /// `id=X` at the start of a word.
 fn word_start<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
     let at = memmem::find(text, mark)?;
     let alone = at == 0 || text.get(at - 1).is_some_and(|o| !o.is_ascii_alphanumeric());
-    alone.then(|| token(text.get(at + mark.len()..)?)).flatten()
+    alone.then(|| named(text.get(at + mark.len()..)?)).flatten()
 }
 
 /// `<user> X Saved` (Dovecot).
 fn saved(text: &[u8]) -> Option<&[u8]> {
-    let id = before(text, b" Saved")?;
+    let id = before(text, b" saved")?;
     text.first().filter(|o| **o == b'<').map(|_| id)
 }
 
-/// The word before `mark`.
+/// The word before `mark`, which is in lower case here and in any in the text.
 fn before<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
-    let head = text.get(..memmem::find(text, mark)?)?;
+    let head = text.get(..find_word(text, mark)?)?;
     let start = head.iter().rposition(|o| *o == b' ').map_or(0, |at| at + 1);
-    token(head.get(start..)?)
+    id(head.get(start..)?)
 }
 
 /// `Message Queued (X)`.
 fn queued_in_brackets(text: &[u8]) -> Option<&[u8]> {
     let at = find_word(text, b"queued (")?;
-    token(text.get(at + b"queued (".len()..)?)
-}
-
-/// `OK  1700000000 a1b2c3 - gsmtp`.
-fn gsmtp(text: &[u8]) -> Option<&[u8]> {
-    before(text, b" - gsmtp")
+    let (inside, _) =
+        text.get(at + b"queued (".len()..)?.split_at_checked(memchr(b')', text.get(at + b"queued (".len()..)?)?)?;
+    // `(0.250 seconds)` is no id.
+    id(inside).filter(|id| id.len() == inside.len())
 }
 
 /// `ok 1700000000 qp 4711`.

@@ -1,16 +1,15 @@
 //! The server's side: each reply answers the oldest that waits, and makes the envelope.
 
-use memchr::memmem;
-
 use super::command::begins_with_command;
-use super::delivery;
-use super::delivery::Delivery;
+use super::delivery::{self, Delivery};
+use super::evidence::Answers;
 use super::reply;
-use super::{Kind, Lost, Smtp, Want};
+use super::{Kind, Smtp, Want};
+use crate::engine::Limits;
 use crate::engine::frame::{Line, Mode};
-use crate::engine::pending::Arrival;
+use crate::engine::pending::{Arrival, Waiting};
 use crate::engine::session::state::EventContext;
-use crate::event::{AuthOutcome, Command, Outcome, Reply, Stage, Status, TlsMode};
+use crate::event::{AuthOutcome, Command, Missing, Outcome, Reply, Stage, Status, TlsMode};
 use crate::event::{Dir, Verb};
 
 impl Smtp {
@@ -18,46 +17,54 @@ impl Smtp {
         let helo = self.pending.front().is_some_and(|w| matches!(w.command.verb, Verb::Ehlo | Verb::Lhlo));
         let cap = if helo { cx.limits.capabilities } else { cx.limits.reply_text };
         let Some(arrival) = self.replies.line(line, cx.stamp, cx.offset, cap) else { return };
-        let Some(lost) = self.lost else { return self.reply(arrival, cx) };
-        self.lost = None;
-        self.deferred = Some((arrival, lost));
-        let held = cx.held;
-        let ends = held.starts_with(b".\r\n") || memmem::find(held, b"\r\n.\r\n").is_some();
-        let body = match lost {
-            Lost::Body => ends,
-            Lost::Command => ends && !begins_with_command(held),
-        };
-        if body && self.moving.is_none() {
-            self.headless(cx);
+        self.heard = true;
+        if !self.end_hold(arrival, cx) {
+            self.reply(arrival, cx);
         }
-        cx.switch(Dir::ToServer, if body { Mode::Dot } else { Mode::Line });
     }
 
     pub(super) fn code(&self) -> u16 {
         self.replies.reply.status.and_then(Status::code).unwrap_or(0)
     }
 
+    /// A reply is complete: finds out what it answers, and takes it so.
     pub(super) fn reply(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) {
         let code = self.code();
-        if self.unmatched {
-            self.rematch(code, arrival, cx);
-        }
         if code == 421 {
             cx.session.shutdown = !cx.session.quit_answered;
             cx.session.shutdown_timeout |= reply::is_timeout(&self.replies.reply);
         }
-        if self.is_early(code) {
-            let number = self.moving;
-            self.answered_early = true;
-            self.finals(number, arrival, cx);
-            return;
+        match self.answers(code, arrival) {
+            Answers::Command(id) => {
+                if self.evidence.in_doubt() || self.pending.front().is_some_and(|front| front.kind.id != id) {
+                    self.settle(Some(id), cx);
+                }
+                self.take(arrival, cx);
+                if self.evidence.in_doubt() {
+                    self.weigh();
+                }
+            }
+            Answers::Undecided if code != 421 => self.wait_and_see(arrival, cx),
+            Answers::Nothing if self.is_early(code) => {
+                let number = self.moving;
+                self.answered_early = true;
+                self.finals(number, arrival, cx);
+            }
+            Answers::Nothing | Answers::Undecided => {
+                self.pending.note(arrival);
+                self.shut(code, cx);
+            }
         }
-        let Some(waiting) = self.pending.front() else {
-            self.pending.note(arrival);
-            return self.shut(code, cx);
-        };
+    }
+
+    /// The reply just assembled answers the oldest of what waits.
+    pub(super) fn take(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) {
+        let Some(waiting) = self.pending.front() else { return };
+        let code = self.code();
         match waiting.kind.want {
             Want::Greeting => self.greeting(code, arrival, cx),
+            Want::Unseen => self.unseen_reply(code, arrival, cx),
+            Want::Dropped(count) => self.dropped_reply(count, arrival, cx),
             Want::Eod { .. } => self.final_reply(code, arrival, cx),
             Want::Xexch50(octets) if code == 354 => {
                 if let Some(waiting) = self.pending.front_mut() {
@@ -86,16 +93,43 @@ impl Smtp {
         }
     }
 
+    /// A reply to one of `count` commands that were not kept.
+    fn dropped_reply(&mut self, count: u32, arrival: Arrival, cx: &mut EventContext<'_>) {
+        self.pending.note(arrival);
+        cx.count_reply(self.replies.reply.status);
+        match self.pending.front_mut().filter(|_| count > 1) {
+            Some(front) => front.kind.want = Want::Dropped(count - 1),
+            None => {
+                if let Some(waiting) = self.pending.pop() {
+                    cx.session.recycle_command(waiting.command);
+                }
+            }
+        }
+    }
+
     /// A reply while the message is still moving, to nothing but the message.
     pub(super) fn is_early(&self, code: u16) -> bool {
-        let moving = self.moving.and_then(|number| self.deliveries.iter().find(|d| d.tx.number == number));
+        let moving = self.moving.and_then(|number| self.find(number));
         let in_data = moving.is_some_and(|d| d.go.is_some() && d.eod.is_none());
-        in_data && self.pending.is_empty() && !self.answered_early && code >= 200
+        in_data && !self.answered_early && code >= 200
     }
 
     pub(super) fn is_per_recipient(&self, number: Option<u32>) -> bool {
-        let delivery = number.and_then(|number| self.deliveries.iter().find(|d| d.tx.number == number));
-        self.is_lmtp && delivery.is_some_and(|d| d.accepted > 0)
+        let delivery = number.and_then(|number| self.find(number));
+        (self.is_lmtp || self.may_be_lmtp()) && delivery.is_some_and(|d| d.accepted > 0 || d.recipients_unsure)
+    }
+
+    /// Whether it was not seen which of the two protocols is spoken: SMTP has one reply to a message, LMTP one for each
+    /// recipient.
+    fn may_be_lmtp(&self) -> bool {
+        self.lossy && !self.greeted && !self.is_lmtp
+    }
+
+    /// Whether `waiting` is a message of which some recipients have their final reply.
+    pub(super) fn has_finals(&self, waiting: &Waiting<Kind>) -> bool {
+        let delivery = waiting.kind.tx.and_then(|number| self.find(number));
+        matches!(waiting.kind.want, Want::Eod { .. } | Want::Chunk { last: true })
+            && delivery.is_some_and(|d| d.finals.iter().sum::<u32>() > 0)
     }
 
     pub(super) fn greeting(&mut self, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
@@ -124,17 +158,23 @@ impl Smtp {
             (Want::Rcpt(index), _) => {
                 let delivery = kind.tx.and_then(|number| self.delivery(number));
                 if let Some(delivery) = delivery {
-                    delivery.recipient_reply(index, code, &command.reply, command.latency);
+                    delivery.recipient_reply(index, code, &command.reply, command.latency, cx.limits);
+                    if code < 300 && self.current.is_none() {
+                        // The reply to its MAIL was not seen, but must have been yes.
+                        self.current = kind.tx;
+                    }
                 }
             }
             (Want::Chunk { last }, _) => self.chunk_reply(last, code, &command.reply, kind, arrival, cx),
-            (_, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) => self.mail_reply(code, &command.reply, kind),
+            (_, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) => {
+                self.mail_reply(code, &command.reply, kind, cx);
+            }
             (_, Verb::Data) => self.data_reply(code, &command, kind, arrival, cx),
-            (_, Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.helo_reply(yes, &command, cx),
-            (_, Verb::Rset) if yes => self.abort(),
+            (_, Verb::Ehlo | Verb::Helo | Verb::Lhlo) => self.helo_reply(yes, &command, &kind, cx),
+            (_, Verb::Rset) if yes => self.abort_at(&kind),
             (_, Verb::Quit) => {
                 cx.session.quit_answered = code != 421;
-                self.abort();
+                self.abort_at(&kind);
             }
             (_, Verb::Auth | Verb::XExps) => self.auth_reply(code, &command.reply, arrival, cx),
             (_, Verb::StartTls | Verb::XAnonymousTls) => {
@@ -157,7 +197,9 @@ impl Smtp {
                 if code == 250 {
                     self.abort();
                     let unasked = cx.session.unasked(cx.stamp.at);
-                    self.pending.push(unasked, Kind { want: Want::Greeting, tx: None, end: 0 });
+                    let id = self.evidence.next_id();
+                    let kind = Kind { want: Want::Greeting, tx: None, end: 0, from: 0, id, over: None };
+                    self.pending.push(unasked, kind);
                     cx.turn = true;
                 }
             }
@@ -175,7 +217,7 @@ impl Smtp {
         }
     }
 
-    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind) {
+    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind, cx: &mut EventContext<'_>) {
         let Some(number) = kind.tx else { return };
         // `kind.tx` is the delivery that this MAIL opened.
         let Some(delivery) = self.delivery(number) else { return };
@@ -189,10 +231,51 @@ impl Smtp {
         delivery.tx.outcome = delivery::refused(code < 500);
         delivery.tx.stage = Some(Stage::Mail);
         delivery.tx.last.copy_from(reply);
-        if self.sending == Some(number) {
-            self.sending = self.current;
+        match self.current.or_else(|| self.envelope_before(number, code)) {
+            Some(open) => self.hand_over(number, open, cx.limits),
+            // It was sent into a transaction of which nothing was seen.
+            None if code == 503 && self.lossy => self.unseen_before(number, cx),
+            None => self.emit(number),
         }
-        self.emit(number);
+    }
+
+    /// The delivery that the refused MAIL of `number` was sent into, if its own MAIL, or the reply to that, passed unseen.
+    fn envelope_before(&mut self, number: u32, code: u16) -> Option<u32> {
+        if code != 503 {
+            return None;
+        }
+        let before = self.deliveries.iter().rev().find(|d| d.tx.number < number)?;
+        let open = before.mail.is_none() && before.is_lossy() && before.eod.is_none() && !before.end_unseen;
+        self.current = open.then_some(before.tx.number);
+        self.current
+    }
+
+    /// MAIL of delivery `number` was refused while delivery `open` was open at the server: what the client sent behind
+    /// it belongs to that one (RFC 5321 section 4.1.4).
+    pub(super) fn hand_over(&mut self, number: u32, open: u32, limits: &Limits) {
+        let at = self.deliveries.binary_search_by_key(&number, |d| d.tx.number).ok();
+        let Some(mut refused) = at.and_then(|at| self.deliveries.remove(at)) else { return };
+        let (mut first, mut kept) = (0, open);
+        if let Some(delivery) = self.delivery(open) {
+            first = delivery.tx.recipients.len();
+            delivery.append(&mut refused, limits);
+            kept = delivery.tx.number;
+        }
+        for waiting in self.pending.iter_mut() {
+            let kind = &mut waiting.kind;
+            if let (Want::Rcpt(Some(index)), true) = (&mut kind.want, kind.tx == Some(number)) {
+                *index += first;
+            }
+            if kind.tx == Some(number) || kind.tx == Some(open) {
+                kind.tx = Some(kept);
+            }
+        }
+        for number in [&mut self.sending, &mut self.current, &mut self.moving] {
+            if number.is_some_and(|n| n == refused.tx.number || n == kept) {
+                *number = Some(kept);
+            }
+        }
+        self.over.push(refused);
     }
 
     pub(super) fn data_reply(
@@ -203,11 +286,13 @@ impl Smtp {
         arrival: Arrival,
         cx: &mut EventContext<'_>,
     ) {
-        let number = kind.tx.filter(|n| self.deliveries.iter().any(|d| d.tx.number == *n)).or(self.current);
+        let number = kind.tx.filter(|number| self.find(*number).is_some()).or(self.current);
         if code == 354 {
             self.moving = number;
+            self.current = self.current.or(number);
             if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
                 delivery.data_refused = None;
+                (delivery.guessed, delivery.presumed) = (false, false);
                 delivery.tx.timing.data_go = command.latency;
                 delivery.go = Some(arrival.last.at);
             }
@@ -215,8 +300,9 @@ impl Smtp {
         }
         cx.switch(Dir::ToServer, Mode::Line);
         let Some(delivery) = number.and_then(|number| self.delivery(number)) else { return };
-        delivery.data_refused = Some(code);
-        if delivery.accepted > 0 {
+        // Anything else is no refusal, though no 354 either.
+        delivery.data_refused = (code >= 400).then_some(code);
+        if delivery.accepted > 0 && code >= 400 {
             delivery.tx.last.copy_from(&command.reply);
         }
     }
@@ -230,7 +316,7 @@ impl Smtp {
             delivery.data(Verb::Data, limits);
             delivery.go.get_or_insert(at);
         }
-        cx.switch(Dir::ToServer, Mode::Dot);
+        cx.switch(Dir::ToServer, Mode::DotLoose);
     }
 
     pub(super) fn chunk_reply(
@@ -254,28 +340,37 @@ impl Smtp {
         }
     }
 
-    pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, cx: &mut EventContext<'_>) {
+    pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, kind: &Kind, cx: &mut EventContext<'_>) {
         if !yes {
             // Refused: the envelope stays as it was.
+            self.ehlo_refused |= command.verb == Verb::Ehlo;
             self.sending = self.sending.or(self.current);
             return;
         }
-        self.abort();
+        self.greeted = true;
+        cx.session.ehlo_refused |= self.ehlo_refused && command.verb == Verb::Helo;
+        self.abort_at(kind);
         if command.args.is_present() {
             cx.session.helo.copy_from(&command.args);
         }
         if cx.session.tls_mode() == TlsMode::StartTls {
             return;
         }
+        // What is left of a reply whose beginning was lost.
+        let partial = self.replies.is_rest();
         let capabilities = &mut cx.session.capabilities;
         capabilities.clear();
+        if partial {
+            return;
+        }
         let mut starttls = false;
         for line in reply::lines(command.reply.text.as_bytes()).skip(1) {
-            if command.verb == Verb::Helo
-                || line.is_empty()
-                || capabilities.octets() + line.len() > cx.limits.capabilities
-            {
+            let line = line.trim_ascii();
+            if command.verb == Verb::Helo || capabilities.octets() + line.len() > cx.limits.capabilities {
                 break;
+            }
+            if line.is_empty() {
+                continue;
             }
             starttls |= line.eq_ignore_ascii_case(b"STARTTLS");
             let keyword = line.iter().position(|o| matches!(o, b' ' | b'=')).unwrap_or(line.len());
@@ -290,11 +385,16 @@ impl Smtp {
         cx.switch(Dir::ToServer, Mode::Line);
         let Some(exchange) = self.exchange.take() else { return };
         let outcome = match code {
-            ..=399 => AuthOutcome::Success,
+            235 => AuthOutcome::Success,
+            // No answer that RFC 4954 knows: nothing is known of it.
+            ..=399 => AuthOutcome::Incomplete,
             _ if self.cancelled => AuthOutcome::Cancelled,
             400..=499 => AuthOutcome::Temporary,
-            500 | 502 | 504 => AuthOutcome::RejectedMechanism,
             530 | 538 => AuthOutcome::NeedsTls,
+            500..=504 if exchange.has_missed() => AuthOutcome::Incomplete,
+            // For its mechanism, its syntax or the session's state: no credential was looked at (RFC 4954 section 4).
+            500..=504 => AuthOutcome::RejectedMechanism,
+            _ if exchange.data() == 0 => AuthOutcome::RejectedMechanism,
             _ => AuthOutcome::Failed,
         };
         self.armed = (outcome != AuthOutcome::Success).then_some(arrival.end);
@@ -316,15 +416,30 @@ impl Smtp {
             _ => false,
         };
         let lmtp = self.is_lmtp;
+        let maybe = self.may_be_lmtp() && !per_recipient;
         let delivery = number.and_then(|number| self.deliveries.iter_mut().find(|d| d.tx.number == number));
         if let Some(delivery) = delivery
-            && delivery.accepted > 0
-            && (lmtp || per_recipient)
+            && (lmtp || per_recipient || maybe)
             && code != 421
         {
+            if maybe || delivery.recipients_unsure || delivery.finals_unsure {
+                // Whose reply it is, and whether more will come, shows when the client sends on.
+                if maybe {
+                    delivery.tx.last.copy_from(&self.replies.reply);
+                }
+                if maybe && matches!(code, 500..=503) && delivery.tx.incomplete.has(Missing::StartMissing) {
+                    // Commands that were read as a message.
+                    delivery.finals_unsure = true;
+                    delivery.tx.last.clear();
+                }
+                delivery.count_final(code);
+                cx.count_reply(self.replies.reply.status);
+                self.pending.note(arrival);
+                return self.doubt_all(arrival.end);
+            }
             let before: u32 = delivery.finals.iter().sum();
             if before < delivery.accepted {
-                let last = delivery.recipient_final(code, &self.replies.reply, at);
+                let last = delivery.recipient_final(code, &self.replies.reply, at, cx.limits);
                 if !last || !lmtp {
                     return self.pending.note(arrival);
                 }
@@ -359,8 +474,10 @@ impl Smtp {
 
     pub(super) fn complete(&mut self, number: u32, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
         let early = self.answered_early;
+        let left = cx.session.client_left.is_some_and(|piece| piece < arrival.last.piece);
         if let Some(delivery) = self.delivery(number) {
             delivery.answered(code);
+            delivery.tx.reply_undelivered = left && matches!(delivery.tx.outcome, Outcome::Accepted | Outcome::Partial);
             if early {
                 delivery.tx.stage = Some(Stage::DataEarly);
             }
@@ -388,11 +505,17 @@ impl Smtp {
             return;
         }
         let outcome = if cx.session.shutdown_timeout { Outcome::TimedOut } else { Outcome::ServerClosed };
-        let open: Vec<u32> = self.deliveries.iter().filter(|d| d.mail.is_some()).map(|d| d.tx.number).collect();
+        let open: Vec<u32> = self
+            .deliveries
+            .iter()
+            .filter(|d| d.mail.is_some() || d.is_lossy() && !d.came_to_nothing())
+            .map(|d| d.tx.number)
+            .collect();
         for number in open {
             let Some(delivery) = self.delivery(number) else { continue };
             delivery.ended(outcome);
-            delivery.tx.outcome = outcome;
+            // It may have been refused, and that not seen.
+            delivery.tx.outcome = if delivery.mail.is_some() { outcome } else { Outcome::Unknown };
             if delivery.eod.is_none() && delivery.tx.has_message {
                 delivery.tx.message.finish(false);
             }
@@ -400,6 +523,18 @@ impl Smtp {
         }
         self.current = None;
         self.sending = None;
+    }
+
+    /// A command that ends deliveries was answered: the one in progress is over, and so is that which the client had in
+    /// mind (the reply to its MAIL may have been lost).
+    pub(super) fn abort_at(&mut self, kind: &Kind) {
+        self.abort();
+        let waits = |d: &Delivery| d.eod.is_some() || d.end_unseen;
+        if let Some(number) = kind.tx
+            && self.delivery(number).is_some_and(|d| d.is_lossy() && !waits(d))
+        {
+            self.end(number, Outcome::Aborted);
+        }
     }
 
     /// RSET, EHLO, STARTTLS, XCLIENT or QUIT was answered: the delivery in progress is over.
@@ -424,7 +559,7 @@ impl Smtp {
     }
 
     pub(super) fn emit(&mut self, number: u32) {
-        let at = self.deliveries.iter().position(|d| d.tx.number == number);
+        let at = self.deliveries.binary_search_by_key(&number, |d| d.tx.number).ok();
         if let Some(delivery) = at.and_then(|at| self.deliveries.remove(at)) {
             self.over.push(delivery);
         }
@@ -439,7 +574,14 @@ impl Smtp {
         cx.switch(Dir::ToClient, Mode::Opaque);
     }
 
+    fn find(&self, number: u32) -> Option<&Delivery> {
+        let at = self.deliveries.binary_search_by_key(&number, |d| d.tx.number).ok()?;
+        self.deliveries.get(at)
+    }
+
+    /// The open delivery with that number; they are kept in its order.
     pub(super) fn delivery(&mut self, number: u32) -> Option<&mut Delivery> {
-        self.deliveries.iter_mut().find(|d| d.tx.number == number)
+        let at = self.deliveries.binary_search_by_key(&number, |d| d.tx.number).ok()?;
+        self.deliveries.get_mut(at)
     }
 }

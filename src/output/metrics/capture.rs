@@ -6,7 +6,7 @@ use prometheus::{IntCounter, IntGauge};
 
 use super::Shared;
 use super::families::Id;
-use super::labels::{DIRECTIONS, Eviction, PacketLoss};
+use super::labels::{DIRECTIONS, Eviction, NotUnderstood, PacketLoss};
 
 /// Counts since the start. They only rise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct CaptureCounts {
     pub octets: u64,
     /// Packets lost or of no use, by [`PacketLoss::index`].
     pub dropped: [u64; PacketLoss::ALL.len()],
+    /// Packets that were not understood, by [`NotUnderstood::index`].
+    pub not_understood: [u64; NotUnderstood::ALL.len()],
 }
 
 impl CaptureCounts {
@@ -34,6 +36,7 @@ pub struct CaptureMetrics {
     packets: IntCounter,
     octets: IntCounter,
     dropped: Vec<IntCounter>,
+    not_understood: Vec<IntCounter>,
     buffered: IntGauge,
 }
 
@@ -42,6 +45,8 @@ impl CaptureMetrics {
         let name = shared.name(shared.listener(source));
         let store = &shared.store;
         let dropped = PacketLoss::ALL.iter().map(|r| store.counter(Id::CaptureDropped, &[&name, r.as_str()])).collect();
+        let unread = NotUnderstood::ALL.iter();
+        let not_understood = unread.map(|r| store.counter(Id::CaptureNotUnderstood, &[&name, r.as_str()])).collect();
         // What the tracker did comes from the sessions; here it is only there from the start.
         for id in [Id::GapBytes, Id::Retransmitted, Id::OutOfOrder, Id::Overlaps] {
             DIRECTIONS.iter().for_each(|dir| store.zero(id, &[&name, dir]));
@@ -51,6 +56,7 @@ impl CaptureMetrics {
             packets: store.counter(Id::CapturePackets, &[&name]),
             octets: store.counter(Id::CaptureBytes, &[&name]),
             dropped,
+            not_understood,
             buffered: store.gauge(Id::TcpBuffered, &[&name]),
         }
     }
@@ -60,6 +66,8 @@ impl CaptureMetrics {
         raise(&self.packets, counts.packets);
         raise(&self.octets, counts.octets);
         self.dropped.iter().zip(counts.dropped).for_each(|(counter, value)| raise(counter, value));
+        let unread = self.not_understood.iter().zip(counts.not_understood);
+        unread.for_each(|(counter, value)| raise(counter, value));
     }
 
     /// Octets kept behind holes.

@@ -184,6 +184,7 @@ families! {
     CapturePackets = "mailtap_capture_packets_total", Counter, Capture, ["listener"], "Packets taken in.";
     CaptureBytes = "mailtap_capture_bytes_total", Counter, Capture, ["listener"], "Octets captured of them.";
     CaptureDropped = "mailtap_capture_dropped_packets_total", Counter, Capture, ["listener" "reason"], "Packets lost on the way, or of no use.";
+    CaptureNotUnderstood = "mailtap_capture_not_understood_packets_total", Counter, Capture, ["listener" "reason"], "Packets that were not understood: they may hold mail.";
     GapBytes = "mailtap_tcp_gap_bytes_total", Counter, Capture, ["listener" "direction"], "Octets that were never captured.";
     Retransmitted = "mailtap_tcp_retransmitted_segments_total", Counter, Capture, ["listener" "direction"], "Segments that carried octets sent before.";
     OutOfOrder = "mailtap_tcp_out_of_order_segments_total", Counter, Capture, ["listener" "direction"], "Segments that came before their turn.";
@@ -193,8 +194,7 @@ families! {
 
     ParserErrors = "mailtap_parser_errors_total", Counter, All, ["protocol" "direction" "reason"], "Sessions in which a parser left the grammar.";
     SessionsBypassed = "mailtap_sessions_bypassed_total", Counter, All, ["listener" "protocol" "reason"], "Connections not, or no longer, understood. Encryption is no bypass.";
-    QueueDepth = "mailtap_analysis_queue_depth", Gauge, Running, [], "Batches that wait to be analyzed.";
-    AnalysisDropped = "mailtap_analysis_dropped_total", Counter, Running, ["reason"], "Packets or reads not analyzed.";
+    QueueDepth = "mailtap_analysis_queue_depth", Gauge, Live, [], "Batches that wait to be analyzed.";
     LogEvents = "mailtap_log_events_total", Counter, All, ["sink"], "Records written.";
     LogErrors = "mailtap_log_errors_total", Counter, All, ["sink"], "Attempts to write records that failed.";
     LogDropped = "mailtap_log_dropped_events_total", Counter, All, ["sink" "reason"], "Records lost.";

@@ -30,7 +30,7 @@ pub use crate::event::{Bypass, Refusal, Rejection, Termination};
 pub use capture::{CaptureCounts, CaptureMetrics};
 pub use families::{FAMILIES, Family, Inputs, Type};
 pub use file::MetricsFile;
-pub use labels::{AnalysisLoss, Enforcement, Eviction, LogLoss, PacketLoss};
+pub use labels::{Enforcement, Eviction, LogLoss, NotUnderstood, PacketLoss};
 pub use proxy::ProxyMetrics;
 pub use reasons::ReplyReasons;
 pub use recorder::MetricsRecorder;
@@ -39,6 +39,14 @@ use families::Id;
 use labels::DIRECTIONS;
 use registry::Store;
 use series::Place;
+
+/// Every value that `label` of the family called `name` can have for `protocol`; `None` if they come from the configuration, or
+/// if there is no such family.
+pub fn label_values(name: &str, label: &str, protocol: Protocol) -> Option<Vec<&'static str>> {
+    let at = FAMILIES.iter().position(|family| family.name == name && family.labels.contains(&label))?;
+    let id = *Id::ALL.get(at)?;
+    if labels::concerns(id, protocol) { labels::domain(id, label, protocol) } else { Some(Vec::new()) }
+}
 
 /// Media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -178,11 +186,6 @@ impl Metrics {
         self.shared.store.gauge(Id::QueueDepth, &[]).set(i64::try_from(batches).unwrap_or(i64::MAX));
     }
 
-    /// Something was not analyzed.
-    pub fn not_analyzed(&self, reason: AnalysisLoss, count: u64) {
-        self.shared.store.counter(Id::AnalysisDropped, &[reason.as_str()]).inc_by(count);
-    }
-
     /// A server's certificate was seen, good until `not_after`, in seconds since 1970.
     pub fn certificate(&self, source: u32, protocol: Protocol, not_after: f64) {
         let listener = self.shared.name(self.shared.listener(source));
@@ -222,12 +225,9 @@ impl Metrics {
                 InputKind::Live | InputKind::File => drop(self.capture(source)),
             }
         }
-        for (id, list) in [(Id::AnalysisDropped, labels::domain(Id::AnalysisDropped, "reason", Protocol::Unknown))] {
-            for reason in list.unwrap_or_default() {
-                store.zero(id, &[reason]);
-            }
+        if shared.input == InputKind::Live {
+            store.gauge(Id::QueueDepth, &[]);
         }
-        store.gauge(Id::QueueDepth, &[]);
         debug_assert_eq!(DIRECTIONS.len(), 2);
     }
 
@@ -248,13 +248,9 @@ impl Metrics {
             let raise = |id, labels: &[&str], to: u64| capture::raise(&store.counter(id, labels), to);
             raise(Id::LogEvents, &[sink], counters.written.load(Ordering::Relaxed));
             raise(Id::LogErrors, &[sink], counters.errors.load(Ordering::Relaxed));
-            for (loss, counter) in [
-                (LogLoss::QueueFull, Some(&counters.queue_full)),
-                (LogLoss::SinkError, Some(&counters.failed)),
-                (LogLoss::TooLarge, None),
-            ] {
-                let lost = counter.map_or(0, |counter| counter.load(Ordering::Relaxed));
-                raise(Id::LogDropped, &[sink, loss.as_str()], lost);
+            for (loss, counter) in [(LogLoss::QueueFull, &counters.queue_full), (LogLoss::SinkError, &counters.failed)]
+            {
+                raise(Id::LogDropped, &[sink, loss.as_str()], counter.load(Ordering::Relaxed));
             }
             let lag = counters.lag.load(Ordering::Relaxed);
             store.level(Id::LogLag, &[sink]).set(lag as f64 / 1e9);

@@ -79,12 +79,6 @@ impl ProxyMetrics {
         self.shared.place(self.listener, protocol).counter(Id::SessionsBypassed, &[reason.as_str()]).inc();
     }
 
-    /// A session that was told to have started will never be told to have ended: its observer failed. `started`: the
-    /// protocol that its start was told with.
-    pub fn lost(&self, started: Protocol) {
-        self.shared.place(self.listener, started).gauge(Id::SessionsActive, &[]).dec();
-    }
-
     /// Something was kept from the server.
     pub fn enforced(&self, protocol: Protocol, anomaly: anomaly::Id, what: Enforcement) {
         let place = self.shared.place(self.listener, protocol);

@@ -65,6 +65,7 @@ mailtap_draining gauge - proxy
 mailtap_capture_packets_total counter listener capture
 mailtap_capture_bytes_total counter listener capture
 mailtap_capture_dropped_packets_total counter listener,reason capture
+mailtap_capture_not_understood_packets_total counter listener,reason capture
 mailtap_tcp_gap_bytes_total counter listener,direction capture
 mailtap_tcp_retransmitted_segments_total counter listener,direction capture
 mailtap_tcp_out_of_order_segments_total counter listener,direction capture
@@ -73,8 +74,7 @@ mailtap_tcp_flows_evicted_total counter listener,reason capture
 mailtap_tcp_buffered_bytes gauge listener sniff
 mailtap_parser_errors_total counter protocol,direction,reason all
 mailtap_sessions_bypassed_total counter listener,protocol,reason all
-mailtap_analysis_queue_depth gauge - running
-mailtap_analysis_dropped_total counter reason running
+mailtap_analysis_queue_depth gauge - sniff
 mailtap_log_events_total counter sink all
 mailtap_log_errors_total counter sink all
 mailtap_log_dropped_events_total counter sink,reason all
@@ -265,7 +265,6 @@ fn small_closed_lists_are_there_at_zero() {
         "mailtap_tcp_gap_bytes_total{direction=\"server_to_client\",listener=\"edge\"}",
         "mailtap_sessions_bypassed_total{listener=\"edge\",protocol=\"imap\",reason=\"panic\"}",
         "mailtap_parser_errors_total{direction=\"client_to_server\",protocol=\"smtp\",reason=\"unparseable\"}",
-        "mailtap_analysis_dropped_total{reason=\"queue_full\"}",
     ] {
         assert_eq!(series.get(name), Some(&0.0), "{name}");
     }
@@ -313,9 +312,6 @@ fn open_sessions_are_those_started_and_not_ended() {
     recorders[0].event(&lmtp, at(0), &Event::End(&full_summary()));
     assert_eq!((active("smtp"), active("lmtp")), (1.0, 0.0));
     assert_eq!(counts(&text(&metrics), "mailtap_sessions_total"), "edge smtp 2".replace("edge smtp ", " "));
-    recorders[1].event(&context, at(0), &Event::Idle);
-    metrics.proxy(0).lost(Protocol::Smtp);
-    assert_eq!(active("smtp"), 0.0);
 }
 
 #[test]
@@ -413,6 +409,7 @@ fn counters_of_logs_and_captures_follow() {
     counters.lag.store(250_000_000, Ordering::Relaxed);
     let mut counts = CaptureCounts { packets: 10, octets: 999, ..CaptureCounts::default() };
     counts.set_dropped(PacketLoss::Kernel, 3);
+    counts.not_understood = [1, 2, 3, 4, 5];
     metrics.capture(0).set(&counts);
     counts.packets = 12;
     metrics.capture(0).set(&counts);
@@ -424,6 +421,12 @@ fn counters_of_logs_and_captures_follow() {
         assert_eq!(series["mailtap_log_lag_seconds{sink=\"log\"}"], 0.25);
         assert_eq!(series["mailtap_capture_packets_total{listener=\"edge\"}"], 12.0);
         assert_eq!(series["mailtap_capture_dropped_packets_total{listener=\"edge\",reason=\"kernel\"}"], 3.0);
+        for (value, reason) in
+            [(1.0, "link_type"), (2.0, "network"), (3.0, "transport"), (4.0, "encrypted"), (5.0, "tunnel")]
+        {
+            let name = format!("mailtap_capture_not_understood_packets_total{{listener=\"edge\",reason=\"{reason}\"}}");
+            assert_eq!(series[name.as_str()], value);
+        }
     }
 }
 
@@ -476,8 +479,8 @@ fn a_scrape_stops_nobody_who_counts() {
     took.sort_unstable();
     let (median, octets) = took[took.len() / 2];
     println!("a scrape of {octets} octets under load: {median:?} (half of {} took less)", took.len());
-    let bound = if cfg!(debug_assertions) { 1000 } else { 50 };
-    assert!(median < Duration::from_millis(bound), "{median:?}");
+    // How long one takes is a fact of the build and of what else runs; an optimized one is the program's.
+    assert!(cfg!(debug_assertions) || median < Duration::from_millis(50), "{median:?}");
 }
 
 /// The table of `docs/metrics.md`.

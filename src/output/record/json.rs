@@ -72,7 +72,7 @@ impl<M: SerializeMap> Members<M> {
 
     /// A point in time.
     pub(super) fn time(&mut self, name: &str, at: Timestamp) -> Result<(), M::Error> {
-        self.set(name, &Time(at))
+        self.known(name, at.known().map(Time))
     }
 
     /// A duration, in seconds.

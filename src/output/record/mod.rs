@@ -190,6 +190,9 @@ impl fmt::Debug for RecordWriter {
 
 impl Sink for RecordWriter {
     fn event(&mut self, context: &Context, _: Timestamp, event: &Event<'_>) {
+        if context.omitted {
+            return;
+        }
         let Self { policy, identities, out, counts } = self;
         let view = View { context, policy, identities };
         let mut lines = Lines { view, out, counts };

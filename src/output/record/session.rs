@@ -9,7 +9,7 @@ use super::json::{Fields, Members, Sides, Tally};
 use super::{Facts, InputKind, View, status};
 use crate::event::{
     AuthMethod, AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Handshake, Idle, Maildrop, Mechanism, Other,
-    Protocol, Summary, Tls, TlsMode,
+    Protocol, Summary, Tls, TlsMode, Tunnel, TunnelHost,
 };
 
 impl Facts for Summary {
@@ -45,6 +45,10 @@ impl Facts for Summary {
         if let Some(client) = self.proxied_client {
             object.object("proxied_client", Told(client))?;
         }
+        if let Some(tunnel) = &self.tunnel {
+            object.object("tunnel", tunnel.as_ref())?;
+        }
+        object.flag("ehlo_refused", self.ehlo_refused)?;
         object.count("reply_desync", self.reply_desync)?;
         object.set("outcome", self.outcome.as_str())?;
         if let Some(maildrop) = &self.maildrop {
@@ -54,7 +58,7 @@ impl Facts for Summary {
             object.set("untagged", &Tally(self.untagged.iter().map(|(kind, n)| (kind.as_str(), *n))))?;
         }
         if let Some(idle) = self.idle {
-            object.object("idle", idle)?;
+            object.object("idle", Waited { idle, timed: self.ended.known().is_some() })?;
         }
         Ok(())
     }
@@ -66,6 +70,17 @@ fn pop3<M: SerializeMap>(object: &mut Members<M>, maildrop: &Maildrop) -> Result
     }
     object.object("retrieved", Mail(maildrop.retrieved))?;
     object.object("deleted", Deleted(maildrop))
+}
+
+impl Fields for Tunnel {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+        object.set("kind", self.kind.as_str())?;
+        match &self.host {
+            TunnelHost::Ip(ip) => object.display("ip", Some(ip))?,
+            TunnelHost::Name(name) => object.text("host", name.get())?,
+        }
+        object.set("port", &self.port)
+    }
 }
 
 impl Fields for Greeting {
@@ -126,13 +141,15 @@ impl Fields for Authentication<'_> {
 
 impl Fields for Counts {
     fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
-        let Self { commands, transactions, errors_temporary, errors_permanent, unknown_commands, anomalies } = self;
+        let Self { commands, transactions, errors_temporary, errors_permanent, unknown_commands, anomalies, omitted } =
+            self;
         object.set("commands", commands)?;
         object.set("transactions", transactions)?;
         object.set("errors_temporary", errors_temporary)?;
         object.set("errors_permanent", errors_permanent)?;
         object.set("unknown_commands", unknown_commands)?;
-        object.set("anomalies", anomalies)
+        object.set("anomalies", anomalies)?;
+        object.count("omitted", *omitted)
     }
 }
 
@@ -174,10 +191,17 @@ impl Fields for Deleted<'_> {
     }
 }
 
-impl Fields for Idle {
+/// `idle`; how long is not known where packets have no time.
+struct Waited {
+    idle: Idle,
+    timed: bool,
+}
+
+impl Fields for Waited {
     fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
-        object.set("count", &self.count)?;
-        object.seconds("duration", Some(self.duration))?;
-        object.set("events", &self.events)
+        object.set("count", &self.idle.count)?;
+        object.seconds("duration", Some(self.idle.duration).filter(|_| self.timed))?;
+        object.set("events", &self.idle.events)?;
+        object.count("keepalives", self.idle.keepalives)
     }
 }

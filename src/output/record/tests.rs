@@ -48,6 +48,7 @@ fn a_session_of_nothing_but_a_connection() {
         "maildrop",
         "idle",
         "gaps",
+        "ehlo_refused",
         "reply_desync",
     ] {
         assert_eq!(r.get(absent), None, "{absent}");
@@ -112,7 +113,17 @@ fn a_delivery_that_came_to_nothing() {
     let r = plain(Protocol::Smtp, &Event::Transaction(&t));
     assert_eq!((&r["reverse_path"], &r["recipients_total"], &r["stage"]), (&json!(""), &json!(0), &json!("mail")));
     assert_eq!(r["final"], json!({"code": 550, "text": "no"}));
-    for absent in ["message", "timing", "recipients", "esmtp", "chunks", "pipelined", "identity", "source_route"] {
+    for absent in [
+        "reply_undelivered",
+        "message",
+        "timing",
+        "recipients",
+        "esmtp",
+        "chunks",
+        "pipelined",
+        "identity",
+        "source_route",
+    ] {
         assert_eq!(r.get(absent), None, "{absent}");
     }
 }

@@ -53,6 +53,7 @@ fn delivery<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result
     if t.last.status.is_some() {
         object.object("final", Final(&t.last))?;
     }
+    object.flag("reply_undelivered", t.reply_undelivered)?;
     object.text("queue_id", t.queue_id.get())?;
     object.flag("pipelined", t.pipelined)?;
     object.flag("probe", t.probe)?;

@@ -36,6 +36,8 @@ pub struct Capture {
     pub last: Option<Timestamp>,
     /// How long it took to read them; left out of the summary if absent.
     pub elapsed: Option<Duration>,
+    /// Packets that were not understood, by kind in words (`with EtherType 0x1234`), the most frequent first.
+    pub not_understood: Vec<(u64, String)>,
     /// What the reader should know: damage, by file and offset.
     pub warnings: Vec<String>,
 }

@@ -51,6 +51,9 @@ fn capture(page: &mut Page, read: &Capture) {
         let lasted = last.since(first).map(|d| format!(", {}", span(d))).unwrap_or_default();
         page.line(&format!("{} to {} UTC{lasted}", moment(first), moment(last)), Tone::Plain);
     }
+    for (packets, kind) in &read.not_understood {
+        page.line(&format!("not understood: {} {kind}", number_of(*packets, "packet")), Tone::Warn);
+    }
     for warning in &read.warnings {
         page.line(&format!("warning: {warning}"), Tone::Warn);
     }

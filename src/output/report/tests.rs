@@ -91,6 +91,7 @@ fn capture() -> Capture {
         first: Some(at(0)),
         last: Some(at(2_530_000)),
         elapsed: Some(Duration::from_millis(2300)),
+        not_understood: vec![(1, "encrypted by IPsec".to_owned())],
         warnings: vec!["mail-2026-01-31-of-the-third-server.pcap: cut inside a packet at offset 1234567890: 40 of 1514 octets are there".to_owned()],
     }
 }

@@ -1,16 +1,26 @@
 //! One connection: two streams, who is who, and the session that they feed.
 
+use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::slots::List;
 use crate::engine::{Limits, Session};
 use crate::event::MAIL_PORTS;
 use crate::event::{Dir, End, Input, Peers, Sink};
 use crate::time::Timestamp;
-use crate::wire::key::{Key, Side};
+use crate::wire::Side;
+use crate::wire::key::Key;
 use crate::wire::packet::Segment;
-use crate::wire::stream::{BufferBudget, Delivery, End as StreamEnd, Stream};
+use crate::wire::stream::{BufferBudget, Delivery, Duplex, End as StreamEnd, Stream};
+
+/// How long segments may be under way when their connection ends: twice the time that systems take (RFC 9293 section
+/// 3.4.2 says two minutes).
+const UNDER_WAY: Duration = Duration::from_secs(120);
+
+/// Within how many nanoseconds a SYN on the other side of a host that renumbers is captured, skewed taps included.
+const TWICE: u64 = 1_000_000_000;
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -20,18 +30,25 @@ pub(super) struct Connection {
     pub(super) reuse: Option<Reuse>,
     /// Whether it stands in the queue of those that keep octets.
     pub(super) queued: bool,
+    /// Whether it stands in the queue of those that time releases.
+    pub(super) timed: bool,
     pub(super) closed: bool,
-    streams: [Stream; 2],
+    /// When the reset was sent that ends it.
+    reset_at: Option<Timestamp>,
+    streams: Duplex,
     head: Head,
 }
 
-/// A SYN inside an open connection.
+/// A SYN inside an open connection, or the answer to one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reuse {
     side: Side,
     seq: u32,
+    ack: Option<u32>,
     at: Timestamp,
     number: u64,
+    /// Whether the connection itself had only just begun.
+    young: bool,
 }
 
 /// Everything but the streams.
@@ -44,7 +61,6 @@ struct Head {
     ends: [SocketAddr; 2],
     client: Side,
     certain: bool,
-    mail: bool,
     syn: Option<Timestamp>,
     syn_ack: Option<Timestamp>,
     established: Option<Timestamp>,
@@ -73,16 +89,14 @@ impl Connection {
         let mut ends = [segment.from; 2];
         *side.split(&mut ends).1 = segment.to;
         let (client, certain) = roles(side, segment);
-        let mail = [segment.from, segment.to].iter().any(|end| MAIL_PORTS.contains(&end.port()));
         let head = Head {
-            id: key.id(segment.at),
+            id: key.id(segment.at, number),
             ordinal: number,
             source: segment.source,
             began: segment.at,
             ends,
             client,
             certain,
-            mail,
             syn: None,
             syn_ack: None,
             established: None,
@@ -95,8 +109,10 @@ impl Connection {
             last: segment.at,
             reuse: None,
             queued: false,
+            timed: false,
             closed: false,
-            streams: [Stream::new(), Stream::new()],
+            reset_at: None,
+            streams: Duplex::new(),
             head,
         }
     }
@@ -106,9 +122,19 @@ impl Connection {
         self.head.ordinal
     }
 
-    /// Octets kept for both directions.
+    /// Bytes kept for both directions.
     pub(super) fn buffered(&self) -> usize {
-        self.streams.iter().map(Stream::buffered).sum()
+        self.streams.buffered()
+    }
+
+    /// Whether something waits that time alone will release.
+    pub(super) fn waits(&self) -> bool {
+        self.streams.waits()
+    }
+
+    /// When it was over, if the last segment or time ended it.
+    pub(super) fn over(&self) -> Option<Timestamp> {
+        self.streams.is_over().then(|| self.reset_at.unwrap_or(self.last))
     }
 
     /// Which timeout counts.
@@ -123,50 +149,84 @@ impl Connection {
 
     /// Whether every direction that was seen has ended.
     pub(super) fn has_ended(&self) -> bool {
-        let ended = |stream: &Stream| stream.end().is_some() || !stream.is_seen();
-        self.streams.iter().all(ended) && self.streams.iter().any(|stream| stream.end().is_some())
+        self.streams.has_ended()
     }
 
-    /// Whether nothing is to be waited for: reset, or both FINs acknowledged.
-    pub(super) fn is_over(&self) -> bool {
-        self.streams.iter().any(|stream| stream.end() == Some(StreamEnd::Reset))
-            || self.streams.iter().all(Stream::is_fin_acknowledged)
+    /// Whether nothing shows that anybody took its SYN up.
+    pub(super) fn is_unanswered(&self) -> bool {
+        let taken_up = self.head.syn_ack.is_some() || self.head.established.is_some();
+        !taken_up && self.head.session.is_none() && self.is_fresh()
     }
 
     /// What `segment` does to it.
     pub(super) fn fate(&self, side: Side, segment: &Segment<'_>) -> Fate {
-        let mine = side.pick(&self.streams);
+        let mine = self.streams.of(side);
         if let Some(reuse) = self.reuse
-            && reuse.is_confirmed(side, segment, mine)
+            && self.is_confirmed(&reuse, side, segment, mine)
         {
             return Fate::NextSince(reuse);
         }
-        let first = segment.seq.wrapping_add(1);
-        if segment.syn && mine.base().is_some_and(|base| base != first) {
-            if self.closed || self.has_ended() {
-                return Fate::Next;
-            }
-            return match segment.ack {
-                None if self.head.established.is_none() && self.head.session.is_none() => Fate::Next,
-                None => Fate::Stray,
-                Some(_) if mine.next() == 0 && mine.buffered() == 0 => Fate::Belongs,
-                Some(_) => Fate::Stray,
-            };
+        if segment.syn && mine.base().is_some_and(|base| base != segment.seq.wrapping_add(1)) {
+            return self.fate_of_syn(side, segment);
         }
-        let elsewhere = !segment.payload.is_empty() && !mine.is_plausible(segment.seq);
         match self.closed {
             false if self.is_blind(side, segment) => Fate::Stray,
             false => Fate::Belongs,
-            true if elsewhere && !segment.rst => Fate::Next,
+            true if !segment.payload.is_empty() && !segment.rst && self.is_unheard_of(mine, segment) => Fate::Next,
             true => Fate::Stray,
         }
     }
 
-    /// Remembers a SYN that may begin the port's next connection.
-    pub(super) fn suspect(&mut self, side: Side, number: u64, segment: &Segment<'_>) {
-        if segment.syn && segment.ack.is_none() {
-            self.reuse = Some(Reuse { side, seq: segment.seq, at: segment.at, number });
+    /// A SYN with another number than the first.
+    fn fate_of_syn(&self, side: Side, segment: &Segment<'_>) -> Fate {
+        if self.closed || self.has_ended() {
+            return Fate::Next;
         }
+        let mine = self.streams.of(side);
+        let answers = |ack: u32| self.streams.of(side.other()).base().is_none_or(|base| base == ack);
+        match segment.ack {
+            Some(ack) if mine.is_fresh() && answers(ack) => Fate::Belongs,
+            _ => Fate::Stray,
+        }
+    }
+
+    /// Bytes that do not trail behind a connection that is over: neither repeated, nor on their way when it ended, nor
+    /// those of the other side of a host that renumbers.
+    fn is_unheard_of(&self, mine: &Stream, segment: &Segment<'_>) -> bool {
+        let under_way = || segment.at.since(self.last).is_none_or(|passed| passed <= UNDER_WAY);
+        let known = match mine.is_plausible(segment.seq) {
+            true => mine.is_repeated(segment.seq, segment.payload.len()) || under_way(),
+            false => mine.is_other_numbering(segment.seq),
+        };
+        !known
+    }
+
+    /// Whether no byte of it was seen.
+    fn is_fresh(&self) -> bool {
+        Side::BOTH.iter().all(|side| self.streams.of(*side).is_fresh())
+    }
+
+    /// Remembers a SYN, or the answer to one, that may begin the port's next connection.
+    pub(super) fn suspect(&mut self, side: Side, number: u64, segment: &Segment<'_>) {
+        if !segment.syn {
+            return;
+        }
+        let own = if segment.ack.is_some() { self.head.syn_ack } else { self.head.syn };
+        let soon = own.is_some_and(|own| segment.at.as_nanos().abs_diff(own.as_nanos()) < TWICE);
+        let young = soon && (segment.ack.is_some() || self.streams.of(self.head.client).is_fresh());
+        let Segment { seq, ack, at, .. } = *segment;
+        // The answer comes behind its SYN, unless the client's side is captured late.
+        if ack.is_none() || self.reuse.is_none_or(|reuse| at.as_nanos().abs_diff(reuse.at.as_nanos()) > TWICE) {
+            self.reuse = Some(Reuse { side, seq, ack, at, number, young });
+        }
+    }
+
+    /// Whether `segment` shows that a SYN inside it was taken up. While the connection begins it may be its own, captured
+    /// on the other side of a host that renumbers: then both SYNs are answered.
+    fn is_confirmed(&self, reuse: &Reuse, side: Side, segment: &Segment<'_>, mine: &Stream) -> bool {
+        let taken_up = self.head.syn_ack.is_some() || self.head.established.is_some();
+        let twice = reuse.young && taken_up;
+        !twice && reuse.is_confirmed(side, segment, mine)
     }
 
     /// Takes a segment that belongs to it.
@@ -180,36 +240,32 @@ impl Connection {
     ) {
         self.last = self.last.max(segment.at);
         self.head.packet(side);
-        let head = &mut self.head;
-        let (mine, theirs) = side.split(&mut self.streams);
-        if segment.syn && segment.ack.is_some() && mine.base().is_some_and(|b| b != segment.seq.wrapping_add(1)) {
-            // Another SYN+ACK before any octet: the last one counts.
-            *mine = Stream::new();
+        let again = |base: u32| segment.syn && segment.ack.is_some() && base != segment.seq.wrapping_add(1);
+        if self.streams.of(side).base().is_some_and(again) {
+            // Another SYN+ACK before any byte: the last one counts.
+            self.streams.begin_again(side);
         }
+        let Self { streams, head, .. } = self;
         head.handshake(side, segment);
-        let received = match segment.ack {
-            Some(ack) if !segment.rst && mine.is_plausible(segment.seq) => {
-                let mut deliver = |delivery: Delivery<'_>| head.deliver(side.other(), delivery, limits, out);
-                let bare = segment.payload.is_empty() && segment.cut == 0 && !segment.fin;
-                theirs.acknowledged(segment.at, ack, bare, budget, &mut deliver);
-                theirs.received(ack)
-            }
-            _ => None,
-        };
-        mine.segment(segment, received, budget, &mut |delivery| {
+        streams.segment(side, segment, self.last, budget, &mut |side, delivery| {
             head.deliver(side, delivery, limits, out);
         });
+        self.reset_at = streams.reset_at().or_else(|| self.reset_at.filter(|_| streams.is_over()));
         if head.session.as_ref().is_some_and(|session| session.is_ignored()) {
-            mine.quiet();
-            theirs.quiet();
+            streams.quiet();
         }
+    }
+
+    /// Time has come to `now`: what waited long enough goes on.
+    pub(super) fn tick(&mut self, now: Timestamp, limits: &Arc<Limits>, budget: &mut BufferBudget, out: &mut dyn Sink) {
+        let Self { streams, head, .. } = self;
+        streams.tick(now, budget, &mut |side, delivery| head.deliver(side, delivery, limits, out));
     }
 
     /// Declares all its holes lost, to free what is kept behind them.
     pub(super) fn force(&mut self, limits: &Arc<Limits>, budget: &mut BufferBudget, out: &mut dyn Sink) {
-        self.each(limits, out, |stream, at, deliver| {
-            stream.force(at, budget, &mut |delivery| deliver(delivery));
-        });
+        let Self { streams, head, .. } = self;
+        streams.force(self.last, budget, &mut |side, delivery| head.deliver(side, delivery, limits, out));
     }
 
     /// Ends it. Gives whether a session had to do with it.
@@ -221,10 +277,10 @@ impl Connection {
         budget: &mut BufferBudget,
         out: &mut dyn Sink,
     ) -> bool {
-        self.each(limits, out, |stream, _, deliver| {
-            stream.finish(at, budget, &mut |delivery| deliver(delivery));
-        });
-        if self.head.session.is_none() && self.head.mail {
+        let Self { streams, head, .. } = self;
+        let at = streams.reset_at().filter(|_| why == End::Closed).unwrap_or(at);
+        streams.finish(at, budget, &mut |side, delivery| head.deliver(side, delivery, limits, out));
+        if self.head.session.is_none() && self.head.is_mail() {
             self.head.open(false, limits, out);
         }
         self.closed = true;
@@ -232,34 +288,20 @@ impl Connection {
             return false;
         };
         for (side, dir) in [(self.head.client, Dir::ToServer), (self.head.client.other(), Dir::ToClient)] {
-            let (count, first) = side.pick(&self.streams).conflicts();
-            session.disorder(dir, side.pick(&self.streams).disorder());
+            let (count, first) = self.streams.of(side).conflicts();
+            session.disorder(dir, self.streams.of(side).disorder());
             session.overlap(at, dir, first.unwrap_or_default(), count, out);
         }
         session.finish(at, why, out);
+        self.streams.retire();
         true
-    }
-
-    fn each(
-        &mut self,
-        limits: &Arc<Limits>,
-        out: &mut dyn Sink,
-        mut action: impl FnMut(&mut Stream, Timestamp, &mut dyn FnMut(Delivery<'_>)),
-    ) {
-        let (head, at) = (&mut self.head, self.last);
-        for side in [head.client, head.client.other()] {
-            let stream = side.split(&mut self.streams).0;
-            action(stream, at, &mut |delivery| {
-                head.deliver(side, delivery, limits, out);
-            });
-        }
     }
 
     /// A reset that answers nothing that was sent (RFC 9293 section 3.10.7.3).
     fn is_blind(&self, side: Side, segment: &Segment<'_>) -> bool {
-        let theirs = side.other().pick(&self.streams);
+        let theirs = self.streams.of(side.other());
         let answers = segment.ack.is_none_or(|ack| theirs.is_plausible(ack));
-        segment.rst && side.pick(&self.streams).base().is_none() && !answers
+        segment.rst && self.streams.of(side).base().is_none() && !answers
     }
 }
 
@@ -271,7 +313,10 @@ impl Reuse {
             let due = mine.base().map(|base| base.wrapping_add(mine.next() as u32));
             !segment.syn && !segment.rst && segment.seq == first && due != Some(first)
         } else {
-            segment.syn && segment.ack == Some(first)
+            match self.ack {
+                None => (segment.syn || segment.rst) && segment.ack == Some(first),
+                Some(ack) => segment.syn && segment.ack.is_none() && segment.seq.wrapping_add(1) == ack,
+            }
         }
     }
 
@@ -279,9 +324,8 @@ impl Reuse {
     pub(super) fn replay(&self, side: Side, segment: &Segment<'_>) -> (Side, u64, Segment<'static>) {
         let (from, to) = if side == self.side { (segment.from, segment.to) } else { (segment.to, segment.from) };
         let source = segment.source;
-        let (at, seq) = (self.at, self.seq);
-        let syn =
-            Segment { at, source, from, to, seq, ack: None, syn: true, fin: false, rst: false, payload: &[], cut: 0 };
+        let Self { at, seq, ack, .. } = *self;
+        let syn = Segment { at, source, from, to, seq, ack, syn: true, fin: false, rst: false, payload: &[], cut: 0 };
         (self.side, self.number, syn)
     }
 
@@ -291,6 +335,11 @@ impl Reuse {
 }
 
 impl Head {
+    /// Whether the server's port is one of mail.
+    fn is_mail(&self) -> bool {
+        MAIL_PORTS.contains(&self.client.other().pick(&self.ends).port())
+    }
+
     fn dir(&self, side: Side) -> Dir {
         if side == self.client { Dir::ToServer } else { Dir::ToClient }
     }
@@ -335,7 +384,7 @@ impl Head {
                 Input::Reset => Some(StreamEnd::Reset),
             };
             if let Some(end) = end
-                && !self.mail
+                && !self.is_mail()
             {
                 *side.split(&mut self.skipped).0 = Some((delivery.at, end));
                 return;
@@ -388,10 +437,20 @@ fn roles(side: Side, segment: &Segment<'_>) -> (Side, bool) {
         return (if segment.ack.is_some() { side.other() } else { side }, true);
     }
     let (from, to) = (segment.from.port(), segment.to.port());
-    let sender_serves = match (MAIL_PORTS.contains(&from), MAIL_PORTS.contains(&to)) {
-        (true, false) => true,
-        (false, true) => false,
-        _ => from < to,
+    let sender_serves = match service(from).cmp(&service(to)) {
+        Ordering::Equal => from < to,
+        order => order.is_gt(),
     };
     (if sender_serves { side.other() } else { side }, false)
+}
+
+/// How likely a port is that of a server. Mail ports above 1023 are below the system ports, as some systems give them
+/// to clients too (Windows XP from 1025 on, the BSDs from 1024 on).
+fn service(port: u16) -> u8 {
+    match (MAIL_PORTS.contains(&port), port < 1024) {
+        (true, true) => 3,
+        (false, true) => 2,
+        (true, false) => 1,
+        (false, false) => 0,
+    }
 }

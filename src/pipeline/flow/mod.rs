@@ -14,7 +14,8 @@ use std::time::Duration;
 use crate::engine;
 use crate::event::{End, Sink};
 use crate::time::Timestamp;
-use crate::wire::key::{Key, Side};
+use crate::wire::Side;
+use crate::wire::key::Key;
 use crate::wire::packet::Segment;
 use crate::wire::stream::{BufferBudget, StreamCounters, StreamLimits};
 use connection::{Connection, Fate, Reuse};
@@ -34,7 +35,8 @@ pub struct FlowLimits {
     pub idle: Duration,
     /// The same while neither a handshake nor an octet was seen, and once both sides closed.
     pub idle_short: Duration,
-    /// How long a closed connection is remembered (RFC 9293 section 3.4.2).
+    /// How long a closed connection is remembered: systems repeat unanswered segments for so long (RFC 1122 section
+    /// 4.2.3.5 has at least 100 s; Linux takes 15 minutes).
     pub linger: Duration,
     /// Caps of each direction.
     pub stream: StreamLimits,
@@ -48,7 +50,7 @@ impl Default for FlowLimits {
             lingering: 4096,
             idle: Duration::from_secs(2 * 3600),
             idle_short: Duration::from_secs(120),
-            linger: Duration::from_secs(120),
+            linger: Duration::from_secs(15 * 60),
             stream: StreamLimits::default(),
         }
     }
@@ -111,6 +113,8 @@ pub struct FlowTable {
     buffered: usize,
     /// Those that keep octets, by when they began to; ordinals tell whether a slot is still theirs.
     keepers: VecDeque<(u32, u64)>,
+    /// Those of which something waits that time releases; the same.
+    timed: VecDeque<(u32, u64)>,
 }
 
 impl FlowTable {
@@ -124,6 +128,7 @@ impl FlowTable {
             budget: BufferBudget { limits: config.stream, counters: StreamCounters::default() },
             buffered: 0,
             keepers: VecDeque::new(),
+            timed: VecDeque::new(),
         }
     }
 
@@ -160,8 +165,10 @@ impl FlowTable {
         self.relieve(out);
     }
 
-    /// Time has come to `now`: ends connections that were idle for too long, in order of their first packets.
+    /// Time has come to `now`: what waited long enough goes on, and connections that were idle for too long end, in order
+    /// of their first packets.
     pub fn tick(&mut self, now: Timestamp, out: &mut dyn Sink) {
+        self.release(now, out);
         while let Some(slot) = self.slots.oldest(List::Lingering) {
             if self.idle_since(slot, now).is_none() {
                 break;
@@ -220,9 +227,9 @@ impl FlowTable {
             self.slots.remove(slot);
         } else {
             self.end(slot, over, self.idle_end(slot), out);
-            // A close leaves it lingering, for what trails behind; this comes much later.
+            // A close leaves it lingering, for what trails behind.
             if self.slots.list(slot) == Some(List::Lingering) {
-                self.slots.remove(slot);
+                return self.unless_idle(slot, at, out);
             }
         }
         None
@@ -235,7 +242,8 @@ impl FlowTable {
             List::Open => self.config.idle,
             List::Lingering => self.config.linger,
         };
-        let over = self.slots.connection(slot)?.last.after(timeout);
+        // Packets without a time are never too old.
+        let over = self.slots.connection(slot)?.last.known()?.after(timeout);
         (over < now).then_some(over)
     }
 
@@ -277,19 +285,54 @@ impl FlowTable {
         };
         let before = connection.buffered();
         connection.segment(side, segment, &self.limits, &mut self.budget, out);
+        let list = connection.list();
+        self.slots.touch(slot, list);
+        self.settled(slot, before, out);
+    }
+
+    /// Something was done to the connection in `slot`, which had kept `before` bytes.
+    fn settled(&mut self, slot: u32, before: usize, out: &mut dyn Sink) {
+        let Some(connection) = self.slots.connection_mut(slot) else {
+            return;
+        };
         let after = connection.buffered();
         self.buffered = self.buffered.saturating_sub(before) + after;
-        let (list, over) = (connection.list(), connection.is_over());
-        let keeps = after > 0 && !connection.queued;
-        connection.queued |= keeps;
-        let ordinal = connection.ordinal();
-        if over {
-            return self.end(slot, segment.at, End::Closed, out);
+        if let Some(at) = connection.over() {
+            return self.end(slot, at, End::Closed, out);
         }
-        self.slots.touch(slot, list);
+        let (keeps, waits) = (after > 0 && !connection.queued, connection.waits() && !connection.timed);
+        connection.queued |= keeps;
+        connection.timed |= waits;
+        let (list, ordinal) = (connection.list(), connection.ordinal());
+        if self.slots.list(slot) != Some(list) {
+            self.slots.touch(slot, list);
+        }
         if keeps {
             self.keepers.push_back((slot, ordinal));
-            self.forget_keepers();
+        }
+        if waits {
+            self.timed.push_back((slot, ordinal));
+        }
+        if keeps || waits {
+            self.forget_queued();
+        }
+    }
+
+    /// What waited for longer than it may goes on.
+    fn release(&mut self, now: Timestamp, out: &mut dyn Sink) {
+        for _ in 0..self.timed.len() {
+            let Some((slot, ordinal)) = self.timed.pop_front() else {
+                return;
+            };
+            let Some(connection) = self.slots.connection_mut(slot).filter(|c| c.ordinal() == ordinal) else {
+                continue;
+            };
+            connection.timed = false;
+            let before = connection.buffered();
+            if connection.waits() {
+                connection.tick(now, &self.limits, &mut self.budget, out);
+                self.settled(slot, before, out);
+            }
         }
     }
 
@@ -313,17 +356,24 @@ impl FlowTable {
         }
     }
 
-    /// Keeps the queue of keepers as short as the table.
-    fn forget_keepers(&mut self) {
-        if self.keepers.len() <= 2 * self.len() + 64 {
-            return;
+    /// Keeps the queues as short as the table.
+    fn forget_queued(&mut self) {
+        let (slots, most) = (&self.slots, 2 * self.len() + 64);
+        for queue in [&mut self.keepers, &mut self.timed] {
+            if queue.len() > most {
+                queue.retain(|(slot, ordinal)| slots.connection(*slot).is_some_and(|c| c.ordinal() == *ordinal));
+            }
         }
-        let slots = &self.slots;
-        self.keepers.retain(|(slot, ordinal)| slots.connection(*slot).is_some_and(|c| c.ordinal() == *ordinal));
     }
 
     /// The port is used again: nothing lingers.
     fn replace(&mut self, slot: u32, at: Timestamp, out: &mut dyn Sink) {
+        if self.slots.connection(slot).is_some_and(|c| !c.closed && c.is_unanswered()) {
+            // Its client tries again: one attempt, one record.
+            (self.counters.closed, self.counters.empty) = (self.counters.closed + 1, self.counters.empty + 1);
+            self.slots.remove(slot);
+            return;
+        }
         if self.slots.list(slot) != Some(List::Lingering) {
             self.counters.reused += 1;
             self.end(slot, at, End::Closed, out);

@@ -1,9 +1,12 @@
 //! Headers by hand, against a model, and against another implementation.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ::proxy_header::{ParseConfig, ProxyHeader};
 use proptest::prelude::*;
-use proxy_header::{ParseConfig, ProxyHeader};
 
 use super::*;
+use crate::engine::proxy_header::checksum;
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -124,7 +127,7 @@ fn a_checksum_is_checked() {
     let mut octets = Vec::new();
     preamble(&mut octets, 0x21, 0x11, 12 + 7);
     octets.extend_from_slice(&[1; 12]);
-    octets.extend_from_slice(&[CRC32C, 0, 4, 0, 0, 0, 0]);
+    octets.extend_from_slice(&[extension::CRC32C, 0, 4, 0, 0, 0, 0]);
     let sum = checksum(&octets, 31);
     octets[31..].copy_from_slice(&sum.to_be_bytes());
     assert!(matches!(parse(&octets), Header::Complete { client: Some(_), .. }));

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use etherparse::err::{self, LenError};
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice};
 
-use super::{Hosts, Layer, Packet, Piece, Rest, Segment, Stop};
+use super::{Hosts, Layer, Packet, Piece, Rest, Segment, Stop, Unread};
 
 /// Protocol number of TCP.
 pub(super) const TCP: u8 = 6;
@@ -14,7 +14,12 @@ const IP_IN_IP: u8 = 4;
 const IPV6_IN_IP: u8 = 41;
 const GRE: u8 = 47;
 const AUTHENTICATION: u8 = 51;
+const ENCRYPTED: u8 = 50;
 const ETHER_IN_IP: u8 = 97;
+const L2TP: u8 = 115;
+/// An Ethernet frame in a segment routing header (RFC 8986 section 10.1).
+const ETHERNET: u8 = 143;
+const NSH: u8 = 145;
 const MPLS_IN_IP: u8 = 137;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -87,6 +92,14 @@ pub(super) fn protocol(protocol: u8, hosts: Hosts, rest: &mut Rest<'_>) -> Resul
         UDP => Ok(Layer::Udp),
         GRE => Ok(Layer::Gre),
         IP_IN_IP | IPV6_IN_IP => Ok(Layer::Ip),
+        ETHERNET => Ok(Layer::Ethernet),
+        NSH => Ok(Layer::Nsh),
+        // RFC 3931 section 4.1.1: the session; 0 is a control message.
+        L2TP => match rest.take::<4>(Stop::Tunnel)? {
+            [0, 0, 0, 0] => Err(Stop::NotTcp),
+            _ => Ok(Layer::Pseudowire),
+        },
+        ENCRYPTED => Err(Stop::Unread(Unread::Encrypted("IPsec"))),
         MPLS_IN_IP => Ok(Layer::Mpls),
         ETHER_IN_IP => {
             // RFC 3378 section 2: version 3, the rest reserved.
@@ -101,14 +114,26 @@ pub(super) fn protocol(protocol: u8, hosts: Hosts, rest: &mut Rest<'_>) -> Resul
             rest.skip((usize::from(length) + 2) * 4 - 2, Stop::Ip)?;
             Ok(Layer::Protocol(next))
         }
-        _ if hosts.from.is_ipv4() => Err(Stop::NotTcp),
+        _ if hosts.from.is_ipv4() => Err(no_tcp(protocol)),
         HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY | HIP | SHIM6 => {
             let [next, length] = *rest.take::<2>(Stop::Ip)?;
             rest.skip((usize::from(length) + 1) * 8 - 2, Stop::Ip)?;
             Ok(Layer::Protocol(next))
         }
         FRAGMENT => fragment(rest),
-        _ => Err(Stop::NotTcp),
+        _ => Err(no_tcp(protocol)),
+    }
+}
+
+/// Why a protocol of IP leads to no TCP segment: it is known to carry none, or it is not known.
+fn no_tcp(protocol: u8) -> Stop {
+    // ICMP, IGMP, GGP, ST, EGP, IGP, RDP, DCCP, RSVP, ICMPv6, no next header, EIGRP, OSPF, PIM, VRRP, PGM, IS-IS, SCTP,
+    // UDP-Lite, and the two for experiments.
+    match protocol {
+        1..=3 | 5 | 8 | 9 | 27 | 33 | 46 | 58 | 59 | 88 | 89 | 103 | 112 | 113 | 124 | 132 | 136 | 253 | 254 => {
+            Stop::NotTcp
+        }
+        other => Stop::Unread(Unread::Ip(other)),
     }
 }
 

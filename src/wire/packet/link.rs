@@ -1,6 +1,6 @@
 //! Link layers: from the first octet of a frame to its IP header.
 
-use super::{Layer, Rest, Stop};
+use super::{Layer, Rest, Stop, Unread};
 
 /// A `LINKTYPE_` number of the pcap format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +32,10 @@ impl LinkType {
     pub const LOOP: Self = Self(108);
     /// Linux cooked capture, version 1.
     pub const LINUX_SLL: Self = Self(113);
+    /// OpenBSD's IPsec device: packets as they are before or behind encryption.
+    pub const ENC: Self = Self(109);
+    /// The packet filter's log of the BSDs.
+    pub const PFLOG: Self = Self(117);
     /// PPP behind an octet that tells the direction.
     pub const PPP_WITH_DIR: Self = Self(204);
     /// MPLS label stack.
@@ -49,6 +53,24 @@ impl LinkType {
     pub const fn is_known(self) -> bool {
         layer(self).is_some()
     }
+
+    /// What people call some of the types that cannot be read.
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            105 => "IEEE 802.11 frames",
+            127 => "IEEE 802.11 frames with a radiotap header",
+            119 | 163 | 192 => "IEEE 802.11 frames with a radio header",
+            147..=162 => "a type for private use",
+            187 | 201 | 254 => "Bluetooth",
+            189 | 220 | 249 => "USB",
+            195 | 215 | 230 | 283 => "IEEE 802.15.4 frames",
+            227 => "CAN bus",
+            231 => "D-Bus",
+            252 => "packets exported by Wireshark from an upper layer",
+            253 => "Linux netlink",
+            _ => return None,
+        })
+    }
 }
 
 const fn layer(link: LinkType) -> Option<Layer> {
@@ -56,6 +78,7 @@ const fn layer(link: LinkType) -> Option<Layer> {
         LinkType::ETHERNET => Layer::Ethernet,
         LinkType::NULL | LinkType::LOOP => Layer::Family,
         LinkType::DLT_RAW | LinkType::DLT_RAW_OPENBSD | LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 => Layer::Ip,
+        LinkType::PFLOG | LinkType::ENC => Layer::Ip,
         LinkType::PPP | LinkType::PPP_HDLC | LinkType::PPP_WITH_DIR => Layer::Ppp,
         LinkType::PPP_ETHER => Layer::Pppoe,
         LinkType::C_HDLC => Layer::Hdlc,
@@ -69,10 +92,14 @@ const fn layer(link: LinkType) -> Option<Layer> {
 
 /// What frames of `link` begin with.
 pub(super) fn first(link: LinkType, rest: &mut Rest<'_>) -> Result<Layer, Stop> {
-    if link == LinkType::PPP_WITH_DIR {
-        rest.skip(1, Stop::Link)?;
+    match link {
+        LinkType::PPP_WITH_DIR => rest.skip(1, Stop::Link)?,
+        // The length of the header, without its padding.
+        LinkType::PFLOG => rest.skip(usize::from(rest.first(Stop::Link)?).next_multiple_of(4), Stop::Link)?,
+        LinkType::ENC => rest.skip(12, Stop::Link)?,
+        _ => {}
     }
-    layer(link).ok_or(Stop::UnknownLink)
+    layer(link).ok_or(Stop::Unread(Unread::LinkType(link.0)))
 }
 
 pub(super) const IPV4: u16 = 0x0800;
@@ -85,9 +112,16 @@ pub(super) const WCCP: u16 = 0x883e;
 const MPLS_UNICAST: u16 = 0x8847;
 const MPLS_MULTICAST: u16 = 0x8848;
 const PPPOE_SESSION: u16 = 0x8864;
-const VLAN: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
+pub(super) const VLAN: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
 const BACKBONE: u16 = 0x88e7;
 const ETAG: u16 = 0x893f;
+const VN_TAG: u16 = 0x8926;
+const METADATA: u16 = 0x8909;
+const FABRIC_PATH: u16 = 0x8903;
+const TRILL: u16 = 0x22f3;
+const REDUNDANCY: u16 = 0x892f;
+const MACSEC: u16 = 0x88e5;
+const NSH: u16 = 0x894f;
 /// Below it the field is a length (IEEE 802.3 section 3.2.6).
 const FIRST_ETHERTYPE: u16 = 0x0600;
 
@@ -107,6 +141,29 @@ pub(super) fn ethertype(ethertype: u16, rest: &mut Rest<'_>) -> Result<Layer, St
             let [.., a, b] = rest.take::<8>(Stop::Link)?;
             Ok(typed(u16::from_be_bytes([*a, *b])))
         }
+        // Cisco's tag of virtual interfaces: 4 bytes; redundancy of rings (IEC 62439-3): 4 bytes.
+        VN_TAG | REDUNDANCY => {
+            let [.., a, b] = rest.take::<6>(Stop::Link)?;
+            Ok(typed(u16::from_be_bytes([*a, *b])))
+        }
+        // Cisco's metadata header, with a security group tag.
+        METADATA => {
+            let [.., a, b] = rest.take::<8>(Stop::Link)?;
+            Ok(typed(u16::from_be_bytes([*a, *b])))
+        }
+        FABRIC_PATH => {
+            rest.skip(2, Stop::Link)?;
+            Ok(Layer::Ethernet)
+        }
+        // RFC 6325 section 3.
+        TRILL => {
+            let [high, low, ..] = *rest.take::<6>(Stop::Link)?;
+            let options = usize::from((u16::from_be_bytes([high, low]) >> 6) & 0x1f);
+            rest.skip(options * 4, Stop::Link)?;
+            Ok(Layer::Ethernet)
+        }
+        MACSEC => macsec(rest),
+        NSH => Ok(Layer::Nsh),
         BACKBONE => {
             // IEEE 802.1ah: the service instance tag, then the customer's frame.
             rest.skip(4, Stop::Link)?;
@@ -118,8 +175,37 @@ pub(super) fn ethertype(ethertype: u16, rest: &mut Rest<'_>) -> Result<Layer, St
         }
         // Linux cooked captures use these two for frames without an EtherType.
         0x0001 | 0x0004 => Ok(Layer::Llc),
-        _ => Err(Stop::NotIp),
+        other if carries_no_ip(other) => Err(Stop::NotIp),
+        other => Err(Stop::Unread(Unread::EtherType(other))),
     }
+}
+
+/// EtherTypes of protocols that control a link or are networks of their own.
+fn carries_no_ip(ethertype: u16) -> bool {
+    // ARP, RARP, Wake-on-LAN, CDP and its kin, DEC, AppleTalk, IPX, loopback tests, Profinet, EtherCAT, flow control,
+    // LACP, PPPoE discovery, 802.1X, LLDP, MRP, PTP, PRP, fault management, FCoE and its control, RoCE, MVRP, TDLS,
+    // and what Linux cooked captures use for frames that are of no network (loopback, CAN, raw 802.3).
+    matches!(
+        ethertype,
+        0x0806 | 0x8035 | 0x0842 | 0x2000..=0x2004 | 0x010b | 0x0111 | 0x6000..=0x6007 | 0x809b | 0x80f3 | 0x8137 | 0x8138
+            | 0x9000 | 0x9003 | 0x8892 | 0x88a4 | 0x8808 | 0x8809 | 0x8863 | 0x888e | 0x88cc | 0x88e3 | 0x88f7 | 0x88fb
+            | 0x8902 | 0x8906 | 0x8914 | 0x8915 | 0x88f5 | 0x88f6 | 0x890d | 0x8899 | 0x88b8 | 0x88ba | 0x88d9 | 0x88c7 | 0x0000
+            | 0x0002 | 0x0003 | 0x000c | 0x000d
+    )
+}
+
+/// IEEE 802.1AE: integrity alone leaves the frame readable.
+fn macsec(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    const ENCRYPTED: u8 = 0x08;
+    const CHANGED: u8 = 0x04;
+    const IDENTIFIED: u8 = 0x20;
+    let [flags, ..] = *rest.take::<6>(Stop::Link)?;
+    if flags & (ENCRYPTED | CHANGED) != 0 {
+        return Err(Stop::Unread(Unread::Encrypted("MACsec")));
+    }
+    rest.skip(if flags & IDENTIFIED == 0 { 0 } else { 8 }, Stop::Link)?;
+    let [a, b] = *rest.take::<2>(Stop::Link)?;
+    Ok(typed(u16::from_be_bytes([a, b])))
 }
 
 /// IEEE 802.2, and SNAP (RFC 1042).
@@ -130,7 +216,9 @@ pub(super) fn llc(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
             Ok(Layer::Type(u16::from_be_bytes([*a, *b])))
         }
         [0x06, 0x06, 0x03] => Ok(Layer::Ip),
-        _ => Err(Stop::NotIp),
+        // Spanning tree, IS-IS, NetBIOS, IPX, and tests.
+        [0x42 | 0xfe | 0xf0 | 0xe0 | 0xff | 0x00 | 0xaa, ..] => Err(Stop::NotIp),
+        [point, ..] => Err(Stop::Unread(Unread::Llc(*point))),
     }
 }
 
@@ -196,7 +284,12 @@ pub(super) fn ppp(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
     match protocol {
         0x0021 | 0x0057 => Ok(Layer::Ip),
         0x0281 | 0x0283 => Ok(Layer::Mpls),
-        _ => Err(Stop::NotIp),
+        0x0053 | 0x0055 => Err(Stop::Unread(Unread::Encrypted("PPP encryption"))),
+        // Compressed: what was sent before would have to be known.
+        0x00fd | 0x00fb | 0x002d | 0x002f | 0x0061 | 0x2061 | 0x0161 => Err(Stop::Unread(Unread::Ppp(protocol))),
+        // Padding, and the control protocols (RFC 1661 section 2).
+        0x0001 | 0x8000..=0xffff => Err(Stop::NotIp),
+        other => Err(Stop::Unread(Unread::Ppp(other))),
     }
 }
 

@@ -8,6 +8,7 @@
 mod internet;
 mod link;
 mod tunnel;
+mod unread;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -15,6 +16,7 @@ use super::fragment::{FragmentLimits, Fragments};
 use crate::time::Timestamp;
 
 pub use link::LinkType;
+pub use unread::{Unread, UnreadClass, UnreadCounts};
 
 /// A frame as it was captured.
 #[derive(Clone, Copy, Debug)]
@@ -83,12 +85,12 @@ pub struct Counters {
     pub packets: u64,
     /// Those that gave a TCP segment.
     pub segments: u64,
-    /// Not IP: ARP, LLDP, control frames.
+    /// Not IP, and known to carry none: ARP, LLDP, control frames.
     pub not_ip: u64,
+    /// Not understood, by [`UnreadClass::index`]: of a kind that is not known, or encrypted.
+    pub unread: [u64; UnreadClass::ALL.len()],
     /// IP, but neither TCP nor a tunnel.
     pub not_tcp: u64,
-    /// A link type that is not known.
-    pub unknown_link: u64,
     /// A header is cut off by the snap length.
     pub cut_header: u64,
     /// A link header that cannot be.
@@ -120,7 +122,7 @@ impl Counters {
     /// Packets of no use since a header cannot be, or is of no known kind.
     pub fn undecodable(&self) -> u64 {
         let malformed = self.malformed_link + self.malformed_ip + self.malformed_transport + self.malformed_tunnel;
-        malformed + self.unknown_link + self.too_deep + self.fragments_dropped
+        malformed + self.too_deep + self.fragments_dropped
     }
 }
 
@@ -129,6 +131,7 @@ impl Counters {
 pub struct Decoder {
     limits: DecoderLimits,
     counters: Counters,
+    unread: UnreadCounts,
     fragments: Fragments,
     /// Datagrams just put together, one inside the other.
     wholes: [Vec<u8>; 2],
@@ -140,6 +143,7 @@ impl Decoder {
         Self {
             limits,
             counters: Counters::default(),
+            unread: UnreadCounts::default(),
             fragments: Fragments::new(limits.fragments),
             wholes: [Vec::new(), Vec::new()],
         }
@@ -147,7 +151,7 @@ impl Decoder {
 
     /// The segment that `packet` brings, or completes.
     pub fn decode<'a>(&'a mut self, packet: &Packet<'a>) -> Option<Segment<'a>> {
-        let Self { limits, counters, fragments, wholes } = self;
+        let Self { limits, counters, unread, fragments, wholes } = self;
         counters.packets += 1;
         match walk(limits, counters, fragments, wholes, packet) {
             Ok(segment) => {
@@ -156,6 +160,9 @@ impl Decoder {
             }
             Err(stop) => {
                 counters.add(stop);
+                if let Stop::Unread(kind) = stop {
+                    unread.add(kind);
+                }
                 None
             }
         }
@@ -165,6 +172,11 @@ impl Decoder {
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
+
+    /// What was not understood so far.
+    pub fn unread(&self) -> &UnreadCounts {
+        &self.unread
+    }
 }
 
 impl Counters {
@@ -172,7 +184,10 @@ impl Counters {
         let counter = match stop {
             Stop::NotIp => &mut self.not_ip,
             Stop::NotTcp => &mut self.not_tcp,
-            Stop::UnknownLink => &mut self.unknown_link,
+            Stop::Unread(kind) => match self.unread.get_mut(kind.class().index()) {
+                Some(count) => count,
+                None => return,
+            },
             Stop::Cut => &mut self.cut_header,
             Stop::Link => &mut self.malformed_link,
             Stop::Ip => &mut self.malformed_ip,
@@ -191,7 +206,7 @@ impl Counters {
 enum Stop {
     NotIp,
     NotTcp,
-    UnknownLink,
+    Unread(Unread),
     Cut,
     Link,
     Ip,
@@ -225,6 +240,9 @@ enum Layer {
     Fragment(Piece),
     Udp,
     Gre,
+    Nsh,
+    /// L2TP version 3 behind its session header, where only the two ends know what follows.
+    Pseudowire,
 }
 
 /// Where a fragment belongs.
@@ -329,6 +347,8 @@ fn walk<'a>(
             }
             Layer::Udp => tunnel::udp(&mut rest)?,
             Layer::Gre => tunnel::gre(&mut rest)?,
+            Layer::Nsh => tunnel::nsh(&mut rest)?,
+            Layer::Pseudowire => tunnel::pseudowire(&mut rest)?,
             Layer::Llc => link::llc(&mut rest)?,
             Layer::Family => link::family(&mut rest)?,
             Layer::Cooked => link::cooked(&mut rest)?,

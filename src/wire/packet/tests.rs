@@ -124,7 +124,7 @@ fn raw_and_loopback() {
             gives(link, &join(&[&[0, 0, 0, family], &ip6()]));
         }
     }
-    counts(LinkType(105), &ip(), |c| c.unknown_link);
+    counts(LinkType(105), &ip(), |c| c.unread[UnreadClass::Link.index()]);
     assert!(LinkType::RAW.is_known() && !LinkType(105).is_known());
 }
 
@@ -339,10 +339,10 @@ fn the_first_octets_of_overlapping_fragments_win() {
 fn fragments_do_not_wait_for_ever() {
     let parts = pieces(&segment(), 24);
     let mut decoder = Decoder::new(DecoderLimits::default());
-    assert_eq!(decoded(&mut decoder, 0, LinkType::RAW, &parts[0]), None);
-    assert_eq!(decoded(&mut decoder, 31, LinkType::RAW, &parts[1]), None);
+    assert_eq!(decoded(&mut decoder, 1, LinkType::RAW, &parts[0]), None);
+    assert_eq!(decoded(&mut decoder, 32, LinkType::RAW, &parts[1]), None);
     assert_eq!(decoder.counters().datagrams_dropped, 1);
-    assert_eq!(decoded(&mut decoder, 32, LinkType::RAW, &parts[0]).as_deref(), Some(PAYLOAD));
+    assert_eq!(decoded(&mut decoder, 33, LinkType::RAW, &parts[0]).as_deref(), Some(PAYLOAD));
 }
 
 #[test]
@@ -386,7 +386,8 @@ fn every_packet_is_counted_once() {
     }
     let c = decoder.counters();
     assert_eq!(c.packets, 6);
-    assert_eq!(c.segments + c.not_ip + c.not_tcp + c.malformed_link + c.malformed_ip + c.cut_header, 6);
+    let unread = c.unread.iter().sum::<u64>();
+    assert_eq!(c.segments + c.not_ip + c.not_tcp + unread + c.malformed_link + c.malformed_ip + c.cut_header, 6);
 }
 
 proptest! {
@@ -408,5 +409,115 @@ proptest! {
         decoder.decode(&packet(LinkType::ETHERNET, &data));
         decoder.decode(&packet(LinkType::ETHERNET, &ether(0x0800, &inner)));
         prop_assert_eq!(decoder.counters().packets, 2);
+    }
+}
+
+#[test]
+fn tags_and_fabrics_of_data_centres() {
+    let tagged = |ethertype, tag: &[u8]| ether(ethertype, &join(&[tag, &[8, 0], &ip()]));
+    gives(LinkType::ETHERNET, &tagged(0x8926, &[0x80, 1, 0, 2]));
+    gives(LinkType::ETHERNET, &ether(0x8926, &join(&[&[0; 4], &[0x81, 0, 0, 5, 0x86, 0xdd], &ip6()])));
+    gives(LinkType::ETHERNET, &tagged(0x892f, &[0, 60, 0, 1]));
+    gives(LinkType::ETHERNET, &tagged(0x8909, &[1, 1, 0, 1, 0, 7]));
+    gives(LinkType::ETHERNET, &ether(0x8903, &join(&[&[0, 0x40], &frame()])));
+    gives(LinkType::ETHERNET, &ether(0x22f3, &join(&[&[0, 0x3f, 0, 1, 0, 2], &frame()])));
+    gives(LinkType::ETHERNET, &ether(0x22f3, &join(&[&[0, 0x7f, 0, 1, 0, 2, 9, 9, 9, 9], &frame()])));
+    gives(LinkType::ETHERNET, &tagged(0x88e5, &[0, 0, 0, 0, 0, 1]));
+    gives(LinkType::ETHERNET, &tagged(0x88e5, &[0x20, 0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8]));
+    not_understood(LinkType::ETHERNET, &tagged(0x88e5, &[0x2c, 0, 0, 0, 0, 1]), Unread::Encrypted("MACsec"));
+    gives(LinkType::ETHERNET, &ether(0x894f, &join(&[&[0, 2, 1, 1, 0, 0, 1, 255], &ip()])));
+    gives(LinkType::ETHERNET, &ether(0x894f, &join(&[&[0, 6, 1, 3, 0, 0, 1, 255], &[7; 16], &frame()])));
+    counts(LinkType::ETHERNET, &ether(0x894f, &[0, 1, 1, 1, 0, 0, 1, 255]), |c| c.malformed_tunnel);
+}
+
+#[test]
+fn logs_of_packet_filters() {
+    gives(LinkType::PFLOG, &join(&[&[61, 2, 0, 0], &[0; 60], &ip()]));
+    gives(LinkType::ENC, &join(&[&[2, 0, 0, 0], &[0; 8], &ip()]));
+}
+
+#[test]
+fn l2tp_of_both_versions() {
+    let ppp = |head: &[u8]| udp(1701, &join(&[head, &[0xff, 3, 0, 0x21], &ip()]));
+    gives(LinkType::RAW, &ppp(&[0, 2, 0, 1, 0, 2]));
+    let length = (8 + 4 + ip().len() as u16).to_be_bytes();
+    gives(LinkType::RAW, &ppp(&[0x40, 2, length[0], length[1], 0, 1, 0, 2]));
+    gives(LinkType::RAW, &ppp(&[0x4a, 2, 0, 0, 0, 1, 0, 2, 0, 5, 0, 0, 0, 3, 9, 9, 9]));
+    counts(LinkType::RAW, &udp(1701, &[0xc8, 2, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0]), |c| c.not_tcp);
+    for cookie in [&[][..], &[1, 2, 3, 4], &[1, 2, 3, 4, 5, 6, 7, 8], &[1, 2, 3, 4, 5, 6, 7, 8, 0x40, 0, 0, 1]] {
+        for payload in [frame(), ip(), join(&[&[0xff, 3, 0, 0x21], &ip()])] {
+            gives(LinkType::RAW, &v4(115, &join(&[&[0, 0, 0, 9], cookie, &payload])));
+            gives(LinkType::RAW, &udp(1701, &join(&[&[0, 3, 0, 0, 0, 0, 0, 9], cookie, &payload])));
+        }
+    }
+    counts(LinkType::RAW, &v4(115, &[0, 0, 0, 0, 0xc8, 3]), |c| c.not_tcp);
+    not_understood(LinkType::RAW, &v4(115, &[0, 0, 0, 9, 7, 7, 7, 7, 7, 7]), Unread::Tunnel("L2TP"));
+}
+
+#[test]
+fn ipv6_in_teredo() {
+    gives(LinkType::RAW, &udp(3544, &ip6()));
+    gives(LinkType::RAW, &udp(3544, &join(&[&[0, 0, 0x12, 0x34, 1, 2, 3, 4], &ip6()])));
+    gives(LinkType::RAW, &udp(3544, &join(&[&[0, 1, 2, 3], &[9; 5], &[0; 9], &[0, 0, 1, 2, 3, 4, 5, 6], &ip6()])));
+    // Between clients: any port, but an address of its own.
+    let mut inner = ip6();
+    inner[8..12].copy_from_slice(&[0x20, 1, 0, 0]);
+    let decoded = |data: &[u8]| {
+        let mut decoder = Decoder::new(DecoderLimits::default());
+        decoder.decode(&packet(LinkType::RAW, data)).is_some()
+    };
+    assert!(decoded(&udp(50_000, &inner)));
+    assert!(!decoded(&udp(50_000, &ip6())), "IPv6 in UDP is no Teredo by itself");
+}
+
+#[test]
+fn generic_udp_encapsulation() {
+    gives(LinkType::RAW, &udp(6080, &join(&[&[0, 4, 0, 0], &ip()])));
+    gives(LinkType::RAW, &udp(6080, &join(&[&[2, 41, 0, 0], &[0; 8], &ip6()])));
+    gives(LinkType::RAW, &udp(6080, &join(&[&[0, 6, 0, 0], &segment()])));
+    gives(LinkType::RAW, &udp(6080, &ip()));
+    gives(LinkType::RAW, &udp(6080, &ip6()));
+    counts(LinkType::RAW, &udp(6080, &[0x20, 1, 0, 0]), |c| c.not_tcp);
+    counts(LinkType::RAW, &udp(6080, &[0xc0, 1, 0, 0]), |c| c.malformed_tunnel);
+}
+
+#[test]
+fn other_overlays_and_mirrors() {
+    gives(LinkType::RAW, &udp(4341, &join(&[&[0; 8], &ip()])));
+    gives(LinkType::RAW, &udp(37008, &join(&[&[1, 0, 0, 1, 10, 1, 200, 0, 1], &frame()])));
+    not_understood(LinkType::RAW, &udp(37008, &[1, 0, 0, 18, 1]), Unread::Tunnel("TZSP"));
+    let eoip = join(&[&[0x20, 1, 0x64, 0, 0, 60, 7, 0], &frame()]);
+    gives(LinkType::RAW, &v4(47, &eoip));
+    gives(LinkType::RAW, &v4(143, &frame()));
+    gives(LinkType::RAW, &v4(145, &join(&[&[0, 2, 1, 1, 0, 0, 1, 255], &ip()])));
+    // Tunnels in tunnels end somewhere.
+    let deep = (0..9).fold(ip(), |inner, _| udp(6080, &inner));
+    counts(LinkType::RAW, &deep, |c| c.too_deep);
+    counts(LinkType::ETHERNET, &ether(0x894f, &[0, 2, 1, 4, 0, 0, 1, 255].repeat(80)), |c| c.too_deep);
+}
+
+/// Whether the packet is told as one of a kind that is not known.
+#[track_caller]
+fn not_understood(link: LinkType, data: &[u8], kind: Unread) {
+    let mut decoder = Decoder::new(DecoderLimits::default());
+    assert!(decoder.decode(&packet(link, data)).is_none());
+    assert_eq!(decoder.unread().kinds(), [(kind, 1)]);
+    assert_eq!(decoder.counters().unread[kind.class().index()], 1);
+}
+
+#[test]
+fn what_is_not_understood_is_counted_by_kind() {
+    not_understood(LinkType::ETHERNET, &ether(0x1234, &[0; 28]), Unread::EtherType(0x1234));
+    not_understood(LinkType::ETHERNET, &ether(3, &[0x4e, 0x4e, 3]), Unread::Llc(0x4e));
+    not_understood(LinkType::RAW, &v4(50, &[0; 28]), Unread::Encrypted("IPsec"));
+    not_understood(LinkType::RAW, &v6(50, &[0; 28]), Unread::Encrypted("IPsec"));
+    not_understood(LinkType::RAW, &v4(99, &[0; 28]), Unread::Ip(99));
+    not_understood(LinkType::PPP, &[0xff, 3, 0, 0xfd, 1, 2], Unread::Ppp(0xfd));
+    not_understood(LinkType(105), &ip(), Unread::LinkType(105));
+    assert_eq!(Unread::EtherType(0x1234).to_string(), "with EtherType 0x1234");
+    // What is known to carry no mail is not among them.
+    for (ethertype, protocol) in [(0x0806, 1), (0x88cc, 58), (0x8809, 89), (0x88f7, 132)] {
+        counts(LinkType::ETHERNET, &ether(ethertype, &[0; 28]), |c| c.not_ip);
+        counts(LinkType::RAW, &v4(protocol, &[0; 28]), |c| c.not_tcp);
     }
 }

@@ -1,7 +1,7 @@
 //! Tunnels over UDP and GRE. Each gives the layer that it carries.
 
-use super::link::{BRIDGED, ERSPAN, ERSPAN_III, PPP, WCCP};
-use super::{Layer, Rest, Stop};
+use super::link::{BRIDGED, ERSPAN, ERSPAN_III, IPV4, IPV6, PPP, VLAN, WCCP};
+use super::{Layer, Rest, Stop, Unread};
 
 const GTP_U: u16 = 2152;
 const VXLAN: [u16; 2] = [4789, 8472];
@@ -9,6 +9,13 @@ const VXLAN_GPE: u16 = 4790;
 const GRE_IN_UDP: u16 = 4754;
 const GENEVE: u16 = 6081;
 const MPLS_IN_UDP: u16 = 6635;
+const L2TP: u16 = 1701;
+const TEREDO: u16 = 3544;
+const LISP: u16 = 4341;
+const GUE: u16 = 6080;
+const TZSP: u16 = 37008;
+/// MikroTik's Ethernet over IP, as the protocol of GRE.
+const EOIP: u16 = 0x6400;
 
 /// RFC 768; whoever is not a tunnel's end is of no interest.
 pub(super) fn udp(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
@@ -20,8 +27,13 @@ pub(super) fn udp(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
         GENEVE => geneve,
         GRE_IN_UDP => gre,
         MPLS_IN_UDP => |_: &mut Rest<'_>| Ok(Layer::Mpls),
+        GUE => gue,
+        LISP => lisp,
+        TZSP => tzsp,
         port if VXLAN.contains(&port) => vxlan,
         _ if to == GTP_U || from == GTP_U => gtp,
+        _ if to == L2TP || from == L2TP => l2tp,
+        _ if to == TEREDO || from == TEREDO || is_teredo(rest) => teredo,
         _ => return Err(Stop::NotTcp),
     };
     if let Some(length) = length.checked_sub(8)
@@ -30,6 +42,144 @@ pub(super) fn udp(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
         rest.limit(length);
     }
     layer(rest)
+}
+
+/// RFC 2661 section 3.1 (version 2), RFC 3931 section 4.1.2 (version 3).
+fn l2tp(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    const CONTROL: u16 = 0x8000;
+    const LENGTH: u16 = 0x4000;
+    const SEQUENCE: u16 = 0x0800;
+    const OFFSET: u16 = 0x0200;
+    let flags = u16::from_be_bytes(*rest.take::<2>(Stop::Tunnel)?);
+    match flags & 0x000f {
+        2 | 3 if flags & CONTROL != 0 => return Err(Stop::NotTcp),
+        2 => {}
+        3 => {
+            // Two reserved bytes and the session.
+            rest.skip(6, Stop::Tunnel)?;
+            return Ok(Layer::Pseudowire);
+        }
+        _ => return Err(Stop::NotTcp),
+    }
+    let length = if flags & LENGTH == 0 { 0 } else { 2 };
+    let sequence = if flags & SEQUENCE == 0 { 0 } else { 4 };
+    // Tunnel and session stand between them.
+    rest.skip(length + 4 + sequence, Stop::Tunnel)?;
+    if flags & OFFSET != 0 {
+        let padding = u16::from_be_bytes(*rest.take::<2>(Stop::Tunnel)?);
+        rest.skip(padding.into(), Stop::Tunnel)?;
+    }
+    Ok(Layer::Ppp)
+}
+
+/// What follows the session of L2TP version 3: a cookie of 0, 4 or 8 bytes and perhaps a sublayer of 4, as the two ends
+/// agreed. The first place where a frame can begin is taken.
+pub(super) fn pseudowire(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    for skip in [0, 4, 8, 12] {
+        let Some(data) = rest.data.get(skip..) else { break };
+        let at = |at: usize| Some(u16::from_be_bytes(*data.get(at..)?.first_chunk::<2>()?));
+        let is_ip = |from: usize, ethertype| match data.get(from) {
+            Some(first) => matches!((ethertype, first >> 4), (IPV4, 4) | (IPV6, 6)),
+            None => false,
+        };
+        let layer = match (data, at(12)) {
+            ([0xff, 0x03, 0x00, 0x21 | 0x57, ..], _) => Layer::Ppp,
+            (_, Some(ethertype)) if is_ip(14, ethertype) => Layer::Ethernet,
+            (_, Some(tag)) if VLAN.contains(&tag) && at(16).is_some_and(|inner| is_ip(18, inner)) => Layer::Ethernet,
+            (_, Some(ARP)) if at(14) == Some(1) => return Err(Stop::NotIp),
+            ([0x45, ..], _) if at(2).map(usize::from) == Some(rest.wire - skip) => Layer::Ip,
+            ([0x60..=0x6f, ..], _) if at(4).map(|length| usize::from(length) + 40) == Some(rest.wire - skip) => {
+                Layer::Ip
+            }
+            _ => continue,
+        };
+        rest.skip(skip, Stop::Tunnel)?;
+        return Ok(layer);
+    }
+    Err(Stop::Unread(Unread::Tunnel("L2TP")))
+}
+
+const ARP: u16 = 0x0806;
+
+/// Generic UDP encapsulation (draft-ietf-intarea-gue section 3).
+fn gue(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    match rest.first(Stop::Tunnel)? >> 6 {
+        // Version 1 is IP without a header: its own first bits are those of the version.
+        1 => return Ok(Layer::Ip),
+        0 => {}
+        _ => return Err(Stop::Tunnel),
+    }
+    let [first, protocol, ..] = *rest.take::<4>(Stop::Tunnel)?;
+    rest.skip(usize::from(first & 0x1f) * 4, Stop::Tunnel)?;
+    if first & 0x20 != 0 {
+        return Err(Stop::NotTcp);
+    }
+    Ok(Layer::Protocol(protocol))
+}
+
+/// RFC 4380 section 5.1.1: perhaps authentication, perhaps the origin, then IPv6.
+fn teredo(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    if let [0, 1, ..] = rest.data {
+        let [.., client, value] = *rest.take::<4>(Stop::Tunnel)?;
+        // A nonce and a confirmation follow.
+        rest.skip(usize::from(client) + usize::from(value) + 9, Stop::Tunnel)?;
+    }
+    if let [0, 0, ..] = rest.data {
+        rest.skip(8, Stop::Tunnel)?;
+    }
+    if rest.first(Stop::Tunnel)? >> 4 == 6 { Ok(Layer::Ip) } else { Err(Stop::NotTcp) }
+}
+
+/// Whether a datagram at other ports is one of Teredo: the clients and relays of it have any port, but addresses of
+/// its own (RFC 4380 section 2.6).
+fn is_teredo(rest: &Rest<'_>) -> bool {
+    let length = rest.u16_at(4).map(|length| usize::from(length) + 40);
+    let prefix = |at: usize| rest.data.get(at..at + 4) == Some(&[0x20, 0x01, 0, 0]);
+    matches!(rest.data, [0x60..=0x6f, ..]) && length == Some(rest.wire) && (prefix(8) || prefix(24))
+}
+
+/// RFC 9300 section 5.1.
+fn lisp(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    rest.skip(8, Stop::Tunnel)?;
+    Ok(Layer::Ip)
+}
+
+/// TaZmen Sniffer Protocol: mirrored frames behind tags.
+fn tzsp(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    const PADDING: u8 = 0;
+    const END: u8 = 1;
+    let [version, kind, a, b] = *rest.take::<4>(Stop::Tunnel)?;
+    if version != 1 || kind > 1 {
+        return Err(Stop::NotTcp);
+    }
+    // Eleven tags are known.
+    for _ in 0..64 {
+        let [tag] = *rest.take::<1>(Stop::Tunnel)?;
+        match tag {
+            PADDING => {}
+            END if [a, b] == [0, 1] => return Ok(Layer::Ethernet),
+            END => return Err(Stop::Unread(Unread::Tunnel("TZSP"))),
+            _ => {
+                let [length] = *rest.take::<1>(Stop::Tunnel)?;
+                rest.skip(length.into(), Stop::Tunnel)?;
+            }
+        }
+    }
+    Err(Stop::Tunnel)
+}
+
+/// RFC 8300 section 2.2.
+pub(super) fn nsh(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+    let [_, length, _, next, ..] = *rest.take::<8>(Stop::Tunnel)?;
+    let context = (usize::from(length & 0x3f) * 4).checked_sub(8).ok_or(Stop::Tunnel)?;
+    rest.skip(context, Stop::Tunnel)?;
+    match next {
+        1 | 2 => Ok(Layer::Ip),
+        3 => Ok(Layer::Ethernet),
+        4 => Ok(Layer::Nsh),
+        5 => Ok(Layer::Mpls),
+        _ => Err(Stop::Unread(Unread::Tunnel("NSH"))),
+    }
 }
 
 /// RFC 7348 section 5.
@@ -44,8 +194,9 @@ fn vxlan_gpe(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
     match next {
         1 | 2 if flags & 0x04 != 0 => Ok(Layer::Ip),
         3 => Ok(Layer::Ethernet),
+        4 if flags & 0x04 != 0 => Ok(Layer::Nsh),
         _ if flags & 0x04 == 0 => Ok(Layer::Ethernet),
-        _ => Err(Stop::NotIp),
+        _ => Err(Stop::Unread(Unread::Tunnel("VXLAN-GPE"))),
     }
 }
 
@@ -104,11 +255,12 @@ pub(super) fn gre(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
         // Source routes are gone since RFC 2784: whoever sends them is not understood.
         0 if flags & ROUTING != 0 => return Err(Stop::Tunnel),
         0 => CHECKSUM | KEY | SEQUENCE,
-        1 if protocol == PPP && flags & KEY != 0 => KEY | SEQUENCE | ACKNOWLEDGMENT,
+        1 if matches!(protocol, PPP | EOIP) && flags & KEY != 0 => KEY | SEQUENCE | ACKNOWLEDGMENT,
         _ => return Err(Stop::Tunnel),
     };
     rest.skip((flags & fields).count_ones() as usize * 4, Stop::Tunnel)?;
     match protocol {
+        EOIP if flags & 7 == 1 => Ok(Layer::Ethernet),
         // An acknowledgment without payload.
         PPP if flags & 7 == 1 && flags & SEQUENCE == 0 => Err(Stop::NotIp),
         ERSPAN => {

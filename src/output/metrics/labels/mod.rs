@@ -12,7 +12,7 @@ use crate::event::{
 
 pub use crate::event::{Bypass, Refusal, Rejection, Termination};
 pub use words::{
-    AnalysisLoss, Enforcement, Eviction, LineFault, LogLoss, PacketLoss, ParserError, StartTlsOutcome, Unobserved,
+    Enforcement, Eviction, LineFault, LogLoss, NotUnderstood, PacketLoss, ParserError, StartTlsOutcome, Unobserved,
     UntaggedReason,
 };
 
@@ -150,7 +150,7 @@ impl Answer {
 
 const STATUS_SMTP: &[&str] = &["2xx", "3xx", "4xx", "5xx", "none", "invalid"];
 const STATUS_POP3: &[&str] = &["ok", "err", "none", "invalid"];
-const STATUS_IMAP: &[&str] = &["ok", "no", "bad", "bye", "preauth", "none", "invalid"];
+const STATUS_IMAP: &[&str] = &["ok", "no", "bad", "bye", "none", "invalid"];
 
 /// Reply codes that have their own value, `other` and `invalid` (RFC 5321 section 4.2.3 and the registered extensions).
 pub(super) const CODES: &[&str] = &[
@@ -292,6 +292,12 @@ pub(super) fn extension(entry: &[u8]) -> usize {
     EXTENSIONS.iter().position(|e| e.as_bytes().eq_ignore_ascii_case(keyword)).unwrap_or(EXTENSIONS.len() - 1)
 }
 
+/// Extensions that a client has no means to show it uses.
+const NEVER_USED: &[&str] = &["ENHANCEDSTATUSCODES", "LIMITS", "other"];
+
+/// Commands whose reply comes when the client likes: see [`Unobserved::Excluded`].
+const UNOBSERVED: &[&str] = &["AUTH", "AUTHENTICATE", "IDLE", "NOTIFY"];
+
 const KINDS_SMTP: &[&str] = &["delivery"];
 const KINDS_POP3: &[&str] = &["retrieval"];
 const KINDS_IMAP: &[&str] = &["retrieval", "append"];
@@ -378,6 +384,10 @@ fn strings<T: Copy>(list: &[T], word: impl Fn(T) -> &'static str) -> Vec<&'stati
 pub(super) fn domain(id: Id, label: &str, protocol: Protocol) -> Option<Vec<&'static str>> {
     let list = match (label, id) {
         ("command", Id::Commands) => commands(protocol).to_vec(),
+        ("command", Id::CommandLatency) => {
+            let observed = commands(protocol).iter().copied().filter(|command| !UNOBSERVED.contains(command));
+            observed.chain([END_OF_DATA]).collect()
+        }
         ("command", _) => commands(protocol).iter().copied().chain([GREETING, END_OF_DATA]).collect(),
         ("status", _) => match protocol {
             Protocol::Smtp | Protocol::Lmtp => STATUS_SMTP,
@@ -386,7 +396,11 @@ pub(super) fn domain(id: Id, label: &str, protocol: Protocol) -> Option<Vec<&'st
         }
         .to_vec(),
         ("tls", Id::TlsHandshakes) => vec!["starttls", "implicit"],
+        // What was understood was in clear, or its TLS is known.
+        ("tls", Id::AuthAttempts | Id::Transactions) => strings(TlsMode::ALL, TlsMode::as_str),
         ("tls", _) => strings(Cover::ALL, Cover::as_str),
+        // Commands that cannot be matched, and bytes that wait for an answer, are the client's.
+        ("direction", Id::ParserErrors) => vec![direction(Dir::ToServer)],
         ("direction", _) => DIRECTIONS.to_vec(),
         ("mechanism", _) => MECHANISMS.to_vec(),
         ("kind", _) => match protocol {
@@ -398,6 +412,9 @@ pub(super) fn domain(id: Id, label: &str, protocol: Protocol) -> Option<Vec<&'st
         ("phase", _) => strings(Phase::ALL, Phase::as_str),
         ("code", _) => CODES.to_vec(),
         ("enhanced", _) => ENHANCED.to_vec(),
+        ("extension", Id::ExtensionsUsed) => {
+            EXTENSIONS.iter().copied().filter(|extension| !NEVER_USED.contains(extension)).collect()
+        }
         ("extension", _) => EXTENSIONS.to_vec(),
         ("version", Id::TlsHandshakes) => TLS_VERSIONS.to_vec(),
         ("cipher", _) => CIPHERS.to_vec(),
@@ -428,9 +445,9 @@ fn reasons(id: Id) -> Option<Vec<&'static str>> {
         Id::SessionsTerminated => strings(Termination::ALL, Termination::as_str),
         Id::Enforcements => strings(Enforcement::ALL, Enforcement::as_str),
         Id::CaptureDropped => strings(PacketLoss::ALL, PacketLoss::as_str),
+        Id::CaptureNotUnderstood => strings(NotUnderstood::ALL, NotUnderstood::as_str),
         Id::FlowsEvicted => strings(Eviction::ALL, Eviction::as_str),
         Id::LogDropped => strings(LogLoss::ALL, LogLoss::as_str),
-        Id::AnalysisDropped => strings(AnalysisLoss::ALL, AnalysisLoss::as_str),
         _ => return None,
     })
 }

@@ -13,6 +13,8 @@ words! {
         OneSided = "one_sided",
         /// The reply is older than the command: clocks differ.
         Negative = "negative",
+        /// The packets were captured without a time.
+        Untimed = "untimed",
         /// It lasts as long as the client likes.
         Excluded = "excluded",
     }
@@ -73,6 +75,8 @@ words! {
         Unparseable = "unparseable",
         /// More waited for an answer than the cap allows.
         HoldOverflow = "hold_overflow",
+        /// Reading took more work than the bytes are worth.
+        WorkLimit = "work_limit",
     }
 }
 
@@ -103,10 +107,24 @@ words! {
 }
 
 words! {
+    /// Why a packet was not understood.
+    NotUnderstood {
+        /// A link type that cannot be read.
+        LinkType = "link_type",
+        /// A protocol on the link that is not known.
+        Network = "network",
+        /// A protocol of IP that is not known.
+        Transport = "transport",
+        /// Encrypted: IPsec, MACsec.
+        Encrypted = "encrypted",
+        /// A tunnel of a form that is not known.
+        Tunnel = "tunnel",
+    }
+}
+
+words! {
     /// Why the tracker gave a connection up.
     Eviction {
-        /// It kept too many octets.
-        Memory = "memory",
         /// No packet came.
         Idle = "idle",
         /// There were too many.
@@ -121,17 +139,5 @@ words! {
         QueueFull = "queue_full",
         /// They could not be written.
         SinkError = "sink_error",
-        /// They exceed what can be written.
-        TooLarge = "too_large",
-    }
-}
-
-words! {
-    /// Why something was not analyzed.
-    AnalysisLoss {
-        /// The queue was full.
-        QueueFull = "queue_full",
-        /// It would have cost too much.
-        WorkLimit = "work_limit",
     }
 }

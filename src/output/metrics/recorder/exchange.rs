@@ -195,6 +195,7 @@ fn latency(c: &Command) -> Option<Result<Duration, Unobserved>> {
         _ if gap => Err(Unobserved::Gap),
         _ if c.coalesced => Err(Unobserved::Coalesced),
         Some(latency) => Ok(latency),
+        None if c.sent.known().is_none() => Err(Unobserved::Untimed),
         None => Err(Unobserved::Negative),
     })
 }

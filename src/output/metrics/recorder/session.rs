@@ -130,9 +130,11 @@ impl Table {
             self.bypassed.add(&self.place, bypass.index(), 1, || [bypass.as_str()]);
         }
         // Commands that cannot be matched, and octets that wait, are the client's.
-        for (missing, error) in
-            [(Missing::Unparseable, ParserError::Unparseable), (Missing::HoldOverflow, ParserError::HoldOverflow)]
-        {
+        for (missing, error) in [
+            (Missing::Unparseable, ParserError::Unparseable),
+            (Missing::HoldOverflow, ParserError::HoldOverflow),
+            (Missing::WorkLimit, ParserError::WorkLimit),
+        ] {
             if s.incomplete.has(missing) {
                 self.parser_errors
                     .add(&self.place, error.index(), 1, || [labels::direction(Dir::ToServer), error.as_str()]);

@@ -1,0 +1,254 @@
+//! Lists and messages of a POP3 server: where they begin and end, and what is in them.
+
+use super::answer::maildrop;
+use super::body::{Body, Content, Cut, Ends, Lines};
+use super::client::without_cr;
+use super::grammar::{self, Head};
+use super::unseen;
+use super::{Doubt, Entry, Pop3};
+use crate::engine::frame::{Ending, Line, Mode};
+use crate::engine::pending::{Arrival, Waiting};
+use crate::engine::session::state::EventContext;
+use crate::event::{Dir, Verb};
+use crate::event::{Kind, Missing, Outcome, TlsMode, Transaction};
+
+impl Pop3 {
+    /// Octets of a message or list, stuffing removed.
+    pub(super) fn text(&mut self, octets: &[u8], cx: &mut EventContext<'_>) {
+        let Some(body) = &mut self.body else { return };
+        body.began.get_or_insert(cx.stamp.at);
+        match &mut body.content {
+            Content::Message(transaction) => {
+                body.ends.read(octets);
+                cx.body(transaction, octets);
+            }
+            Content::Capabilities(lines) => lines.octets(octets, cx.limits.capabilities, 0),
+            Content::Sizes(lines) => lines.octets(octets, 0, cx.limits.listed),
+            Content::Other => {}
+        }
+    }
+
+    /// The terminator, as the framer saw it.
+    pub(super) fn body_end(&mut self, wire: u64, cx: &mut EventContext<'_>) {
+        let Some(body) = &self.body else { return };
+        let wire = body.wire + wire;
+        self.end(Some(wire), Outcome::Complete, cx);
+    }
+
+    /// The list or message of `entry` begins.
+    pub(super) fn begin(
+        &mut self,
+        entry: Option<Waiting<Entry>>,
+        mut content: Content,
+        status: Arrival,
+        ending: Ending,
+        cx: &mut EventContext<'_>,
+    ) {
+        if let (Content::Message(transaction), Some(waiting)) = (&mut content, &entry) {
+            transaction.timing.first_byte = status.first.since(waiting.command.sent);
+        }
+        let cut = match content {
+            // Its stuffing is behind LF, where the framer takes a dot for text.
+            _ if ending == Ending::Lf => Cut::Loose,
+            Content::Message(_) => Cut::Dot,
+            Content::Capabilities(_) | Content::Sizes(_) | Content::Other => Cut::Listed,
+        };
+        if cut == Cut::Dot {
+            cx.switch(Dir::ToClient, Mode::DotLoose);
+        }
+        self.body = Some(Body {
+            entry,
+            content,
+            first: status.first,
+            status: status.octets,
+            start: status.end,
+            wire: 0,
+            began: None,
+            cut,
+            ended_by_crlf: true,
+            // Who ends its status lines with LF alone will not end its text with CRLF `.` CRLF.
+            ends: Ends::behind(ending),
+            loose: None,
+        });
+    }
+
+    /// A line of a body that is cut as lines. Returns true if it is a reply after all, and the body is over.
+    pub(super) fn body_line(&mut self, line: &Line<'_>, broken: bool, cx: &mut EventContext<'_>) -> bool {
+        let Some(body) = &mut self.body else { return true };
+        let bare = without_cr(line.octets);
+        let status = matches!(grammar::head(bare), Some(Head::Ok(_) | Head::Err(_)));
+        let (start, cut) = (body.start, body.cut);
+        let waits = |after| self.pending.front().is_some_and(|w| w.kind.peer >= after);
+        if status && matches!(cut, Cut::Torn(_)) && waits(start) {
+            // The end was among what is lost, and a command waits for exactly this.
+            self.end(None, Outcome::Unknown, cx);
+            return true;
+        }
+        if status && cut == Cut::Listed && waits(0) {
+            self.end(Some(line.start.saturating_sub(start)), Outcome::Complete, cx);
+            return true;
+        }
+        let listed = matches!(cut, Cut::Loose | Cut::Listed) || body.ends.loose_server;
+        if bare == b"." && !broken && (listed || body.ended_by_crlf) {
+            self.end(Some(line.end().saturating_sub(start)), Outcome::Complete, cx);
+            return false;
+        }
+        body.ended_by_crlf = line.ending != Ending::Lf;
+        self.text_line(line, !broken, cx);
+        false
+    }
+
+    /// Hands on a line of text; `whole`: its head is there, so that stuffing can be removed.
+    fn text_line(&mut self, line: &Line<'_>, whole: bool, cx: &mut EventContext<'_>) {
+        let text = if whole { line.octets.strip_prefix(b".").unwrap_or(line.octets) } else { line.octets };
+        self.text(text, cx);
+        let end: &[u8] = match line.ending {
+            Ending::Crlf | Ending::MultiCr => b"\r\n",
+            Ending::Lf => b"\n",
+            Ending::None => b"",
+        };
+        let kept = line.octets.len() as u64 + end.len() as u64;
+        if line.truncated
+            && let Some(Body { content: Content::Message(transaction), .. }) = &mut self.body
+        {
+            transaction.message.gap(line.wire.saturating_sub(kept));
+            transaction.incomplete.add(Missing::Truncated);
+        }
+        self.text(end, cx);
+    }
+
+    /// The body is over: `wire` octets of it with the terminator, `None` if that was not seen.
+    pub(super) fn end(&mut self, wire: Option<u64>, outcome: Outcome, cx: &mut EventContext<'_>) {
+        let Some(body) = self.body.take() else { return };
+        let Body { entry, content, first, status, start, began, .. } = body;
+        let octets = wire.unwrap_or(0);
+        let arrival = Arrival { first, last: cx.stamp, octets: status + octets, end: start + octets };
+        let retr = entry.as_ref().is_some_and(|w| w.command.verb == Verb::Retr);
+        match entry {
+            Some(Waiting { mut command, .. }) => {
+                if wire.is_some() {
+                    self.pending.answer(&mut command, arrival);
+                }
+                self.lost = false;
+                if wire.is_none() || command.reply.status.is_none() {
+                    command.incomplete.merge(unseen(cx));
+                }
+                cx.command(command);
+            }
+            None => self.pending.note(arrival),
+        }
+        match content {
+            Content::Message(mut transaction) => {
+                transaction.message.finish(wire.is_some());
+                transaction.wire_size = wire.filter(|_| transaction.message.size_known());
+                transaction.timing.transfer = cx.stamp.at.since(began.unwrap_or(cx.stamp.at));
+                transaction.outcome = outcome;
+                if retr && wire.is_some() {
+                    let (messages, octets) = &mut maildrop(cx).retrieved;
+                    *messages = messages.saturating_add(1);
+                    *octets = octets.saturating_add(transaction.message.size());
+                }
+                cx.transaction(transaction);
+            }
+            Content::Capabilities(lines) if wire.is_some() => self.capabilities(lines, cx),
+            Content::Sizes(lines) if wire.is_some() && lines.odd == 0 => {
+                maildrop(cx).size.get_or_insert(lines.sizes);
+                self.listed = lines.listed;
+            }
+            Content::Capabilities(_) | Content::Sizes(_) | Content::Other => {}
+        }
+    }
+
+    fn capabilities(&mut self, lines: Lines, cx: &mut EventContext<'_>) {
+        if lines.truncated {
+            cx.missing(Missing::Truncated);
+        }
+        let has = |word: &[u8]| lines.kept.iter().any(|line| line == word);
+        self.response_codes = has(b"RESP-CODES");
+        if cx.session.tls_mode() == TlsMode::StartTls {
+            return;
+        }
+        if cx.session.tls.mode.is_none() {
+            cx.session.tls.offered = Some(has(b"STLS"));
+        }
+        cx.session.capabilities = lines.kept;
+    }
+
+    /// After `+OK` in doubt came `line`, which is no reply: a list.
+    pub(super) fn list_after_all(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
+        let Some(Doubt { mut entry, status, loose }) = self.doubt.take() else { return };
+        if let Some(Waiting { command, .. }) = &mut entry {
+            // What the status line added comes again with the whole.
+            let [_, octets] = &mut command.octets;
+            *octets = octets.saturating_sub(status.octets);
+        }
+        let message = entry.is_none() && is_header(line.octets);
+        let content = match &entry {
+            Some(_) => content(entry.as_ref(), Head::Ok(b""), &self.listed, cx),
+            None if message => unknown_message(line, false, cx),
+            None => Content::Other,
+        };
+        let ending = if loose { Ending::Lf } else { line.ending };
+        self.begin(entry, content, status, ending, cx);
+        self.first_line(line, cx);
+    }
+
+    /// The first line of a body, which came before it was known for one.
+    pub(super) fn first_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
+        let Some(body) = &mut self.body else { return };
+        body.wire = line.wire;
+        if without_cr(line.octets) == b"." {
+            cx.switch(Dir::ToClient, Mode::Line);
+            return self.end(Some(line.wire), Outcome::Complete, cx);
+        }
+        self.text_line(line, true, cx);
+    }
+}
+
+/// Whether `line` can be the first of a message: a field name and a colon.
+fn is_header(line: &[u8]) -> bool {
+    let name = line.iter().take_while(|o| o.is_ascii_graphic() && **o != b':').count();
+    name > 0 && line.get(name) == Some(&b':')
+}
+
+/// What follows the `+OK` to this command.
+pub(super) fn content(
+    waiting: Option<&Waiting<Entry>>,
+    head: Head<'_>,
+    listed: &[u32],
+    cx: &mut EventContext<'_>,
+) -> Content {
+    let Some(Waiting { command, kind }) = waiting else { return Content::Other };
+    match command.verb {
+        Verb::Capa => Content::Capabilities(Lines::default()),
+        Verb::List => Content::Sizes(Lines::default()),
+        Verb::Retr | Verb::Top => {
+            let mut transaction = cx.session.transaction(Kind::Retrieval, command.began);
+            transaction.verb = Some(command.verb);
+            transaction.message_number = kind.number;
+            transaction.pipelined = command.pipelined;
+            transaction.has_message = true;
+            transaction.message.begin(cx.limits.hash, cx.limits.header);
+            if let (Verb::Retr, Head::Ok(text)) = (command.verb, head) {
+                let number = kind.number.and_then(|n| usize::try_from(n).ok()?.checked_sub(1));
+                let listed = number.and_then(|at| listed.get(at)).filter(|size| **size > 0);
+                transaction.declared_size = grammar::announced(text).or_else(|| listed.map(|size| u64::from(*size)));
+            }
+            transaction.last.copy_from(&command.reply);
+            Content::Message(transaction)
+        }
+        _ => Content::Other,
+    }
+}
+
+/// A message whose command was not seen; `headless`: nor was its start.
+pub(super) fn unknown_message(line: &Line<'_>, headless: bool, cx: &mut EventContext<'_>) -> Content {
+    let mut transaction: Box<Transaction> = cx.session.transaction(Kind::Retrieval, line.began);
+    transaction.has_message = true;
+    transaction.message.begin(cx.limits.hash, cx.limits.header);
+    if headless {
+        transaction.message.headless();
+    }
+    transaction.incomplete.add(Missing::StartMissing);
+    Content::Message(transaction)
+}

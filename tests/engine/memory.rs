@@ -1,0 +1,100 @@
+//! What a session at rest costs: thousands of idle connections are the daily bread of IMAP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailtap::engine::{Limits, Session};
+use mailtap::event::{Context, Dir, Event, Input, Peers, Sink};
+use mailtap::time::Timestamp;
+
+use crate::allocations;
+
+struct Ignore;
+
+impl Sink for Ignore {
+    fn event(&mut self, _: &Context, _: Timestamp, _: &Event<'_>) {}
+}
+
+const C: Dir = Dir::ToServer;
+const S: Dir = Dir::ToClient;
+
+/// Octets that a session holds once it has taken `turns` and rests, itself included.
+fn at_rest(port: u16, turns: &[(Dir, &[u8])]) -> usize {
+    let limits = Arc::new(Limits::default());
+    let mut at = Timestamp::from_parts(1_780_000_000, 0);
+    let peers = Peers {
+        client: "203.0.113.10:50000".parse().unwrap(),
+        server: format!("198.51.100.25:{port}").parse().unwrap(),
+        established: Some(at),
+        roles_certain: true,
+        source: 0,
+        ordinal: 0,
+    };
+    let before = allocations::held();
+    let mut session = Session::new(at, 1, peers, limits);
+    for (dir, octets) in turns {
+        at = at.after(Duration::from_millis(1));
+        session.handle(at, *dir, Input::Data(octets), &mut Ignore);
+    }
+    session.shrink();
+    size_of::<Session>() + allocations::held().wrapping_sub(before)
+}
+
+#[test]
+fn a_session_at_rest_is_small() {
+    let greeting: &[u8] = b"* OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ STARTTLS AUTH=PLAIN AUTH=LOGIN] Dovecot (Debian) ready.\r\n";
+    let greeted = at_rest(143, &[(S, greeting)]);
+    let idling = at_rest(
+        143,
+        &[
+            (S, greeting),
+            (C, b"a1 LOGIN \"ann@example.org\" \"a password\"\r\n"),
+            (S, b"* CAPABILITY IMAP4rev1 IDLE\r\na1 OK [CAPABILITY IMAP4rev1 IDLE UIDPLUS CONDSTORE] Logged in\r\n"),
+            (C, b"a2 SELECT INBOX\r\n"),
+            (S, b"* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n* OK [PERMANENTFLAGS (\\Answered \\Flagged \\*)] Flags permitted.\r\n* 3 EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY 1700000000] UIDs valid\r\na2 OK [READ-WRITE] Select completed (0.001 + 0.000 secs).\r\n"),
+            (C, b"a3 UID FETCH 3 (BODY.PEEK[])\r\n"),
+            (S, b"* 3 FETCH (UID 3 BODY[] {33}\r\nFrom: a@example.org\r\n\r\na message\r\n)\r\na3 OK Fetch completed.\r\n"),
+            (C, b"a4 IDLE\r\n"),
+            (S, b"+ idling\r\n"),
+            (S, b"* 4 EXISTS\r\n"),
+        ],
+    );
+    let delivered = at_rest(
+        25,
+        &[
+            (S, b"220 mx.example.org ESMTP Postfix\r\n"),
+            (C, b"EHLO client.example.org\r\n"),
+            (S, b"250-mx.example.org\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-ETRN\r\n250-STARTTLS\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n250 CHUNKING\r\n"),
+            (C, b"MAIL FROM:<a@example.org> SIZE=1000\r\n"),
+            (S, b"250 2.1.0 Ok\r\n"),
+            (C, b"RCPT TO:<b@example.org>\r\n"),
+            (S, b"250 2.1.5 Ok\r\n"),
+            (C, b"DATA\r\n"),
+            (S, b"354 go ahead\r\n"),
+            (C, b"From: a@example.org\r\nSubject: a message\r\n\r\na message\r\n.\r\n"),
+            (S, b"250 2.0.0 Ok: queued as 4F1A2\r\n"),
+        ],
+    );
+    let retrieved = at_rest(
+        110,
+        &[
+            (S, b"+OK ready\r\n"),
+            (C, b"USER ann\r\n"),
+            (S, b"+OK\r\n"),
+            (C, b"PASS x-y-z\r\n"),
+            (S, b"+OK\r\n"),
+            (C, b"RETR 1\r\n"),
+            (S, b"+OK 40 octets\r\nFrom: a@example.org\r\n\r\na message\r\n.\r\n"),
+        ],
+    );
+    let silent = at_rest(25, &[]);
+    for (what, octets, cap) in [
+        ("silent", silent, 1280),
+        ("greeted", greeted, 1792),
+        ("idling", idling, 2816),
+        ("delivered", delivered, 2304),
+        ("retrieved", retrieved, 2304),
+    ] {
+        assert!(octets <= cap, "{what}: {octets} octets");
+    }
+}

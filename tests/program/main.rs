@@ -1,0 +1,31 @@
+//! The program from outside: files in and records out, a proxy between bare sockets, the page in a browser.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test may be blunt; clippy knows only those inside #[test]"
+)]
+
+mod browser;
+#[path = "../common/captures.rs"]
+mod captures;
+mod cli;
+mod corpus;
+mod entrance;
+mod generated;
+#[path = "../common/leaks.rs"]
+mod leaks;
+mod metrics;
+mod page;
+mod proxy;
+mod running;
+mod samples;
+#[path = "../common/schema.rs"]
+mod schema;
+mod secrets;
+#[path = "../../benches/support/mod.rs"]
+mod support;
+mod tls;
+mod traffic;
