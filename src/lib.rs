@@ -1,15 +1,16 @@
-//! mailtap watches mail protocols: one sans-I/O engine turns the octets of a mail conversation into events,
-//! three inputs feed it, several outputs listen.
+//! mailtap observes mail protocols: one sans-I/O engine turns the bytes of a mail conversation into events,
+//! three inputs feed it, several outputs consume them.
 //!
 //! ```text
-//!    pcap file ─┐                    ┌────────────────────┐
-//!    live NIC ──┼─▶ wire ───────────▶│ engine::Session    │  Event<'_>    ┌─▶ output: log, report
-//!               │   packets→segments │  frame → protocol  │ ─────────────▶┤
-//!    proxy ─────┴───────────────────▶│  → message facts   │               └─▶ …
-//!       input/      segments→octets  └────────────────────┘
+//!    capture files ─┐                    ┌──────────────────────┐              ┌─▶ log, metrics, page
+//!    live device  ──┼─▶ wire ───────────▶│ engine::Session      │  Event<'_>   │
+//!                   │   packets→segments │  frame → protocol    │ ────────────▶┼─▶ report
+//!    proxy ─────────┴───────────────────▶│  → message facts     │              └─▶ pcapng
+//!    capture/ proxy/     segments→bytes  └──────────────────────┘
 //! ```
 //!
-//! Nothing but [`engine`] understands mail; nothing in the engine knows where octets come from.
+//! [`commands`] put the parts together: [`config`] merges flags and file into settings, [`pipeline`] spreads the flows
+//! of a capture over threads. Only [`engine`] interprets mail; nothing in the engine knows where bytes come from.
 
 #![forbid(unsafe_code)]
 

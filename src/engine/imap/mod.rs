@@ -150,6 +150,8 @@ impl Imap {
         let cut = match (closed, why) {
             _ if self.bye => Outcome::ServerClosed,
             _ if cx.session.opaque => Outcome::Encrypted,
+            // The answers may be in what could not be read: DEFLATE behind a gap.
+            _ if cx.session.incomplete.has(Missing::Unparseable) => Outcome::Unknown,
             (Some(_), _) | (None, End::Closed) => Outcome::ConnectionLost,
             (None, End::Timeout) => Outcome::TimedOut,
             (None, End::Drain | End::Evicted | End::CaptureEnd) => Outcome::Unknown,
