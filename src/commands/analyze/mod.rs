@@ -155,9 +155,8 @@ fn summary(
 ) -> Result<(), Error> {
     let Outcome { taps, totals, packets, unread, flows, wild, .. } = outcome;
     if wild > 0 {
-        warnings.push(format!(
-            "{wild} packets have times far from those around them; they count as captured with the packet before"
-        ));
+        let have = if wild == 1 { "packet has a time" } else { "packets have times" };
+        warnings.push(format!("{wild} {have} far from those around; taken as captured with the packet before"));
     }
     tracing::info!(?totals, ?packets, ?flows, "read");
     let mut report = Report::default();
