@@ -109,15 +109,18 @@ fn agreed(evidence: &Evidence<'_>, swapped: &Evidence<'_>) -> Option<Verdict> {
 
 /// Whether `server` says no more of POP3 than a bare `+OK`, and goes on with what has no end as its lists have: NATS and
 /// others answer so.
-fn is_bare_answer(server: &[u8]) -> bool {
-    let mut last: &[u8] = b"";
+pub(super) fn is_bare_answer(server: &[u8]) -> bool {
+    let (mut bare, mut last) = (false, &b""[..]);
     for line in lines(server, true).filter(|line| !line.is_empty()) {
-        if line.starts_with(b"+OK ") || line.starts_with(b"-ERR ") {
+        let header = line.iter().position(|o| !(o.is_ascii_alphanumeric() || *o == b'-'));
+        let header = header.is_some_and(|at| at > 0 && line.get(at) == Some(&b':'));
+        if header || line.starts_with(b"+OK ") || line.starts_with(b"-ERR ") {
             return false;
         }
+        bare |= matches!(line, b"+OK" | b"-ERR");
         last = line;
     }
-    !matches!(last, b"." | b"+OK" | b"-ERR")
+    bare && !matches!(last, b"." | b"+OK" | b"-ERR")
 }
 
 /// Whether nothing speaks against `prior`, which the port suggests. Text of a message may be anything, and in the middle
@@ -137,6 +140,7 @@ pub(super) fn may_be(evidence: &Evidence<'_>, prior: Protocol) -> bool {
     }
     match prior {
         Protocol::Smtp | Protocol::Lmtp => fits && (own || !alien),
+        Protocol::Pop3 if says.is_empty() => !is_bare_answer(evidence.server),
         Protocol::Pop3 => own || !alien && !client().any(client::is_no_pop3),
         _ => own || !alien && fits || says.is_empty(),
     }

@@ -251,6 +251,9 @@ impl Dialogue<'_> {
         match self.told(said) {
             Says::Mail(Protocol::Pop3) | Says::Pop3Like => mail(Protocol::Pop3),
             Says::Other(other) if !(greets && (expected || own())) => Verdict::Other(other),
+            _ if expected && self.client.is_empty() && middle::is_bare_answer(self.evidence.server) && !greets => {
+                self.open(Verdict::Unknown)
+            }
             _ if expected => mail(Protocol::Pop3),
             Says::Http if !self.evidence.server_first => self.open(Verdict::Unknown),
             _ if !self.evidence.server_first => Verdict::Other(Other::Redis),

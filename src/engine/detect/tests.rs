@@ -525,7 +525,7 @@ fn a_bare_answer_in_the_middle_is_no_sign_of_pop3() {
         decide(&evidence)
     };
     assert_eq!(picked(b"+OK\r\nPONG\r\n"), Verdict::Unknown);
-    for server in [&b"+OK\r\n"[..], b"+OK 2 320\r\n", b"+OK\r\n1 120\r\n.\r\n", b"-ERR no such message\r\nx\r\n"] {
+    for server in [&b"+OK\r\n"[..], b"+OK 2 320\r\n", b"+OK\r\n1 120\r\n.\r\n", b"+OK\r\nFrom: a@x.org\r\n"] {
         assert_eq!(picked(server), Verdict::Mail { protocol: Protocol::Pop3, reversed: false });
     }
 }
