@@ -397,3 +397,33 @@ proptest! {
         cut_alike(port, true, &steps, &[1])?;
     }
 }
+
+#[test]
+fn holes_in_a_row_are_one_hole() {
+    let to_server = |text: &str| Step::Data(Dir::ToServer, text.into());
+    let to_client = |text: &str| Step::Data(Dir::ToClient, text.into());
+    let around = |holes: &[u64]| {
+        let before = [
+            to_client("220 mx LMTP\r\n"),
+            to_server("LHLO c\r\n"),
+            to_client("250 ok\r\n"),
+            to_server("MAIL FROM:<>\r\n"),
+            to_server("RCPT TO:<a@example.com>\r\n"),
+        ];
+        let lost = holes.iter().map(|lost| Step::Gap(Dir::ToServer, *lost));
+        let behind = [
+            to_server("RCPT TO:<b@example.com>\r\n"),
+            to_server("neither a command"),
+            to_client("250 ok\r\n\r\n"),
+            to_client("354 go\r\n"),
+            to_server("x\r\n.\r\n"),
+        ];
+        before.into_iter().chain(lost).chain(behind).collect::<Vec<_>>()
+    };
+    let one = run(25, true, &around(&[480]), &[usize::MAX], false);
+    for holes in [&[240, 240][..], &[1, 2, 3, 474], &[20; 24]] {
+        for cut in [usize::MAX, 7, 1] {
+            assert_eq!(run(25, true, &around(holes), &[cut], false), one, "{holes:?}, cut {cut}");
+        }
+    }
+}

@@ -59,7 +59,10 @@ impl Session {
         if matches!(self.protocol_state, ProtocolState::Ignored(_)) {
             return;
         }
-        let waits = self.directions[dir].held.waits() || self.directions[dir].framer.mode() == Mode::Await;
+        let held = self.directions[dir].held.waits();
+        let waits = held || self.directions[dir].framer.mode() == Mode::Await;
+        // A hole behind a hole is one hole: nothing lies between them that could wait.
+        let waits = waits && (held || !matches!(input, Input::Gap(_)) || !self.protocol_state.is_behind_gap());
         match input {
             Input::Data(octets) => self.feed(dir, stamp, octets, out),
             Input::Gap(_) | Input::Fin | Input::Reset if waits => {
