@@ -427,3 +427,18 @@ fn holes_in_a_row_are_one_hole() {
         }
     }
 }
+
+#[test]
+fn a_layer_begins_behind_its_command_when_its_reply_was_put_off() {
+    // The answer to COMPRESS shows that STARTTLS was not waited for: what was held behind it is read first.
+    let steps = [
+        Step::Data(Dir::ToServer, b"a STARTTLS\r\n".into()),
+        Step::Data(Dir::ToServer, b"b COMPRESS DEFLATE\r\n\xdfno DEFLATE, and no command\r\n".into()),
+        Step::Data(Dir::ToClient, b"b OK go\r\n".into()),
+    ];
+    let whole = run(143, true, &steps, &[usize::MAX], false);
+    assert_eq!(whole.iter().filter(|event| event.contains("Command {")).count(), 2, "{whole:#?}");
+    for cut in [1, 7] {
+        assert_eq!(run(143, true, &steps, &[cut], false), whole, "cut {cut}");
+    }
+}

@@ -226,6 +226,7 @@ impl Session {
             if self.is_overworked(taken) {
                 return input.len();
             }
+            let had_layer = self.directions[dir].layer.is_some();
             let relayered = layers[role].is_some();
             if self.apply(modes, layers) {
                 self.drain(dir.reverse(), out);
@@ -235,7 +236,8 @@ impl Session {
                 }
             }
             self.state.reversed ^= turn;
-            if relayered {
+            // A reply that was put off until now may have begun the layer too.
+            if relayered || self.directions[dir].layer.is_some() != had_layer {
                 return used;
             }
         }
