@@ -11,7 +11,8 @@ use std::sync::OnceLock;
 
 use crate::capture::{CaptureError, live};
 use crate::console::plain;
-use crate::output::{LogError, ServeError};
+use crate::output::metrics::{MetricsFileError, ReplyReasonsError};
+use crate::output::{LogError, MonitorError, ServeError};
 use crate::proxy::listen::ListenError;
 use crate::proxy::tls::TlsError;
 
@@ -37,19 +38,9 @@ pub enum Error {
         reason: String,
     },
     /// The names for reply texts cannot be had.
-    ReplyReasons {
-        /// The path of their file.
-        path: PathBuf,
-        /// Why, with the line.
-        reason: String,
-    },
+    ReplyReasons(ReplyReasonsError),
     /// The file of the metrics cannot be written.
-    MetricsFile {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        reason: io::Error,
-    },
+    MetricsFile(MetricsFileError),
     /// A capture could not be read, or not to its end.
     Capture(CaptureError),
     /// An interface cannot be captured from.
@@ -104,12 +95,12 @@ impl Error {
     /// The exit status that goes with it: 2 for wrong usage, else 1.
     pub const fn exit_status(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::ConfigFile { .. } | Self::ConfigText { .. } | Self::ReplyReasons { .. } => 2,
+            Self::Usage(_) | Self::ConfigFile { .. } | Self::ConfigText { .. } | Self::ReplyReasons(_) => 2,
             Self::Interface(trouble) if trouble.is_usage() => 2,
             Self::Capture(_)
             | Self::Interface(_)
             | Self::Packets { .. }
-            | Self::MetricsFile { .. }
+            | Self::MetricsFile(_)
             | Self::LogOpen(_)
             | Self::LogWrite(_)
             | Self::Write { .. }
@@ -148,13 +139,8 @@ impl fmt::Display for Error {
                 }
                 write!(f, ": {reason}; see --help")
             }
-            Self::ReplyReasons { path, reason } => write!(f, "{}: {reason}; check --reply-reasons", path.display()),
-            Self::MetricsFile { path, reason } => write!(
-                f,
-                "{}: the metrics cannot be written: {}; check the directory and its permissions, or choose another --metrics-file",
-                path.display(),
-                plain(reason)
-            ),
+            Self::ReplyReasons(error) => error.fmt(f),
+            Self::MetricsFile(error) => error.fmt(f),
             Self::Capture(trouble) => trouble.fmt(f),
             Self::Tls(error) => error.fmt(f),
             Self::Interface(trouble) => trouble.fmt(f),
@@ -198,6 +184,34 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<ReplyReasonsError> for Error {
+    fn from(error: ReplyReasonsError) -> Self {
+        Self::ReplyReasons(error)
+    }
+}
+
+impl From<MetricsFileError> for Error {
+    fn from(error: MetricsFileError) -> Self {
+        Self::MetricsFile(error)
+    }
+}
+
+impl From<ServeError> for Error {
+    fn from(error: ServeError) -> Self {
+        Self::Serve(error)
+    }
+}
+
+impl From<MonitorError> for Error {
+    fn from(error: MonitorError) -> Self {
+        match error {
+            MonitorError::ReplyReasons(error) => Self::ReplyReasons(error),
+            MonitorError::Serve(error) => Self::Serve(error),
+            MonitorError::Metrics(error) => Self::Fault(error),
+        }
+    }
+}
 
 /// The place of the first panic, as `file:line`.
 static FAULT: OnceLock<String> = OnceLock::new();

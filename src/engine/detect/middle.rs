@@ -92,7 +92,9 @@ fn agreed(evidence: &Evidence<'_>, swapped: &Evidence<'_>) -> Option<Verdict> {
         && [client, server].into_iter().flatten().any(|anchor| related(anchor, prior))
         && may_be(evidence, prior)
         // Others say `+OK` too: what the client says is waited for.
-        && (prior != Protocol::Pop3 || evidence.last || lines(evidence.client, false).next().is_some())
+        && (prior != Protocol::Pop3
+            || lines(evidence.client, false).next().is_some()
+            || evidence.last && !is_bare_answer(evidence.server))
     {
         return told(evidence, prior, false);
     }
@@ -103,6 +105,19 @@ fn agreed(evidence: &Evidence<'_>, swapped: &Evidence<'_>) -> Option<Verdict> {
         (Some(ours), Some(theirs)) if related(ours, theirs) => told(swapped, ours, true),
         _ => None,
     }
+}
+
+/// Whether `server` says no more of POP3 than a bare `+OK`, and goes on with what has no end as its lists have: NATS and
+/// others answer so.
+fn is_bare_answer(server: &[u8]) -> bool {
+    let mut last: &[u8] = b"";
+    for line in lines(server, true).filter(|line| !line.is_empty()) {
+        if line.starts_with(b"+OK ") || line.starts_with(b"-ERR ") {
+            return false;
+        }
+        last = line;
+    }
+    !matches!(last, b"." | b"+OK" | b"-ERR")
 }
 
 /// Whether nothing speaks against `prior`, which the port suggests. Text of a message may be anything, and in the middle

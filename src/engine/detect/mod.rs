@@ -334,8 +334,9 @@ impl Dialogue<'_> {
 fn kin(protocol: Protocol, client: &[u8], prior: Option<Protocol>) -> Protocol {
     match (verb(client).as_bytes(), protocol, prior) {
         (b"LHLO", Protocol::Smtp | Protocol::Lmtp, _) => Protocol::Lmtp,
-        (b"EHLO" | b"HELO", Protocol::Smtp | Protocol::Lmtp, _) => Protocol::Smtp,
+        // Where LMTP is expected, the answer to EHLO tells: servers of LMTP refuse it (RFC 2033 section 4.1).
         (_, Protocol::Smtp, Some(Protocol::Lmtp)) => Protocol::Lmtp,
+        (b"EHLO" | b"HELO", Protocol::Smtp | Protocol::Lmtp, _) => Protocol::Smtp,
         _ => protocol,
     }
 }

@@ -90,9 +90,11 @@ impl Talk<'_> {
 #[test]
 fn a_greeting_with_220_is_told_by_the_client() {
     for port in [ODD, Some(25), Some(587), Some(465), Some(24), Some(110)] {
+        // Where LMTP is expected, the answer to EHLO tells.
+        let hello = if port == Some(24) { LMTP } else { SMTP };
         for (line, verdict) in [
-            (b"EHLO a\r\n".as_slice(), SMTP),
-            (b"helo a\r\n", SMTP),
+            (b"EHLO a\r\n".as_slice(), hello),
+            (b"helo a\r\n", hello),
             (b"LHLO a\r\n", LMTP),
             (b"USER ann\r\n", FTP),
             (b"AUTH TLS\r\n", FTP),
@@ -504,5 +506,26 @@ proptest! {
         prop_assert_ne!(verdict, Verdict::Wait);
         prop_assert_eq!(verdict, decide(&evidence));
         _ = decide(&Evidence { last: false, ..evidence });
+    }
+}
+
+#[test]
+fn a_bare_answer_in_the_middle_is_no_sign_of_pop3() {
+    let picked = |server: &[u8]| {
+        let evidence = Evidence {
+            client: b"",
+            server,
+            prior: Some(Protocol::Pop3),
+            midstream: true,
+            reversible: true,
+            server_first: true,
+            is_deep: false,
+            last: true,
+        };
+        decide(&evidence)
+    };
+    assert_eq!(picked(b"+OK\r\nPONG\r\n"), Verdict::Unknown);
+    for server in [&b"+OK\r\n"[..], b"+OK 2 320\r\n", b"+OK\r\n1 120\r\n.\r\n", b"-ERR no such message\r\nx\r\n"] {
+        assert_eq!(picked(server), Verdict::Mail { protocol: Protocol::Pop3, reversed: false });
     }
 }

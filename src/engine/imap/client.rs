@@ -421,7 +421,7 @@ impl Imap {
 /// What `line` tells of a command without a secret.
 fn arguments(command: &mut Command, flight: &mut Flight, line: &[u8], cx: &EventContext<'_>) {
     let Command { verb, args, mailbox, incomplete, .. } = command;
-    if !command::arguments(*verb, line, cx.limits.line, args, mailbox) {
+    if !command::arguments(*verb, line, cx.limits.line, args, mailbox) && !incomplete.has(Missing::ClientGap) {
         incomplete.add(Missing::Truncated);
     }
     if let Task::Fetch(asked, _) = &mut flight.task {

@@ -132,7 +132,7 @@ fn shape(verb: Verb) -> (Option<usize>, Shown) {
     }
 }
 
-/// Notes what may be known of the arguments `line` of `verb`; false if it was cut at `cap`.
+/// Notes what may be known of the arguments `line` of `verb`; false if some of it is missing or beyond `cap`.
 pub(super) fn arguments(verb: Verb, line: &[u8], cap: usize, args: &mut Text, mailbox: &mut Text) -> bool {
     let (position, shown) = shape(verb);
     if let Some(token) = position.and_then(|n| Tokens::new(line).nth(n)) {
@@ -167,7 +167,7 @@ pub(super) fn name(token: &Token<'_>, out: &mut Text) {
     }
 }
 
-/// Adds `line` to `args`, its literals as quoted strings.
+/// Adds `line` to `args`, its literals as quoted strings; false if not all of it could be.
 pub(super) fn show(line: &[u8], cap: usize, args: &mut Text) -> bool {
     let line = lex::trim_end(lex::trim_start(line));
     if line.is_empty() {
@@ -181,10 +181,13 @@ pub(super) fn show(line: &[u8], cap: usize, args: &mut Text) -> bool {
     while let Some(at) = memchr::memchr(b'\n', rest) {
         args.push(rest.get(..at).unwrap_or_default());
         let mut tokens = Tokens::new(rest.get(at..).unwrap_or_default());
+        let Some(Token::Literal(octets)) = tokens.next() else {
+            // Not kept, or lost: what is left would be other arguments.
+            args.clear();
+            return false;
+        };
         args.push(b"\"");
-        if let Some(Token::Literal(octets)) = tokens.next() {
-            args.push(octets);
-        }
+        args.push(octets);
         args.push(b"\"");
         rest = tokens.rest();
         if args.as_bytes().len() > cap {
@@ -265,7 +268,7 @@ mod tests {
             (b"UID LOGIN a b", "OTHER ", ""),
             (b"LIST \"\" *", "LIST \"\" *", ""),
             (b"select\t INBOX  ", "SELECT INBOX", "INBOX"),
-            (b"SELECT \n\n", "SELECT \"\"", ""),
+            (b"SELECT \n\n", "SELECT ", ""),
             (b"SELECT \n3\na\nb x", "SELECT \"a\nb\" x", "a\nb"),
         ] {
             assert_eq!(shown(command), (want.to_owned(), mailbox.to_owned()));

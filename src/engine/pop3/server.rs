@@ -4,7 +4,7 @@ use super::body::{Body, Content};
 use super::client::without_cr;
 use super::grammar::{self, Head};
 use super::text::{content, unknown_message};
-use super::{Ask, Doubt, Expects, Pop3, may_be_ntlm};
+use super::{Ask, Doubt, Entry, Expects, Pop3, may_be_ntlm};
 use crate::engine::frame::{Ending, Line, Mode};
 use crate::engine::pending::{Arrival, Waiting};
 use crate::engine::session::state::EventContext;
@@ -152,18 +152,20 @@ impl Pop3 {
 
     /// A line that is no reply where one should be: the middle of a list or message whose start was lost.
     fn stray(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
-        let front = self.pending.front().map(|w| &w.kind.ask);
-        let outstanding = self.pending.len();
-        let body_lost =
-            self.server_gap.is_some() && outstanding == 1 && matches!(front, Some(Ask::Message | Ask::List));
-        if !self.is_unsure() || (line.octets == b"." && !body_lost) {
+        let multiline = self.server_gap.and_then(|_| self.only_multiline());
+        if !self.is_unsure() || (line.octets == b"." && multiline.is_none()) {
             return;
         }
+        if let Some(before) = multiline {
+            // The replies to those before it were in what is lost too.
+            self.drop_answered(before, cx);
+        }
+        let front = multiline.and_then(|_| self.pending.front()).map(|w| &w.kind.ask);
         let listed = grammar::is_listing(line.octets);
         let status = Arrival { octets: 0, end: line.start, ..arrival(line, cx) };
         let (entry, content) = match front {
-            Some(Ask::Message) if body_lost => (self.pending.pop(), unknown_message(line, true, cx)),
-            Some(Ask::List) if body_lost => (self.pending.pop(), Content::Other),
+            Some(Ask::Message) => (self.pending.pop(), unknown_message(line, true, cx)),
+            Some(Ask::List) => (self.pending.pop(), Content::Other),
             _ if listed => (None, Content::Other),
             _ => (None, unknown_message(line, true, cx)),
         };
@@ -175,9 +177,18 @@ impl Pop3 {
             transaction.incomplete = Incomplete::NONE;
             transaction.incomplete.add(Missing::ServerGap);
         }
-        self.server_gap = None;
+        // Which of several it answers is not known, nor then what the next reply does.
+        self.server_gap = self.server_gap.filter(|_| entry.is_none() && self.pending.len() > 1);
         self.begin(entry, content, status, line.ending, cx);
         self.first_line(line, cx);
+    }
+
+    /// How many commands wait before the only one whose answer has several lines.
+    fn only_multiline(&self) -> Option<usize> {
+        let several = |w: &Waiting<Entry>| matches!(w.kind.ask, Ask::Message | Ask::List | Ask::Maybe);
+        let at = self.pending.iter().position(several)?;
+        let sure = self.pending.iter().nth(at).is_some_and(|w| !matches!(w.kind.ask, Ask::Maybe));
+        (sure && !self.pending.iter().skip(at + 1).any(several)).then_some(at)
     }
 }
 

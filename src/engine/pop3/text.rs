@@ -5,7 +5,7 @@ use super::body::{Body, Content, Cut, Ends, Lines};
 use super::client::without_cr;
 use super::grammar::{self, Head};
 use super::unseen;
-use super::{Doubt, Entry, Pop3};
+use super::{Ask, Doubt, Entry, Pop3};
 use crate::engine::frame::{Ending, Line, Mode};
 use crate::engine::pending::{Arrival, Waiting};
 use crate::engine::session::state::EventContext;
@@ -76,10 +76,13 @@ impl Pop3 {
     pub(super) fn body_line(&mut self, line: &Line<'_>, broken: bool, cx: &mut EventContext<'_>) -> bool {
         let Some(body) = &mut self.body else { return true };
         let bare = without_cr(line.octets);
-        let status = matches!(grammar::head(bare), Some(Head::Ok(_) | Head::Err(_)));
+        let head = grammar::head(bare);
+        let status = matches!(head, Some(Head::Ok(_) | Head::Err(_)));
         let (start, cut) = (body.start, body.cut);
         let waits = |after| self.pending.front().is_some_and(|w| w.kind.peer >= after);
-        if status && matches!(cut, Cut::Torn(_)) && waits(start) {
+        let asks = |w: &Waiting<Entry>| matches!(w.kind.ask, Ask::Auth);
+        let challenge = matches!(head, Some(Head::Challenge(_))) && self.pending.front().is_some_and(asks);
+        if (status || challenge) && matches!(cut, Cut::Torn(_)) && waits(start) {
             // The end was among what is lost, and a command waits for exactly this.
             self.end(None, Outcome::Unknown, cx);
             return true;

@@ -87,6 +87,20 @@ impl Session {
         self.told(at, out);
     }
 
+    /// Bytes of the client are lost behind what may be the head of a balancer's header: it is sent in one piece, so that
+    /// no command began before.
+    pub(super) fn tear_header(&mut self) {
+        let ProtocolState::Undecided(held) = &mut self.protocol_state else { return };
+        let octets = held.octets(Dir::ToServer);
+        let begun = !octets.is_empty() && proxy_header::parse(octets, Reading::Lenient) == Parsed::NeedMore;
+        let first = self.context.peers.roles_certain && self.state.proxied_client.is_none() && !held.has_gap();
+        if begun && first {
+            let length = octets.len();
+            held.consume(Dir::ToServer, length);
+            self.directions[Dir::ToServer].framer.advance_by(length as u64);
+        }
+    }
+
     /// A tunnel is open: what asked for it is passed over, and what it carries is told apart anew.
     fn enter(&mut self, opened: Opened, at: Timestamp) {
         let ProtocolState::Undecided(held) = &mut self.protocol_state else { return };

@@ -149,6 +149,9 @@ impl Session {
         if dir == Dir::ToServer && matches!(input, Input::Fin | Input::Reset) {
             self.state.client_left.get_or_insert(self.pieces);
         }
+        if matches!((dir, &input), (Dir::ToServer, Input::Gap(_))) {
+            self.tear_header();
+        }
         if let ProtocolState::Undecided(held) = &mut self.protocol_state {
             held.push(dir, stamp, &input);
             self.decide(at, false, out);
@@ -280,6 +283,8 @@ impl Session {
     fn end(&mut self, at: Timestamp, why: End, phase: Phase, out: &mut dyn Sink) {
         let other = match self.protocol_state {
             ProtocolState::Ignored(_) | ProtocolState::Undecided(_) if self.prior().is_none() => return,
+            // Acknowledgments in the middle of a connection: it may be the rest of one that has its record.
+            ProtocolState::Ignored(_) | ProtocolState::Undecided(_) if self.is_silent_rest() => return,
             ProtocolState::Ignored(other) => other,
             _ => None,
         };
@@ -310,6 +315,12 @@ impl Session {
         summary.started = self.started.take().unwrap_or(Protocol::Unknown);
         summary.disorder = self.disorder;
         out.event(&self.context, at, &Event::End(&summary));
+    }
+
+    /// Whether neither the start nor a byte of it was seen, nor missed.
+    fn is_silent_rest(&self) -> bool {
+        let silent = |direction: &DirectionState| direction.position() == 0;
+        !self.context.peers.roles_certain && Dir::BOTH.into_iter().all(|dir| silent(&self.directions[dir]))
     }
 
     fn outcome(&self, close: Close, why: End) -> SessionOutcome {

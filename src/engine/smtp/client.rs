@@ -113,8 +113,11 @@ impl Smtp {
             }
             Verb::Ehlo | Verb::Helo | Verb::Lhlo => {
                 command.args.set(args);
-                self.is_lmtp = command.verb == Verb::Lhlo;
-                cx.context.protocol = if self.is_lmtp { Protocol::Lmtp } else { Protocol::Smtp };
+                self.asked_smtp = self.is_lmtp && command.verb != Verb::Lhlo;
+                if command.verb == Verb::Lhlo {
+                    self.is_lmtp = true;
+                    cx.context.protocol = Protocol::Lmtp;
+                }
                 if !cx.session.helo.is_present() && !args.is_empty() {
                     cx.session.helo.set(args);
                 }
@@ -143,6 +146,10 @@ impl Smtp {
     }
 
     pub(super) fn mail(&mut self, args: &[u8], command: &Command, cx: &mut EventContext<'_>) {
+        if self.asked_smtp {
+            // Its hello was not refused, as far as was seen, and the client goes on.
+            self.is_smtp(cx);
+        }
         let mut tx = cx.session.transaction(Moved::Delivery, command.began);
         tx.pipelined = command.pipelined;
         let mut delivery = Delivery::new(tx);
@@ -156,6 +163,12 @@ impl Smtp {
         }
         self.sending = Some(delivery.tx.number);
         self.deliveries.push_back(delivery);
+    }
+
+    /// SMTP is spoken, whatever was expected.
+    pub(super) fn is_smtp(&mut self, cx: &mut EventContext<'_>) {
+        (self.is_lmtp, self.asked_smtp) = (false, false);
+        cx.context.protocol = Protocol::Smtp;
     }
 
     /// Bytes that open envelopes may still take.

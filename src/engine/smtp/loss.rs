@@ -226,6 +226,10 @@ impl Smtp {
             }
             return self.lapse(tx);
         }
+        if matches!(want, Want::Eod { .. } | Want::Chunk { last: true }) && self.current == tx {
+            // What was sent behind it is another transaction, whatever the answer.
+            self.current = None;
+        }
         match (tx, self.current) {
             // Whose the recipients are that it pipelined behind a MAIL inside a transaction, see above.
             (Some(number), Some(open)) if is_mail(verb) && number != open => {

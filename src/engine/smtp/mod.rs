@@ -117,8 +117,10 @@ pub(crate) struct Smtp {
     lossy: bool,
     /// A MAIL may have passed unseen: RCPT and DATA without one belong to it.
     unseen_envelope: bool,
-    /// LHLO was accepted, or asked: replies after the data are per recipient.
+    /// LHLO was accepted, or asked, or the port is that of LMTP: replies after the data are per recipient.
     is_lmtp: bool,
+    /// EHLO was sent where LMTP is expected, and not answered yet: servers of LMTP refuse it (RFC 2033 section 4.1).
+    asked_smtp: bool,
 }
 
 impl Smtp {
@@ -150,6 +152,7 @@ impl Smtp {
             lossy: !certain,
             unseen_envelope: !certain,
             is_lmtp: protocol == Protocol::Lmtp,
+            asked_smtp: false,
         };
         let want = if certain { Want::Greeting } else { Want::Unseen };
         let over = (!certain).then_some(u64::MAX);

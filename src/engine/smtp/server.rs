@@ -342,10 +342,14 @@ impl Smtp {
 
     pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, kind: &Kind, cx: &mut EventContext<'_>) {
         if !yes {
+            self.asked_smtp = false;
             // Refused: the envelope stays as it was.
             self.ehlo_refused |= command.verb == Verb::Ehlo;
             self.sending = self.sending.or(self.current);
             return;
+        }
+        if command.verb != Verb::Lhlo {
+            self.is_smtp(cx);
         }
         self.greeted = true;
         cx.session.ehlo_refused |= self.ehlo_refused && command.verb == Verb::Helo;

@@ -203,6 +203,10 @@ impl Duplex {
         let at = segment.at;
         match mine.fit(seq) {
             Fit::Exact => {
+                // It may be all that shows the other side's last bytes.
+                if let Some(ack) = segment.ack {
+                    theirs.acknowledged(ack, budget);
+                }
                 // The other side has nothing more to send, or never sent anything.
                 let fresh = |stream: &Stream| stream.is_fresh() && stream.acked() == 0;
                 let ended = theirs.end().is_some() || theirs.is_at_fin();

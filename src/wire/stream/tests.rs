@@ -416,6 +416,42 @@ fn a_reset_waits_for_what_the_other_side_had_sent() {
 }
 
 #[test]
+fn the_acknowledgment_of_a_reset_shows_what_the_other_side_had_sent() {
+    let mut rig = Rig::both();
+    rig.client(1000, 5000, b"one");
+    rig.send(S, Segment { seq: 5000, ack: Some(1008), rst: true, ..blank() });
+    rig.wait();
+    assert_eq!(rig.story(), "C:one C-5 S!");
+    let mut late = Rig::both();
+    late.client(1000, 5000, b"one");
+    late.send(S, Segment { seq: 5000, ack: Some(1006), rst: true, ..blank() });
+    late.client(1003, 5000, b"two");
+    late.wait();
+    assert_eq!(late.story(), "C:one C:two S!", "captured behind the reset");
+}
+
+#[test]
+fn a_segment_without_bytes_shows_what_its_sender_had_sent() {
+    let mut rig = Rig::open();
+    rig.data(1000, b"ab");
+    rig.data(1012, b"");
+    rig.finish();
+    assert_eq!(rig.got, [text("ab"), Gap(10)]);
+    let mut wild = Rig::open();
+    wild.data(1000, b"ab");
+    wild.data(1012, b"");
+    wild.data(1002, b"");
+    wild.data(1002 + (2 << 20), b"");
+    wild.finish();
+    assert_eq!(wild.got, [text("ab")], "a later one takes it back");
+    let mut closed = Rig::open();
+    closed.data(1000, b"ab");
+    closed.data(1003, b"");
+    closed.finish();
+    assert_eq!(closed.got, [text("ab")], "behind a FIN that was not captured");
+}
+
+#[test]
 fn the_acknowledgment_of_a_fin_is_no_hole() {
     let mut rig = Rig::open();
     rig.fin(1000, b"ab");

@@ -25,6 +25,8 @@ pub struct Stream {
     edge: u64,
     /// Behind the last byte known to have been sent.
     top: u64,
+    /// Where its last segment stood, if that had no bytes: all before was sent, a FIN perhaps included.
+    stands: u64,
     /// What the other side acknowledged, a FIN's byte included.
     acked: Option<u64>,
     /// What two of its segments acknowledged.
@@ -102,8 +104,10 @@ impl Stream {
         let empty = segment.payload.is_empty() && segment.cut == 0 && !segment.fin;
         if empty && !segment.syn {
             // A keep-alive without bytes stands one before its place: it cannot tell where a stream begins.
+            self.stands = self.standing(seq);
             return;
         }
+        self.stands = 0;
         self.base.get_or_insert(seq);
         if empty {
             return;
@@ -177,8 +181,9 @@ impl Stream {
         }
         // An acknowledgment that a later one takes back was none.
         let acked = self.confirmed.max(self.acked_last).min(self.acked.unwrap_or(0));
-        let acked = if self.may_be_fin(acked) { self.next } else { acked };
-        self.lose(at, self.top.max(acked), budget, out);
+        let shown = acked.max(self.stands);
+        let shown = if self.may_be_fin(shown) { self.next } else { shown };
+        self.lose(at, self.top.max(shown), budget, out);
     }
 
     /// The reset is delivered.

@@ -97,6 +97,13 @@ impl Stream {
         (-REACH..=0).contains(&near) && near + length as i64 <= 0
     }
 
+    /// Offset of a segment without bytes, 0 if it is not near: its sender has sent everything before.
+    pub(super) fn standing(&self, seq: u32) -> u64 {
+        let Some(base) = self.base else { return 0 };
+        let near = i64::from(seq.wrapping_sub(base.wrapping_add(self.next as u32)).cast_signed());
+        if (0..=i64::from(AGREE)).contains(&near) { self.next + near as u64 } else { 0 }
+    }
+
     /// Offset of a segment's first byte; negative if it lies before the first byte seen.
     pub(super) fn place(&mut self, seq: u32, budget: &mut BufferBudget) -> Option<i64> {
         let base = self.base?;
