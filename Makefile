@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo build test damage bench bench-proxy samples fuzz packages-build packages-test clean
+.PHONY: help demo build test test-long damage bench bench-proxy samples fuzz packages-build packages-test clean
 
 # The oldest toolchain that is promised must do; nothing here may fetch another.
 export CARGO_LLVM_COV_SETUP := no
@@ -13,7 +13,11 @@ export CARGO_TERM_PROGRESS_WHEN := never
 tools   := $(CURDIR)/target/tools
 export PATH := $(tools)/bin:$(HOME)/.cargo/bin:$(PATH)
 mailtap := target/release/mailtap
-seconds ?= 10
+seconds ?= 60
+# Inputs of each fuzz target that `make test` tries.
+inputs  := 3000
+# Cases of each property test that `make test-long` tries.
+cases   := 4096
 step     = printf '\n== %s\n'
 
 help: ## this list
@@ -72,10 +76,12 @@ test: packages-test ## everything CI runs: format, lints, docs, dependencies, fu
 	$(step) 'cargo deny: bans, licences, sources'
 	command -v cargo-deny > /dev/null || cargo install --quiet --locked --root $(tools) cargo-deny
 	cargo deny --locked check bans licenses sources
-	$(step) 'fuzz targets, a few seconds each'
-	fuzz/run $(seconds)
+	$(step) 'fuzz targets, a few seconds each, with the same inputs each time'
+	fuzz/run inputs=$(inputs)
 	$(step) 'tests, those beside real servers included'
 	export MAILTAP_REQUIRE_SERVERS=1
+	# Property tests try the same cases each time; `make test-long` tries others.
+	export PROPTEST_RNG_SEED=$(inputs)
 	cargo test --locked --doc
 	if command -v cargo-nextest > /dev/null; then
 	  cargo nextest run --locked --lib --bins --tests
@@ -83,6 +89,12 @@ test: packages-test ## everything CI runs: format, lints, docs, dependencies, fu
 	  echo 'cargo-nextest is not installed: running cargo test'
 	  cargo test --locked --lib --bins --tests
 	fi
+
+test-long: packages-build ## longer proofs: many more cases of the property tests, then what damage and fuzz do
+	@$(step) 'property tests, other cases each time'
+	PROPTEST_CASES=$(cases) cargo test --locked --lib --test engine
+	$(MAKE) --no-print-directory damage
+	$(MAKE) --no-print-directory fuzz
 
 damage: packages-build ## every dialogue's capture with each packet lost, cut, swapped or late; only=part-of-a-title
 	@$(step) 'damaged captures: another order changes no record, loss invents nothing'
@@ -103,7 +115,7 @@ samples: build ## record all samples again (root, Debian 12) and what mailtap sa
 	samples/record expect
 
 fuzz: packages-build ## each fuzz target for a minute; seconds=N for another time
-	@fuzz/run $(if $(filter file,$(origin seconds)),60,$(seconds))
+	@fuzz/run seconds=$(seconds)
 
 clean: ## remove what was built
 	@cargo clean

@@ -11,9 +11,9 @@ use std::sync::OnceLock;
 
 use crate::capture::{CaptureError, live};
 use crate::console::plain;
-use crate::output::{LogError, ServeError};
-use crate::proxy::listen::ListenError;
-use crate::proxy::tls::TlsError;
+use crate::output::metrics::{MetricsFileError, ReplyReasonsError};
+use crate::output::{LogError, MonitorError, ServeError};
+use crate::proxy::OpenError;
 
 /// Why a run cannot go on, or was not all it should have been.
 #[derive(Debug)]
@@ -37,19 +37,9 @@ pub enum Error {
         reason: String,
     },
     /// The names for reply texts cannot be had.
-    ReplyReasons {
-        /// The path of their file.
-        path: PathBuf,
-        /// Why, with the line.
-        reason: String,
-    },
+    ReplyReasons(ReplyReasonsError),
     /// The file of the metrics cannot be written.
-    MetricsFile {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        reason: io::Error,
-    },
+    MetricsFile(MetricsFileError),
     /// A capture could not be read, or not to its end.
     Capture(CaptureError),
     /// An interface cannot be captured from.
@@ -75,14 +65,7 @@ pub enum Error {
     /// Metrics and page cannot be served.
     Serve(ServeError),
     /// A listener cannot be opened.
-    Listen(ListenError),
-    /// The name of a server cannot be looked up.
-    Upstream {
-        /// The name.
-        host: String,
-        /// Why.
-        reason: io::Error,
-    },
+    Open(OpenError),
     /// The socket of the handover cannot be used.
     Handover {
         /// Its path.
@@ -90,8 +73,6 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
-    /// TLS cannot be set up.
-    Tls(TlsError),
     /// A thread cannot be started.
     Thread(io::Error),
     /// Privileges cannot be given up, or the process not be confined.
@@ -104,20 +85,19 @@ impl Error {
     /// The exit status that goes with it: 2 for wrong usage, else 1.
     pub const fn exit_status(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::ConfigFile { .. } | Self::ConfigText { .. } | Self::ReplyReasons { .. } => 2,
+            Self::Usage(_) | Self::ConfigFile { .. } | Self::ConfigText { .. } | Self::ReplyReasons(_) => 2,
             Self::Interface(trouble) if trouble.is_usage() => 2,
+            Self::Open(error) if error.is_usage() => 2,
             Self::Capture(_)
             | Self::Interface(_)
             | Self::Packets { .. }
-            | Self::MetricsFile { .. }
+            | Self::MetricsFile(_)
             | Self::LogOpen(_)
             | Self::LogWrite(_)
             | Self::Write { .. }
             | Self::Serve(_)
-            | Self::Listen(_)
-            | Self::Upstream { .. }
+            | Self::Open(_)
             | Self::Handover { .. }
-            | Self::Tls(_)
             | Self::Thread(_)
             | Self::Privileges(_)
             | Self::Fault(_) => 1,
@@ -148,15 +128,9 @@ impl fmt::Display for Error {
                 }
                 write!(f, ": {reason}; see --help")
             }
-            Self::ReplyReasons { path, reason } => write!(f, "{}: {reason}; check --reply-reasons", path.display()),
-            Self::MetricsFile { path, reason } => write!(
-                f,
-                "{}: the metrics cannot be written: {}; check the directory and its permissions, or choose another --metrics-file",
-                path.display(),
-                plain(reason)
-            ),
+            Self::ReplyReasons(error) => error.fmt(f),
+            Self::MetricsFile(error) => error.fmt(f),
             Self::Capture(trouble) => trouble.fmt(f),
-            Self::Tls(error) => error.fmt(f),
             Self::Interface(trouble) => trouble.fmt(f),
             Self::Packets { path, reason } => write!(
                 f,
@@ -178,10 +152,7 @@ impl fmt::Display for Error {
                 write!(f, "{to} cannot be written: {}; make room, or send it elsewhere", plain(reason))
             }
             Self::Serve(error) => error.fmt(f),
-            Self::Listen(error) => error.fmt(f),
-            Self::Upstream { host, reason } => {
-                write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
-            }
+            Self::Open(error) => error.fmt(f),
             Self::Handover { path, reason } => write!(
                 f,
                 "{}: the handover does not work: {}; check the directory, its permissions, and who is at it",
@@ -198,6 +169,40 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<ReplyReasonsError> for Error {
+    fn from(error: ReplyReasonsError) -> Self {
+        Self::ReplyReasons(error)
+    }
+}
+
+impl From<MetricsFileError> for Error {
+    fn from(error: MetricsFileError) -> Self {
+        Self::MetricsFile(error)
+    }
+}
+
+impl From<ServeError> for Error {
+    fn from(error: ServeError) -> Self {
+        Self::Serve(error)
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+impl From<MonitorError> for Error {
+    fn from(error: MonitorError) -> Self {
+        match error {
+            MonitorError::ReplyReasons(error) => Self::ReplyReasons(error),
+            MonitorError::Serve(error) => Self::Serve(error),
+            MonitorError::Metrics(error) => Self::Fault(error),
+        }
+    }
+}
 
 /// The place of the first panic, as `file:line`.
 static FAULT: OnceLock<String> = OnceLock::new();

@@ -5,8 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::source::TrailingBytes;
-use super::{BLOCK, Compression};
+use super::BLOCK;
+use super::compression::{Compression, TrailingBytes};
 use crate::console::plain;
 use crate::wire::LinkType;
 

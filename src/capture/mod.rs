@@ -6,6 +6,7 @@
 //! ([`CaptureError`]), and the next file is read. The formats are read here and not by a crate, because a damage must be
 //! named by its offset and kind, and because the crates' readers drop I/O errors.
 
+mod compression;
 pub mod error;
 pub mod live;
 mod order;
@@ -26,9 +27,9 @@ use std::time::Duration;
 use crate::time::Timestamp;
 use crate::wire::{LinkType, Packet};
 
+pub use compression::Compression;
 pub use error::{CaptureError, ErrorKind};
 pub use order::Order;
-pub use source::Compression;
 
 use window::Window;
 

@@ -2,7 +2,8 @@
 
 use std::io::{self, Read};
 
-use super::source::{Compression, Opened};
+use super::compression::Compression;
+use super::source::Opened;
 use super::{BLOCK, ErrorKind};
 
 /// A window that moves over a stream.

@@ -22,10 +22,10 @@ pub(super) struct Check {
 
 impl Check {
     /// Reports what is wrong with `found`, if anything is.
-    pub(super) fn look<T>(&mut self, found: Result<T, Error>) -> Option<T> {
+    pub(super) fn look<T>(&mut self, found: Result<T, impl Into<Error>>) -> Option<T> {
         found
             .map_err(|error| {
-                console::print(Level::Error, &error);
+                console::print(Level::Error, &error.into());
                 self.faults += 1;
             })
             .ok()
@@ -45,7 +45,7 @@ impl Check {
         self.look(user.map(Account::find).transpose());
         self.look(running.monitor.reply_reasons.as_deref().map(ReplyReasons::read).transpose());
         if let Some(server) = &running.monitor.server {
-            self.look(server.check().map_err(Error::Serve));
+            self.look(server.check());
         }
         if let Some(log) = &running.log.path {
             let wrong = |reason| {

@@ -58,6 +58,11 @@ impl ProtocolState {
         matches!(self, Self::Smtp(smtp) if smtp.watches_held())
     }
 
+    /// Whether the client's octets are held because some were lost just before them.
+    pub(crate) fn is_behind_gap(&self) -> bool {
+        matches!(self, Self::Smtp(smtp) if smtp.is_behind_gap())
+    }
+
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
     pub(crate) fn finish(&mut self, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
         match self {

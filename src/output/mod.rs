@@ -27,7 +27,7 @@ pub use identity::{FailedIdentity, IdentityPolicy};
 pub use log::{Log, LogError};
 pub use log_queue::{LogQueue, LogWriter};
 pub use metrics::Metrics;
-pub use monitor::MetricsEndpoint;
+pub use monitor::{MetricsEndpoint, MonitorError};
 pub use pcapng::{Files, PcapThread, PcapWriter};
 pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};
 pub use report::{Capture, Report, Style};

@@ -3,17 +3,17 @@
 //! Made in two steps: [`MetricsEndpoint::open`] takes the address while the process may still do all it may,
 //! [`MetricsEndpoint::start`] starts the thread that answers. Without an address nothing is counted.
 
+use std::fmt;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::metrics::{Metrics, ReplyReasons, Setup, Source};
+use super::metrics::{Metrics, ReplyReasons, ReplyReasonsError, Setup, Source};
 use super::page;
 use super::page::Show;
-use super::serve::{self, Content, Handle, Readiness, Ready, Server};
+use super::serve::{self, Content, Handle, Readiness, Ready, ServeError, Server};
 use super::{EventFanout, LogQueue, MonitorSettings, Policy};
 use crate::console::{self, Level};
-use crate::error::Error;
 
 /// Metrics and page, if they are wanted.
 #[derive(Debug)]
@@ -38,17 +38,22 @@ impl MetricsEndpoint {
         sources: Vec<Source>,
         policy: &Policy,
         socket: Option<TcpListener>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, MonitorError> {
         let Some(config) = &settings.server else { return Ok(Self { shown: None }) };
-        let reasons = settings.reply_reasons.as_deref().map(ReplyReasons::read).transpose()?;
+        let reasons = settings
+            .reply_reasons
+            .as_deref()
+            .map(ReplyReasons::read)
+            .transpose()
+            .map_err(MonitorError::ReplyReasons)?;
         let opened = match socket {
             Some(socket) => Server::adopt(config, socket),
             None => Server::bind(config),
         };
-        let opened = opened.map_err(Error::Serve)?;
+        let opened = opened.map_err(MonitorError::Serve)?;
         let names = sources.iter().map(|source| source.name.clone()).collect();
         let setup = Setup { input: policy.input, sources, cap: Setup::CAP, reasons };
-        let metrics = Metrics::new(setup).map_err(|error| Error::Fault(error.to_string()))?;
+        let metrics = Metrics::new(setup).map_err(|error| MonitorError::Metrics(error.to_string()))?;
         let show = Show::of(policy, config.token.is_some());
         let page = Arc::new(page::State::new(policy.input, names, show));
         let readiness = Readiness::new();
@@ -69,7 +74,7 @@ impl MetricsEndpoint {
     }
 
     /// Starts to answer; it says that it is not ready.
-    pub fn start(&mut self) -> Result<(), Error> {
+    pub fn start(&mut self) -> Result<(), ServeError> {
         let Some(shown) = &mut self.shown else { return Ok(()) };
         let Some(opened) = shown.opened.take() else { return Ok(()) };
         let metrics = shown.metrics.clone();
@@ -78,7 +83,7 @@ impl MetricsEndpoint {
             page: Arc::clone(&shown.page),
             readiness: shown.readiness.clone(),
         };
-        shown.server = Some(opened.start(content).map_err(Error::Serve)?);
+        shown.server = Some(opened.start(content)?);
         Ok(())
     }
 
@@ -111,9 +116,9 @@ impl MetricsEndpoint {
     }
 
     /// Token and certificate are taken from `config` anew; the address stays.
-    pub fn reload(&self, config: Option<&serve::Settings>) -> Result<(), Error> {
+    pub fn reload(&self, config: Option<&serve::Settings>) -> Result<(), ServeError> {
         match (self.shown.as_ref().and_then(|shown| shown.server.as_ref()), config) {
-            (Some(server), Some(config)) => server.reload(config).map_err(Error::Serve),
+            (Some(server), Some(config)) => server.reload(config),
             _ => Ok(()),
         }
     }
@@ -138,3 +143,26 @@ impl MetricsEndpoint {
         }
     }
 }
+
+/// Why metrics and page cannot be had.
+#[derive(Debug)]
+pub enum MonitorError {
+    /// The names for reply texts.
+    ReplyReasons(ReplyReasonsError),
+    /// The address, or its certificate.
+    Serve(ServeError),
+    /// A family of metrics that cannot be: a fault in this program.
+    Metrics(String),
+}
+
+impl fmt::Display for MonitorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReplyReasons(error) => error.fmt(f),
+            Self::Serve(error) => error.fmt(f),
+            Self::Metrics(error) => f.write_str(error),
+        }
+    }
+}
+
+impl std::error::Error for MonitorError {}

@@ -5,45 +5,25 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::admission::Ticket;
 use super::destination::{RouteError, destination};
 use super::forward::Forwarder;
 use super::listener::Listener;
 use super::loops::{self, Role};
 use super::observer::GuardedSession;
+use super::pair::{ConnectionGuards, ProxiedPair};
 use super::proxy_protocol::{self, Header};
-use super::worker::{Open, Shared};
+use super::refuse::{abort, refuse};
+use super::shared::{OpenConnection, Shared};
 use super::{dial, terminated};
-use crate::event::{Dir, End, Protocol};
-use crate::event::{Input, Peers};
-use crate::event::{Refusal, Rejection};
-use crate::proxy::settings::{Refuse, Target, Times, Transparent};
+use crate::event::{Dir, End, Input, Peers, Refusal, Rejection};
+use crate::proxy::settings::{Target, Times, Transparent};
 use crate::time::Timestamp;
 use crate::wire::connection_id;
-
-/// A connection with both its sides.
-pub(super) struct ProxiedPair {
-    pub(super) client: TcpStream,
-    pub(super) server: TcpStream,
-    pub(super) watch: GuardedSession,
-    /// What came behind a PROXY header, and when.
-    pub(super) early: Option<(Vec<u8>, Timestamp)>,
-    /// What it holds as long as it lives.
-    pub(super) held: ConnectionGuards,
-}
-
-/// Its place among those let in, and its two ends where it might be a loop.
-pub(super) struct ConnectionGuards {
-    _ticket: Ticket,
-    _ends: Vec<loops::GuardedEnd>,
-}
 
 /// Serves `client`, which came from `peer`, to its end. What this future holds, every open connection holds.
 pub(super) fn serve(
@@ -51,7 +31,7 @@ pub(super) fn serve(
     listener: Arc<Listener>,
     client: TcpStream,
     peer: SocketAddr,
-    open: Open,
+    open: OpenConnection,
 ) -> impl Future<Output = ()> {
     // On the heap, and gone before the long time of forwarding begins.
     let joining = Box::pin(join(Rc::clone(&shared), Arc::clone(&listener), client, peer));
@@ -284,35 +264,6 @@ async fn read_header(client: &mut TcpStream) -> io::Result<(Vec<u8>, usize, Opti
             Header::Complete { length, client, .. } => return Ok((octets, length, client)),
         }
     }
-}
-
-/// Turns the client away as configured.
-async fn refuse(listener: &Listener, client: &mut TcpStream) {
-    let Some(line) = goodbye(listener) else { return abort(client) };
-    // A client that does not take one line within a second has no use for it.
-    let _ = timeout(Duration::from_secs(1), client.write_all(line)).await;
-    let _ = client.shutdown().await;
-}
-
-/// What a client is told that has to go although it did nothing wrong, if that is configured.
-pub(super) fn goodbye(listener: &Listener) -> Option<&'static [u8]> {
-    (listener.settings.admission.refuse == Refuse::Tell).then(|| line(listener.protocol()))
-}
-
-/// The words of a server that is not there (RFC 5321 section 3.8, RFC 3206, RFC 5530 section 3).
-fn line(protocol: Protocol) -> &'static [u8] {
-    match protocol {
-        Protocol::Smtp | Protocol::Lmtp => b"421 4.3.2 Service not available, try again later\r\n",
-        Protocol::Pop3 => b"-ERR [SYS/TEMP] Service not available, try again later\r\n",
-        Protocol::Imap => b"* BYE [UNAVAILABLE] Service not available, try again later\r\n",
-        Protocol::ManageSieve => b"BYE (TRYLATER) \"Service not available\"\r\n",
-        Protocol::Unknown => b"",
-    }
-}
-
-/// Lets the close be a reset.
-pub(super) fn abort(stream: &TcpStream) {
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 /// IPv4 addresses that came in as IPv6 are IPv4 addresses.

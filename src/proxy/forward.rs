@@ -15,16 +15,14 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::buffers::SIZE;
-use super::connection::{ConnectionGuards, ProxiedPair, abort, goodbye};
 use super::idle::{ConnectionRequest, IdleTimer};
 use super::listener::Listener;
 use super::observer::{Fault, GuardedSession};
+use super::pair::{ConnectionGuards, ProxiedPair};
+use super::refuse::{abort, goodbye};
+use super::shared::Shared;
 use super::splice::{Broken, Pipe, Pipes, Step};
-use super::worker::Shared;
-use crate::event::Both;
-use crate::event::Input;
-use crate::event::{Bypass, Termination};
-use crate::event::{Dir, End, Phase};
+use crate::event::{Both, Bypass, Dir, End, Input, Phase, Termination};
 use crate::proxy::settings::OnFault;
 use crate::time::Timestamp;
 

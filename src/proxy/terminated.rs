@@ -4,16 +4,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::connection::{ConnectionGuards, ProxiedPair, goodbye};
 use super::idle::{ConnectionRequest, IdleTimer};
 use super::listener::Listener;
 use super::observer::{Fault, GuardedSession};
+use super::pair::{ConnectionGuards, ProxiedPair};
+use super::refuse::goodbye;
+use super::shared::Shared;
 use super::tls::{Ending, Observer, Sides, Stop, Terminator, terminate};
-use super::worker::Shared;
-use crate::event::Both;
-use crate::event::Input;
-use crate::event::{Bypass, Refusal, Termination};
-use crate::event::{Dir, End, EstablishedTls, Phase};
+use crate::event::{Both, Bypass, Dir, End, EstablishedTls, Input, Phase, Refusal, Termination};
 use crate::proxy::settings::OnFault;
 
 /// Serves a connection to its end.

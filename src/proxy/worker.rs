@@ -1,6 +1,5 @@
-//! One thread that forwards: it accepts from every door, runs its connections, and looks after those that stand still.
+//! One thread that forwards: it accepts at every listener, runs its connections, and ends those that are idle for too long.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::rc::Rc;
@@ -14,17 +13,13 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time;
 
 use super::Order;
-use super::buffers::BufferPool;
-use super::clock::Clock;
 use super::connection;
-use super::idle::{ConnectionRequest, IdleTimer};
+use super::idle::ConnectionRequest;
 use super::listener::{BoundListener, Listener};
 use super::loops::LoopGuard;
 use super::settings::Forwarding;
-use super::splice::Pipes;
+use super::shared::{OpenConnection, Shared};
 use crate::output::EventFanout;
-use crate::proxy::settings::{OnFault, Splice};
-use crate::time::Timestamp;
 
 /// How often connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -35,58 +30,6 @@ const FLUSH: Duration = Duration::from_millis(100);
 /// Rest after an accept that failed for want of descriptors or memory: trying at once again would only burn the processor.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// What the connections of a thread share.
-pub(super) struct Shared {
-    pub(super) clock: Clock,
-    pub(super) pool: BufferPool,
-    /// Where the kernel may move octets.
-    pub(super) pipes: Option<Pipes>,
-    pub(super) outlet: RefCell<EventFanout>,
-    pub(super) on_fault: OnFault,
-    pub(super) draining: Cell<bool>,
-    pub(super) ends: LoopGuard,
-    timers: RefCell<Vec<Rc<IdleTimer>>>,
-    open: Cell<usize>,
-}
-
-impl Shared {
-    /// A place in the list of connections, for one that begins `now` and whose first octets must come within `patience`.
-    pub(super) fn timer(&self, now: Timestamp, patience: Option<Duration>) -> Rc<IdleTimer> {
-        let timer = Rc::new(IdleTimer::new(now));
-        timer.moved(now, patience);
-        if self.draining.get() {
-            timer.ask(ConnectionRequest::Drain);
-        }
-        self.timers.borrow_mut().push(Rc::clone(&timer));
-        timer
-    }
-
-    fn sweep(&self) {
-        self.clock.follow();
-        let now = self.clock.now();
-        self.timers.borrow_mut().retain(|timer| Rc::strong_count(timer) > 1);
-        for timer in &*self.timers.borrow() {
-            timer.sweep(now);
-        }
-    }
-}
-
-/// Counts an open connection while it lives.
-pub(super) struct Open(Rc<Shared>);
-
-impl Open {
-    pub(super) fn new(shared: &Rc<Shared>) -> Self {
-        shared.open.set(shared.open.get() + 1);
-        Self(Rc::clone(shared))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-    }
-}
-
 /// Runs until an order to stop, then until its connections are closed.
 pub(super) fn run(
     forwarding: &Forwarding,
@@ -95,17 +38,7 @@ pub(super) fn run(
     mut orders: watch::Receiver<Order>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let shared = Rc::new(Shared {
-        clock: Clock::new(),
-        pool: BufferPool::default(),
-        pipes: (forwarding.splice == Splice::Auto).then(Pipes::default),
-        outlet: RefCell::new(outlet),
-        on_fault: forwarding.on_fault,
-        draining: Cell::new(false),
-        ends,
-        timers: RefCell::default(),
-        open: Cell::new(0),
-    });
+    let shared = Shared::new(forwarding, outlet, ends);
     runtime.block_on(async {
         let chores = spawn_local(chores(Rc::clone(&shared)));
         let mut accepting = Vec::new();
@@ -157,7 +90,7 @@ async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdList
         listener.admission.room().await;
         match acceptor.accept().await {
             Ok((client, peer)) => {
-                let open = Open::new(&shared);
+                let open = OpenConnection::new(&shared);
                 spawn_local(connection::serve(Rc::clone(&shared), Arc::clone(&listener), client, peer, open));
             }
             Err(error) if is_passing(&error) => {}
@@ -183,20 +116,20 @@ async fn drain(shared: &Rc<Shared>, mut orders: watch::Receiver<Order>) {
     shared.draining.set(true);
     let Order::Drain { within, spread } = orders.borrow_and_update().clone() else { return };
     let began = time::Instant::now();
-    let asked = shared.timers.borrow().clone();
+    let asked = shared.timers().clone();
     let batch = asked.len() / spread.div_duration_f64(STEP).max(1.0) as usize + 1;
     let mut waiting = asked.chunks(batch);
     let mut again = time::interval(AGAIN);
     let mut stopped = false;
-    while shared.open.get() > 0 {
+    while shared.open_connections() > 0 {
         waiting.next().into_iter().flatten().for_each(|timer| timer.ask(ConnectionRequest::Drain));
         let over = within.is_some_and(|within| began.elapsed() >= within) || *orders.borrow() == Order::Stop;
         if over && !std::mem::replace(&mut stopped, true) {
-            shared.timers.borrow().iter().for_each(|timer| timer.ask(ConnectionRequest::Stop));
+            shared.timers().iter().for_each(|timer| timer.ask(ConnectionRequest::Stop));
         }
         tokio::select! {
             () = time::sleep(STEP) => {}
-            _ = again.tick() => shared.timers.borrow().iter().for_each(|timer| timer.remind()),
+            _ = again.tick() => shared.timers().iter().for_each(|timer| timer.remind()),
             changed = orders.changed() => if changed.is_err() { return },
         }
     }

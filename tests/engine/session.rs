@@ -397,3 +397,48 @@ proptest! {
         cut_alike(port, true, &steps, &[1])?;
     }
 }
+
+#[test]
+fn holes_in_a_row_are_one_hole() {
+    let to_server = |text: &str| Step::Data(Dir::ToServer, text.into());
+    let to_client = |text: &str| Step::Data(Dir::ToClient, text.into());
+    let around = |holes: &[u64]| {
+        let before = [
+            to_client("220 mx LMTP\r\n"),
+            to_server("LHLO c\r\n"),
+            to_client("250 ok\r\n"),
+            to_server("MAIL FROM:<>\r\n"),
+            to_server("RCPT TO:<a@example.com>\r\n"),
+        ];
+        let lost = holes.iter().map(|lost| Step::Gap(Dir::ToServer, *lost));
+        let behind = [
+            to_server("RCPT TO:<b@example.com>\r\n"),
+            to_server("neither a command"),
+            to_client("250 ok\r\n\r\n"),
+            to_client("354 go\r\n"),
+            to_server("x\r\n.\r\n"),
+        ];
+        before.into_iter().chain(lost).chain(behind).collect::<Vec<_>>()
+    };
+    let one = run(25, true, &around(&[480]), &[usize::MAX], false);
+    for holes in [&[240, 240][..], &[1, 2, 3, 474], &[20; 24]] {
+        for cut in [usize::MAX, 7, 1] {
+            assert_eq!(run(25, true, &around(holes), &[cut], false), one, "{holes:?}, cut {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_layer_begins_behind_its_command_when_its_reply_was_put_off() {
+    // The answer to COMPRESS shows that STARTTLS was not waited for: what was held behind it is read first.
+    let steps = [
+        Step::Data(Dir::ToServer, b"a STARTTLS\r\n".into()),
+        Step::Data(Dir::ToServer, b"b COMPRESS DEFLATE\r\n\xdfno DEFLATE, and no command\r\n".into()),
+        Step::Data(Dir::ToClient, b"b OK go\r\n".into()),
+    ];
+    let whole = run(143, true, &steps, &[usize::MAX], false);
+    assert_eq!(whole.iter().filter(|event| event.contains("Command {")).count(), 2, "{whole:#?}");
+    for cut in [1, 7] {
+        assert_eq!(run(143, true, &steps, &[cut], false), whole, "cut {cut}");
+    }
+}

@@ -18,20 +18,8 @@ const ALLOWED: &[(&[&str], &str)] = &[
         &["pipeline/flow/connection.rs", "pipeline/flow/slots.rs"],
         "slots are a table of connections, which know the list they are on",
     ),
-    (&["capture/error.rs", "capture/source.rs"], "the error of a file names its compression"),
     (&["event/auth.rs", "event/command.rs", "event/session.rs"], "a session tells its authentication and its replies"),
-    (
-        &["proxy/connection.rs", "proxy/forward.rs", "proxy/terminated.rs", "proxy/worker.rs"],
-        "the stages of a connection know what all share",
-    ),
-    (
-        &["proxy/tls/relay.rs", "proxy/tls/terminate.rs", "proxy/tls/upstream_starttls.rs"],
-        "the steps of a terminated session know their observer",
-    ),
 ];
-
-/// Rooms that may name each other.
-const ALLOWED_ROOMS: &[&str] = &["error", "output", "proxy"];
 
 #[test]
 fn no_file_imports_itself_by_way_of_others() {
@@ -68,7 +56,7 @@ fn no_room_names_itself_by_way_of_others() {
         edges[place(rooms[*from])].insert(place(rooms[*to]));
     }
     let found = cycles(&edges).concat().into_iter().map(|at| names[at]).collect::<Vec<_>>();
-    assert_eq!(found, ALLOWED_ROOMS, "rooms that name each other");
+    assert!(found.is_empty(), "rooms that name each other: {found:?}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Counting {
             *count += totals.skipped;
         }
         self.metrics.capture(0).set(&counts);
-        self.file.finish(&self.metrics.render())
+        Ok(self.file.finish(&self.metrics.render())?)
     }
 }
 

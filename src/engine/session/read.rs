@@ -59,7 +59,10 @@ impl Session {
         if matches!(self.protocol_state, ProtocolState::Ignored(_)) {
             return;
         }
-        let waits = self.directions[dir].held.waits() || self.directions[dir].framer.mode() == Mode::Await;
+        let held = self.directions[dir].held.waits();
+        let waits = held || self.directions[dir].framer.mode() == Mode::Await;
+        // A hole behind a hole is one hole: nothing lies between them that could wait.
+        let waits = waits && (held || !matches!(input, Input::Gap(_)) || !self.protocol_state.is_behind_gap());
         match input {
             Input::Data(octets) => self.feed(dir, stamp, octets, out),
             Input::Gap(_) | Input::Fin | Input::Reset if waits => {
@@ -223,6 +226,7 @@ impl Session {
             if self.is_overworked(taken) {
                 return input.len();
             }
+            let had_layer = self.directions[dir].layer.is_some();
             let relayered = layers[role].is_some();
             if self.apply(modes, layers) {
                 self.drain(dir.reverse(), out);
@@ -232,7 +236,8 @@ impl Session {
                 }
             }
             self.state.reversed ^= turn;
-            if relayered {
+            // A reply that was put off until now may have begun the layer too.
+            if relayered || self.directions[dir].layer.is_some() != had_layer {
                 return used;
             }
         }

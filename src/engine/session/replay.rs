@@ -77,6 +77,12 @@ impl ReplayBuffer {
             }
             Input::Gap(lost) => {
                 inputs.gap = true;
+                if let Some((d, _, Piece::Gap(before))) = inputs.pieces.back_mut()
+                    && *d == dir
+                {
+                    // One hole, however it was told of.
+                    return *before = before.saturating_add(*lost);
+                }
                 Piece::Gap(*lost)
             }
             Input::Fin => Piece::Fin,

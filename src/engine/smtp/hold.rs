@@ -250,6 +250,11 @@ impl Smtp {
         }
     }
 
+    /// Whether bytes are held because some were lost just before them.
+    pub(crate) fn is_behind_gap(&self) -> bool {
+        matches!(self.hold, Some(Hold::Commands | Hold::Message))
+    }
+
     /// Whether held bytes are to be looked at whenever some are added.
     pub(crate) fn watches_held(&self) -> bool {
         self.hold != Some(Hold::Commands)

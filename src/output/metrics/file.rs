@@ -1,10 +1,11 @@
 //! Metrics in a file, for a collector that reads such files: it appears whole, or not at all.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use crate::error::Error;
+use crate::console::plain;
 
 /// A file that is not there yet, but can be made.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub struct MetricsFile {
 
 impl MetricsFile {
     /// Makes sure that `path` can be written, without touching what is there.
-    pub fn open(path: PathBuf) -> Result<Self, Error> {
+    pub fn open(path: PathBuf) -> Result<Self, MetricsFileError> {
         let open = || {
             let special = fs::metadata(&path).is_ok_and(|there| !there.is_file());
             if special {
@@ -31,12 +32,12 @@ impl MetricsFile {
         };
         match open() {
             Ok((file, temporary)) => Ok(Self { path, file, temporary }),
-            Err(reason) => Err(Error::MetricsFile { path, reason }),
+            Err(reason) => Err(MetricsFileError { path, reason }),
         }
     }
 
     /// Writes `text`; only now is the file there.
-    pub fn finish(mut self, text: &[u8]) -> Result<(), Error> {
+    pub fn finish(mut self, text: &[u8]) -> Result<(), MetricsFileError> {
         let mut write = || {
             self.file.write_all(text)?;
             if let Some(temporary) = &self.temporary {
@@ -47,9 +48,29 @@ impl MetricsFile {
             Ok(())
         };
         let written: io::Result<()> = write();
-        written.map_err(|reason| Error::MetricsFile { path: self.path.clone(), reason })
+        written.map_err(|reason| MetricsFileError { path: self.path.clone(), reason })
     }
 }
+
+/// The file of the metrics cannot be written.
+#[derive(Debug)]
+pub struct MetricsFileError {
+    path: PathBuf,
+    reason: io::Error,
+}
+
+impl fmt::Display for MetricsFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: the metrics cannot be written: {}; check the directory and its permissions, or choose another --metrics-file",
+            self.path.display(),
+            plain(&self.reason)
+        )
+    }
+}
+
+impl std::error::Error for MetricsFileError {}
 
 impl Drop for MetricsFile {
     fn drop(&mut self) {

@@ -29,10 +29,10 @@ use crate::event::Protocol;
 pub use crate::event::{Bypass, Refusal, Rejection, Termination};
 pub use capture::{CaptureCounts, CaptureMetrics};
 pub use families::{FAMILIES, Family, Inputs, Type};
-pub use file::MetricsFile;
+pub use file::{MetricsFile, MetricsFileError};
 pub use labels::{Enforcement, Eviction, LogLoss, NotUnderstood, PacketLoss};
 pub use proxy::ProxyMetrics;
-pub use reasons::ReplyReasons;
+pub use reasons::{ReplyReasons, ReplyReasonsError};
 pub use recorder::MetricsRecorder;
 
 use families::Id;

@@ -4,14 +4,13 @@
 //! order of the file, whose expression matches.
 
 use std::collections::BTreeMap;
-
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use regex::bytes::RegexSet;
 use toml::Spanned;
 
 use crate::console::plain;
-use crate::error::Error;
 
 /// Names and what they match.
 #[derive(Clone, Debug)]
@@ -25,8 +24,8 @@ impl ReplyReasons {
     pub const MOST: usize = 50;
 
     /// Reads the file at `path`.
-    pub fn read(path: &Path) -> Result<Self, Error> {
-        let told = |reason| Error::ReplyReasons { path: path.to_owned(), reason };
+    pub fn read(path: &Path) -> Result<Self, ReplyReasonsError> {
+        let told = |reason| ReplyReasonsError { path: path.to_owned(), reason };
         let text = std::fs::read_to_string(path).map_err(|e| told(format!("cannot be read: {}", plain(&e))))?;
         Self::parse(&text).map_err(told)
     }
@@ -71,6 +70,22 @@ impl ReplyReasons {
         self.names.get(first).map(|name| (first, name.as_str()))
     }
 }
+
+/// The names for reply texts cannot be had.
+#[derive(Debug)]
+pub struct ReplyReasonsError {
+    path: PathBuf,
+    /// Why, with the line.
+    reason: String,
+}
+
+impl fmt::Display for ReplyReasonsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; check --reply-reasons", self.path.display(), self.reason)
+    }
+}
+
+impl std::error::Error for ReplyReasonsError {}
 
 fn line(text: &str, at: usize) -> usize {
     1 + text.as_bytes().iter().take(at).filter(|o| **o == b'\n').count()

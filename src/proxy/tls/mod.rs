@@ -6,7 +6,9 @@
 
 mod certificates;
 mod error;
+mod observer;
 mod relay;
+mod session;
 mod starttls;
 mod stream;
 mod terminate;
@@ -18,6 +20,7 @@ mod upstream_starttls;
 
 pub use certificates::{Certificate, Certificates};
 pub use error::{TlsError, TlsErrorKind};
-pub use terminate::{Ending, Observer, Sides, Stop, terminate};
+pub use observer::{Ending, Observer, Stop};
+pub use terminate::{Sides, terminate};
 pub use terminator::Terminator;
 pub use upstream::Upstream;

@@ -9,11 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
+use super::observer::{Observer, Stop};
 use super::starttls::{Dialogue, StartTlsRequest};
 use super::stream::Stream;
-use super::terminate::{Observer, Stop};
-use crate::event::Both;
-use crate::event::Dir;
+use crate::event::{Both, Dir};
 
 /// Octets of one read: what a TLS record holds (RFC 8446 section 5.1).
 const READ: usize = 16 << 10;

@@ -6,9 +6,10 @@ use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::observer::{Ending, Observer, watched};
+use super::session::TerminatedSession;
 use super::starttls::{first_word, without_list};
 use super::stream::Stream;
-use super::terminate::{Ending, Observer, Session, watched};
 use crate::event::{Dir, Protocol};
 
 /// Octets of a greeting or a reply in clear; no server needs as many.
@@ -26,7 +27,7 @@ pub(super) struct Reply {
 }
 
 /// Takes the server's greeting on to the client and brings the server's side under TLS.
-pub(super) async fn run(session: &mut Session<'_>, observer: &mut dyn Observer) -> Result<(), Ending> {
+pub(super) async fn run(session: &mut TerminatedSession<'_>, observer: &mut dyn Observer) -> Result<(), Ending> {
     let mut greeting = Vec::new();
     let read = read_reply(&mut session.relay.server, &mut greeting, greets);
     let end = watched(observer, read).await?.map_err(Ending::Server)?;
@@ -62,7 +63,11 @@ pub(super) async fn run(session: &mut Session<'_>, observer: &mut dyn Observer) 
 }
 
 /// Says the client's EHLO to the server in clear; `first`: what the client has sent by then.
-async fn hello(session: &mut Session<'_>, first: &mut Vec<u8>, observer: &mut dyn Observer) -> Result<(), Ending> {
+async fn hello(
+    session: &mut TerminatedSession<'_>,
+    first: &mut Vec<u8>,
+    observer: &mut dyn Observer,
+) -> Result<(), Ending> {
     loop {
         line(session, first, observer).await?;
         let end = memchr::memchr(b'\n', first).map_or(first.len(), |at| at + 1);
@@ -83,7 +88,11 @@ async fn hello(session: &mut Session<'_>, first: &mut Vec<u8>, observer: &mut dy
 }
 
 /// Reads the client's first line. Whatever the server says meanwhile is its goodbye.
-async fn line(session: &mut Session<'_>, first: &mut Vec<u8>, observer: &mut dyn Observer) -> Result<(), Ending> {
+async fn line(
+    session: &mut TerminatedSession<'_>,
+    first: &mut Vec<u8>,
+    observer: &mut dyn Observer,
+) -> Result<(), Ending> {
     while memchr::memchr(b'\n', first).is_none() && first.len() < LONGEST {
         let before = first.len();
         let mut server_said = Vec::new();
@@ -109,7 +118,7 @@ async fn line(session: &mut Session<'_>, first: &mut Vec<u8>, observer: &mut dyn
 }
 
 /// An EHLO for a client that says none first (RFC 5321 section 4.1.3).
-fn greeting_of(session: &Session<'_>) -> Vec<u8> {
+fn greeting_of(session: &TerminatedSession<'_>) -> Vec<u8> {
     match session.relay.server.local() {
         Some(std::net::IpAddr::V6(address)) => format!("EHLO [IPv6:{address}]\r\n").into_bytes(),
         Some(address) => format!("EHLO [{address}]\r\n").into_bytes(),

@@ -1,0 +1,41 @@
+//! How a client is turned away: with the line of a server that is not there, or with a reset.
+
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::listener::Listener;
+use super::settings::Refuse;
+use crate::event::Protocol;
+
+/// Turns the client away as configured.
+pub(super) async fn refuse(listener: &Listener, client: &mut TcpStream) {
+    let Some(line) = goodbye(listener) else { return abort(client) };
+    // A client that does not take one line within a second has no use for it.
+    let _ = timeout(Duration::from_secs(1), client.write_all(line)).await;
+    let _ = client.shutdown().await;
+}
+
+/// What a client is told that has to go although it did nothing wrong, if that is configured.
+pub(super) fn goodbye(listener: &Listener) -> Option<&'static [u8]> {
+    (listener.settings.admission.refuse == Refuse::Tell).then(|| line(listener.protocol()))
+}
+
+/// The words of a server that is not there (RFC 5321 section 3.8, RFC 3206, RFC 5530 section 3).
+fn line(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Smtp | Protocol::Lmtp => b"421 4.3.2 Service not available, try again later\r\n",
+        Protocol::Pop3 => b"-ERR [SYS/TEMP] Service not available, try again later\r\n",
+        Protocol::Imap => b"* BYE [UNAVAILABLE] Service not available, try again later\r\n",
+        Protocol::ManageSieve => b"BYE (TRYLATER) \"Service not available\"\r\n",
+        Protocol::Unknown => b"",
+    }
+}
+
+/// Lets the close be a reset.
+pub(super) fn abort(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}

@@ -1,0 +1,91 @@
+//! What the connections of one forwarding thread share: its clock, buffers, pipes, outputs and the list of idle timers.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::buffers::BufferPool;
+use super::clock::Clock;
+use super::idle::{ConnectionRequest, IdleTimer};
+use super::loops::LoopGuard;
+use super::settings::{Forwarding, OnFault, Splice};
+use super::splice::Pipes;
+use crate::output::EventFanout;
+use crate::time::Timestamp;
+
+/// What the connections of a thread share.
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    pub(super) pool: BufferPool,
+    /// Where the kernel may move octets.
+    pub(super) pipes: Option<Pipes>,
+    pub(super) outlet: RefCell<EventFanout>,
+    pub(super) on_fault: OnFault,
+    pub(super) draining: Cell<bool>,
+    pub(super) ends: LoopGuard,
+    timers: RefCell<Vec<Rc<IdleTimer>>>,
+    open: Cell<usize>,
+}
+
+impl Shared {
+    pub(super) fn new(forwarding: &Forwarding, outlet: EventFanout, ends: LoopGuard) -> Rc<Self> {
+        Rc::new(Self {
+            clock: Clock::new(),
+            pool: BufferPool::default(),
+            pipes: (forwarding.splice == Splice::Auto).then(Pipes::default),
+            outlet: RefCell::new(outlet),
+            on_fault: forwarding.on_fault,
+            draining: Cell::new(false),
+            ends,
+            timers: RefCell::default(),
+            open: Cell::new(0),
+        })
+    }
+
+    /// A place in the list of connections, for one that begins `now` and whose first octets must come within `patience`.
+    pub(super) fn timer(&self, now: Timestamp, patience: Option<Duration>) -> Rc<IdleTimer> {
+        let timer = Rc::new(IdleTimer::new(now));
+        timer.moved(now, patience);
+        if self.draining.get() {
+            timer.ask(ConnectionRequest::Drain);
+        }
+        self.timers.borrow_mut().push(Rc::clone(&timer));
+        timer
+    }
+
+    /// The idle timers of all connections.
+    pub(super) fn timers(&self) -> Ref<'_, Vec<Rc<IdleTimer>>> {
+        self.timers.borrow()
+    }
+
+    /// Connections that are open.
+    pub(super) fn open_connections(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Looks at every connection: whose time is up, and who could give memory back.
+    pub(super) fn sweep(&self) {
+        self.clock.follow();
+        let now = self.clock.now();
+        self.timers.borrow_mut().retain(|timer| Rc::strong_count(timer) > 1);
+        for timer in &*self.timers.borrow() {
+            timer.sweep(now);
+        }
+    }
+}
+
+/// Counts an open connection while it lives.
+pub(super) struct OpenConnection(Rc<Shared>);
+
+impl OpenConnection {
+    pub(super) fn new(shared: &Rc<Shared>) -> Self {
+        shared.open.set(shared.open.get() + 1);
+        Self(Rc::clone(shared))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
