@@ -1,7 +1,7 @@
 //! What a session has learned so far, and how it says it: the one place that emits events.
 //!
 //! Every protocol writes here. The pools keep the buffers of finished commands and transactions, so that a steady
-//! session allocates nothing. Reply texts pass the masking of secrets on their way in.
+//! session allocates nothing. Every fact passes the masking of secrets on its way out.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,13 +9,14 @@ use std::time::Duration;
 use crate::engine::Limits;
 use crate::engine::frame::Mode;
 use crate::engine::secret::Secrets;
+use crate::engine::software;
 use crate::event;
 use crate::event::Both;
 use crate::event::anomaly::Id;
 use crate::event::{
     Anomaly, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Extension, Extensions, Greeting,
-    Idle, Incomplete, Kind, Maildrop, Mechanism, Missing, Protocol, Severity, Sink, Status, Summary, Tls, TlsMode,
-    Transaction,
+    Idle, Incomplete, Kind, Maildrop, Masked, Mechanism, Missing, Notice, Protocol, Reply, Severity, Sink, Software,
+    Status, Summary, Texts, Tls, TlsMode, Transaction,
 };
 use crate::event::{List, Text};
 use crate::event::{Untagged, Verb};
@@ -61,6 +62,11 @@ pub(crate) struct SessionState {
     pub(crate) idle: Option<Idle>,
     pub(crate) incomplete: Incomplete,
     pub(crate) secrets: Secrets,
+    /// What the server said without being asked.
+    pub(crate) notices: Vec<Notice>,
+    /// What it said about the end of the session.
+    pub(crate) close_reason: Text,
+    pub(crate) software: Option<Box<Software>>,
     /// QUIT or LOGOUT was answered.
     pub(crate) quit_answered: bool,
     /// QUIT or LOGOUT was sent.
@@ -168,6 +174,7 @@ impl SessionState {
             &mut self.auth.identity,
             &mut self.identity,
             &mut self.mailbox,
+            &mut self.close_reason,
         ] {
             text.shrink();
         }
@@ -186,6 +193,19 @@ impl SessionState {
         if self.transactions.len() < KEPT {
             transaction.reset();
             self.transactions.push(transaction);
+        }
+    }
+
+    /// The server's program by its greeting or its capabilities (RFC 2449 section 6.9), unless it told it better (ID).
+    pub(crate) fn name_server(&mut self) {
+        const LONGEST: usize = 128;
+        if self.software.as_ref().is_some_and(|software| software.server.is_present()) {
+            return;
+        }
+        let implementation = self.capabilities.iter().find_map(|entry| entry.strip_prefix(b"IMPLEMENTATION "));
+        let name = implementation.or_else(|| software::of_greeting(self.greeting.reply.text.as_bytes()));
+        if let Some(name) = name.map(|name| name.get(..LONGEST).unwrap_or(name)) {
+            self.software.get_or_insert_default().server.set(name);
         }
     }
 
@@ -209,6 +229,9 @@ impl SessionState {
             mailbox: took.mailbox,
             counts: took.counts,
             close,
+            close_reason: took.close_reason,
+            notices: took.notices,
+            software: took.software,
             proxied_client: took.proxied_client,
             tunnel: took.tunnel,
             ehlo_refused: took.ehlo_refused,
@@ -270,10 +293,10 @@ impl EventContext<'_> {
         self.out.event(self.context, self.stamp.at, event);
     }
 
-    /// Emits an event that becomes a record with `text` bytes of what peers chose. Small inputs can cause many and long ones
+    /// Emits `fact` as [`Self::emit_fact`] does; its record has `text` bytes of what peers chose. Small inputs can cause many and long ones
     /// (DEFLATE makes a thousand commands of ten bytes), so they are bounded by the bytes that came: beyond that, they are
     /// counted only.
-    fn record(&mut self, text: usize, event: &Event<'_>) {
+    fn record<T: Texts>(&mut self, text: usize, fact: &mut T, event: for<'e> fn(Masked<'e, T>) -> Event<'e>) {
         /// Records that any session may have.
         const FREE: u64 = 1024;
         /// Bytes of the session that are worth one more: no command with its reply is shorter.
@@ -287,15 +310,23 @@ impl EventContext<'_> {
         } else {
             self.session.told = told;
         }
-        self.emit(event);
+        self.emit_fact(fact, event);
         self.context.omitted = false;
+    }
+
+    /// Emits `fact`, masked, as the event that `event` makes of it.
+    fn emit_fact<T: Texts>(&mut self, fact: &mut T, event: for<'e> fn(Masked<'e, T>) -> Event<'e>) {
+        let fact = Masked::new(fact, self.session.secrets.prepare());
+        self.out.event(self.context, self.stamp.at, &event(fact));
     }
 
     /// The greeting is complete.
     pub(crate) fn greeting(&mut self) {
         if !self.session.greeted {
             self.session.greeted = true;
-            self.out.event(self.context, self.stamp.at, &Event::Greeting(&self.session.greeting));
+            let SessionState { greeting, secrets, .. } = &mut *self.session;
+            let greeting = Masked::new(greeting, secrets.prepare());
+            self.out.event(self.context, self.stamp.at, &Event::Greeting(greeting));
         }
     }
 
@@ -305,9 +336,6 @@ impl EventContext<'_> {
         if command.verb == Verb::Other {
             self.session.counts.unknown_commands = self.session.counts.unknown_commands.saturating_add(1);
         }
-        self.session.secrets.mask(&mut command.reply.text);
-        self.session.secrets.mask(&mut command.reply.response_code);
-        self.session.secrets.mask(&mut command.tag);
         if let Some(extension) = extension_of(command.verb) {
             self.session.extensions.add(extension);
         }
@@ -315,8 +343,25 @@ impl EventContext<'_> {
             self.session.extensions.add(Extension::Pipelining);
         }
         let text = command.args.as_bytes().len() + command.reply.text.as_bytes().len();
-        self.record(text, &Event::Command(&command));
+        self.record(text, &mut *command, |fact| Event::Command(fact));
+        if command.reply.status.is_some() {
+            self.session.secrets.used();
+            if !self.session.shutdown {
+                // The session went on.
+                self.session.close_reason.clear();
+            }
+        }
         self.session.recycle_command(command);
+    }
+
+    /// The server said something without being asked.
+    pub(crate) fn notice(&mut self, reply: &Reply) {
+        /// A server that repeats itself has said everything by then.
+        const MOST: usize = 8;
+        if self.session.notices.len() < MOST {
+            let Reply { status, enhanced: _, response_code, text } = reply.clone();
+            self.session.notices.push(Notice { status, response_code, text });
+        }
     }
 
     /// IDLE began.
@@ -347,8 +392,6 @@ impl EventContext<'_> {
     /// An authentication attempt is complete.
     pub(crate) fn auth(&mut self, mut auth: Auth) {
         let session = &mut *self.session;
-        session.secrets.mask(&mut auth.reply.text);
-        session.secrets.mask(&mut auth.reply.response_code);
         auth.identity_proven = auth.identity.is_present()
             && session.identity.is_present()
             && auth.identity.as_bytes() == session.identity.as_bytes();
@@ -362,10 +405,12 @@ impl EventContext<'_> {
             summary.outcome = Some(auth.outcome);
         }
         if success {
+            session.secrets.proved(auth.identity.as_bytes());
             session.identity.copy_from(&auth.identity);
             session.may_wrap = auth.mechanism.is_some_and(may_wrap);
         }
-        self.record(auth.identity.as_bytes().len() + auth.reply.text.as_bytes().len(), &Event::Auth(&auth));
+        let text = auth.identity.as_bytes().len() + auth.reply.text.as_bytes().len();
+        self.record(text, &mut auth, |fact| Event::Auth(fact));
     }
 
     /// Octets of the message of `transaction`, as the receiver stores them.
@@ -378,8 +423,6 @@ impl EventContext<'_> {
     pub(crate) fn transaction(&mut self, mut transaction: Box<Transaction>) {
         self.session.counts.transactions = self.session.counts.transactions.saturating_add(1);
         transaction.ended = self.stamp.at;
-        self.session.secrets.mask(&mut transaction.last.text);
-        self.session.secrets.mask(&mut transaction.last.response_code);
         for param in &transaction.params {
             let value = param.value.map(|value| transaction.text(value));
             if let Some(extension) = extension_by(transaction.text(param.keyword), value) {
@@ -387,7 +430,7 @@ impl EventContext<'_> {
             }
         }
         let text = transaction.mailbox.as_bytes().len() + transaction.section.as_bytes().len();
-        self.record(text, &Event::Transaction(&transaction));
+        self.record(text, &mut *transaction, |fact| Event::Transaction(fact));
         self.session.recycle(transaction);
     }
 
@@ -415,8 +458,8 @@ impl EventContext<'_> {
 
     /// The session is over: its anomalies are told, each with its count.
     pub(crate) fn anomalies(&mut self) {
-        for anomaly in std::mem::take(&mut self.session.anomalies) {
-            self.emit(&Event::Anomaly(&anomaly));
+        for mut anomaly in std::mem::take(&mut self.session.anomalies) {
+            self.emit_fact(&mut anomaly, |fact| Event::Anomaly(fact));
         }
     }
 }
