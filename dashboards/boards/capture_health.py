@@ -41,6 +41,10 @@ BOARD = Board("mailtap-capture", "mailtap: Capture health", __doc__, [
           "`kernel`: --buffer too small or too few cores. `interface`: the card, raise its ring with ethtool -G. `queue`: threads "
           "behind. `snaplen`: cut frames. `decode`: links mailtap cannot read (runbook: CaptureLoss).",
           unit="cps", width=8, stack=True, bars=True),
+    graph("Not understood", query("sum by (listener, reason) (rate(mailtap_capture_not_understood_packets_total{@l}[@]))", "{{listener}} {{reason}}"),
+          "Packets that reached mailtap and may hold mail, but in a wrapping it does not read. The reason names the layer; "
+          "`mailtap analyze` on a few seconds of capture names the protocol. Capture behind the tunnel's end instead.",
+          unit="cps", width=24, stack=True, bars=True),
     Row("TCP"),
     graph("Octets never seen", query("sum by (listener, direction) (rate(mailtap_tcp_gap_bytes_total{@l}[@]))", "{{listener}} {{direction}}"),
           "Holes in streams. One direction only: asymmetric routing, mirror both directions. Both, with drops above: the host.",
