@@ -355,6 +355,11 @@ impl Names {
         self.names.is_empty()
     }
 
+    /// Gives back room that is not needed.
+    pub fn shrink(&mut self) {
+        self.names.shrink_to_fit();
+    }
+
     /// Adds a name; the oldest that was not believed makes room.
     pub fn add(&mut self, name: &[u8]) {
         let name = name.get(..Self::LONGEST).unwrap_or(name);

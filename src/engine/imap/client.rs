@@ -70,7 +70,7 @@ impl Client {
     }
 
     pub(super) fn shrink(&mut self) {
-        if !self.reading {
+        if !self.reading && self.expect != Expect::Discard {
             self.line.clear();
         }
         self.line.shrink_to_fit();

@@ -146,7 +146,7 @@ impl Imap {
             cx.session.quit_answered = true;
         } else if !cx.session.quit_answered {
             let reason = notice(Untagged::Bye, text, cx);
-            cx.session.close_reason.copy_from(&reason);
+            cx.close_reason(&reason);
             cx.session.shutdown = true;
             cx.session.shutdown_timeout |= response::is_timeout(text);
         }

@@ -134,7 +134,7 @@ impl Pop3 {
             let mut reply = Reply::default();
             grammar::fill(&mut reply, head, self.response_codes, cx.limits.reply_text);
             cx.notice(&reply);
-            cx.session.close_reason.copy_from(&reply.text);
+            cx.close_reason(&reply.text);
         }
         if matches!(head, Head::Err(text) if grammar::is_timeout(text)) {
             (cx.session.shutdown, cx.session.shutdown_timeout) = (true, true);

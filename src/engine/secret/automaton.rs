@@ -105,8 +105,7 @@ impl Automaton {
         loop {
             #[cfg(test)]
             steps::one();
-            if state == 0
-                && !self.heads.get(usize::from(label >> 6)).is_some_and(|heads| heads >> (label & 63) & 1 == 1)
+            if state == 0 && self.heads.get(usize::from(label >> 6)).is_none_or(|heads| heads >> (label & 63) & 1 == 0)
             {
                 return 0;
             }

@@ -173,6 +173,7 @@ impl Secrets {
         if let Some(known) = &mut self.known {
             known.certain.shrink();
             known.suspected.shrink();
+            known.names.shrink();
         }
     }
 }

@@ -33,6 +33,15 @@ pub(crate) struct Stamp {
     pub(crate) peer: u64,
 }
 
+/// What the server said of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Remarks {
+    /// Without being asked.
+    pub(crate) notices: Vec<Notice>,
+    /// About the end of the session.
+    pub(crate) close_reason: Text,
+}
+
 /// A session's knowledge.
 #[derive(Debug, Default)]
 pub(crate) struct SessionState {
@@ -62,10 +71,8 @@ pub(crate) struct SessionState {
     pub(crate) idle: Option<Idle>,
     pub(crate) incomplete: Incomplete,
     pub(crate) secrets: Secrets,
-    /// What the server said without being asked.
-    pub(crate) notices: Vec<Notice>,
-    /// What it said about the end of the session.
-    pub(crate) close_reason: Text,
+    /// Most sessions have none.
+    pub(crate) remarks: Option<Box<Remarks>>,
     pub(crate) software: Option<Box<Software>>,
     /// QUIT or LOGOUT was answered.
     pub(crate) quit_answered: bool,
@@ -174,7 +181,6 @@ impl SessionState {
             &mut self.auth.identity,
             &mut self.identity,
             &mut self.mailbox,
-            &mut self.close_reason,
         ] {
             text.shrink();
         }
@@ -212,6 +218,7 @@ impl SessionState {
     /// How the session stands when it ends.
     pub(crate) fn summary(&mut self, ended: Timestamp, close: event::Close, outcome: event::SessionOutcome) -> Summary {
         let took = std::mem::take(self);
+        let remarks = took.remarks.map_or_else(Remarks::default, |remarks| *remarks);
         Summary {
             ended,
             bytes: [0; 2],
@@ -229,8 +236,8 @@ impl SessionState {
             mailbox: took.mailbox,
             counts: took.counts,
             close,
-            close_reason: took.close_reason,
-            notices: took.notices,
+            close_reason: remarks.close_reason,
+            notices: remarks.notices,
             software: took.software,
             proxied_client: took.proxied_client,
             tunnel: took.tunnel,
@@ -343,12 +350,12 @@ impl EventContext<'_> {
             self.session.extensions.add(Extension::Pipelining);
         }
         let text = command.args.as_bytes().len() + command.reply.text.as_bytes().len();
-        self.record(text, &mut *command, |fact| Event::Command(fact));
+        self.record(text, &mut *command, Event::Command);
         if command.reply.status.is_some() {
             self.session.secrets.used();
-            if !self.session.shutdown {
+            if let Some(remarks) = self.session.remarks.as_mut().filter(|_| !self.session.shutdown) {
                 // The session went on.
-                self.session.close_reason.clear();
+                remarks.close_reason.clear();
             }
         }
         self.session.recycle_command(command);
@@ -358,10 +365,16 @@ impl EventContext<'_> {
     pub(crate) fn notice(&mut self, reply: &Reply) {
         /// A server that repeats itself has said everything by then.
         const MOST: usize = 8;
-        if self.session.notices.len() < MOST {
+        let Remarks { notices, .. } = &mut **self.session.remarks.get_or_insert_default();
+        if notices.len() < MOST {
             let Reply { status, enhanced: _, response_code, text } = reply.clone();
-            self.session.notices.push(Notice { status, response_code, text });
+            notices.push(Notice { status, response_code, text });
         }
+    }
+
+    /// The server said why it closes the session, or would.
+    pub(crate) fn close_reason(&mut self, text: &Text) {
+        self.session.remarks.get_or_insert_default().close_reason.copy_from(text);
     }
 
     /// IDLE began.
@@ -410,7 +423,7 @@ impl EventContext<'_> {
             session.may_wrap = auth.mechanism.is_some_and(may_wrap);
         }
         let text = auth.identity.as_bytes().len() + auth.reply.text.as_bytes().len();
-        self.record(text, &mut auth, |fact| Event::Auth(fact));
+        self.record(text, &mut auth, Event::Auth);
     }
 
     /// Octets of the message of `transaction`, as the receiver stores them.
@@ -430,7 +443,7 @@ impl EventContext<'_> {
             }
         }
         let text = transaction.mailbox.as_bytes().len() + transaction.section.as_bytes().len();
-        self.record(text, &mut *transaction, |fact| Event::Transaction(fact));
+        self.record(text, &mut *transaction, Event::Transaction);
         self.session.recycle(transaction);
     }
 
@@ -459,7 +472,7 @@ impl EventContext<'_> {
     /// The session is over: its anomalies are told, each with its count.
     pub(crate) fn anomalies(&mut self) {
         for mut anomaly in std::mem::take(&mut self.session.anomalies) {
-            self.emit_fact(&mut anomaly, |fact| Event::Anomaly(fact));
+            self.emit_fact(&mut anomaly, Event::Anomaly);
         }
     }
 }

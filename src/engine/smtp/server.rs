@@ -33,7 +33,7 @@ impl Smtp {
         if code == 421 {
             cx.session.shutdown = !cx.session.quit_answered;
             cx.session.shutdown_timeout |= reply::is_timeout(&self.replies.reply);
-            cx.session.close_reason.copy_from(&self.replies.reply.text);
+            cx.close_reason(&self.replies.reply.text);
         }
         if code == 334 && self.exchange.is_none() {
             cx.session.secrets.learn(self.replies.reply.text.as_bytes());
