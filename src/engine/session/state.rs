@@ -285,6 +285,35 @@ pub(crate) enum Layer {
     Deflate,
 }
 
+/// What an event of its own tells.
+trait Fact: Texts + Sized {
+    fn event(fact: Masked<'_, Self>) -> Event<'_>;
+}
+
+impl Fact for Command {
+    fn event(fact: Masked<'_, Self>) -> Event<'_> {
+        Event::Command(fact)
+    }
+}
+
+impl Fact for Auth {
+    fn event(fact: Masked<'_, Self>) -> Event<'_> {
+        Event::Auth(fact)
+    }
+}
+
+impl Fact for Transaction {
+    fn event(fact: Masked<'_, Self>) -> Event<'_> {
+        Event::Transaction(fact)
+    }
+}
+
+impl Fact for Anomaly {
+    fn event(fact: Masked<'_, Self>) -> Event<'_> {
+        Event::Anomaly(fact)
+    }
+}
+
 impl EventContext<'_> {
     /// Asks for a mode.
     pub(crate) fn switch(&mut self, dir: Dir, mode: Mode) {
@@ -303,7 +332,7 @@ impl EventContext<'_> {
     /// Emits `fact` as [`Self::emit_fact`] does; its record has `text` bytes of what peers chose. Small inputs can cause many and long ones
     /// (DEFLATE makes a thousand commands of ten bytes), so they are bounded by the bytes that came: beyond that, they are
     /// counted only.
-    fn record<T: Texts>(&mut self, text: usize, fact: &mut T, event: for<'e> fn(Masked<'e, T>) -> Event<'e>) {
+    fn record<T: Fact>(&mut self, text: usize, fact: &mut T) {
         /// Records that any session may have.
         const FREE: u64 = 1024;
         /// Bytes of the session that are worth one more: no command with its reply is shorter.
@@ -317,14 +346,14 @@ impl EventContext<'_> {
         } else {
             self.session.told = told;
         }
-        self.emit_fact(fact, event);
+        self.emit_fact(fact);
         self.context.omitted = false;
     }
 
-    /// Emits `fact`, masked, as the event that `event` makes of it.
-    fn emit_fact<T: Texts>(&mut self, fact: &mut T, event: for<'e> fn(Masked<'e, T>) -> Event<'e>) {
+    /// Emits `fact`, masked, as an event.
+    fn emit_fact<T: Fact>(&mut self, fact: &mut T) {
         let fact = Masked::new(fact, self.session.secrets.prepare());
-        self.out.event(self.context, self.stamp.at, &event(fact));
+        self.out.event(self.context, self.stamp.at, &T::event(fact));
     }
 
     /// The greeting is complete.
@@ -350,7 +379,7 @@ impl EventContext<'_> {
             self.session.extensions.add(Extension::Pipelining);
         }
         let text = command.args.as_bytes().len() + command.reply.text.as_bytes().len();
-        self.record(text, &mut *command, Event::Command);
+        self.record(text, &mut *command);
         if command.reply.status.is_some() {
             self.session.secrets.used();
             if let Some(remarks) = self.session.remarks.as_mut().filter(|_| !self.session.shutdown) {
@@ -423,7 +452,7 @@ impl EventContext<'_> {
             session.may_wrap = auth.mechanism.is_some_and(may_wrap);
         }
         let text = auth.identity.as_bytes().len() + auth.reply.text.as_bytes().len();
-        self.record(text, &mut auth, Event::Auth);
+        self.record(text, &mut auth);
     }
 
     /// Octets of the message of `transaction`, as the receiver stores them.
@@ -443,7 +472,7 @@ impl EventContext<'_> {
             }
         }
         let text = transaction.mailbox.as_bytes().len() + transaction.section.as_bytes().len();
-        self.record(text, &mut *transaction, Event::Transaction);
+        self.record(text, &mut *transaction);
         self.session.recycle(transaction);
     }
 
@@ -472,7 +501,7 @@ impl EventContext<'_> {
     /// The session is over: its anomalies are told, each with its count.
     pub(crate) fn anomalies(&mut self) {
         for mut anomaly in std::mem::take(&mut self.session.anomalies) {
-            self.emit_fact(&mut anomaly, Event::Anomaly);
+            self.emit_fact(&mut anomaly);
         }
     }
 }
