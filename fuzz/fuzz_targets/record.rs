@@ -3,6 +3,7 @@
 
 #![no_main]
 
+#[allow(dead_code, reason = "`session` uses all of it")]
 mod operations;
 
 use std::sync::Arc;
