@@ -30,8 +30,6 @@ pub struct Limits {
     pub tag: usize,
     /// A literal that is kept as an argument (mailbox names, LOGIN).
     pub literal_argument: usize,
-    /// Secrets remembered to find their echo in replies.
-    pub secrets: usize,
     /// Work for one input beside what its bytes pay for. What was held, at most [`Self::hold`] bytes, costs less.
     pub work: u64,
     /// Messages of a maildrop whose sizes are kept as LIST told them: enough for most, 4 KiB.
@@ -83,7 +81,6 @@ impl Default for Limits {
             header: 256 << 10,
             tag: 64,
             literal_argument: 4 << 10,
-            secrets: 4 << 10,
             work: 8 << 20,
             listed: 1024,
             inflate_line: 64 << 20,

@@ -9,6 +9,7 @@ mod detect;
 pub mod frame;
 mod imap;
 mod inflate;
+mod json;
 mod limits;
 mod pending;
 mod pop3;
@@ -18,6 +19,7 @@ mod sasl;
 mod secret;
 mod session;
 mod smtp;
+mod software;
 
 pub use limits::Limits;
 pub use session::Session;

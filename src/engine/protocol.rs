@@ -1,6 +1,7 @@
 //! Who knows what the frames mean: a closed choice of protocols.
 
 use super::frame::Frame;
+use super::secret::Secrets;
 use super::session::replay::ReplayBuffer;
 use super::session::state::EventContext;
 use super::{imap, pop3, smtp};
@@ -28,6 +29,16 @@ impl ProtocolState {
             Self::Smtp(smtp) => smtp.frame(dir, frame, cx),
             Self::Pop3(pop3) => pop3.frame(dir, frame, cx),
             Self::Imap(imap) => imap.frame(dir, frame, cx),
+            Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
+        }
+    }
+
+    /// Gives the words of a client's line that was not understood to `secrets`.
+    pub(crate) fn suspect(&self, line: &[u8], secrets: &mut Secrets) {
+        match self {
+            Self::Smtp(_) => smtp::suspect(line, secrets),
+            Self::Pop3(_) => pop3::suspect(line, secrets),
+            Self::Imap(_) => imap::suspect(line, secrets),
             Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
         }
     }

@@ -5,10 +5,30 @@
 
 use std::time::Duration;
 
+use super::frame::Line;
+use super::json;
 use super::secret::{Secrets, base64};
 use crate::event::Text;
-use crate::event::{Auth, AuthMethod, AuthOutcome, Mechanism, Reply, TlsMode};
+use crate::event::{Auth, AuthMethod, AuthOutcome, Mechanism, OauthError, Reply, TlsMode};
 use crate::time::Timestamp;
+
+/// The command that begins an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opening {
+    /// Time of its first byte.
+    pub(crate) began: Timestamp,
+    /// Time of its last byte.
+    pub(crate) sent: Timestamp,
+    /// Its bytes on the wire.
+    pub(crate) octets: u64,
+}
+
+impl Opening {
+    /// `line`, which was complete at `sent`.
+    pub(crate) fn of(line: &Line<'_>, sent: Timestamp) -> Self {
+        Self { began: line.began, sent, octets: line.wire }
+    }
+}
 
 /// One authentication attempt as it goes on.
 #[derive(Debug)]
@@ -20,12 +40,14 @@ pub(crate) struct Exchange {
     steps: u32,
     /// Data of the client so far, the initial response included.
     data: u32,
+    octets: u64,
     challenged: bool,
     cancelled: bool,
     /// A response was lost.
     missed: bool,
     /// Some of what the client said was lost.
     torn: bool,
+    oauth_error: Option<Box<OauthError>>,
     began: Timestamp,
     sent: Timestamp,
     /// When the client had said what it had to say; `None` while the server waits for it.
@@ -35,33 +57,47 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// A SASL exchange: `mechanism` as sent, `initial` the response on the command line (`=` is the empty one).
-    pub(crate) fn sasl(
-        mechanism: &[u8],
-        initial: Option<&[u8]>,
-        began: Timestamp,
-        sent: Timestamp,
-        secrets: &mut Secrets,
-    ) -> Self {
-        let mut exchange = Self {
-            method: AuthMethod::Sasl,
-            mechanism: Some(mechanism_of(mechanism)),
+    fn new(method: AuthMethod, mechanism: Option<Mechanism>, opening: Opening) -> Self {
+        let Opening { began, sent, octets } = opening;
+        Self {
+            method,
+            mechanism,
             identity: Text::default(),
-            initial_response: Some(initial.is_some()),
+            initial_response: None,
             steps: 0,
             data: 0,
+            octets,
             challenged: false,
             cancelled: false,
             missed: false,
             torn: false,
+            oauth_error: None,
             began,
             sent,
             since: Some(sent),
             server: Duration::ZERO,
-        };
-        if let Some(initial) = initial {
-            exchange.datum(initial.trim_ascii(), secrets);
         }
+    }
+
+    /// A SASL exchange that a command begins with the arguments `args`: the mechanism, which some clients put in quotes,
+    /// and the first response, for which `=` is the empty one. Blanks and tabs part them.
+    pub(crate) fn sasl(args: &[u8], opening: Opening, secrets: &mut Secrets) -> Self {
+        secrets.settle_line();
+        let mut words = args.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+        let name = words.next().unwrap_or_default();
+        let mechanism = mechanism_of(unquoted(name));
+        if mechanism == Mechanism::Other {
+            // A mechanism left out: this may be the credential.
+            secrets.suspect(name);
+        }
+        let mut exchange = Self::new(AuthMethod::Sasl, Some(mechanism), opening);
+        let initial = words.next();
+        exchange.initial_response = Some(initial.is_some());
+        if let Some(initial) = initial {
+            exchange.datum(unquoted(initial), secrets);
+        }
+        // No grammar has more words, so they may be anything.
+        words.for_each(|word| secrets.learn(word));
         exchange
     }
 
@@ -70,38 +106,23 @@ impl Exchange {
         method: AuthMethod,
         identity: &[u8],
         secret: &[u8],
-        began: Timestamp,
-        sent: Timestamp,
+        opening: Opening,
         secrets: &mut Secrets,
     ) -> Self {
+        secrets.settle_line();
         secrets.learn_password(secret);
-        let mut text = Text::default();
-        if !identity.is_empty() {
-            text.set(identity);
-        }
-        Self {
-            method,
-            mechanism: None,
-            identity: text,
-            initial_response: None,
-            steps: 0,
-            data: 0,
-            challenged: false,
-            cancelled: false,
-            missed: false,
-            torn: false,
-            began,
-            sent,
-            since: Some(sent),
-            server: Duration::ZERO,
-        }
+        let mut exchange = Self::new(method, None, opening);
+        exchange.identify(identity, secrets);
+        exchange
     }
 
-    /// A line of the client inside the exchange, without its line end. Returns false for `*`, which cancels
-    /// (RFC 4954 section 4, RFC 5034 section 4, RFC 9051 section 6.2.2).
-    pub(crate) fn response(&mut self, line: &[u8], secrets: &mut Secrets) -> bool {
+    /// A line of the client inside the exchange. Returns false for `*`, which cancels (RFC 4954 section 4, RFC 5034
+    /// section 4, RFC 9051 section 6.2.2).
+    pub(crate) fn response(&mut self, line: &Line<'_>, secrets: &mut Secrets) -> bool {
+        secrets.settle_line();
         self.steps = self.steps.saturating_add(1);
-        let line = line.trim_ascii();
+        self.octets = self.octets.saturating_add(line.wire);
+        let line = line.octets.trim_ascii();
         if line == b"*" {
             self.cancelled = true;
             return false;
@@ -126,8 +147,14 @@ impl Exchange {
     pub(crate) fn challenge(&mut self, text: &[u8], secrets: &mut Secrets) {
         self.challenged = true;
         // These mechanisms have prompts, which are ordinary words.
-        if !matches!(self.mechanism, Some(Mechanism::Plain | Mechanism::Login)) && base64(text).is_some() {
-            secrets.learn(text);
+        if matches!(self.mechanism, Some(Mechanism::Plain | Mechanism::Login)) {
+            return;
+        }
+        let Some(decoded) = base64(text) else { return };
+        secrets.learn(text);
+        let bears_token = matches!(self.mechanism, Some(Mechanism::XOAuth2 | Mechanism::OAuthBearer));
+        if bears_token && self.data > 0 {
+            self.oauth_error = oauth_error(&decoded);
         }
     }
 
@@ -192,8 +219,10 @@ impl Exchange {
             identity_proven: false,
             outcome,
             reply,
+            oauth_error: self.oauth_error,
             initial_response: self.initial_response,
             steps: self.steps,
+            octets: self.octets,
             tls,
             latency: at.and_then(|at| at.since(self.sent)),
             server_latency: at
@@ -208,17 +237,33 @@ impl Exchange {
         let index = self.data;
         self.data = self.data.saturating_add(1);
         let Some(mechanism) = self.mechanism.filter(|_| !self.torn) else { return secrets.learn(line) };
-        secrets.remember(line);
-        let Some(decoded) = base64(line) else { return };
-        learn_parts(mechanism, index, &decoded, secrets);
-        if self.identity.is_present() {
+        if line == b"=" {
             return;
         }
-        match identity(mechanism, index, &decoded) {
-            Some(identity) if !identity.is_empty() => self.identity.set(&identity),
-            _ => {}
+        secrets.remember(line);
+        let Some(decoded) = base64(line) else {
+            secrets.learn_all(line);
+            return secrets.suspect(line);
+        };
+        learn_parts(mechanism, index, &decoded, secrets);
+        if !self.identity.is_present()
+            && let Some(identity) = identity(mechanism, index, &decoded)
+        {
+            self.identify(&identity, secrets);
         }
     }
+
+    fn identify(&mut self, identity: &[u8], secrets: &mut Secrets) {
+        if !identity.is_empty() {
+            self.identity.set(identity);
+            secrets.name(identity);
+        }
+    }
+}
+
+/// `word` without quotes around it: some clients put them, as other protocols want it.
+fn unquoted(word: &[u8]) -> &[u8] {
+    word.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(word)
 }
 
 /// The mechanism of that name; names are case-insensitive in the protocols that carry them.
@@ -227,23 +272,36 @@ fn mechanism_of(name: &[u8]) -> Mechanism {
     known.copied().unwrap_or(Mechanism::Other)
 }
 
-/// Remembers what is secret in the client's datum number `index`.
+/// Remembers what is secret in the client's datum number `index`. What does not have the form of its mechanism is secret
+/// all of it.
 fn learn_parts(mechanism: Mechanism, index: u32, datum: &[u8], secrets: &mut Secrets) {
+    let whole = |secrets: &mut Secrets| {
+        secrets.learn_all(datum);
+        secrets.suspect(datum);
+    };
     match mechanism {
-        Mechanism::Plain => secrets.learn_password(datum.rsplit(|o| *o == 0).next().unwrap_or_default()),
+        Mechanism::Plain => match after_names(datum) {
+            Some(password) => learn_password(password, secrets),
+            None => whole(secrets),
+        },
         // The first is the name, whatever the prompt said.
-        Mechanism::Login if index == 0 => {}
-        Mechanism::Login => secrets.learn_password(datum),
+        Mechanism::Login if index == 0 && !datum.strip_suffix(b"\0").unwrap_or(datum).contains(&0) => {}
+        Mechanism::Login => learn_password(datum, secrets),
         Mechanism::External => {}
-        Mechanism::CramMd5 => secrets.remember(datum.rsplit(|o| *o == b' ').next().unwrap_or_default()),
+        Mechanism::CramMd5 => match datum.iter().rposition(|byte| *byte == b' ') {
+            Some(space) => secrets.remember(datum.get(space + 1..).unwrap_or_default()),
+            None => whole(secrets),
+        },
         Mechanism::XOAuth2 | Mechanism::OAuthBearer => {
-            let credentials = datum.split(|o| *o == 1).find_map(|pair| pair.strip_prefix(b"auth="));
-            secrets.remember(credentials.unwrap_or(datum));
-            let token = credentials.and_then(|c| c.iter().position(|o| *o == b' ').and_then(|sp| c.get(sp + 1..)));
-            secrets.remember(token.unwrap_or_default());
+            let Some(credentials) = datum.split(|o| *o == 1).find_map(|pair| strip_key(pair, b"auth=")) else {
+                return whole(secrets);
+            };
+            secrets.remember(credentials);
+            let token = credentials.iter().position(|o| *o == b' ').and_then(|sp| credentials.get(sp + 1..));
+            secrets.remember(token.unwrap_or_default().trim_ascii());
         }
         _ => {
-            secrets.remember(datum);
+            secrets.learn_all(datum);
             if is_scram(mechanism) {
                 datum.split(|o| *o == b',').filter(|part| part.len() > 8).for_each(|part| {
                     if part.starts_with(b"r=") || part.starts_with(b"p=") {
@@ -255,6 +313,45 @@ fn learn_parts(mechanism: Mechanism, index: u32, datum: &[u8], secrets: &mut Sec
     }
 }
 
+/// The password of PLAIN (RFC 4616 section 2): what follows the second NUL.
+fn after_names(datum: &[u8]) -> Option<&[u8]> {
+    let mut nul = memchr::memchr_iter(0, datum).skip(1);
+    datum.get(nul.next()? + 1..)
+}
+
+/// Some clients end a password with NUL, or with U+FFFD in its place.
+fn learn_password(password: &[u8], secrets: &mut Secrets) {
+    const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
+    let mut text = password;
+    while let Some(shorter) = text.strip_suffix(b"\0").or_else(|| text.strip_suffix(REPLACEMENT)) {
+        text = shorter;
+    }
+    if text.len() < password.len() {
+        secrets.remember(password);
+    }
+    secrets.learn_password(text);
+}
+
+/// What follows `key`, in any case.
+fn strip_key<'a>(pair: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let (head, value) = pair.split_at_checked(key.len())?;
+    head.eq_ignore_ascii_case(key).then_some(value)
+}
+
+/// The error that a server tells in a challenge when it does not take a token (RFC 7628 section 3.2.2).
+fn oauth_error(challenge: &[u8]) -> Option<Box<OauthError>> {
+    const LONGEST: usize = 256;
+    let member = |key| {
+        let mut text = Text::default();
+        if let Some(value) = json::member(challenge, key) {
+            text.set(value.get(..LONGEST).unwrap_or(&value));
+        }
+        text
+    };
+    let error = OauthError { status: member("status"), scope: member("scope") };
+    (error.status.is_present() || error.scope.is_present()).then(|| Box::new(error))
+}
+
 /// Who the client claims to be in its datum number `index`, if this mechanism tells it there.
 fn identity(mechanism: Mechanism, index: u32, datum: &[u8]) -> Option<Vec<u8>> {
     match mechanism {
@@ -264,7 +361,9 @@ fn identity(mechanism: Mechanism, index: u32, datum: &[u8]) -> Option<Vec<u8>> {
             let authcid = parts.next()?;
             parts.next().map(|_| authcid.to_vec())
         }
-        Mechanism::Login if index == 0 => Some(datum.strip_suffix(b"\0").unwrap_or(datum).to_vec()),
+        Mechanism::Login if index == 0 => {
+            Some(datum.strip_suffix(b"\0").unwrap_or(datum)).filter(|name| !name.contains(&0)).map(<[u8]>::to_vec)
+        }
         // RFC 2195 section 2: the user name may contain spaces, the digest does not.
         Mechanism::CramMd5 => {
             let space = datum.iter().rposition(|o| *o == b' ')?;
@@ -273,7 +372,7 @@ fn identity(mechanism: Mechanism, index: u32, datum: &[u8]) -> Option<Vec<u8>> {
         Mechanism::DigestMd5 => digest_username(datum),
         Mechanism::XOAuth2 => {
             let pair = datum.split(|o| *o == 1).next()?;
-            pair.strip_prefix(b"user=").map(<[u8]>::to_vec)
+            strip_key(pair, b"user=").map(<[u8]>::to_vec)
         }
         Mechanism::OAuthBearer | Mechanism::OAuth10a => gs2_attribute(datum, b"a="),
         Mechanism::External => Some(datum.to_vec()),
@@ -385,36 +484,41 @@ fn long(datum: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Mask;
     use data_encoding::BASE64;
     use proptest::prelude::*;
 
     const NOW: Timestamp = Timestamp::from_nanos(5);
+    const OPENING: Opening = Opening { began: NOW, sent: NOW, octets: 0 };
 
     /// Identity after `data` were sent, the first as the initial response if `initial`; and `tell` as masked.
     fn run(mechanism: &str, initial: bool, data: &[&[u8]], tell: &[u8]) -> (Option<String>, String) {
         let mut secrets = Secrets::default();
         let encoded: Vec<String> = data.iter().map(|d| BASE64.encode(d)).collect();
         let mut rest = encoded.iter();
-        let first = if initial { rest.next().map(String::as_bytes) } else { None };
-        let mut exchange = Exchange::sasl(mechanism.as_bytes(), first, NOW, NOW, &mut secrets);
+        let first = if initial { rest.next().map(|d| if d.is_empty() { "=" } else { d }) } else { None };
+        let args = format!("{mechanism} {}", first.unwrap_or_default());
+        let mut exchange = Exchange::sasl(args.as_bytes(), OPENING, &mut secrets);
         for line in rest {
             exchange.challenge(b"", &mut secrets);
-            assert!(exchange.response(line.as_bytes(), &mut secrets));
+            assert!(exchange.response(&line_of(line.as_bytes()), &mut secrets));
         }
-        let mut text = Text::default();
-        text.set(tell);
-        secrets.mask(&mut text);
         for line in &encoded {
-            let mut echo = Text::default();
-            echo.set(format!("unknown {line}").as_bytes());
-            secrets.mask(&mut echo);
-            assert!(line.is_empty() || echo.as_bytes() == b"unknown [redacted]", "{echo:?}");
+            let echo = said(&mut secrets, format!("unknown {line}").as_bytes());
+            assert!(line.is_empty() || echo == "unknown [redacted]", "{echo:?}");
         }
         let auth = exchange.finish(AuthOutcome::Success, Reply::default(), None, TlsMode::None);
-        (
-            auth.identity.get().map(|i| String::from_utf8_lossy(i).into_owned()),
-            String::from_utf8_lossy(text.as_bytes()).into_owned(),
-        )
+        (auth.identity.get().map(|i| String::from_utf8_lossy(i).into_owned()), said(&mut secrets, tell))
+    }
+
+    fn said(secrets: &mut Secrets, text: &[u8]) -> String {
+        let masked = secrets.prepare().said(text);
+        String::from_utf8_lossy(masked.as_deref().unwrap_or(text)).into_owned()
+    }
+
+    fn line_of(octets: &[u8]) -> Line<'_> {
+        let wire = octets.len() as u64 + 2;
+        Line { octets, wire, start: 0, began: NOW, ending: crate::engine::frame::Ending::Crlf, truncated: false }
     }
 
     fn identity_of(mechanism: &str, data: &[&[u8]]) -> Option<String> {
@@ -511,16 +615,56 @@ mod tests {
     }
 
     #[test]
+    fn what_is_malformed_is_secret_all_of_it() {
+        let cases: &[(&str, &[u8], &str, &str)] = &[
+            ("PLAIN", b"\0ann\0s3cret\0", "s3cret", "[redacted]"),
+            ("PLAIN", b"\0ann\0s3cret\xEF\xBF\xBD", "s3cret", "[redacted]"),
+            ("PLAIN", b"\xEF\xBF\xBDann\xEF\xBF\xBDs3cret", "s3cret", "[redacted]"),
+            ("PLAIN", b"ann:pw", "a pw", "a [redacted]"),
+            ("XOAUTH2", b"user=anna\x01Auth=Bearer tok3n\x01\x01", "anna tok3n", "anna [redacted]"),
+            ("XOAUTH2", b"user=anna\x01token=tok3n\x01\x01", "tok3n", "[redacted]"),
+            ("CRAM-MD5", b"913e602be83a7c25", "913e602be83a7c25", "[redacted]"),
+            ("LOGIN", b"\0anna\0s3cret", "anna s3cret", "[redacted] [redacted]"),
+        ];
+        for (mechanism, datum, tell, expected) in cases {
+            assert_eq!(run(mechanism, true, &[datum], tell.as_bytes()).1, *expected, "{}", datum.escape_ascii());
+        }
+        for args in [
+            "PLAIN\tAGFubgBzM2NyZXQ=",
+            "PLAIN not:base64 s3cret",
+            "s3cret",
+            "\"PLAIN\" = s3cret",
+            "EXCHANGEAUTH SHA256 s3cret",
+        ] {
+            let mut secrets = Secrets::default();
+            let _ = Exchange::sasl(args.as_bytes(), OPENING, &mut secrets);
+            assert_eq!(said(&mut secrets, b"bad s3cret"), "bad [redacted]", "{args}");
+        }
+    }
+
+    #[test]
+    fn why_a_token_is_refused_is_told_in_a_challenge() {
+        let mut secrets = Secrets::default();
+        let mut exchange = Exchange::sasl(b"XOAUTH2 dXNlcj1hAWF1dGg9QmVhcmVyIHgBAQ==", OPENING, &mut secrets);
+        exchange.challenge(
+            BASE64.encode(br#"{"status":"401","schemes":"bearer","scope":"https://x"}"#).as_bytes(),
+            &mut secrets,
+        );
+        assert!(exchange.response(&line_of(b""), &mut secrets));
+        let auth = exchange.finish(AuthOutcome::Failed, Reply::default(), None, TlsMode::None);
+        let error = auth.oauth_error.unwrap();
+        assert_eq!((error.status.as_bytes(), error.scope.as_bytes()), (&b"401"[..], &b"https://x"[..]));
+        assert_eq!(auth.octets, 2);
+    }
+
+    #[test]
     fn a_challenge_is_secret_and_a_prompt_is_not() {
         let mut secrets = Secrets::default();
-        let mut text = Text::default();
         for (mechanism, expected) in [("LOGIN", "Username: PDE4OTYuNjk3QGg+"), ("CRAM-MD5", "Username: [redacted]")] {
-            let mut exchange = Exchange::sasl(mechanism.as_bytes(), None, NOW, NOW, &mut secrets);
+            let mut exchange = Exchange::sasl(mechanism.as_bytes(), OPENING, &mut secrets);
             exchange.challenge(b"VXNlcm5hbWU6", &mut Secrets::default());
             exchange.challenge(b"PDE4OTYuNjk3QGg+", &mut secrets);
-            text.set(b"Username: PDE4OTYuNjk3QGg+");
-            secrets.mask(&mut text);
-            assert_eq!(text.as_bytes().escape_ascii().to_string(), expected);
+            assert_eq!(said(&mut secrets, b"Username: PDE4OTYuNjk3QGg+"), expected);
         }
     }
 
@@ -528,20 +672,20 @@ mod tests {
     fn a_star_cancels_and_is_no_secret() {
         for star in [&b"*"[..], b"* "] {
             let mut secrets = Secrets::default();
-            let mut exchange = Exchange::sasl(b"PLAIN", None, NOW, NOW, &mut secrets);
+            let mut exchange = Exchange::sasl(b"PLAIN", OPENING, &mut secrets);
             assert!(!exchange.is_cancelled());
-            assert!(!exchange.response(star, &mut secrets));
+            assert!(!exchange.response(&line_of(star), &mut secrets));
             assert!(exchange.is_cancelled());
-            assert_eq!(format!("{secrets:?}"), "0 secrets");
+            assert_eq!(format!("{secrets:?}"), "0 secrets, 0 suspects");
         }
     }
 
     #[test]
     fn bad_base64_and_an_empty_response_tell_nobody() {
         let mut secrets = Secrets::default();
-        let mut exchange = Exchange::sasl(b"PLAIN", Some(b"="), NOW, NOW, &mut secrets);
-        assert!(exchange.response(b"\0ann\0hunter2", &mut secrets));
-        assert!(exchange.response(b"AGFubgBodW50ZXIy", &mut secrets));
+        let mut exchange = Exchange::sasl(b"PLAIN =", OPENING, &mut secrets);
+        assert!(exchange.response(&line_of(b"\0ann\0hunter2"), &mut secrets));
+        assert!(exchange.response(&line_of(b"AGFubgBodW50ZXIy"), &mut secrets));
         let auth = exchange.finish(AuthOutcome::Success, Reply::default(), Some(NOW), TlsMode::None);
         assert_eq!((auth.identity.as_bytes(), auth.steps, auth.initial_response), (&b"ann"[..], 2, Some(true)));
     }

@@ -128,12 +128,16 @@ pub struct Auth {
     pub identity_proven: bool,
     /// How it ended.
     pub outcome: AuthOutcome,
-    /// The final reply; its text is masked.
+    /// The final reply.
     pub reply: Reply,
+    /// Why the server did not take a token (RFC 7628 section 3.2.2); XOAUTH2 and OAUTHBEARER.
+    pub oauth_error: Option<Box<OauthError>>,
     /// SASL: the first response came with the command. `None` for methods without.
     pub initial_response: Option<bool>,
     /// Client responses sent after the command.
     pub steps: u32,
+    /// Bytes of the client's lines of the attempt.
+    pub octets: u64,
     /// Encryption at that time.
     pub tls: TlsMode,
     /// From the command's last octet to the final reply's.
@@ -157,4 +161,13 @@ pub struct AuthSummary {
     pub outcome: Option<AuthOutcome>,
     /// How many there were.
     pub attempts: u32,
+}
+
+/// Why the server did not take a token, as it told in a challenge.
+#[derive(Debug, Default)]
+pub struct OauthError {
+    /// An HTTP status, or a word such as `invalid_token`.
+    pub status: Text,
+    /// The scope that a token should have.
+    pub scope: Text,
 }

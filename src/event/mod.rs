@@ -3,12 +3,13 @@
 //! Three groups: small closed enums (`Copy`, safe as metric labels, each with the word the log uses), the
 //! facts a session reports when a thing is complete ([`Command`], [`Auth`], [`Transaction`], [`Anomaly`],
 //! [`Summary`]), and [`Event`] with its [`Sink`]. Facts are borrowed from the engine's own pools: they are good
-//! until the sink returns. Whatever stands in one has passed the masking of secrets.
+//! until the sink returns. Every one is [`Masked`]: its texts have passed the masking of secrets.
 
 pub mod anomaly;
 mod auth;
 mod command;
 mod direction;
+mod masked;
 mod outcomes;
 mod session;
 mod text;
@@ -20,13 +21,15 @@ mod words;
 use std::time::Duration;
 
 pub use anomaly::{Anomaly, AnomalyState, Severity};
-pub use auth::{Auth, AuthMethod, AuthOutcome, AuthSummary, Mechanism};
+pub use auth::{Auth, AuthMethod, AuthOutcome, AuthSummary, Mechanism, OauthError};
 pub use command::{Command, Enhanced, Reply, Status};
 pub use direction::{Both, Dir, Input};
+pub use masked::{Mask, Masked, Names, Texts};
 pub use outcomes::{Bypass, Refusal, Rejection, Termination};
 pub use session::{
     Close, Context, Counts, Disorder, End, Extension, Extensions, Greeting, How, Idle, Incomplete, MAIL_PORTS,
-    Maildrop, Missing, Other, Peers, Phase, Protocol, SessionOutcome, Summary, Tunnel, TunnelHost, TunnelKind,
+    Maildrop, Missing, Notice, Other, Peers, Phase, Protocol, SessionOutcome, Software, Summary, Tunnel, TunnelHost,
+    TunnelKind,
 };
 pub use text::{List, Span, Text};
 pub use tls::{EstablishedTls, Handshake, Tls, TlsMode};
@@ -69,11 +72,11 @@ pub enum Event<'a> {
         lasted: Duration,
     },
     /// The server's first reply is complete.
-    Greeting(&'a Greeting),
+    Greeting(Masked<'a, Greeting>),
     /// A command is complete, or will never be.
-    Command(&'a Command),
+    Command(Masked<'a, Command>),
     /// An authentication attempt is complete.
-    Auth(&'a Auth),
+    Auth(Masked<'a, Auth>),
     /// A piece of the message of transaction `number`, as the receiver stores it.
     Body {
         /// Number of the transaction.
@@ -82,11 +85,11 @@ pub enum Event<'a> {
         octets: &'a [u8],
     },
     /// A transaction is complete.
-    Transaction(&'a Transaction),
+    Transaction(Masked<'a, Transaction>),
     /// An anomaly is settled.
-    Anomaly(&'a Anomaly),
+    Anomaly(Masked<'a, Anomaly>),
     /// The session is over.
-    End(&'a Summary),
+    End(Masked<'a, Summary>),
 }
 
 /// Takes events in.

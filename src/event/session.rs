@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::auth::AuthSummary;
-use super::command::Reply;
+use super::command::{Reply, Status};
 use super::direction::Dir;
 use super::text::{List, Text};
 use super::tls::Tls;
@@ -415,6 +415,26 @@ pub struct Disorder {
     pub early: u32,
 }
 
+/// Something that the server said without being asked: BYE, 421, `-ERR`, `* NO`, `* BAD`, or an alert.
+#[derive(Debug, Default)]
+pub struct Notice {
+    /// Its status.
+    pub status: Option<Status>,
+    /// Response code in brackets.
+    pub response_code: Text,
+    /// Text.
+    pub text: Text,
+}
+
+/// Which programs spoke, as far as they said so.
+#[derive(Debug, Default)]
+pub struct Software {
+    /// By the server's greeting, its ID response or its IMPLEMENTATION capability.
+    pub server: Text,
+    /// By the client's ID command.
+    pub client: Text,
+}
+
 /// A session, when it is over.
 #[derive(Debug)]
 pub struct Summary {
@@ -450,6 +470,12 @@ pub struct Summary {
     pub counts: Counts,
     /// How it closed.
     pub close: Close,
+    /// What the server said about that.
+    pub close_reason: Text,
+    /// What the server said without being asked, the first few.
+    pub notices: Vec<Notice>,
+    /// Which programs spoke.
+    pub software: Option<Box<Software>>,
     /// Client as told by PROXY or XCLIENT; port 0 if not told.
     pub proxied_client: Option<SocketAddr>,
     /// Where the tunnel leads that the session is in.

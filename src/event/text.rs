@@ -5,12 +5,22 @@ use smallvec::SmallVec;
 /// Octets of a text that need no room on the heap: tags, names, numbers. As many as a vector would take anyway.
 const SHORT: usize = 16;
 
-/// Octets from the wire that may be absent. Clearing keeps the room.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// Bytes from the wire that may be absent. Clearing keeps the room.
+#[derive(Clone, Default)]
 pub struct Text {
     octets: SmallVec<[u8; SHORT]>,
     present: bool,
+    /// They have passed the mask of their session: only then its `Debug` shows them.
+    masked: bool,
 }
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        (self.present, &self.octets) == (other.present, &other.octets)
+    }
+}
+
+impl Eq for Text {}
 
 impl Text {
     /// The octets, if there are any to speak of; present and empty is not absent.
@@ -38,6 +48,7 @@ impl Text {
     pub fn push(&mut self, octets: &[u8]) {
         self.octets.extend_from_slice(octets);
         self.present = true;
+        self.masked = false;
     }
 
     /// Makes it absent.
@@ -51,6 +62,7 @@ impl Text {
         self.octets.clear();
         self.octets.extend_from_slice(&other.octets);
         self.present = other.present;
+        self.masked = other.masked;
     }
 
     /// Gives back what it does not need.
@@ -63,16 +75,21 @@ impl Text {
         self.octets.truncate(length);
     }
 
-    /// The octets for change in place (masking).
-    pub(crate) fn octets_mut(&mut self) -> &mut [u8] {
-        &mut self.octets
+    /// Replaces the bytes by what `mask` makes of them, if it makes something else.
+    pub(crate) fn pass(&mut self, mask: impl FnOnce(&[u8]) -> Option<Vec<u8>>) {
+        if let Some(masked) = mask(&self.octets) {
+            wipe(&mut self.octets);
+            self.set(&masked);
+        }
+        self.masked = true;
     }
 }
 
 impl std::fmt::Debug for Text {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.get() {
-            Some(octets) => write!(f, "\"{}\"", octets.escape_ascii()),
+            Some(octets) if self.masked => write!(f, "\"{}\"", octets.escape_ascii()),
+            Some(octets) => write!(f, "{} bytes", octets.len()),
             None => f.write_str("absent"),
         }
     }
@@ -98,6 +115,13 @@ impl Span {
     pub fn since(start: usize, arena: &[u8]) -> Self {
         let bound = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self { start: bound(start), end: bound(arena.len()) }
+    }
+
+    /// Replaces the bytes in `arena` by what `mask` makes of them, if it makes something else; what they were is wiped.
+    pub(crate) fn pass(&mut self, arena: &mut Vec<u8>, mask: impl FnOnce(&[u8]) -> Option<Vec<u8>>) {
+        let Some(masked) = mask(self.of(arena)) else { return };
+        wipe(arena.get_mut(self.start as usize..self.end as usize).unwrap_or_default());
+        *self = Self::store(arena, &masked);
     }
 
     /// The octets in `arena`.
@@ -141,6 +165,12 @@ impl List {
         self.spans.shrink_to_fit();
     }
 
+    /// Replaces entries by what `mask` makes of them, where it makes something else.
+    pub(crate) fn pass(&mut self, mask: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+        let Self { arena, spans } = self;
+        spans.iter_mut().for_each(|span| span.pass(arena, &mask));
+    }
+
     /// Those in it, in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.spans.iter().map(|s| s.of(&self.arena))
@@ -160,4 +190,10 @@ impl List {
     pub fn octets(&self) -> usize {
         self.arena.len()
     }
+}
+
+/// Overwrites what is replaced.
+fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    std::hint::black_box(bytes);
 }

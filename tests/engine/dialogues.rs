@@ -5,14 +5,16 @@
 
 use std::path::Path;
 
+use mailtap::event::{Context, Event, Sink};
 use mailtap::output::InputKind;
 use mailtap::output::metrics::{FAMILIES, Inputs, Metrics, MetricsRecorder, Setup};
+use mailtap::time::Timestamp;
 use serde_json::Value;
 
 use crate::dialogue::damage::{self, Case, Mode};
 use crate::dialogue::play::{self, Cut, Family};
 use crate::dialogue::{self, Dialogue, expect};
-use crate::{leaks, schema};
+use crate::{credentials, leaks, schema};
 
 /// What may differ between two captures of one conversation: times, and what follows from where segments end.
 const UNSTABLE: [&str; 12] = [
@@ -60,8 +62,10 @@ files! {
     imap_lenient of "imap",
     imap_loss of "imap",
     lmtp of "lmtp",
+    notices of "imap",
     pop3 of "pop3",
     pop3_lenient of "pop3",
+    secrets of "smtp",
     smtp of "smtp",
     smtp_lenient of "smtp",
     smtp_loss of "smtp",
@@ -221,13 +225,44 @@ fn judge(dialogue: &Dialogue) -> (Vec<String>, Vec<u8>) {
         wrong.extend(differences.iter().map(|d| format!("IPv6: {d}")));
     }
     ways.push(("session", first.clone()));
-    for secret in &dialogue.secrets {
+    let mut shown = Shown::default();
+    play::session_to(dialogue, Cut::Listed, &mut shown);
+    ways.push(("what events show of themselves", shown.0));
+    for secret in secrets_of(dialogue) {
         for (name, log) in &ways {
-            let leaks = leaks::leaks(secret.as_bytes(), log);
+            let leaks = leaks::leaks(&secret, log);
+            let secret = String::from_utf8_lossy(&secret);
             wrong.extend(leaks.iter().map(|form| format!("LEAK of {secret} ({form}) in {name}")));
         }
     }
     (wrong, first)
+}
+
+/// What the dialogue says is secret, and the credentials that its client sends.
+fn secrets_of(dialogue: &Dialogue) -> Vec<Vec<u8>> {
+    let sent = dialogue.steps.iter().filter_map(|step| match step {
+        dialogue::Step::Data(dialogue::Side::Client, octets) => Some(octets.as_slice()),
+        _ => None,
+    });
+    let sent = sent.collect::<Vec<_>>().concat();
+    let lines = sent.split(|octet| *octet == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec());
+    let mut secrets = credentials::credentials(&lines.collect::<Vec<_>>());
+    secrets.extend(dialogue.secrets.iter().map(|secret| secret.as_bytes().to_vec()));
+    secrets.sort();
+    secrets.dedup();
+    secrets
+}
+
+/// The `Debug` of every event but the octets of messages.
+#[derive(Default)]
+struct Shown(Vec<u8>);
+
+impl Sink for Shown {
+    fn event(&mut self, _: &Context, _: Timestamp, event: &Event<'_>) {
+        if !matches!(event, Event::Body { .. }) {
+            self.0.extend(format!("{event:?}\n").bytes());
+        }
+    }
 }
 
 /// The records of the dialogue's own connection; without what is unstable if asked for.

@@ -12,6 +12,7 @@
 mod allocations;
 #[path = "../common/captures.rs"]
 mod captures;
+mod credentials;
 mod dialogue;
 mod dialogues;
 mod laws;

@@ -18,8 +18,14 @@ impl Sink for Ignore {
 const C: Dir = Dir::ToServer;
 const S: Dir = Dir::ToClient;
 
-/// Octets that a session holds once it has taken `turns` and rests, itself included.
+/// Octets that a session holds once it has taken `turns` and rests, itself included. The first one makes the tables that
+/// all share, so the second is measured.
 fn at_rest(port: u16, turns: &[(Dir, &[u8])]) -> usize {
+    held_by_one(port, turns);
+    held_by_one(port, turns)
+}
+
+fn held_by_one(port: u16, turns: &[(Dir, &[u8])]) -> usize {
     let limits = Arc::new(Limits::default());
     let mut at = Timestamp::from_parts(1_780_000_000, 0);
     let peers = Peers {
@@ -93,7 +99,8 @@ fn a_session_at_rest_is_small() {
         ("greeted", greeted, 1792),
         ("idling", idling, 2816),
         ("delivered", delivered, 2304),
-        ("retrieved", retrieved, 2304),
+        // Knows a name and a password.
+        ("retrieved", retrieved, 2560),
     ] {
         assert!(octets <= cap, "{what}: {octets} octets");
     }

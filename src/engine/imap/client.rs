@@ -4,10 +4,10 @@ use super::append::{Append, Target};
 use super::command::{self, Asked};
 use super::lex::{self, Token, Tokens};
 use super::sets::Set;
-use super::{Flight, Imap, Task, Wait};
+use super::{Flight, Imap, Task, Wait, suspect};
 use crate::engine::frame::{Line, Mode};
 use crate::engine::pending::Waiting;
-use crate::engine::sasl::Exchange;
+use crate::engine::sasl::{Exchange, Opening};
 use crate::engine::session::state::EventContext;
 use crate::event::Dir;
 use crate::event::Verb;
@@ -70,7 +70,7 @@ impl Client {
     }
 
     pub(super) fn shrink(&mut self) {
-        if !self.reading {
+        if !self.reading && self.expect != Expect::Discard {
             self.line.clear();
         }
         self.line.shrink_to_fit();
@@ -102,6 +102,8 @@ impl Imap {
         match self.client.expect {
             Expect::Command => self.command_line(line, broken, cx),
             Expect::More => {
+                // `suspect_read` looks at the whole of it.
+                cx.session.secrets.settle_line();
                 self.count_client(line.wire, cx);
                 self.text(line.octets, line.truncated, cx);
             }
@@ -132,6 +134,14 @@ impl Imap {
             Target::Message => {
                 if let Some(append) = self.append() {
                     append.octets(octets, last, cx);
+                }
+            }
+            Target::Nothing if self.client.expect == Expect::Discard => {
+                let room = cx.limits.literal_argument.saturating_sub(self.client.line.len());
+                self.client.line.extend_from_slice(octets.get(..room.min(octets.len())).unwrap_or_default());
+                if last {
+                    cx.session.secrets.suspect(&self.client.line);
+                    self.client.line.clear();
                 }
             }
             Target::Nothing => {}
@@ -220,7 +230,7 @@ impl Imap {
         waiting.command.sent = cx.stamp.at;
         waiting.kind.wait = Wait::Challenge;
         if let Task::Auth(exchange, cancelled) = &mut waiting.kind.task {
-            *cancelled = !exchange.response(line.octets, &mut cx.session.secrets);
+            *cancelled = !exchange.response(line, &mut cx.session.secrets);
             exchange.answered(cx.stamp.at);
         }
         if sure {
@@ -232,6 +242,7 @@ impl Imap {
     fn command_line(&mut self, line: &Line<'_>, broken: bool, cx: &mut EventContext<'_>) {
         let octets = line.octets;
         if octets.trim_ascii().eq_ignore_ascii_case(b"DONE") {
+            cx.session.secrets.settle_line();
             return self.done(line, cx);
         }
         let (tag, rest) = lex::word(octets);
@@ -258,6 +269,13 @@ impl Imap {
             // Nothing can answer it.
             cx.command(command);
             return;
+        }
+        cx.session.secrets.settle_line();
+        if verb == Verb::Other {
+            cx.session.secrets.suspect(lex::word(rest).0);
+            if !suspect::is_plain_tag(tag) {
+                cx.session.secrets.suspect(tag);
+            }
         }
         command.tag.set(tag.get(..cx.limits.tag.min(tag.len())).unwrap_or_default());
         let task = match verb {
@@ -352,16 +370,11 @@ impl Imap {
         let line = &self.client.line;
         match command.verb {
             Verb::Login => {
-                let exchange = login(line, command.began, cx);
+                let exchange = login(line, command, cx);
                 waiting.kind.task = Task::Auth(Box::new(exchange), false);
             }
             Verb::Authenticate => {
-                // Some clients put the mechanism in quotes, as other protocols want it.
-                let (mechanism, initial) = lex::word(line);
-                let [mechanism, initial] = [mechanism, initial].map(|word| lex::unwrapped(word.trim_ascii()));
-                let initial = Some(initial).filter(|i| !i.is_empty());
-                let secrets = &mut cx.session.secrets;
-                let exchange = Exchange::sasl(mechanism, initial, command.began, command.sent, secrets);
+                let exchange = Exchange::sasl(line, opening(command), &mut cx.session.secrets);
                 waiting.kind.task = Task::Auth(Box::new(exchange), false);
                 waiting.kind.wait = Wait::Challenge;
                 self.client.wait(cx);
@@ -383,7 +396,23 @@ impl Imap {
                     super::append::name_of_append(append, command);
                 }
             }
-            _ => arguments(command, &mut waiting.kind, line, cx),
+            verb => {
+                if verb == Verb::Id
+                    && let Some(name) = command::software(line)
+                {
+                    cx.session.software.get_or_insert_default().client.set(&name);
+                }
+                suspect::arguments(verb, line, command::shown(verb, line), &mut cx.session.secrets);
+                arguments(command, &mut waiting.kind, line, cx);
+            }
+        }
+    }
+
+    /// The server has answered `command` before it was read to its end: what there is of it may be repeated.
+    pub(super) fn suspect_read(&self, command: &Command, cx: &mut EventContext<'_>) {
+        let (verb, line) = (command.verb, &self.client.line);
+        if !matches!(verb, Verb::Append | Verb::Replace | Verb::UidReplace) {
+            suspect::arguments(verb, line, command::shown(verb, line), &mut cx.session.secrets);
         }
     }
 
@@ -410,9 +439,9 @@ impl Imap {
     }
 
     /// LOGIN that was refused before its end: what there is of it is secret.
-    pub(super) fn login_cut(&mut self, began: crate::time::Timestamp, cx: &mut EventContext<'_>) -> Box<Exchange> {
+    pub(super) fn login_cut(&mut self, command: &Command, cx: &mut EventContext<'_>) -> Box<Exchange> {
         let line = std::mem::take(&mut self.client.line);
-        let exchange = login(&line, began, cx);
+        let exchange = login(&line, command, cx);
         self.client.line = line;
         Box::new(exchange)
     }
@@ -433,7 +462,7 @@ fn arguments(command: &mut Command, flight: &mut Flight, line: &[u8], cx: &Event
 }
 
 /// LOGIN's user and password, in any form; if they are not two strings, all is secret.
-fn login(line: &[u8], began: crate::time::Timestamp, cx: &mut EventContext<'_>) -> Exchange {
+fn login(line: &[u8], command: &Command, cx: &mut EventContext<'_>) -> Exchange {
     let mut tokens = Tokens::new(line);
     let (mut user, mut password) = (Vec::new(), Vec::new());
     let first = tokens.next();
@@ -456,8 +485,13 @@ fn login(line: &[u8], began: crate::time::Timestamp, cx: &mut EventContext<'_>) 
             user.clear();
         }
     }
-    let sent = cx.stamp.at;
-    Exchange::plain(AuthMethod::Login, &user, &password, began, sent, secrets)
+    let opening = Opening { sent: cx.stamp.at, ..opening(command) };
+    Exchange::plain(AuthMethod::Login, &user, &password, opening, secrets)
+}
+
+fn opening(command: &Command) -> Opening {
+    let [octets, _] = command.octets;
+    Opening { began: command.began, sent: command.sent, octets }
 }
 
 /// Whether a client's line can be a response of a SASL exchange.

@@ -152,6 +152,43 @@ pub(super) fn arguments(verb: Verb, line: &[u8], cap: usize, args: &mut Text, ma
     show(text, cap, args)
 }
 
+/// Where in the arguments `line` of `verb` begins what may not be shown.
+pub(super) fn shown(verb: Verb, line: &[u8]) -> usize {
+    match shape(verb).1 {
+        Shown::All => line.len(),
+        Shown::Nothing => 0,
+        Shown::First(count) => {
+            let mut tokens = Tokens::new(line);
+            (0..count).for_each(|_| _ = tokens.next());
+            line.len() - tokens.rest().len()
+        }
+    }
+}
+
+/// Name and version of a program in the list of fields of ID (RFC 2971).
+pub(super) fn software(fields: &[u8]) -> Option<Vec<u8>> {
+    const LONGEST: usize = 128;
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    let (mut name, mut version) = (Vec::new(), Vec::new());
+    let mut tokens = Tokens::new(fields).filter(|token| !matches!(token, Token::Open | Token::Close));
+    while let (Some(field), Some(token)) = (tokens.next(), tokens.next()) {
+        if !field.string(&mut key) || !token.string(&mut value) || token.is(b"NIL") {
+            continue;
+        }
+        if key.eq_ignore_ascii_case(b"name") {
+            std::mem::swap(&mut name, &mut value);
+        } else if key.eq_ignore_ascii_case(b"version") {
+            std::mem::swap(&mut version, &mut value);
+        }
+    }
+    if !name.is_empty() && !version.is_empty() {
+        name.push(b' ');
+        name.append(&mut version);
+    }
+    name.truncate(LONGEST);
+    (!name.is_empty()).then_some(name)
+}
+
 /// Makes `out` the mailbox that `token` names.
 pub(super) fn name(token: &Token<'_>, out: &mut Text) {
     match token {

@@ -83,8 +83,9 @@ impl Imap {
             self.capabilities_of(text, cx);
         }
         if last && self.client.reading {
+            self.suspect_read(command, cx);
             if command.verb == Verb::Login {
-                waiting.kind.task = Task::Auth(self.login_cut(command.began, cx), false);
+                waiting.kind.task = Task::Auth(self.login_cut(command, cx), false);
             } else {
                 self.arguments_cut(&mut waiting, cx);
             }

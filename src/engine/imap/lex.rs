@@ -110,11 +110,6 @@ pub(super) fn quoted_end(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// `word` without quotes around it.
-pub(super) fn unwrapped(word: &[u8]) -> &[u8] {
-    word.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(word)
-}
-
 /// A decimal number without sign.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {

@@ -15,6 +15,7 @@ mod mailbox;
 mod response;
 mod server;
 mod sets;
+mod suspect;
 mod untagged;
 
 use super::frame::{Ending, Frame, Line};
@@ -31,6 +32,7 @@ use client::Client;
 use complete::Completion;
 use server::Server;
 use sets::Set;
+pub(super) use suspect::suspect;
 
 /// What a command waits for, before its completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

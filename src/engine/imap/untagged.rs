@@ -1,11 +1,11 @@
 //! The greeting and untagged responses: what they tell of the session, and which command they belong to.
 
 use super::complete::{arrival, is_selection};
-use super::{Flight, Imap, Task, count, lex, response};
+use super::{Flight, Imap, Task, command, count, lex, response};
 use crate::engine::frame::Line;
 use crate::engine::pending::Waiting;
 use crate::engine::session::state::EventContext;
-use crate::event::{Idle, Missing, Status, TlsMode};
+use crate::event::{Idle, Missing, Reply, Status, Text, TlsMode};
 use crate::event::{Untagged, Verb};
 
 impl Imap {
@@ -88,10 +88,21 @@ impl Imap {
                 }
             }
             Untagged::Capability => self.capabilities(text, cx),
+            Untagged::Id => {
+                if let Some(name) = command::software(text) {
+                    cx.session.software.get_or_insert_default().server.set(&name);
+                }
+            }
             Untagged::Ok | Untagged::No | Untagged::Bad | Untagged::Preauth => {
                 self.capabilities_of(text, cx);
                 self.told(text, cx);
                 self.selects(text);
+                let is_alert = |code| lex::word(code).0.eq_ignore_ascii_case(b"ALERT");
+                if kind != Untagged::Preauth
+                    && (kind != Untagged::Ok || lex::response_code(text).0.is_some_and(is_alert))
+                {
+                    notice(kind, text, cx);
+                }
                 self.attribute(kind, cx);
                 return self.rest_of_status(text, cx);
             }
@@ -134,6 +145,8 @@ impl Imap {
         if self.pending.iter().any(|w| w.command.verb == Verb::Logout) {
             cx.session.quit_answered = true;
         } else if !cx.session.quit_answered {
+            let reason = notice(Untagged::Bye, text, cx);
+            cx.close_reason(&reason);
             cx.session.shutdown = true;
             cx.session.shutdown_timeout |= response::is_timeout(text);
         }
@@ -172,4 +185,12 @@ impl Imap {
             *bodies = bodies.saturating_add(fetch.bodies);
         }
     }
+}
+
+/// Keeps a status response that answers no command; its text.
+fn notice(kind: Untagged, text: &[u8], cx: &mut EventContext<'_>) -> Text {
+    let mut reply = Reply { status: response::status_of(kind), ..Reply::default() };
+    response::texts(text, cx.limits.reply_text, &mut reply.response_code, &mut reply.text);
+    cx.notice(&reply);
+    reply.text
 }

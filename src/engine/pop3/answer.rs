@@ -5,7 +5,7 @@ use super::grammar::{self, Head};
 use super::{Ask, Entry, Expects, Pop3, Xmit};
 use crate::engine::frame::Mode;
 use crate::engine::pending::{Arrival, Waiting};
-use crate::engine::sasl::Exchange;
+use crate::engine::sasl::{Exchange, Opening};
 use crate::engine::session::state::EventContext;
 use crate::event::{AuthMethod, AuthOutcome, Command, Kind, Maildrop, Outcome, Reply, Status, TlsMode};
 use crate::event::{Dir, Verb};
@@ -86,7 +86,8 @@ impl Pop3 {
     fn user_refused(&mut self, command: &Command, cx: &mut EventContext<'_>) {
         let secrets = &mut cx.session.secrets;
         let user = self.user.as_bytes();
-        let exchange = Exchange::plain(AuthMethod::UserPass, user, b"", command.began, command.sent, secrets);
+        let opening = Opening { began: command.began, sent: command.sent, octets: command.octets[0] };
+        let exchange = Exchange::plain(AuthMethod::UserPass, user, b"", opening, secrets);
         if let Some(next) = self.pending.front_mut().filter(|w| w.command.verb == Verb::Pass) {
             next.kind.ask = Ask::Single;
         }

@@ -4,7 +4,7 @@ use super::unseen;
 use super::{Ask, Entry, Expects, Pop3, grammar};
 use crate::engine::frame::{Ending, Line, Mode};
 use crate::engine::pending::Waiting;
-use crate::engine::sasl::Exchange;
+use crate::engine::sasl::{Exchange, Opening};
 use crate::engine::session::state::EventContext;
 use crate::event::{AuthMethod, AuthOutcome, Missing, Outcome, Reply};
 use crate::event::{Dir, Verb};
@@ -33,7 +33,7 @@ impl Pop3 {
         }
         let words = grammar::words(line.octets);
         if words.verb == Verb::Other || self.in_text {
-            self.learn_unknown(line.octets, words.rest, cx);
+            self.learn_unknown(line.octets, cx);
             if broken || self.lost {
                 // The tail of a line whose head was lost, or text of a message whose start was.
                 self.in_text |= !broken;
@@ -46,18 +46,15 @@ impl Pop3 {
     }
 
     /// What is no command may be a password in the wrong place.
-    fn learn_unknown(&self, line: &[u8], rest: &[u8], cx: &mut EventContext<'_>) {
+    fn learn_unknown(&self, line: &[u8], cx: &mut EventContext<'_>) {
         if self.armed || grammar::is_base64(line) {
             cx.session.secrets.learn(line);
-        }
-        if !cx.session.identity.is_present() {
-            cx.session.secrets.remember(rest);
         }
     }
 
     fn respond(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         if let Some(exchange) = &mut self.exchange {
-            exchange.response(line.octets, &mut cx.session.secrets);
+            exchange.response(line, &mut cx.session.secrets);
             exchange.answered(cx.stamp.at);
         } else {
             cx.session.secrets.learn(line.octets);
@@ -104,7 +101,12 @@ impl Pop3 {
         let bare = words.rest.trim_ascii().is_empty();
         match words.verb {
             Verb::User => {
-                self.user.set(words.rest.trim_ascii());
+                // A second word is no part of a name, but perhaps a password.
+                let name = words.rest.trim_ascii();
+                let end = name.iter().position(|o| is_blank(*o)).unwrap_or(name.len());
+                self.user.set(name.get(..end).unwrap_or(name));
+                self.user_octets = line.wire;
+                cx.session.secrets.name(self.user.as_bytes());
                 Ask::User
             }
             Verb::Pass => {
@@ -159,18 +161,16 @@ impl Pop3 {
         cx: &mut EventContext<'_>,
     ) -> Ask {
         let name = name.unwrap_or(self.user.as_bytes());
-        let (at, secrets) = (cx.stamp.at, &mut cx.session.secrets);
-        Ask::Login(Box::new(Exchange::plain(method, name, secret, line.began, at, secrets)))
+        let mut opening = Opening::of(line, cx.stamp.at);
+        if method == AuthMethod::UserPass {
+            opening.octets += self.user_octets;
+        }
+        Ask::Login(Box::new(Exchange::plain(method, name, secret, opening, &mut cx.session.secrets)))
     }
 
     fn auth(&mut self, line: &Line<'_>, args: &[u8], cx: &mut EventContext<'_>) -> Ask {
         self.give_up(cx);
-        let space = args.iter().position(|o| is_blank(*o)).unwrap_or(args.len());
-        let (mechanism, initial) = args.split_at_checked(space).unwrap_or((args, &[]));
-        let [mechanism, initial] = [mechanism, initial.trim_ascii()].map(unquoted);
-        let initial = Some(initial).filter(|i| !i.is_empty());
-        let at = cx.stamp.at;
-        self.exchange = Some(Exchange::sasl(mechanism, initial, line.began, at, &mut cx.session.secrets));
+        self.exchange = Some(Exchange::sasl(args, Opening::of(line, cx.stamp.at), &mut cx.session.secrets));
         cx.switch(Dir::ToServer, Mode::Await);
         Ask::Auth
     }
@@ -204,9 +204,4 @@ pub(super) fn without_cr(line: &[u8]) -> &[u8] {
 
 fn is_blank(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t')
-}
-
-/// `word` without quotes around it: some clients put them.
-fn unquoted(word: &[u8]) -> &[u8] {
-    word.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(word)
 }

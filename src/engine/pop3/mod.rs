@@ -11,6 +11,7 @@ mod client;
 mod grammar;
 mod loss;
 mod server;
+mod suspect;
 mod text;
 
 use super::frame::Frame;
@@ -22,6 +23,7 @@ use crate::event::{Command, How, Incomplete, Kind, Mechanism, Missing, Outcome, 
 use crate::event::{Dir, End, Text};
 use crate::time::Timestamp;
 use body::{Body, Content, Cut};
+pub(super) use suspect::suspect;
 
 /// What is remembered with a command that waits.
 #[derive(Debug)]
@@ -108,6 +110,8 @@ pub(crate) struct Pop3 {
     exchange: Option<Exchange>,
     expects: Expects,
     user: Text,
+    /// Bytes of the line that gave it.
+    user_octets: u64,
     xmit: Option<Xmit>,
     /// An attempt failed: what is no command now may be a secret that came too late.
     armed: bool,
@@ -143,6 +147,7 @@ impl Pop3 {
             exchange: None,
             expects: Expects::Command,
             user: Text::default(),
+            user_octets: 0,
             xmit: None,
             armed: false,
             response_codes: false,

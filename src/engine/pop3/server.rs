@@ -9,7 +9,7 @@ use crate::engine::frame::{Ending, Line, Mode};
 use crate::engine::pending::{Arrival, Waiting};
 use crate::engine::session::state::EventContext;
 use crate::event::{Dir, Verb};
-use crate::event::{Incomplete, Missing};
+use crate::event::{Incomplete, Missing, Reply};
 
 impl Pop3 {
     /// A line of the server.
@@ -130,6 +130,12 @@ impl Pop3 {
     /// A reply to a command that was not seen.
     fn unasked(&mut self, head: Head<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let status = arrival(line, cx);
+        if matches!(head, Head::Err(_)) {
+            let mut reply = Reply::default();
+            grammar::fill(&mut reply, head, self.response_codes, cx.limits.reply_text);
+            cx.notice(&reply);
+            cx.close_reason(&reply.text);
+        }
         if matches!(head, Head::Err(text) if grammar::is_timeout(text)) {
             (cx.session.shutdown, cx.session.shutdown_timeout) = (true, true);
         }

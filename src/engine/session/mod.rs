@@ -18,6 +18,7 @@ use super::Limits;
 use super::detect::Verdict;
 use super::frame::{Framer, Mode};
 use super::protocol::ProtocolState;
+use crate::event::Masked;
 use crate::event::anomaly::Id;
 use crate::event::{
     Both, Close, Context, Dir, Disorder, End, EstablishedTls, Event, Handshake, How, Input, Missing, Peers, Phase,
@@ -304,6 +305,8 @@ impl Session {
         let close = Close { by: self.closed.map(|(dir, _)| dir), how, phase };
         let outcome = self.outcome(close, why);
         self.state.tls.took = self.tls.took();
+        self.state.name_server();
+        let mut secrets = std::mem::take(&mut self.state.secrets);
         let mut summary = self.state.summary(at, close, outcome);
         let (client, server) = (&self.directions.to_server, &self.directions.to_client);
         summary.bytes = [client.seen, server.seen];
@@ -314,7 +317,7 @@ impl Session {
         summary.other = other;
         summary.started = self.started.take().unwrap_or(Protocol::Unknown);
         summary.disorder = self.disorder;
-        out.event(&self.context, at, &Event::End(&summary));
+        out.event(&self.context, at, &Event::End(Masked::new(&mut summary, secrets.prepare())));
     }
 
     /// Whether neither the start nor a byte of it was seen, nor missed.

@@ -220,8 +220,19 @@ impl Session {
                 && let Frame::Line(line) = &frame
             {
                 suspect(line, dir, &mut cx);
+                cx.session.secrets.begin_line();
             }
             self.protocol_state.frame(role, &frame, &mut cx);
+            if role == Dir::ToServer
+                && let Frame::Line(line) = &frame
+                && !cx.session.secrets.is_line_settled()
+            {
+                let secrets = &mut cx.session.secrets;
+                self.protocol_state.suspect(line.octets, secrets);
+                if line.truncated {
+                    secrets.overrun();
+                }
+            }
             let (modes, layers, turn) = (cx.modes, cx.layers, cx.turn);
             if self.is_overworked(taken) {
                 return input.len();

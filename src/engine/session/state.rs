@@ -1,7 +1,7 @@
 //! What a session has learned so far, and how it says it: the one place that emits events.
 //!
 //! Every protocol writes here. The pools keep the buffers of finished commands and transactions, so that a steady
-//! session allocates nothing. Reply texts pass the masking of secrets on their way in.
+//! session allocates nothing. Every fact passes the masking of secrets on its way out.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,13 +9,14 @@ use std::time::Duration;
 use crate::engine::Limits;
 use crate::engine::frame::Mode;
 use crate::engine::secret::Secrets;
+use crate::engine::software;
 use crate::event;
 use crate::event::Both;
 use crate::event::anomaly::Id;
 use crate::event::{
     Anomaly, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Extension, Extensions, Greeting,
-    Idle, Incomplete, Kind, Maildrop, Mechanism, Missing, Protocol, Severity, Sink, Status, Summary, Tls, TlsMode,
-    Transaction,
+    Idle, Incomplete, Kind, Maildrop, Masked, Mechanism, Missing, Notice, Protocol, Reply, Severity, Sink, Software,
+    Status, Summary, Texts, Tls, TlsMode, Transaction,
 };
 use crate::event::{List, Text};
 use crate::event::{Untagged, Verb};
@@ -30,6 +31,15 @@ pub(crate) struct Stamp {
     pub(crate) piece: u64,
     /// Octets of the other direction that its sender had received by then.
     pub(crate) peer: u64,
+}
+
+/// What the server said of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Remarks {
+    /// Without being asked.
+    pub(crate) notices: Vec<Notice>,
+    /// About the end of the session.
+    pub(crate) close_reason: Text,
 }
 
 /// A session's knowledge.
@@ -61,6 +71,9 @@ pub(crate) struct SessionState {
     pub(crate) idle: Option<Idle>,
     pub(crate) incomplete: Incomplete,
     pub(crate) secrets: Secrets,
+    /// Most sessions have none.
+    pub(crate) remarks: Option<Box<Remarks>>,
+    pub(crate) software: Option<Box<Software>>,
     /// QUIT or LOGOUT was answered.
     pub(crate) quit_answered: bool,
     /// QUIT or LOGOUT was sent.
@@ -189,9 +202,23 @@ impl SessionState {
         }
     }
 
+    /// The server's program by its greeting or its capabilities (RFC 2449 section 6.9), unless it told it better (ID).
+    pub(crate) fn name_server(&mut self) {
+        const LONGEST: usize = 128;
+        if self.software.as_ref().is_some_and(|software| software.server.is_present()) {
+            return;
+        }
+        let implementation = self.capabilities.iter().find_map(|entry| entry.strip_prefix(b"IMPLEMENTATION "));
+        let name = implementation.or_else(|| software::of_greeting(self.greeting.reply.text.as_bytes()));
+        if let Some(name) = name.map(|name| name.get(..LONGEST).unwrap_or(name)) {
+            self.software.get_or_insert_default().server.set(name);
+        }
+    }
+
     /// How the session stands when it ends.
     pub(crate) fn summary(&mut self, ended: Timestamp, close: event::Close, outcome: event::SessionOutcome) -> Summary {
         let took = std::mem::take(self);
+        let remarks = took.remarks.map_or_else(Remarks::default, |remarks| *remarks);
         Summary {
             ended,
             bytes: [0; 2],
@@ -209,6 +236,9 @@ impl SessionState {
             mailbox: took.mailbox,
             counts: took.counts,
             close,
+            close_reason: remarks.close_reason,
+            notices: remarks.notices,
+            software: took.software,
             proxied_client: took.proxied_client,
             tunnel: took.tunnel,
             ehlo_refused: took.ehlo_refused,
@@ -255,6 +285,35 @@ pub(crate) enum Layer {
     Deflate,
 }
 
+/// What an event of its own tells.
+trait Fact: Texts + Sized {
+    fn event(fact: Masked<'_, Self>) -> Event<'_>;
+}
+
+impl Fact for Command {
+    fn event(fact: Masked<'_, Self>) -> Event<'_> {
+        Event::Command(fact)
+    }
+}
+
+impl Fact for Auth {
+    fn event(fact: Masked<'_, Self>) -> Event<'_> {
+        Event::Auth(fact)
+    }
+}
+
+impl Fact for Transaction {
+    fn event(fact: Masked<'_, Self>) -> Event<'_> {
+        Event::Transaction(fact)
+    }
+}
+
+impl Fact for Anomaly {
+    fn event(fact: Masked<'_, Self>) -> Event<'_> {
+        Event::Anomaly(fact)
+    }
+}
+
 impl EventContext<'_> {
     /// Asks for a mode.
     pub(crate) fn switch(&mut self, dir: Dir, mode: Mode) {
@@ -270,10 +329,10 @@ impl EventContext<'_> {
         self.out.event(self.context, self.stamp.at, event);
     }
 
-    /// Emits an event that becomes a record with `text` bytes of what peers chose. Small inputs can cause many and long ones
+    /// Emits `fact` as [`Self::emit_fact`] does; its record has `text` bytes of what peers chose. Small inputs can cause many and long ones
     /// (DEFLATE makes a thousand commands of ten bytes), so they are bounded by the bytes that came: beyond that, they are
     /// counted only.
-    fn record(&mut self, text: usize, event: &Event<'_>) {
+    fn record<T: Fact>(&mut self, text: usize, fact: &mut T) {
         /// Records that any session may have.
         const FREE: u64 = 1024;
         /// Bytes of the session that are worth one more: no command with its reply is shorter.
@@ -287,15 +346,23 @@ impl EventContext<'_> {
         } else {
             self.session.told = told;
         }
-        self.emit(event);
+        self.emit_fact(fact);
         self.context.omitted = false;
+    }
+
+    /// Emits `fact`, masked, as an event.
+    fn emit_fact<T: Fact>(&mut self, fact: &mut T) {
+        let fact = Masked::new(fact, self.session.secrets.prepare());
+        self.out.event(self.context, self.stamp.at, &T::event(fact));
     }
 
     /// The greeting is complete.
     pub(crate) fn greeting(&mut self) {
         if !self.session.greeted {
             self.session.greeted = true;
-            self.out.event(self.context, self.stamp.at, &Event::Greeting(&self.session.greeting));
+            let SessionState { greeting, secrets, .. } = &mut *self.session;
+            let greeting = Masked::new(greeting, secrets.prepare());
+            self.out.event(self.context, self.stamp.at, &Event::Greeting(greeting));
         }
     }
 
@@ -305,9 +372,6 @@ impl EventContext<'_> {
         if command.verb == Verb::Other {
             self.session.counts.unknown_commands = self.session.counts.unknown_commands.saturating_add(1);
         }
-        self.session.secrets.mask(&mut command.reply.text);
-        self.session.secrets.mask(&mut command.reply.response_code);
-        self.session.secrets.mask(&mut command.tag);
         if let Some(extension) = extension_of(command.verb) {
             self.session.extensions.add(extension);
         }
@@ -315,8 +379,31 @@ impl EventContext<'_> {
             self.session.extensions.add(Extension::Pipelining);
         }
         let text = command.args.as_bytes().len() + command.reply.text.as_bytes().len();
-        self.record(text, &Event::Command(&command));
+        self.record(text, &mut *command);
+        if command.reply.status.is_some() {
+            self.session.secrets.used();
+            if let Some(remarks) = self.session.remarks.as_mut().filter(|_| !self.session.shutdown) {
+                // The session went on.
+                remarks.close_reason.clear();
+            }
+        }
         self.session.recycle_command(command);
+    }
+
+    /// The server said something without being asked.
+    pub(crate) fn notice(&mut self, reply: &Reply) {
+        /// A server that repeats itself has said everything by then.
+        const MOST: usize = 8;
+        let Remarks { notices, .. } = &mut **self.session.remarks.get_or_insert_default();
+        if notices.len() < MOST {
+            let Reply { status, enhanced: _, response_code, text } = reply.clone();
+            notices.push(Notice { status, response_code, text });
+        }
+    }
+
+    /// The server said why it closes the session, or would.
+    pub(crate) fn close_reason(&mut self, text: &Text) {
+        self.session.remarks.get_or_insert_default().close_reason.copy_from(text);
     }
 
     /// IDLE began.
@@ -347,8 +434,6 @@ impl EventContext<'_> {
     /// An authentication attempt is complete.
     pub(crate) fn auth(&mut self, mut auth: Auth) {
         let session = &mut *self.session;
-        session.secrets.mask(&mut auth.reply.text);
-        session.secrets.mask(&mut auth.reply.response_code);
         auth.identity_proven = auth.identity.is_present()
             && session.identity.is_present()
             && auth.identity.as_bytes() == session.identity.as_bytes();
@@ -362,10 +447,12 @@ impl EventContext<'_> {
             summary.outcome = Some(auth.outcome);
         }
         if success {
+            session.secrets.proved(auth.identity.as_bytes());
             session.identity.copy_from(&auth.identity);
             session.may_wrap = auth.mechanism.is_some_and(may_wrap);
         }
-        self.record(auth.identity.as_bytes().len() + auth.reply.text.as_bytes().len(), &Event::Auth(&auth));
+        let text = auth.identity.as_bytes().len() + auth.reply.text.as_bytes().len();
+        self.record(text, &mut auth);
     }
 
     /// Octets of the message of `transaction`, as the receiver stores them.
@@ -378,8 +465,6 @@ impl EventContext<'_> {
     pub(crate) fn transaction(&mut self, mut transaction: Box<Transaction>) {
         self.session.counts.transactions = self.session.counts.transactions.saturating_add(1);
         transaction.ended = self.stamp.at;
-        self.session.secrets.mask(&mut transaction.last.text);
-        self.session.secrets.mask(&mut transaction.last.response_code);
         for param in &transaction.params {
             let value = param.value.map(|value| transaction.text(value));
             if let Some(extension) = extension_by(transaction.text(param.keyword), value) {
@@ -387,7 +472,7 @@ impl EventContext<'_> {
             }
         }
         let text = transaction.mailbox.as_bytes().len() + transaction.section.as_bytes().len();
-        self.record(text, &Event::Transaction(&transaction));
+        self.record(text, &mut *transaction);
         self.session.recycle(transaction);
     }
 
@@ -415,8 +500,8 @@ impl EventContext<'_> {
 
     /// The session is over: its anomalies are told, each with its count.
     pub(crate) fn anomalies(&mut self) {
-        for anomaly in std::mem::take(&mut self.session.anomalies) {
-            self.emit(&Event::Anomaly(&anomaly));
+        for mut anomaly in std::mem::take(&mut self.session.anomalies) {
+            self.emit_fact(&mut anomaly);
         }
     }
 }

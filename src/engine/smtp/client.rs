@@ -6,7 +6,7 @@ use super::delivery::Delivery;
 use super::{Smtp, Want};
 use crate::engine::Limits;
 use crate::engine::frame::{Line, Mode};
-use crate::engine::sasl::Exchange;
+use crate::engine::sasl::{Exchange, Opening};
 use crate::engine::session::state::EventContext;
 use crate::event::{Command, Kind as Moved, Mechanism, Missing, Protocol};
 use crate::event::{Dir, Verb};
@@ -21,9 +21,13 @@ impl Smtp {
         }
         self.sends_on(None, cx);
         let (mut verb, mut args) = command::verb(line.octets);
+        let word = line.octets.trim_ascii();
+        let closes = [&b"QUIT"[..], b"RSET", b"*"].iter().any(|w| word.eq_ignore_ascii_case(w));
+        if std::mem::take(&mut self.stray_challenge) && !closes && command::is_base64(word) {
+            cx.session.secrets.learn(line.octets);
+            (verb, args) = (Verb::Other, &[]);
+        }
         if let Some(until) = self.armed {
-            let word = line.octets.trim_ascii();
-            let closes = [&b"QUIT"[..], b"RSET", b"*"].iter().any(|w| word.eq_ignore_ascii_case(w));
             let in_answer = cx.stamp.peer < until && command::is_base64(word);
             if closes || (verb != Verb::Other && !in_answer) {
                 self.armed = None;
@@ -54,7 +58,7 @@ impl Smtp {
     /// A SASL response. It is secret even if the AUTH that it belongs to was not seen.
     fn response(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let Some(exchange) = &mut self.exchange else { return cx.session.secrets.learn(line.octets) };
-        self.cancelled = !exchange.response(line.octets, &mut cx.session.secrets);
+        self.cancelled = !exchange.response(line, &mut cx.session.secrets);
         exchange.answered(cx.stamp.at);
         if let Some(waiting) = self.pending.back_mut() {
             let [client, _] = &mut waiting.command.octets;
@@ -75,13 +79,17 @@ impl Smtp {
     ) -> Want {
         match command.verb {
             Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml => {
-                command.args.set(args);
+                if command::path(args, b"FROM").is_some() {
+                    command.args.set(args);
+                }
                 self.mail(args, command, cx);
             }
             Verb::Rcpt => {
-                command.args.set(args);
                 let limits = cx.limits;
                 let path = command::path(args, b"TO");
+                if path.is_some() {
+                    command.args.set(args);
+                }
                 let room = self.room(limits);
                 let delivery = self.envelope(cx).and_then(|number| self.delivery(number));
                 let index = delivery.zip(path).and_then(|(delivery, path)| delivery.recipient(&path, limits, room));
@@ -94,7 +102,9 @@ impl Smtp {
                 cx.switch(Dir::ToServer, Mode::Await);
             }
             Verb::Bdat => {
-                command.args.set(args);
+                if command::bdat(args).is_some_and(|chunk| chunk.clean) {
+                    command.args.set(args);
+                }
                 return self.bdat(args, cx);
             }
             Verb::Burl => {
@@ -248,14 +258,16 @@ impl Smtp {
     }
 
     pub(super) fn auth(&mut self, command: &mut Command, args: &[u8], line: &Line<'_>, cx: &mut EventContext<'_>) {
-        let mut words = args.split(|o| matches!(o, b' ' | b'\t')).filter(|word| !word.is_empty());
-        let Some(mechanism) = words.next().map(unquote) else { return };
-        let initial = words.next();
-        if let Some(known) = Mechanism::ALL.iter().find(|m| mechanism.eq_ignore_ascii_case(m.as_str().as_bytes())) {
+        let opening = Opening::of(line, cx.stamp.at);
+        if args.trim_ascii().is_empty() {
+            return;
+        }
+        let exchange = Exchange::sasl(args, opening, &mut cx.session.secrets);
+        if let Some(known) = exchange.mechanism().filter(|mechanism| *mechanism != Mechanism::Other) {
             command.args.set(known.as_str().as_bytes());
         }
         self.cancelled = false;
-        self.exchange = Some(Exchange::sasl(mechanism, initial, line.began, cx.stamp.at, &mut cx.session.secrets));
+        self.exchange = Some(exchange);
         cx.switch(Dir::ToServer, Mode::Await);
     }
 
@@ -273,9 +285,4 @@ impl Smtp {
             cx.session.proxied_client = Some(std::net::SocketAddr::new(ip, port));
         }
     }
-}
-
-/// Without the quotes that some clients put around a mechanism.
-fn unquote(word: &[u8]) -> &[u8] {
-    word.strip_prefix(b"\"").and_then(|word| word.strip_suffix(b"\"")).unwrap_or(word)
 }

@@ -14,6 +14,7 @@ mod hold;
 mod loss;
 mod reply;
 mod server;
+mod suspect;
 
 use std::collections::VecDeque;
 
@@ -28,6 +29,7 @@ use delivery::Delivery;
 use evidence::Evidence;
 use hold::Hold;
 use reply::Assembler;
+pub(super) use suspect::suspect;
 
 /// What a reply is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +96,8 @@ pub(crate) struct Smtp {
     sasl_turn: bool,
     /// AUTH was refused by the reply that ends at this server offset: credentials may follow as if they were commands.
     armed: Option<u64>,
+    /// A 334 came that no AUTH asked for: the client's next line may be the response to it.
+    stray_challenge: bool,
     evidence: Evidence,
     /// Why the client's bytes are held, if not for the answer to the last command.
     hold: Option<Hold>,
@@ -139,6 +143,7 @@ impl Smtp {
             cancelled: false,
             sasl_turn: false,
             armed: None,
+            stray_challenge: false,
             evidence: Evidence::default(),
             hold: (!certain).then_some(Hold::Commands),
             held_from: 0,

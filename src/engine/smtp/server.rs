@@ -33,6 +33,11 @@ impl Smtp {
         if code == 421 {
             cx.session.shutdown = !cx.session.quit_answered;
             cx.session.shutdown_timeout |= reply::is_timeout(&self.replies.reply);
+            cx.close_reason(&self.replies.reply.text);
+        }
+        if code == 334 && self.exchange.is_none() {
+            cx.session.secrets.learn(self.replies.reply.text.as_bytes());
+            self.stray_challenge = true;
         }
         match self.answers(code, arrival) {
             Answers::Command(id) => {
@@ -52,6 +57,9 @@ impl Smtp {
             }
             Answers::Nothing | Answers::Undecided => {
                 self.pending.note(arrival);
+                if code == 421 {
+                    cx.notice(&self.replies.reply);
+                }
                 self.shut(code, cx);
             }
         }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::*;
+use crate::event::Masked;
 use crate::event::Verb;
 use crate::event::{
     Anomaly, Auth, AuthOutcome, Dir, Event, Kind, Mechanism, Missing, Outcome, Sink as _, Status, TlsMode,
@@ -163,28 +164,28 @@ fn everything(recorder: &mut MetricsRecorder, protocol: Protocol) {
         say(Event::Octets { dir, count: 100, tls: TlsMode::None });
         say(Event::Lost { dir, count: 7 });
     }
-    say(Event::Greeting(&full_summary().greeting));
+    say(Event::Greeting(Masked::by_hand(&full_summary().greeting)));
     for verb in Verb::ALL {
         for status in statuses {
-            say(Event::Command(&command(1, *verb, status, 3)));
+            say(Event::Command(Masked::by_hand(&command(1, *verb, status, 3))));
         }
     }
     if protocol == Protocol::Imap {
-        say(Event::Command(&imap_command()));
+        say(Event::Command(Masked::by_hand(&imap_command())));
     }
     for outcome in AuthOutcome::ALL {
-        say(Event::Auth(&auth(*outcome)));
+        say(Event::Auth(Masked::by_hand(&auth(*outcome))));
         for mechanism in Mechanism::ALL {
-            say(Event::Auth(&Auth { mechanism: Some(*mechanism), ..auth(*outcome) }));
+            say(Event::Auth(Masked::by_hand(&Auth { mechanism: Some(*mechanism), ..auth(*outcome) })));
         }
     }
-    say(Event::Transaction(&moved));
+    say(Event::Transaction(Masked::by_hand(&moved)));
     for id in crate::event::anomaly::Id::ALL {
-        say(Event::Anomaly(&Anomaly { id: *id, ..anomaly() }));
+        say(Event::Anomaly(Masked::by_hand(&Anomaly { id: *id, ..anomaly() })));
     }
     say(Event::Idle);
     say(Event::IdleOver { lasted: Duration::from_secs(3) });
-    say(Event::End(&full_summary()));
+    say(Event::End(Masked::by_hand(&full_summary())));
 }
 
 #[test]
@@ -309,7 +310,7 @@ fn open_sessions_are_those_started_and_not_ended() {
     assert_eq!(active("smtp"), 2.0);
     // LHLO has turned one of them into LMTP since.
     let lmtp = crate::event::Context { protocol: Protocol::Lmtp, ..context };
-    recorders[0].event(&lmtp, at(0), &Event::End(&full_summary()));
+    recorders[0].event(&lmtp, at(0), &Event::End(Masked::by_hand(&full_summary())));
     assert_eq!((active("smtp"), active("lmtp")), (1.0, 0.0));
     assert_eq!(counts(&text(&metrics), "mailtap_sessions_total"), "edge smtp 2".replace("edge smtp ", " "));
 }
@@ -319,7 +320,7 @@ fn what_a_latency_says_nothing_about_is_counted_with_its_reason() {
     let metrics = made(InputKind::Live);
     let mut recorder = metrics.recorder();
     let context = context(Protocol::Smtp);
-    let mut say = |command: &Command| recorder.event(&context, at(0), &Event::Command(command));
+    let mut say = |command: &Command| recorder.event(&context, at(0), &Event::Command(Masked::by_hand(command)));
     use crate::event::{Command, Incomplete};
     let plain = || command(1, Verb::Rcpt, Status::Code(250), 40);
     say(&plain());
@@ -356,7 +357,11 @@ fn no_family_exceeds_its_cap() {
             let mut context = context(*protocol);
             context.peers.source = source;
             for verb in Verb::ALL {
-                recorder.event(&context, at(0), &Event::Command(&command(1, *verb, Status::Code(250), 3)));
+                recorder.event(
+                    &context,
+                    at(0),
+                    &Event::Command(Masked::by_hand(&command(1, *verb, Status::Code(250), 3))),
+                );
             }
         }
     }

@@ -19,6 +19,7 @@ use super::row;
 use super::row::Session;
 use super::step::Step;
 use super::text::shown;
+use crate::event::Masked;
 use crate::event::{
     Anomaly, Command, Context, Dir, Event, Greeting, Kind, Outcome, Protocol, Reply, Sink, Stage, Summary, TlsMode,
     Transaction,
@@ -193,7 +194,7 @@ impl PageCollector {
         1
     }
 
-    fn transaction(&mut self, context: &Context, at: Timestamp, transaction: &Transaction) {
+    fn transaction(&mut self, context: &Context, at: Timestamp, transaction: Masked<'_, Transaction>) {
         let is_whole = matches!(transaction.outcome, Outcome::Accepted | Outcome::Partial | Outcome::Complete);
         self.batch.tick.messages += u64::from(is_whole);
         let is_delivery = transaction.kind == Kind::Delivery;
@@ -215,7 +216,7 @@ impl PageCollector {
         self.batch.skipped += push(&mut self.batch.messages, row);
     }
 
-    fn message(&self, context: &Context, at: Timestamp, transaction: &Transaction) -> row::Message {
+    fn message(&self, context: &Context, at: Timestamp, transaction: Masked<'_, Transaction>) -> row::Message {
         let show = self.state.show();
         let path = |span| Some(shown(transaction.text(span))).filter(|_| show.addresses);
         row::Message {
@@ -233,7 +234,7 @@ impl PageCollector {
             subject: Some(transaction)
                 .filter(|one| show.subjects && one.has_message)
                 .and_then(|one| one.message.subject())
-                .map(|subject| shown(subject.as_bytes())),
+                .map(|subject| shown(transaction.decoded(subject).as_bytes())),
         }
     }
 
@@ -299,7 +300,7 @@ impl Sink for PageCollector {
             Event::Octets { dir, count, tls } => self.octets(context, at, *dir, *count, *tls),
             Event::Greeting(greeting) => self.greeting(context, at, greeting),
             Event::Command(command) => self.command(context, at, command),
-            Event::Transaction(transaction) => self.transaction(context, at, transaction),
+            Event::Transaction(transaction) => self.transaction(context, at, *transaction),
             Event::Anomaly(anomaly) => self.anomaly(context, at, anomaly),
             Event::End(summary) => self.end(context, summary),
         }

@@ -2,19 +2,24 @@
 
 use serde::ser::SerializeMap;
 
-use super::json::{Members, Sides, Tally};
+use super::json::{Fields, Members, Sides, Tally};
 use super::{Facts, View, enhanced, status};
-use crate::event::{Anomaly, AnomalyState, Auth, AuthMethod, AuthOutcome, Command, Mechanism, Reply};
+use crate::event::Masked;
+use crate::event::{Anomaly, AnomalyState, Auth, AuthMethod, AuthOutcome, Command, Mechanism, OauthError, Reply};
 
 /// Octets of evidence in an anomaly record, at most.
 const EVIDENCE: usize = 64;
 
-impl Facts for Command {
-    fn facts<M: SerializeMap>(&self, _: View<'_>, object: &mut Members<M>) -> Result<(), M::Error> {
+impl Facts for Masked<'_, Command> {
+    fn facts<M: SerializeMap>(&self, _: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.set("number", &self.number)?;
         object.set("name", self.verb.as_str())?;
         object.text("tag", self.tag.get())?;
-        object.text("args", self.args.get())?;
+        let args = self.args.get();
+        match args.and_then(|args| object.redactor().redact_auth_parameter(args)) {
+            Some(redacted) => object.text("args", Some(&redacted))?,
+            None => object.text("args", args)?,
+        }
         codes(object, &self.reply)?;
         object.text("text", self.reply.text.get())?;
         object.seconds("latency", self.latency)?;
@@ -25,13 +30,13 @@ impl Facts for Command {
         if !self.untagged.is_empty() {
             object.set("untagged", &Tally(self.untagged.iter().map(|(kind, n)| (kind.as_str(), *n))))?;
         }
-        object.text("mailbox", self.mailbox.get())?;
+        object.name("mailbox", self.mailbox.get())?;
         object.count("literals", self.literals)
     }
 }
 
-impl Facts for Auth {
-    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<M>) -> Result<(), M::Error> {
+impl Facts for Masked<'_, Auth> {
+    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.set("method", self.method.as_str())?;
         object.known("mechanism", self.mechanism.map(Mechanism::as_str))?;
         if let Some(identity) = self.identity.get() {
@@ -43,13 +48,24 @@ impl Facts for Auth {
         object.text("reason", self.reply.text.get())?;
         object.flag("initial_response", self.initial_response == Some(true))?;
         object.known("steps", Some(self.steps).filter(|_| self.method == AuthMethod::Sasl))?;
+        object.known("octets", Some(self.octets).filter(|octets| *octets > 0))?;
+        if let Some(error) = &self.oauth_error {
+            object.object("oauth_error", &**error)?;
+        }
         object.set("tls", self.tls.as_str())?;
         object.seconds("latency", self.latency)
     }
 }
 
-impl Facts for Anomaly {
-    fn facts<M: SerializeMap>(&self, _: View<'_>, object: &mut Members<M>) -> Result<(), M::Error> {
+impl Fields for OauthError {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+        object.text("status", self.status.get())?;
+        object.text("scope", self.scope.get())
+    }
+}
+
+impl Facts for Masked<'_, Anomaly> {
+    fn facts<M: SerializeMap>(&self, _: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.set("id", self.id.as_str())?;
         object.set("severity", self.severity.as_str())?;
         object.known("state", self.state.map(AnomalyState::as_str))?;
@@ -65,7 +81,7 @@ impl Facts for Anomaly {
 }
 
 /// What a reply says before its text.
-fn codes<M: SerializeMap>(object: &mut Members<M>, reply: &Reply) -> Result<(), M::Error> {
+fn codes<M: SerializeMap>(object: &mut Members<'_, M>, reply: &Reply) -> Result<(), M::Error> {
     object.display("status", reply.status.map(status))?;
     object.display("enhanced", reply.enhanced.map(enhanced))?;
     object.text("response_code", reply.response_code.get())

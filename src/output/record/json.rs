@@ -12,7 +12,7 @@ use data_encoding::Encoding;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use crate::output::identity::Shown;
+use super::super::identity::{Redactor, Shown};
 use crate::time::Timestamp;
 
 static BASE64: Encoding = data_encoding::BASE64;
@@ -21,30 +21,35 @@ static HEXLOWER: Encoding = data_encoding::HEXLOWER;
 /// Something that is written as a JSON object.
 pub(super) trait Fields {
     /// Writes its members.
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error>;
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error>;
 }
 
-/// A thing with [`Fields`], ready for serde.
-pub(super) struct Object<T>(pub(super) T);
+/// A thing with [`Fields`], ready for serde, and what its texts must not show.
+pub(super) struct Object<'a, T>(pub(super) T, pub(super) &'a Redactor<'a>);
 
-impl<T: Fields> Serialize for Object<T> {
+impl<T: Fields> Serialize for Object<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut members = Members(serializer.serialize_map(None)?);
+        let mut members = Members(serializer.serialize_map(None)?, self.1);
         self.0.fields(&mut members)?;
         members.0.end()
     }
 }
 
 impl<T: Fields> Fields for &T {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         (*self).fields(object)
     }
 }
 
 /// A JSON object that is being written.
-pub(super) struct Members<M>(M);
+pub(super) struct Members<'a, M>(M, &'a Redactor<'a>);
 
-impl<M: SerializeMap> Members<M> {
+impl<'r, M: SerializeMap> Members<'r, M> {
+    /// What texts must not show.
+    pub(super) fn redactor(&self) -> &'r Redactor<'r> {
+        self.1
+    }
+
     /// A member that is always there.
     pub(super) fn set<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), M::Error> {
         self.0.serialize_entry(name, value)
@@ -67,7 +72,8 @@ impl<M: SerializeMap> Members<M> {
 
     /// An object.
     pub(super) fn object<T: Fields>(&mut self, name: &str, value: T) -> Result<(), M::Error> {
-        self.set(name, &Object(value))
+        let redactor = self.1;
+        self.set(name, &Object(value, redactor))
     }
 
     /// A point in time.
@@ -90,8 +96,16 @@ impl<M: SerializeMap> Members<M> {
         self.display(name, octets.map(|o| HEXLOWER.encode_display(o)))
     }
 
-    /// Text from the wire.
+    /// Text that somebody wrote, which may name who authenticated.
     pub(super) fn text(&mut self, name: &str, octets: Option<&[u8]>) -> Result<(), M::Error> {
+        match octets.and_then(|octets| self.1.redact(octets)) {
+            Some(redacted) => self.name(name, Some(&redacted)),
+            None => self.name(name, octets),
+        }
+    }
+
+    /// A name from the wire, such as a path or a mailbox: a fact of its own, whoever authenticated.
+    pub(super) fn name(&mut self, name: &str, octets: Option<&[u8]>) -> Result<(), M::Error> {
         let Some(octets) = octets else { return Ok(()) };
         match std::str::from_utf8(octets) {
             Ok(text) => self.set(name, text),
@@ -133,12 +147,22 @@ impl<M: SerializeMap> Members<M> {
         }
     }
 
+    /// The same for an identity as the policy lets it be seen.
+    pub(super) fn wire_identity(&mut self, name: &[u8], shown: &Shown<'_>) -> Result<(), M::Error> {
+        match shown {
+            Shown::Plain(identity) => self.wire_member(name, Some(identity)),
+            Shown::Hmac(_) | Shown::Withheld => match shown.in_text() {
+                Some(text) => self.wire_member(name, Some(&text)),
+                None => Ok(()),
+            },
+        }
+    }
+
     /// An identity as the policy lets it be seen.
     pub(super) fn identity(&mut self, name: &str, shown: &Shown<'_>) -> Result<(), M::Error> {
         match shown {
-            Shown::Plain(identity) => self.text(name, Some(identity)),
-            Shown::Hmac(digest) => self.display(name, Some(format_args!("hmac:{}", HEXLOWER.encode_display(digest)))),
-            Shown::Withheld => Ok(()),
+            Shown::Plain(identity) => self.name(name, Some(identity)),
+            Shown::Hmac(_) | Shown::Withheld => self.name(name, shown.in_text().as_deref()),
         }
     }
 }
@@ -165,7 +189,7 @@ impl<I: Iterator<Item = (&'static str, u32)> + Clone> Serialize for Tally<I> {
 pub(super) struct Sides<T>(pub(super) [T; 2]);
 
 impl<T: Serialize> Fields for Sides<T> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         let [client, server] = &self.0;
         object.set("client", client)?;
         object.set("server", server)
@@ -176,7 +200,7 @@ impl<T: Serialize> Fields for Sides<T> {
 pub(super) struct Peer(pub(super) SocketAddr);
 
 impl Fields for Peer {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.set("ip", &self.0.ip().to_canonical())?;
         object.set("port", &self.0.port())
     }

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use data_encoding::HEXLOWER;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::identity::{FailedIdentity, Identities, IdentityPolicy};
+use super::identity::{FailedIdentity, Identities, IdentityPolicy, Redactor};
+use crate::event::Masked;
 use crate::event::{Context, Enhanced, Event, Incomplete, Missing, Sink, Status, words};
 use crate::time::Timestamp;
 use json::{Fields, Items, Members, Object, Peer, Plain};
@@ -194,12 +195,11 @@ impl Sink for RecordWriter {
             return;
         }
         let Self { policy, identities, out, counts } = self;
-        let view = View { context, policy, identities };
-        let mut lines = Lines { view, out, counts };
+        let mut lines = Lines { context, policy, identities, out, counts };
         match *event {
             Event::Command(c) => lines.add(RecordKind::Command, c.began, c.incomplete, c),
             Event::Auth(a) => lines.add(RecordKind::Auth, a.began, a.incomplete, a),
-            Event::Transaction(t) => lines.add(RecordKind::Transaction, t.began, transaction::incomplete(t), t),
+            Event::Transaction(t) => lines.add(RecordKind::Transaction, t.began, transaction::incomplete(&t), t),
             Event::Anomaly(a) => lines.add(RecordKind::Anomaly, a.at, Incomplete::NONE, a),
             Event::End(s) => lines.add(RecordKind::Session, context.began, s.incomplete, s),
             Event::Start
@@ -224,24 +224,32 @@ struct View<'a> {
 /// A fact that has a record of its own.
 trait Facts {
     /// Writes the members beyond those that every record has.
-    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<M>) -> Result<(), M::Error>;
+    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error>;
 }
 
 /// Where records go.
 struct Lines<'a> {
-    view: View<'a>,
+    context: &'a Context,
+    policy: &'a Policy,
+    identities: &'a Identities,
     out: &'a mut Vec<u8>,
     counts: &'a mut [u64; RecordKind::ALL.len()],
 }
 
 impl Lines<'_> {
     /// Adds one record, if its type is wanted. Nothing in it can fail to serialize; should it, no torn line stays behind.
-    fn add<T: Facts>(&mut self, kind: RecordKind, ts: Timestamp, incomplete: Incomplete, facts: &T) {
-        if !self.view.policy.records.has(kind) {
+    fn add<T>(&mut self, kind: RecordKind, ts: Timestamp, incomplete: Incomplete, facts: Masked<'_, T>)
+    where
+        for<'m> Masked<'m, T>: Facts,
+    {
+        let Self { context, policy, identities, .. } = *self;
+        if !policy.records.has(kind) {
             return;
         }
         let before = self.out.len();
-        let record = Object(Record { view: self.view, kind, ts, incomplete, facts });
+        let redactor = Redactor::new(identities, facts.names());
+        let view = View { context, policy, identities };
+        let record = Object(Record { view, kind, ts, incomplete, facts: &facts }, &redactor);
         let written = record.serialize(&mut serde_json::Serializer::with_formatter(&mut *self.out, Plain));
         debug_assert!(written.is_ok(), "a record that does not serialize: {written:?}");
         if written.is_err() {
@@ -265,7 +273,7 @@ struct Record<'a, T> {
 }
 
 impl<T: Facts> Fields for Record<'_, T> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         let context = self.view.context;
         object.set("record", self.kind.as_str())?;
         object.time("ts", self.ts)?;

@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use serde::ser::SerializeMap;
 
 use super::community::community_id;
-use super::json::{Fields, Members, Sides, Tally};
+use super::json::{Fields, Items, Members, Object, Sides, Tally};
 use super::{Facts, InputKind, View, status};
+use crate::event::Masked;
 use crate::event::{
-    AuthMethod, AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Handshake, Idle, Maildrop, Mechanism, Other,
-    Protocol, Summary, Tls, TlsMode, Tunnel, TunnelHost,
+    AuthMethod, AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Handshake, Idle, Maildrop, Mechanism, Notice,
+    Other, Protocol, Software, Summary, Tls, TlsMode, Tunnel, TunnelHost,
 };
 
-impl Facts for Summary {
-    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<M>) -> Result<(), M::Error> {
+impl Facts for Masked<'_, Summary> {
+    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         let (context, peers) = (view.context, &view.context.peers);
         object.time("end", self.ended)?;
         object.seconds("duration", self.ended.since(context.began))?;
@@ -31,7 +32,7 @@ impl Facts for Summary {
         if self.greeting.reply.status.is_some() || self.greeting.reply.text.is_present() {
             object.object("greeting", &self.greeting)?;
         }
-        object.text("helo", self.helo.get())?;
+        object.name("helo", self.helo.get())?;
         object.texts("capabilities", self.capabilities.iter())?;
         if let Some(tls) = Encryption::of(&self.tls, context.protocol) {
             object.object("tls", tls)?;
@@ -39,9 +40,16 @@ impl Facts for Summary {
         if self.auth.attempts > 0 {
             object.object("auth", Authentication { auth: &self.auth, view })?;
         }
-        object.text("mailbox", self.mailbox.get())?;
+        object.name("mailbox", self.mailbox.get())?;
         object.object("counts", self.counts)?;
-        object.object("close", self.close)?;
+        object.object("close", Closed { close: self.close, reason: self.close_reason.get() })?;
+        if !self.notices.is_empty() {
+            let redactor = object.redactor();
+            object.set("notices", &Items(self.notices.iter().map(|notice| Object(notice, redactor))))?;
+        }
+        if let Some(software) = &self.software {
+            object.object("software", &**software)?;
+        }
         if let Some(client) = self.proxied_client {
             object.object("proxied_client", Told(client))?;
         }
@@ -64,7 +72,7 @@ impl Facts for Summary {
     }
 }
 
-fn pop3<M: SerializeMap>(object: &mut Members<M>, maildrop: &Maildrop) -> Result<(), M::Error> {
+fn pop3<M: SerializeMap>(object: &mut Members<'_, M>, maildrop: &Maildrop) -> Result<(), M::Error> {
     if let Some(size) = maildrop.size {
         object.object("maildrop", Mail(size))?;
     }
@@ -73,7 +81,7 @@ fn pop3<M: SerializeMap>(object: &mut Members<M>, maildrop: &Maildrop) -> Result
 }
 
 impl Fields for Tunnel {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.set("kind", self.kind.as_str())?;
         match &self.host {
             TunnelHost::Ip(ip) => object.display("ip", Some(ip))?,
@@ -84,7 +92,7 @@ impl Fields for Tunnel {
 }
 
 impl Fields for Greeting {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.display("status", self.reply.status.map(status))?;
         object.text("text", self.reply.text.get())?;
         object.seconds("delay", self.delay)
@@ -107,7 +115,7 @@ impl<'a> Encryption<'a> {
 }
 
 impl Fields for Encryption<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.known("mode", self.mode.map(TlsMode::as_str))?;
         object.known("offered", self.tls.offered)?;
         object.known("requested", self.tls.requested)?;
@@ -127,7 +135,7 @@ struct Authentication<'a> {
 }
 
 impl Fields for Authentication<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.known("method", self.auth.method.map(AuthMethod::as_str))?;
         object.known("mechanism", self.auth.mechanism.map(Mechanism::as_str))?;
         if let Some(identity) = self.auth.identity.get() {
@@ -140,7 +148,7 @@ impl Fields for Authentication<'_> {
 }
 
 impl Fields for Counts {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         let Self { commands, transactions, errors_temporary, errors_permanent, unknown_commands, anomalies, omitted } =
             self;
         object.set("commands", commands)?;
@@ -153,11 +161,33 @@ impl Fields for Counts {
     }
 }
 
-impl Fields for Close {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
-        object.set("by", self.by.map_or("none", Dir::sender))?;
-        object.set("how", self.how.as_str())?;
-        object.set("phase", self.phase.as_str())
+/// `close`.
+struct Closed<'a> {
+    close: Close,
+    reason: Option<&'a [u8]>,
+}
+
+impl Fields for Closed<'_> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+        object.set("by", self.close.by.map_or("none", Dir::sender))?;
+        object.set("how", self.close.how.as_str())?;
+        object.set("phase", self.close.phase.as_str())?;
+        object.text("reason", self.reason.filter(|reason| !reason.is_empty()))
+    }
+}
+
+impl Fields for Notice {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+        object.display("status", self.status.map(status))?;
+        object.text("response_code", self.response_code.get())?;
+        object.text("text", self.text.get())
+    }
+}
+
+impl Fields for Software {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+        object.name("server", self.server.get())?;
+        object.name("client", self.client.get())
     }
 }
 
@@ -165,7 +195,7 @@ impl Fields for Close {
 struct Told(SocketAddr);
 
 impl Fields for Told {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.set("ip", &self.0.ip().to_canonical())?;
         object.known("port", Some(self.0.port()).filter(|port| *port > 0))
     }
@@ -175,7 +205,7 @@ impl Fields for Told {
 struct Mail((u64, u64));
 
 impl Fields for Mail {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         let (messages, octets) = self.0;
         object.set("messages", &messages)?;
         object.set("octets", &octets)
@@ -185,7 +215,7 @@ impl Fields for Mail {
 struct Deleted<'a>(&'a Maildrop);
 
 impl Fields for Deleted<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.set("requested", &self.0.deleted)?;
         object.known("committed", self.0.committed)
     }
@@ -198,7 +228,7 @@ struct Waited {
 }
 
 impl Fields for Waited {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.set("count", &self.idle.count)?;
         object.seconds("duration", Some(self.idle.duration).filter(|_| self.timed))?;
         object.set("events", &self.idle.events)?;

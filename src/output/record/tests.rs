@@ -29,14 +29,14 @@ fn keyed(identity: IdentityPolicy) -> Policy {
 
 #[test]
 fn a_session_with_everything() {
-    insta::assert_json_snapshot!(record(named(), Protocol::Smtp, &Event::End(&full_summary())));
+    insta::assert_json_snapshot!(record(named(), Protocol::Smtp, &Event::End(Masked::by_hand(&full_summary()))));
 }
 
 #[test]
 fn a_session_of_nothing_but_a_connection() {
     let mut s = summary(SessionOutcome::ClientGone);
     s.close.by = None;
-    let r = record(Policy { input: InputKind::Proxy, ..named() }, Protocol::Unknown, &Event::End(&s));
+    let r = record(Policy { input: InputKind::Proxy, ..named() }, Protocol::Unknown, &Event::End(Masked::by_hand(&s)));
     for absent in [
         "greeting",
         "helo",
@@ -61,11 +61,11 @@ fn every_record_of_the_proxy_names_its_listener() {
     let (session, delivery, command) = (summary(SessionOutcome::Ok), delivery(), imap_command());
     let (auth, anomaly) = (auth(AuthOutcome::Success), anomaly());
     let events = [
-        Event::End(&session),
-        Event::Transaction(&delivery),
-        Event::Command(&command),
-        Event::Auth(&auth),
-        Event::Anomaly(&anomaly),
+        Event::End(Masked::by_hand(&session)),
+        Event::Transaction(Masked::by_hand(&delivery)),
+        Event::Command(Masked::by_hand(&command)),
+        Event::Auth(Masked::by_hand(&auth)),
+        Event::Anomaly(Masked::by_hand(&anomaly)),
     ];
     for event in &events {
         let of = |input| {
@@ -82,13 +82,13 @@ fn every_record_of_the_proxy_names_its_listener() {
 fn what_is_no_mail_says_what_it_is() {
     let mut s = summary(SessionOutcome::ClientGone);
     s.other = Some(Other::Ftp);
-    assert_eq!(plain(Protocol::Unknown, &Event::End(&s))["other"], "ftp");
-    assert_eq!(plain(Protocol::Smtp, &Event::End(&s)).get("other"), None);
+    assert_eq!(plain(Protocol::Unknown, &Event::End(Masked::by_hand(&s)))["other"], "ftp");
+    assert_eq!(plain(Protocol::Smtp, &Event::End(Masked::by_hand(&s))).get("other"), None);
 }
 
 #[test]
 fn a_session_in_clear_says_so() {
-    let r = plain(Protocol::Pop3, &Event::End(&summary(SessionOutcome::Ok)));
+    let r = plain(Protocol::Pop3, &Event::End(Masked::by_hand(&summary(SessionOutcome::Ok))));
     assert_eq!(r["tls"], json!({"mode": "none"}));
 }
 
@@ -96,12 +96,12 @@ fn a_session_in_clear_says_so() {
 fn a_duration_that_runs_backwards_is_absent() {
     let mut s = summary(SessionOutcome::Ok);
     s.ended = Timestamp::from_parts(START - 1, 0);
-    assert_eq!(plain(Protocol::Smtp, &Event::End(&s)).get("duration"), None);
+    assert_eq!(plain(Protocol::Smtp, &Event::End(Masked::by_hand(&s))).get("duration"), None);
 }
 
 #[test]
 fn a_delivery_with_everything() {
-    insta::assert_json_snapshot!(plain(Protocol::Lmtp, &Event::Transaction(&delivery())));
+    insta::assert_json_snapshot!(plain(Protocol::Lmtp, &Event::Transaction(Masked::by_hand(&delivery()))));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_delivery_that_came_to_nothing() {
     t.stage = Some(Stage::Mail);
     t.reverse_path = Some(t.store(b""));
     t.last = reply(Status::Code(550), None, "no");
-    let r = plain(Protocol::Smtp, &Event::Transaction(&t));
+    let r = plain(Protocol::Smtp, &Event::Transaction(Masked::by_hand(&t)));
     assert_eq!((&r["reverse_path"], &r["recipients_total"], &r["stage"]), (&json!(""), &json!(0), &json!("mail")));
     assert_eq!(r["final"], json!({"code": 550, "text": "no"}));
     for absent in [
@@ -139,7 +139,7 @@ fn a_retrieval_and_an_append() {
     fetch.origin = Some(0);
     fetch.timing.first_byte = millis(9);
     fetch.carries(MAIL);
-    let r = plain(Protocol::Imap, &Event::Transaction(&fetch));
+    let r = plain(Protocol::Imap, &Event::Transaction(Masked::by_hand(&fetch)));
     assert_eq!(
         (&r["command"], &r["section"], &r["origin"], &r["uid"]),
         (&json!("UID FETCH"), &json!(""), &json!(0), &json!(7))
@@ -153,7 +153,7 @@ fn a_retrieval_and_an_append() {
     append.internal_date = text("31-Jan-2026 09:00:00 +0000");
     append.uid = Some(8);
     append.uid_validity = Some(1);
-    let r = plain(Protocol::Imap, &Event::Transaction(&append));
+    let r = plain(Protocol::Imap, &Event::Transaction(Masked::by_hand(&append)));
     assert_eq!((&r["flags"], &r["uid_validity"]), (&json!(["\\Seen", "$Forwarded"]), &json!(1)));
     assert_eq!(r.get("recipients_total"), None);
 }
@@ -165,7 +165,7 @@ fn a_message_with_a_gap_has_no_digest() {
     t.message.octets(MAIL);
     t.message.gap(10);
     t.message.finish(false);
-    let r = plain(Protocol::Smtp, &Event::Transaction(&t));
+    let r = plain(Protocol::Smtp, &Event::Transaction(Masked::by_hand(&t)));
     assert_eq!((r["message"].get("sha256"), &r["message"]["complete"]), (None, &json!(false)));
 }
 
@@ -176,10 +176,10 @@ fn what_a_cap_or_a_gap_hides_of_a_message_is_marked() {
     t.message.octets(MAIL);
     t.message.gap_unknown();
     t.message.finish(true);
-    let r = plain(Protocol::Smtp, &Event::Transaction(&t));
+    let r = plain(Protocol::Smtp, &Event::Transaction(Masked::by_hand(&t)));
     assert_eq!((&r["incomplete"], r["message"].get("size")), (&json!(["truncated"]), None));
     t.has_message = false;
-    assert_eq!(plain(Protocol::Smtp, &Event::Transaction(&t)).get("incomplete"), None);
+    assert_eq!(plain(Protocol::Smtp, &Event::Transaction(Masked::by_hand(&t))).get("incomplete"), None);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn attachments_are_listed_without_their_names_if_so_wished() {
         b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\
         Content-Disposition: attachment; filename=a.png\r\n\r\nAAAA\r\n--b--\r\n",
     );
-    let event = Event::Transaction(&t);
+    let event = Event::Transaction(Masked::by_hand(&t));
     let attachments = |policy| record(policy, Protocol::Smtp, &event)["message"]["attachments"].clone();
     assert_eq!(attachments(Policy::default()), json!([{"filename": "a.png", "content_type": "image/png", "size": 3}]));
     let envelope = Policy { detail: Detail::Envelope, ..Policy::default() };
@@ -198,13 +198,16 @@ fn attachments_are_listed_without_their_names_if_so_wished() {
 
 #[test]
 fn commands_of_all_protocols() {
-    insta::assert_json_snapshot!("imap_command", plain(Protocol::Imap, &Event::Command(&imap_command())));
-    let r = plain(Protocol::Pop3, &Event::Command(&command(1, Verb::Stat, Status::PopOk, 1)));
+    insta::assert_json_snapshot!(
+        "imap_command",
+        plain(Protocol::Imap, &Event::Command(Masked::by_hand(&imap_command())))
+    );
+    let r = plain(Protocol::Pop3, &Event::Command(Masked::by_hand(&command(1, Verb::Stat, Status::PopOk, 1))));
     assert_eq!((&r["status"], r.get("untagged"), r.get("literals")), (&json!("+OK"), None, None));
     let mut unanswered = command(2, Verb::Other, Status::Ok, 0);
     unanswered.reply.clear();
     (unanswered.latency, unanswered.service_latency) = (None, None);
-    let r = plain(Protocol::Smtp, &Event::Command(&unanswered));
+    let r = plain(Protocol::Smtp, &Event::Command(Masked::by_hand(&unanswered)));
     assert_eq!((&r["name"], r.get("status"), r.get("text"), r.get("latency")), (&json!("OTHER"), None, None, None));
 }
 
@@ -221,18 +224,24 @@ fn statuses_are_words() {
         (Bye, "BYE"),
         (Preauth, "PREAUTH"),
     ] {
-        assert_eq!(plain(Protocol::Imap, &Event::Command(&command(1, Verb::Noop, status, 0)))["status"], word);
+        assert_eq!(
+            plain(Protocol::Imap, &Event::Command(Masked::by_hand(&command(1, Verb::Noop, status, 0))))["status"],
+            word
+        );
     }
 }
 
 #[test]
 fn an_attempt_and_an_anomaly() {
-    insta::assert_json_snapshot!("attempt", plain(Protocol::Smtp, &Event::Auth(&auth(AuthOutcome::Success))));
-    insta::assert_json_snapshot!("anomaly", plain(Protocol::Smtp, &Event::Anomaly(&anomaly())));
+    insta::assert_json_snapshot!(
+        "attempt",
+        plain(Protocol::Smtp, &Event::Auth(Masked::by_hand(&auth(AuthOutcome::Success))))
+    );
+    insta::assert_json_snapshot!("anomaly", plain(Protocol::Smtp, &Event::Anomaly(Masked::by_hand(&anomaly()))));
     let mut bare = anomaly();
     (bare.state, bare.variant, bare.transaction, bare.evidence, bare.tag) =
         (None, "", None, Text::default(), Text::default());
-    let r = plain(Protocol::Smtp, &Event::Anomaly(&bare));
+    let r = plain(Protocol::Smtp, &Event::Anomaly(Masked::by_hand(&bare)));
     for absent in ["state", "variant", "transaction", "evidence", "tag"] {
         assert_eq!(r.get(absent), None, "{absent}");
     }
@@ -241,7 +250,9 @@ fn an_attempt_and_an_anomaly() {
 #[test]
 fn a_failed_identity_is_a_digest_or_nothing() {
     let failed = auth(AuthOutcome::Failed);
-    let identity = |policy, auth: &Auth| record(policy, Protocol::Smtp, &Event::Auth(auth)).get("identity").cloned();
+    let identity = |policy, auth: &Auth| {
+        record(policy, Protocol::Smtp, &Event::Auth(Masked::by_hand(auth))).get("identity").cloned()
+    };
     // python3: hmac.new(b"key", b"ann@example.org", "sha256").hexdigest()
     let digest = Some(json!("hmac:5a4f36ffabc9a58129802d45c8d9fbf4e051c142c935ab6416dfd63e19778361"));
     assert_eq!(identity(Policy::default(), &failed), None, "no key");
@@ -259,12 +270,16 @@ fn a_failed_identity_is_a_digest_or_nothing() {
 #[test]
 fn the_policy_holds_for_every_identity() {
     let mut s = full_summary();
-    let session = |policy, s: &Summary| record(policy, Protocol::Smtp, &Event::End(s))["auth"].get("identity").cloned();
+    let session = |policy, s: &Summary| {
+        record(policy, Protocol::Smtp, &Event::End(Masked::by_hand(s)))["auth"].get("identity").cloned()
+    };
     assert_eq!(session(keyed(IdentityPolicy::None), &s), None);
     assert_eq!(session(Policy::default(), &s), Some(json!("ann@example.org")));
     s.auth.outcome = Some(AuthOutcome::Failed);
     assert_eq!(session(Policy::default(), &s), None);
-    let of = |policy| record(policy, Protocol::Smtp, &Event::Transaction(&delivery())).get("identity").cloned();
+    let of = |policy| {
+        record(policy, Protocol::Smtp, &Event::Transaction(Masked::by_hand(&delivery()))).get("identity").cloned()
+    };
     assert_eq!(of(keyed(IdentityPolicy::None)), None);
     assert!(of(keyed(IdentityPolicy::Hmac)).unwrap().as_str().unwrap().starts_with("hmac:"));
     assert_eq!(of(Policy::default()), Some(json!("ann@example.org")));
@@ -280,13 +295,16 @@ fn the_key_is_never_shown() {
 #[test]
 fn the_envelope_is_not_the_header() {
     let event = delivery();
-    let r =
-        record(Policy { detail: Detail::Envelope, ..Policy::default() }, Protocol::Smtp, &Event::Transaction(&event));
+    let r = record(
+        Policy { detail: Detail::Envelope, ..Policy::default() },
+        Protocol::Smtp,
+        &Event::Transaction(Masked::by_hand(&event)),
+    );
     for absent in ["subject", "from", "to", "cc", "reply_to"] {
         assert_eq!(r["message"].get(absent), None, "{absent}");
     }
     assert_eq!(r["message"]["from_domain"], "example.org");
-    let r = plain(Protocol::Smtp, &Event::Transaction(&event));
+    let r = plain(Protocol::Smtp, &Event::Transaction(Masked::by_hand(&event)));
     assert_eq!((&r["message"]["subject"], &r["message"]["to"]), (&json!("hello"), &json!("bob@example.net")));
 }
 
@@ -296,7 +314,7 @@ fn octets_that_are_no_utf8_are_latin1_with_the_exact_beside() {
     s.helo = text(b"caf\xe9\n\"");
     s.capabilities = list(&[b"OK", b"\xff"]);
     s.auth.identity = text(b"\xc3\x28");
-    let r = plain(Protocol::Smtp, &Event::End(&s));
+    let r = plain(Protocol::Smtp, &Event::End(Masked::by_hand(&s)));
     assert_eq!((&r["helo"], &r["helo_b64"]), (&json!("café\n\""), &json!("Y2Fm6Qoi")));
     assert_eq!((&r["capabilities"], &r["capabilities_b64"]), (&json!(["OK", "ÿ"]), &json!(["T0s=", "/w=="])));
     assert_eq!((&r["auth"]["identity"], &r["auth"]["identity_b64"]), (&json!("Ã("), &json!("wyg=")));
@@ -306,7 +324,7 @@ fn octets_that_are_no_utf8_are_latin1_with_the_exact_beside() {
     t.mail_param(b"BODY", Some("ü".as_bytes()));
     t.mail_param(b"AUTH", Some(b"second"));
     t.recipient(b"\xe9@x", 250, None);
-    let r = plain(Protocol::Smtp, &Event::Transaction(&t));
+    let r = plain(Protocol::Smtp, &Event::Transaction(Masked::by_hand(&t)));
     assert_eq!(r["esmtp"], json!({"AUTH": "þ", "AUTH_b64": "/g==", "BODY": "ü"}));
     assert_eq!(
         (&r["recipients"][0]["forward_path"], &r["recipients"][0]["forward_path_b64"]),
@@ -317,9 +335,9 @@ fn octets_that_are_no_utf8_are_latin1_with_the_exact_beside() {
 #[test]
 fn no_member_stands_twice() {
     let mut writer = RecordWriter::new(Arc::new(keyed(IdentityPolicy::Full)));
-    writer.event(&context(Protocol::Smtp), at(0), &Event::End(&full_summary()));
-    writer.event(&context(Protocol::Smtp), at(0), &Event::Transaction(&delivery()));
-    writer.event(&context(Protocol::Imap), at(0), &Event::Command(&imap_command()));
+    writer.event(&context(Protocol::Smtp), at(0), &Event::End(Masked::by_hand(&full_summary())));
+    writer.event(&context(Protocol::Smtp), at(0), &Event::Transaction(Masked::by_hand(&delivery())));
+    writer.event(&context(Protocol::Imap), at(0), &Event::Command(Masked::by_hand(&imap_command())));
     for line in writer.bytes().split_inclusive(|b| *b == b'\n') {
         let again = serde_json::to_vec(&serde_json::from_slice::<Value>(line).unwrap()).unwrap();
         let quotes = |octets: &[u8]| octets.iter().filter(|b| **b == b'"').count();
@@ -332,13 +350,13 @@ fn only_what_is_asked_for_is_written_and_counted() {
     let records = RecordSet::ALL.without(RecordKind::Command).without(RecordKind::Anomaly);
     let mut writer = RecordWriter::new(Arc::new(Policy { records, ..Policy::default() }));
     let context = context(Protocol::Smtp);
-    writer.event(&context, at(0), &Event::Greeting(&Greeting::default()));
-    writer.event(&context, at(0), &Event::Command(&command(1, Verb::Noop, Status::Code(250), 1)));
-    writer.event(&context, at(0), &Event::Auth(&auth(AuthOutcome::Success)));
+    writer.event(&context, at(0), &Event::Greeting(Masked::by_hand(&Greeting::default())));
+    writer.event(&context, at(0), &Event::Command(Masked::by_hand(&command(1, Verb::Noop, Status::Code(250), 1))));
+    writer.event(&context, at(0), &Event::Auth(Masked::by_hand(&auth(AuthOutcome::Success))));
     writer.event(&context, at(0), &Event::Body { number: 1, octets: b"secret body" });
-    writer.event(&context, at(0), &Event::Transaction(&delivery()));
-    writer.event(&context, at(0), &Event::Anomaly(&anomaly()));
-    writer.event(&context, at(0), &Event::End(&full_summary()));
+    writer.event(&context, at(0), &Event::Transaction(Masked::by_hand(&delivery())));
+    writer.event(&context, at(0), &Event::Anomaly(Masked::by_hand(&anomaly())));
+    writer.event(&context, at(0), &Event::End(Masked::by_hand(&full_summary())));
     assert_valid(writer.bytes());
     assert_eq!(writer.counts(), [1, 1, 0, 1, 0]);
     let kinds: Vec<Value> = writer
@@ -360,7 +378,7 @@ fn a_thousand_parameters_cost_no_more_than_their_number() {
     for n in 0..4000u32 {
         t.mail_param(format!("K{}", n % 2000).as_bytes(), None);
     }
-    let r = plain(Protocol::Smtp, &Event::Transaction(&t));
+    let r = plain(Protocol::Smtp, &Event::Transaction(Masked::by_hand(&t)));
     assert_eq!(r["esmtp"].as_object().unwrap().len(), 2000);
 }
 
@@ -372,7 +390,7 @@ fn records_per_second() {
     let (context, command) = (context(Protocol::Smtp), command(7, Verb::Noop, Status::Code(250), 3));
     let (began, rounds, mut octets) = (std::time::Instant::now(), 2_000_000u32, 0);
     for _ in 0..rounds {
-        writer.event(&context, at(0), &Event::Command(&command));
+        writer.event(&context, at(0), &Event::Command(Masked::by_hand(&command)));
         octets += writer.bytes().len();
         writer.clear();
     }

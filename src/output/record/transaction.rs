@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 
 use serde::ser::SerializeMap;
 
+use super::super::identity::Identities;
 use super::json::{Fields, Items, Members, Object};
 use super::{Detail, Facts, View, enhanced};
+use crate::event::Masked;
 use crate::event::Verb;
 use crate::event::{
     DataMode, Incomplete, Kind, Missing, Param, Recipient, RecipientReply, Reply, Stage, Status, Timing, Transaction,
 };
-use crate::message::{Attachment, Ending, LineEndings, Message};
+use crate::message::{Attachment, Ending, LineEndings};
 
-impl Facts for Transaction {
-    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<M>) -> Result<(), M::Error> {
+impl Facts for Masked<'_, Transaction> {
+    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.set("kind", self.kind.as_str())?;
         object.set("number", &self.number)?;
         object.time("end", self.ended)?;
@@ -25,12 +27,12 @@ impl Facts for Transaction {
             object.identity("identity", &view.identities.show(identity, true))?;
         }
         match self.kind {
-            Kind::Delivery => delivery(object, self)?,
+            Kind::Delivery => delivery(object, self, view.identities)?,
             Kind::Retrieval => retrieval(object, self)?,
             Kind::Append => append(object, self)?,
         }
         if self.has_message {
-            object.object("message", Mail { transaction: self, detail: view.policy.detail })?;
+            object.object("message", Mail { transaction: *self, detail: view.policy.detail })?;
         }
         if self.timing.is_known() {
             object.object("timing", self.timing)?;
@@ -39,12 +41,18 @@ impl Facts for Transaction {
     }
 }
 
-fn delivery<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result<(), M::Error> {
-    object.text("reverse_path", t.reverse_path.map(|span| t.text(span)))?;
+fn delivery<M: SerializeMap>(
+    object: &mut Members<'_, M>,
+    t: &Transaction,
+    identities: &Identities,
+) -> Result<(), M::Error> {
+    object.name("reverse_path", t.reverse_path.map(|span| t.text(span)))?;
     object.texts("source_route", t.source_route.iter().map(|span| t.text(*span)))?;
-    esmtp(object, t, t.mail_params())?;
+    esmtp(object, t, t.mail_params(), identities)?;
     if !t.recipients.is_empty() {
-        let recipients = t.recipients.iter().map(|recipient| Object(To { transaction: t, recipient }));
+        let redactor = object.redactor();
+        let recipients =
+            t.recipients.iter().map(|recipient| Object(To { transaction: t, recipient, identities }, redactor));
         object.set("recipients", &Items(recipients))?;
     }
     object.set("recipients_total", &t.recipients_total)?;
@@ -54,7 +62,7 @@ fn delivery<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result
         object.object("final", Final(&t.last))?;
     }
     object.flag("reply_undelivered", t.reply_undelivered)?;
-    object.text("queue_id", t.queue_id.get())?;
+    object.name("queue_id", t.queue_id.get())?;
     object.flag("pipelined", t.pipelined)?;
     object.flag("probe", t.probe)?;
     object.flag("smuggled", t.smuggled)?;
@@ -62,18 +70,18 @@ fn delivery<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result
     object.known("direction", t.reversed.then_some("reversed"))
 }
 
-fn retrieval<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result<(), M::Error> {
+fn retrieval<M: SerializeMap>(object: &mut Members<'_, M>, t: &Transaction) -> Result<(), M::Error> {
     object.known("command", t.verb.map(Verb::as_str))?;
-    object.text("mailbox", t.mailbox.get())?;
+    object.name("mailbox", t.mailbox.get())?;
     object.known("uid", t.uid)?;
     object.known("message_number", t.message_number)?;
     object.text("section", t.section.get())?;
     object.known("origin", t.origin)
 }
 
-fn append<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result<(), M::Error> {
+fn append<M: SerializeMap>(object: &mut Members<'_, M>, t: &Transaction) -> Result<(), M::Error> {
     object.known("command", t.verb.map(Verb::as_str))?;
-    object.text("mailbox", t.mailbox.get())?;
+    object.name("mailbox", t.mailbox.get())?;
     object.texts("flags", t.flags.iter())?;
     object.text("internal_date", t.internal_date.get())?;
     object.known("uid", t.uid)?;
@@ -81,8 +89,13 @@ fn append<M: SerializeMap>(object: &mut Members<M>, t: &Transaction) -> Result<(
 }
 
 /// `esmtp`, if there are parameters.
-fn esmtp<M: SerializeMap>(object: &mut Members<M>, t: &Transaction, params: &[Param]) -> Result<(), M::Error> {
-    if params.is_empty() { Ok(()) } else { object.object("esmtp", Esmtp { transaction: t, params }) }
+fn esmtp<M: SerializeMap>(
+    object: &mut Members<'_, M>,
+    t: &Transaction,
+    params: &[Param],
+    identities: &Identities,
+) -> Result<(), M::Error> {
+    if params.is_empty() { Ok(()) } else { object.object("esmtp", Esmtp { transaction: t, params, identities }) }
 }
 
 /// Parameters as an object. None may stand twice (RFC 5321 section 4.1.2); if one does, the first counts, as an object has
@@ -90,15 +103,21 @@ fn esmtp<M: SerializeMap>(object: &mut Members<M>, t: &Transaction, params: &[Pa
 struct Esmtp<'a> {
     transaction: &'a Transaction,
     params: &'a [Param],
+    identities: &'a Identities,
 }
 
 impl Fields for Esmtp<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         let mut seen = BTreeSet::new();
         for param in self.params {
             let keyword = self.transaction.text(param.keyword);
             if self.params.len() == 1 || seen.insert(keyword) {
-                object.wire_member(keyword, param.value.map(|span| self.transaction.text(span)))?;
+                let value = param.value.map(|span| self.transaction.text(span));
+                match value.filter(|value| keyword == b"AUTH" && *value != b"<>") {
+                    // RFC 4954 section 5: who submitted the message.
+                    Some(identity) => object.wire_identity(keyword, &self.identities.show(identity, true))?,
+                    None => object.wire_member(keyword, value)?,
+                }
             }
         }
         Ok(())
@@ -108,14 +127,15 @@ impl Fields for Esmtp<'_> {
 /// One recipient.
 struct To<'a> {
     transaction: &'a Transaction,
+    identities: &'a Identities,
     recipient: &'a Recipient,
 }
 
 impl Fields for To<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         let (t, recipient) = (self.transaction, self.recipient);
-        object.text("forward_path", Some(t.text(recipient.forward_path)))?;
-        esmtp(object, t, t.rcpt_params(recipient))?;
+        object.name("forward_path", Some(t.text(recipient.forward_path)))?;
+        esmtp(object, t, t.rcpt_params(recipient), self.identities)?;
         object.known("code", recipient.code)?;
         object.display("enhanced", recipient.enhanced.map(enhanced))?;
         object.text("text", recipient.text.map(|span| t.text(span)))?;
@@ -134,7 +154,7 @@ struct Own<'a> {
 }
 
 impl Fields for Own<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.set("code", &self.last.code)?;
         object.display("enhanced", self.last.enhanced.map(enhanced))?;
         object.text("text", Some(self.transaction.text(self.last.text)).filter(|t| !t.is_empty()))?;
@@ -146,7 +166,7 @@ impl Fields for Own<'_> {
 struct Final<'a>(&'a Reply);
 
 impl Fields for Final<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.known("code", self.0.status.and_then(Status::code))?;
         object.display("enhanced", self.0.enhanced.map(enhanced))?;
         object.text("text", self.0.text.get())
@@ -161,7 +181,7 @@ impl Timing {
 }
 
 impl Fields for Timing {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.seconds("data_go", self.data_go)?;
         object.seconds("data_idle", self.data_idle)?;
         object.seconds("transfer", self.transfer)?;
@@ -172,21 +192,23 @@ impl Fields for Timing {
 
 /// `message`.
 struct Mail<'a> {
-    transaction: &'a Transaction,
+    transaction: Masked<'a, Transaction>,
     detail: Detail,
 }
 
 impl Fields for Mail<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
-        let (t, message) = (self.transaction, &self.transaction.message);
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+        let (t, message) = (self.transaction, &self.transaction.fact().message);
         object.known("size", message.size_known().then(|| message.size()))?;
         object.known("wire_size", t.wire_size)?;
         object.known("declared_size", t.declared_size)?;
         object.hex("sha256", message.sha256().as_ref().map(<[u8; 32]>::as_slice))?;
         object.set("complete", &message.complete())?;
-        header(object, message, self.detail)?;
+        header(object, t, self.detail)?;
         if !message.attachments().is_empty() {
-            let attachments = message.attachments().iter().map(|file| Object(Attached { file, detail: self.detail }));
+            let redactor = object.redactor();
+            let attached = |file| Object(Attached { transaction: t, file, detail: self.detail }, redactor);
+            let attachments = message.attachments().iter().map(attached);
             object.set("attachments", &Items(attachments))?;
         }
         object.count("parts", message.parts())?;
@@ -208,34 +230,42 @@ pub(super) fn incomplete(t: &Transaction) -> Incomplete {
     incomplete
 }
 
-fn header<M: SerializeMap>(object: &mut Members<M>, message: &Message, detail: Detail) -> Result<(), M::Error> {
-    object.known("message_id", message.message_id())?;
-    object.known("date", message.date())?;
+fn header<M: SerializeMap>(
+    object: &mut Members<'_, M>,
+    transaction: Masked<'_, Transaction>,
+    detail: Detail,
+) -> Result<(), M::Error> {
+    let message = &transaction.message;
+    let mut text = |name, text: Option<String>| object.known(name, text.map(|text| transaction.decoded(text)));
+    text("message_id", message.message_id())?;
+    text("date", message.date())?;
     if detail == Detail::Headers {
-        object.known("from", message.from())?;
-        object.known("to", message.to())?;
-        object.known("cc", message.cc())?;
-        object.known("reply_to", message.reply_to())?;
-        object.known("subject", message.subject())?;
+        text("from", message.from())?;
+        text("to", message.to())?;
+        text("cc", message.cc())?;
+        text("reply_to", message.reply_to())?;
+        text("subject", message.subject())?;
     }
-    object.known("from_domain", message.from_domain())
+    text("from_domain", message.from_domain())
 }
 
 struct Attached<'a> {
+    transaction: Masked<'a, Transaction>,
     file: &'a Attachment,
     detail: Detail,
 }
 
 impl Fields for Attached<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
-        object.known("filename", self.file.filename.as_ref().filter(|_| self.detail == Detail::Headers))?;
-        object.set("content_type", &self.file.content_type)?;
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+        let shown = |text: &String| self.transaction.decoded(text.clone());
+        object.known("filename", self.file.filename.as_ref().filter(|_| self.detail == Detail::Headers).map(shown))?;
+        object.set("content_type", &shown(&self.file.content_type))?;
         object.known("size", Some(self.file.size).filter(|_| self.file.complete))
     }
 }
 
 impl Fields for LineEndings {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         object.set("crlf", &self.crlf)?;
         object.set("bare_lf", &self.bare_lf)?;
         object.set("bare_cr", &self.bare_cr)?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::Masked;
 use crate::event::Verb;
 use crate::event::*;
 use crate::output::testing::*;
@@ -34,14 +35,17 @@ fn busy(sinks: &mut [&mut dyn Sink]) {
             (Verb::Data, 354, 3),
             (Verb::Quit, 221, 1),
         ] {
-            say(Protocol::Smtp, &Event::Command(&command(n, verb, Status::Code(code), latency + u64::from(n) / 100)));
+            say(
+                Protocol::Smtp,
+                &Event::Command(Masked::by_hand(&command(n, verb, Status::Code(code), latency + u64::from(n) / 100))),
+            );
         }
         let mut t = delivery();
         t.outcome =
             *Outcome::ALL.iter().cycle().nth(n as usize % 40).filter(|_| n % 40 < 12).unwrap_or(&Outcome::Accepted);
         t.recipient(b"x@y", 400 + n as u16 % 7, enhanced(4, n as u16 % 11, 1));
         t.recipients_total += u32::from(n % 100 == 0);
-        say(Protocol::Smtp, &Event::Transaction(&t));
+        say(Protocol::Smtp, &Event::Transaction(Masked::by_hand(&t)));
         let mut s = full_summary();
         s.outcome = *SessionOutcome::ALL
             .iter()
@@ -53,33 +57,38 @@ fn busy(sinks: &mut [&mut dyn Sink]) {
         if n % 8 > 0 {
             (s.incomplete, s.gaps) = (Incomplete::NONE, [0, 0]);
         }
-        say(Protocol::Smtp, &Event::End(&s));
+        say(Protocol::Smtp, &Event::End(Masked::by_hand(&s)));
     }
     for verb in Verb::ALL.iter().take(12) {
-        say(Protocol::Smtp, &Event::Command(&command(1, *verb, Status::Code(502), 1)));
+        say(Protocol::Smtp, &Event::Command(Masked::by_hand(&command(1, *verb, Status::Code(502), 1))));
     }
     for outcome in AuthOutcome::ALL {
-        say(Protocol::Smtp, &Event::Auth(&auth(*outcome)));
+        say(Protocol::Smtp, &Event::Auth(Masked::by_hand(&auth(*outcome))));
         let method = AuthMethod::Login;
-        say(Protocol::Imap, &Event::Auth(&Auth { method, mechanism: None, ..auth(*outcome) }));
+        say(Protocol::Imap, &Event::Auth(Masked::by_hand(&Auth { method, mechanism: None, ..auth(*outcome) })));
     }
     let mut fetch = transaction(Kind::Retrieval, Outcome::Complete);
     fetch.carries(MAIL);
-    say(Protocol::Imap, &Event::Transaction(&fetch));
-    say(Protocol::Imap, &Event::Transaction(&transaction(Kind::Append, Outcome::Error)));
-    say(Protocol::Imap, &Event::Command(&imap_command()));
-    say(Protocol::Imap, &Event::Command(&command(2, Verb::Idle, Status::Ok, 900_000)));
-    say(Protocol::Imap, &Event::Command(&command(3, Verb::Select, Status::No, 90_000)));
-    say(Protocol::Imap, &Event::End(&summary(SessionOutcome::Ok)));
+    say(Protocol::Imap, &Event::Transaction(Masked::by_hand(&fetch)));
+    say(Protocol::Imap, &Event::Transaction(Masked::by_hand(&transaction(Kind::Append, Outcome::Error))));
+    say(Protocol::Imap, &Event::Command(Masked::by_hand(&imap_command())));
+    say(Protocol::Imap, &Event::Command(Masked::by_hand(&command(2, Verb::Idle, Status::Ok, 900_000))));
+    say(Protocol::Imap, &Event::Command(Masked::by_hand(&command(3, Verb::Select, Status::No, 90_000))));
+    say(Protocol::Imap, &Event::End(Masked::by_hand(&summary(SessionOutcome::Ok))));
     let mut ftp = summary(SessionOutcome::ClientGone);
     ftp.other = Some(Other::Ftp);
-    say(Protocol::Unknown, &Event::End(&ftp));
+    say(Protocol::Unknown, &Event::End(Masked::by_hand(&ftp)));
     for severity in Severity::ALL {
-        say(Protocol::Smtp, &Event::Anomaly(&Anomaly { severity: *severity, ..anomaly() }));
+        say(Protocol::Smtp, &Event::Anomaly(Masked::by_hand(&Anomaly { severity: *severity, ..anomaly() })));
     }
     say(
         Protocol::Smtp,
-        &Event::Anomaly(&Anomaly { id: Id::TcpOverlap, severity: Severity::Low, count: 1_000_000, ..anomaly() }),
+        &Event::Anomaly(Masked::by_hand(&Anomaly {
+            id: Id::TcpOverlap,
+            severity: Severity::Low,
+            count: 1_000_000,
+            ..anomaly()
+        })),
     );
 }
 
@@ -151,8 +160,12 @@ fn one_quiet_session_has_no_empty_sections() {
     let mut report = Report::new();
     let mut s = summary(SessionOutcome::Ok);
     s.greeting.delay = millis(2);
-    report.event(&context(Protocol::Pop3), at(0), &Event::Command(&command(1, Verb::Quit, Status::PopOk, 1)));
-    report.event(&context(Protocol::Pop3), at(0), &Event::End(&s));
+    report.event(
+        &context(Protocol::Pop3),
+        at(0),
+        &Event::Command(Masked::by_hand(&command(1, Verb::Quit, Status::PopOk, 1))),
+    );
+    report.event(&context(Protocol::Pop3), at(0), &Event::End(Masked::by_hand(&s)));
     report.set_capture(Capture { files: 1, packets: 1, ..Capture::default() });
     let text = printed(&report, Style::default());
     fits(&text);
@@ -163,8 +176,12 @@ fn one_quiet_session_has_no_empty_sections() {
 fn coalesced_replies_and_idle_say_nothing_about_the_server() {
     let mut report = Report::new();
     let coalesced = Command { coalesced: true, ..command(1, Verb::Rcpt, Status::Code(250), 5) };
-    report.event(&context(Protocol::Smtp), at(0), &Event::Command(&coalesced));
-    report.event(&context(Protocol::Imap), at(0), &Event::Command(&command(1, Verb::Idle, Status::Ok, 5)));
+    report.event(&context(Protocol::Smtp), at(0), &Event::Command(Masked::by_hand(&coalesced)));
+    report.event(
+        &context(Protocol::Imap),
+        at(0),
+        &Event::Command(Masked::by_hand(&command(1, Verb::Idle, Status::Ok, 5))),
+    );
     assert!(!printed(&report, Style::default()).contains("slowest"));
 }
 
@@ -174,7 +191,7 @@ fn the_last_word_on_a_recipient_counts() {
     t.recipients[0].last =
         Some(RecipientReply { code: 452, enhanced: enhanced(4, 2, 2), text: Default::default(), latency: None });
     let mut report = Report::new();
-    report.event(&context(Protocol::Lmtp), at(0), &Event::Transaction(&t));
+    report.event(&context(Protocol::Lmtp), at(0), &Event::Transaction(Masked::by_hand(&t)));
     let text = printed(&report, Style::default());
     assert!(text.contains("  recipients   2 refused\n  refused with 1 × 452 4.2.2   1 × 550 5.1.1\n"), "{text}");
 }

@@ -1,0 +1,208 @@
+//! A bounded set of words that are to be found, whatever their case.
+
+use super::automaton::Automaton;
+use super::ranges::Ranges;
+use super::wipe;
+
+/// Bytes remembered in all: a dozen exchanges, or a long line.
+pub(super) const ROOM: usize = 8 << 10;
+
+/// Bytes remembered of one word: as much as the text of a reply can hold of it.
+const HEAD: usize = 1 << 10;
+
+/// Counted for each word besides its bytes, so that many short ones are bounded too.
+const OVERHEAD: usize = 16;
+
+/// Bytes of a length.
+const LENGTH: usize = 2;
+
+/// So many bytes may be new since the larger automaton was built. More make one of everything: building costs by what is
+/// new, not by what is known.
+const FRESH: usize = 512;
+
+/// The words.
+#[derive(Default)]
+pub(super) struct WordSet {
+    /// Folded, one behind the other, the oldest first, each behind its length: sessions are many, and most know one or two.
+    known: Vec<u8>,
+    /// What is counted against [`ROOM`].
+    cost: usize,
+    /// Bytes of `known` that are in `large`, and in one of the two.
+    in_large: usize,
+    ready: usize,
+    large: Option<Box<Automaton>>,
+    small: Option<Box<Automaton>>,
+    /// From here on no text was looked at since: these must not be forgotten.
+    unused: usize,
+}
+
+impl WordSet {
+    /// Remembers `word`; false if there was no room for it.
+    pub(super) fn add(&mut self, word: &[u8]) -> bool {
+        let word = word.get(..HEAD).unwrap_or(word);
+        if word.is_empty() || self.each(0).any(|known| known.eq_ignore_ascii_case(word)) {
+            return true;
+        }
+        if self.cost + word.len() + OVERHEAD > ROOM && !self.make_room_for(word.len() + OVERHEAD) {
+            return false;
+        }
+        self.cost += word.len() + OVERHEAD;
+        self.reserve(LENGTH + word.len());
+        self.known.extend_from_slice(&(word.len() as u16).to_le_bytes());
+        self.known.extend(word.iter().map(u8::to_ascii_lowercase));
+        true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.each(0).count()
+    }
+
+    /// The words from offset `from` on, the oldest first.
+    fn each(&self, from: usize) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.known.get(from..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (length, behind) = rest.split_first_chunk::<LENGTH>()?;
+            let (word, behind) = behind.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            rest = behind;
+            Some(word)
+        })
+    }
+
+    /// Forgets the oldest until half of the room is free, so that this is not done for each word. What no text was looked
+    /// at for stays: then false.
+    fn make_room_for(&mut self, more: usize) -> bool {
+        let (mut gone, mut freed) = (0, 0);
+        for word in self.each(0) {
+            if self.cost - freed + more <= ROOM / 2 || gone >= self.unused {
+                break;
+            }
+            gone += LENGTH + word.len();
+            freed += word.len() + OVERHEAD;
+        }
+        if gone > 0 {
+            let kept = self.known.len().saturating_sub(gone);
+            self.known.copy_within(gone.., 0);
+            wipe(self.known.get_mut(kept..).unwrap_or_default());
+            self.known.truncate(kept);
+            self.cost -= freed;
+            self.unused = self.unused.saturating_sub(gone);
+            (self.in_large, self.ready, self.large, self.small) = (0, 0, None, None);
+        }
+        self.cost + more <= ROOM
+    }
+
+    /// Makes room for `more` bytes. A vector that grows by itself leaves its bytes behind.
+    fn reserve(&mut self, more: usize) {
+        let wanted = self.known.len() + more;
+        if wanted > self.known.capacity() {
+            self.move_to(wanted.max(self.known.capacity() * 2));
+        }
+    }
+
+    fn move_to(&mut self, capacity: usize) {
+        let mut moved = Vec::with_capacity(capacity);
+        moved.extend_from_slice(&self.known);
+        wipe(&mut self.known);
+        self.known = moved;
+    }
+
+    /// Gives back what it does not need.
+    pub(super) fn shrink(&mut self) {
+        (self.in_large, self.ready, self.large, self.small) = (0, 0, None, None);
+        if self.known.capacity() > self.known.len() {
+            self.move_to(self.known.len());
+        }
+    }
+
+    /// To be called before [`Self::find`], after words were added.
+    pub(super) fn prepare(&mut self) {
+        if self.ready == self.known.len() {
+            return;
+        }
+        let fresh = self.known.len() - self.in_large;
+        if fresh > FRESH || self.known.len() <= FRESH {
+            self.small = None;
+            self.large = Some(Box::new(self.automaton(0)));
+            self.in_large = self.known.len();
+        } else {
+            self.small = Some(Box::new(self.automaton(self.in_large)));
+        }
+        self.ready = self.known.len();
+    }
+
+    fn automaton(&self, from: usize) -> Automaton {
+        Automaton::new(&mut self.each(from).collect::<Vec<_>>())
+    }
+
+    /// Adds the ranges of `text` that show a word.
+    pub(super) fn find(&self, text: &[u8], found: &mut Ranges) {
+        for automaton in [&self.large, &self.small].into_iter().flatten() {
+            automaton.find(text, found);
+        }
+    }
+
+    /// A text was looked at: what is known may be forgotten when there is no more room.
+    pub(super) fn used(&mut self) {
+        self.unused = self.known.len();
+    }
+}
+
+impl Drop for WordSet {
+    fn drop(&mut self) {
+        wipe(&mut self.known);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finds(set: &mut WordSet, text: &[u8]) -> bool {
+        set.prepare();
+        let mut found = Ranges::default();
+        set.find(text, &mut found);
+        !found.is_empty()
+    }
+
+    #[test]
+    fn much_is_never_kept_and_the_oldest_goes_first() {
+        let mut set = WordSet::default();
+        set.add(b"the first one");
+        for n in 0..10_000_u32 {
+            set.used();
+            assert!(set.add(format!("secret number {n:08}").as_bytes()));
+        }
+        assert!(set.add(&[b'x'; 100_000]));
+        assert!(set.cost <= ROOM && set.known.capacity() <= 2 * ROOM);
+        assert!(!finds(&mut set, b"the first one"));
+        assert!(finds(&mut set, b"is secret number 00009999"));
+    }
+
+    #[test]
+    fn what_no_text_was_looked_at_for_is_not_forgotten() {
+        let mut set = WordSet::default();
+        set.add(b"old one");
+        set.used();
+        let added = (0..10_000_u32).take_while(|n| set.add(format!("word {n:08}").as_bytes())).count();
+        assert!(added > 100 && added < 1000, "{added}");
+        assert!(finds(&mut set, b"word 00000000") && !finds(&mut set, b"old one"));
+        set.used();
+        assert!(set.add(b"another"));
+    }
+
+    #[test]
+    fn every_word_is_found_however_many_came_between_two_looks() {
+        let mut set = WordSet::default();
+        for n in 0..150_u32 {
+            set.add(format!("w{n:03}").as_bytes());
+            assert!((0..=n).step_by(7).all(|n| finds(&mut set, format!("xW{n:03}").as_bytes())), "{n}");
+            if n % 40 == 0 {
+                set.shrink();
+            }
+        }
+    }
+}
