@@ -100,7 +100,7 @@ damage: packages-build ## every dialogue's capture with each packet lost, cut, s
 	@$(step) 'damaged captures: another order changes no record, loss invents nothing'
 	export DAMAGE=all
 	$(if $(only),export DIALOGUE='$(only)')
-	cargo test --locked --test engine -- --include-ignored another_order loss_invents
+	cargo test --locked --test engine -- another_order loss_invents
 
 bench-proxy: ## mailtap proxy beside HAProxy and nginx stream, with a load of its own; flags="--rounds 1 --scenario smtp-1k"
 	@benches/proxy $(flags)

@@ -112,7 +112,10 @@ fn shows_loss(whole: &[Frame], left: &[Frame], mode: Mode) -> bool {
 pub(crate) fn inventions(mode: Mode, shows: bool, found: &[Value], whole: &[Value]) -> Vec<String> {
     let mut faults = Vec::new();
     let of = |records: &[Value], kind: &str| -> Vec<Value> {
-        records.iter().filter(|record| record["record"] == kind).cloned().collect()
+        let mut records: Vec<_> = records.iter().filter(|record| record["record"] == kind).cloned().collect();
+        // In the order in which they began: what is never answered is told at the end.
+        records.sort_by_key(|record| record["number"].as_u64());
+        records
     };
     transactions(mode, &of(found, "transaction"), &of(whole, "transaction"), &mut faults);
     auths(&of(found, "auth"), &of(whole, "auth"), &mut faults);
