@@ -180,6 +180,20 @@ pub(super) fn is_timeout(text: &[u8]) -> bool {
         .any(|word| text.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word)))
 }
 
+/// Who a PREAUTH greeting may say that the client is: the word behind `as`, as in the example of RFC 9051 section 7.1.4,
+/// and addresses. Outputs that hide identities must find them; no record takes them for one.
+pub(super) fn names_in(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut behind_as = false;
+    let words =
+        text.split(|byte| byte.is_ascii_whitespace() || b"\"'<>()[],;".contains(byte)).filter(|w| !w.is_empty());
+    words.map(|word| word.strip_suffix(b".").unwrap_or(word)).filter(move |word| {
+        let is_filler = behind_as && word.eq_ignore_ascii_case(b"user");
+        let is_name = (behind_as && !is_filler) || word.contains(&b'@');
+        behind_as = is_filler || word.eq_ignore_ascii_case(b"as");
+        is_name
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,5 +226,14 @@ mod tests {
         texts(b"[REFERRAL imap://a/;URLAUTH=x:y:z] see ;urlauth=q", 99, &mut code, &mut text);
         assert_eq!(code.as_bytes(), b"REFERRAL imap://a/;URLAUTH=[redacted]");
         assert_eq!(text.as_bytes(), b"see ;urlauth=[redacted]");
+    }
+
+    #[test]
+    fn a_greeting_of_success_names_the_client() {
+        let names = |text: &'static str| names_in(text.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(names("IMAP4rev1 server logged in as Smith"), [b"Smith"]);
+        assert_eq!(names("Logged in as user ann."), [b"ann"]);
+        assert_eq!(names("[CAPABILITY IMAP4rev1] Welcome, <ann@x.org>"), [b"ann@x.org"]);
+        assert!(names("ready").is_empty());
     }
 }

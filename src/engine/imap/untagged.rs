@@ -23,6 +23,9 @@ impl Imap {
         // RFC 9051 knows BYE only; some servers say NO, and close.
         session.refused |= matches!(status, Status::Bye | Status::No | Status::Bad);
         self.authenticated = status == Status::Preauth;
+        if self.authenticated {
+            response::names_in(text).for_each(|name| session.secrets.proved(name));
+        }
         self.pending.note(arrival(line, cx));
         cx.greeting();
         self.rest_of_status(text, cx);

@@ -30,7 +30,7 @@ impl Facts for Masked<'_, Command> {
         if !self.untagged.is_empty() {
             object.set("untagged", &Tally(self.untagged.iter().map(|(kind, n)| (kind.as_str(), *n))))?;
         }
-        object.name("mailbox", self.mailbox.get())?;
+        object.text("mailbox", self.mailbox.get())?;
         object.count("literals", self.literals)
     }
 }

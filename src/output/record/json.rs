@@ -104,7 +104,7 @@ impl<'r, M: SerializeMap> Members<'r, M> {
         }
     }
 
-    /// A name from the wire, such as a path or a mailbox: a fact of its own, whoever authenticated.
+    /// A name from the wire, such as a path: a fact of its own, whoever authenticated.
     pub(super) fn name(&mut self, name: &str, octets: Option<&[u8]>) -> Result<(), M::Error> {
         let Some(octets) = octets else { return Ok(()) };
         match std::str::from_utf8(octets) {

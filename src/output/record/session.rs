@@ -40,7 +40,7 @@ impl Facts for Masked<'_, Summary> {
         if self.auth.attempts > 0 {
             object.object("auth", Authentication { auth: &self.auth, view })?;
         }
-        object.name("mailbox", self.mailbox.get())?;
+        object.text("mailbox", self.mailbox.get())?;
         object.object("counts", self.counts)?;
         object.object("close", Closed { close: self.close, reason: self.close_reason.get() })?;
         if !self.notices.is_empty() {

@@ -72,7 +72,7 @@ fn delivery<M: SerializeMap>(
 
 fn retrieval<M: SerializeMap>(object: &mut Members<'_, M>, t: &Transaction) -> Result<(), M::Error> {
     object.known("command", t.verb.map(Verb::as_str))?;
-    object.name("mailbox", t.mailbox.get())?;
+    object.text("mailbox", t.mailbox.get())?;
     object.known("uid", t.uid)?;
     object.known("message_number", t.message_number)?;
     object.text("section", t.section.get())?;
@@ -81,7 +81,7 @@ fn retrieval<M: SerializeMap>(object: &mut Members<'_, M>, t: &Transaction) -> R
 
 fn append<M: SerializeMap>(object: &mut Members<'_, M>, t: &Transaction) -> Result<(), M::Error> {
     object.known("command", t.verb.map(Verb::as_str))?;
-    object.name("mailbox", t.mailbox.get())?;
+    object.text("mailbox", t.mailbox.get())?;
     object.texts("flags", t.flags.iter())?;
     object.text("internal_date", t.internal_date.get())?;
     object.known("uid", t.uid)?;
