@@ -13,8 +13,7 @@ use crate::capture::{CaptureError, live};
 use crate::console::plain;
 use crate::output::metrics::{MetricsFileError, ReplyReasonsError};
 use crate::output::{LogError, MonitorError, ServeError};
-use crate::proxy::listen::ListenError;
-use crate::proxy::tls::TlsError;
+use crate::proxy::OpenError;
 
 /// Why a run cannot go on, or was not all it should have been.
 #[derive(Debug)]
@@ -66,14 +65,7 @@ pub enum Error {
     /// Metrics and page cannot be served.
     Serve(ServeError),
     /// A listener cannot be opened.
-    Listen(ListenError),
-    /// The name of a server cannot be looked up.
-    Upstream {
-        /// The name.
-        host: String,
-        /// Why.
-        reason: io::Error,
-    },
+    Open(OpenError),
     /// The socket of the handover cannot be used.
     Handover {
         /// Its path.
@@ -81,8 +73,6 @@ pub enum Error {
         /// Why.
         reason: io::Error,
     },
-    /// TLS cannot be set up.
-    Tls(TlsError),
     /// A thread cannot be started.
     Thread(io::Error),
     /// Privileges cannot be given up, or the process not be confined.
@@ -97,6 +87,7 @@ impl Error {
         match self {
             Self::Usage(_) | Self::ConfigFile { .. } | Self::ConfigText { .. } | Self::ReplyReasons(_) => 2,
             Self::Interface(trouble) if trouble.is_usage() => 2,
+            Self::Open(error) if error.is_usage() => 2,
             Self::Capture(_)
             | Self::Interface(_)
             | Self::Packets { .. }
@@ -105,10 +96,8 @@ impl Error {
             | Self::LogWrite(_)
             | Self::Write { .. }
             | Self::Serve(_)
-            | Self::Listen(_)
-            | Self::Upstream { .. }
+            | Self::Open(_)
             | Self::Handover { .. }
-            | Self::Tls(_)
             | Self::Thread(_)
             | Self::Privileges(_)
             | Self::Fault(_) => 1,
@@ -142,7 +131,6 @@ impl fmt::Display for Error {
             Self::ReplyReasons(error) => error.fmt(f),
             Self::MetricsFile(error) => error.fmt(f),
             Self::Capture(trouble) => trouble.fmt(f),
-            Self::Tls(error) => error.fmt(f),
             Self::Interface(trouble) => trouble.fmt(f),
             Self::Packets { path, reason } => write!(
                 f,
@@ -164,10 +152,7 @@ impl fmt::Display for Error {
                 write!(f, "{to} cannot be written: {}; make room, or send it elsewhere", plain(reason))
             }
             Self::Serve(error) => error.fmt(f),
-            Self::Listen(error) => error.fmt(f),
-            Self::Upstream { host, reason } => {
-                write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
-            }
+            Self::Open(error) => error.fmt(f),
             Self::Handover { path, reason } => write!(
                 f,
                 "{}: the handover does not work: {}; check the directory, its permissions, and who is at it",
@@ -200,6 +185,12 @@ impl From<MetricsFileError> for Error {
 impl From<ServeError> for Error {
     fn from(error: ServeError) -> Self {
         Self::Serve(error)
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
     }
 }
 

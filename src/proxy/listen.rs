@@ -27,7 +27,7 @@ const IDLE: Duration = Duration::from_secs(60);
 const GONE: Duration = Duration::from_secs(600);
 
 /// Opens a listening socket at `address`, non-blocking. IPv4 comes to `[::]` too.
-pub fn listen(listener: &ListenerSettings, address: SocketAddr) -> Result<TcpListener, ListenError> {
+pub(super) fn listen(listener: &ListenerSettings, address: SocketAddr) -> Result<TcpListener, ListenError> {
     let failed = |step: Step| {
         let name = listener.name.clone();
         move |reason| ListenError { name, place: Some(address), step, reason }
@@ -56,7 +56,7 @@ pub fn listen(listener: &ListenerSettings, address: SocketAddr) -> Result<TcpLis
 
 /// Prepares the socket `listening`, opened here or passed by somebody, for `listener`; finds out whether this process
 /// may do what its connections to servers need. Gives the address it listens at.
-pub fn prepare(listener: &ListenerSettings, listening: &TcpListener) -> Result<SocketAddr, ListenError> {
+pub(super) fn prepare(listener: &ListenerSettings, listening: &TcpListener) -> Result<SocketAddr, ListenError> {
     let failed = |place: Option<SocketAddr>, step: Step| {
         let name = listener.name.clone();
         move |reason| ListenError { name, place, step, reason }
@@ -85,7 +85,7 @@ pub fn prepare(listener: &ListenerSettings, listening: &TcpListener) -> Result<S
 
 /// Sets what connections need on `socket`, or on the listener whose connections inherit it: small writes leave at once,
 /// dead peers are noticed.
-pub fn tune(socket: &impl AsFd) -> io::Result<()> {
+pub(super) fn tune(socket: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE))?;

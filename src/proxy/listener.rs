@@ -1,14 +1,19 @@
 //! A listener as the workers see it: its sockets, and all that a connection through it needs.
 
-use std::net::{SocketAddr, TcpListener};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use super::admission::Admission;
-use super::tls::Terminator;
+use super::listen::{self, ListenError};
+use super::settings::{ListenerSettings, Target};
+use super::tls::{Terminator, TlsError};
+use crate::console::plain;
 use crate::engine::Limits;
 use crate::event::Protocol;
 use crate::output::metrics::ProxyMetrics;
-use crate::proxy::settings::{ListenerSettings, Target};
+use crate::time::Timestamp;
 
 /// A door and its sockets, which nobody holds but those who accept: a connection must not keep them open.
 #[derive(Clone, Debug)]
@@ -40,7 +45,84 @@ pub struct Listener {
     pub admission: Arc<Admission>,
 }
 
+/// What a listener is opened with, besides what the operator said of it.
+#[derive(Debug)]
+pub struct Opening<'a> {
+    /// Its position in the list of listeners.
+    pub source: u32,
+    /// Caps of a session, as they are at a listener that says nothing.
+    pub limits: &'a Limits,
+    /// Sockets that listen for it already: from the service manager, a predecessor, or before a reload.
+    pub sockets: Vec<TcpListener>,
+    /// The listener of its name before a reload: who is let in there is counted here too.
+    pub before: Option<&'a Listener>,
+    /// What is counted of it.
+    pub metrics: Option<ProxyMetrics>,
+}
+
 impl Listener {
+    /// Opens the addresses of `settings` at which none of the given sockets listens, prepares all of them, looks its server
+    /// up and reads its certificates.
+    pub fn open(settings: &ListenerSettings, opening: Opening<'_>) -> Result<BoundListener, OpenError> {
+        let Opening { source, limits, mut sockets, before, metrics } = opening;
+        for address in &settings.listen {
+            if !listens(&sockets, address) {
+                sockets.push(listen::listen(settings, *address).map_err(OpenError::Socket)?);
+            }
+        }
+        if sockets.is_empty() {
+            return Err(OpenError::NoAddress { listener: settings.name.clone() });
+        }
+        let prepared = sockets.iter().map(|socket| listen::prepare(settings, socket)).collect::<Result<Vec<_>, _>>();
+        let addresses = prepared.map_err(OpenError::Socket)?;
+        let targets = Self::look_up(settings, &addresses)?;
+        let admission = match before {
+            Some(before) => before.admission.adapted(settings.admission),
+            None => Admission::new(settings.admission),
+        };
+        let terminator = Self::terminator(settings)?;
+        if let Some(metrics) = &metrics {
+            metrics.set_limit(settings.admission.connections);
+        }
+        let listener = Self {
+            settings: settings.clone(),
+            source,
+            limits: Arc::new(limits_of(limits, settings, &addresses)),
+            terminator,
+            admission: Arc::new(admission),
+            metrics,
+            addresses,
+            targets,
+        };
+        Ok(BoundListener { listener: Arc::new(listener), sockets: sockets.into_iter().map(Arc::new).collect() })
+    }
+
+    /// Looks the server of `settings` up, whose connections must not come back to `addresses`, where it listens.
+    pub fn look_up(settings: &ListenerSettings, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, OpenError> {
+        let Target::Host { host, port } = &settings.target else { return Ok(Vec::new()) };
+        let found = (host.as_str(), *port).to_socket_addrs();
+        let unknown = |reason| OpenError::Upstream { host: host.clone(), reason };
+        let targets = found.map_err(unknown)?.collect::<Vec<_>>();
+        if targets.is_empty() {
+            return Err(unknown(io::ErrorKind::NotFound.into()));
+        }
+        match targets.iter().find(|target| addresses.iter().any(|own| is_itself(**target, *own))) {
+            Some(&target) => Err(OpenError::Itself { listener: settings.name.clone(), target }),
+            None => Ok(targets),
+        }
+    }
+
+    /// The TLS that is answered at a listener of `settings`, if it is.
+    pub fn terminator(settings: &ListenerSettings) -> Result<Option<Terminator>, OpenError> {
+        let terminator = settings.tls.as_ref().map(|tls| Terminator::new(tls, &settings.target));
+        Ok(terminator.transpose().map_err(OpenError::Tls)?.flatten())
+    }
+
+    /// When the first of its certificates ends.
+    pub fn certificate_ends(&self) -> Option<Timestamp> {
+        self.terminator.iter().flat_map(Terminator::certificates).map(|certificate| certificate.not_after).min()
+    }
+
     /// What is most likely spoken there.
     pub fn protocol(&self) -> Protocol {
         let ports = self.targets.iter().chain(&self.addresses).map(SocketAddr::port);
@@ -73,3 +155,86 @@ impl Listener {
         self.targets.iter().map(move |target| SocketAddr::new(target.ip(), port.unwrap_or_else(|| target.port())))
     }
 }
+
+/// Whether one of `sockets` listens at the port of `address`.
+fn listens(sockets: &[TcpListener], address: &SocketAddr) -> bool {
+    sockets.iter().any(|socket| socket.local_addr().is_ok_and(|own| own.port() == address.port()))
+}
+
+/// Whether a connection to `target` comes to `own`. Port 0 is the port that the client came to.
+fn is_itself(target: SocketAddr, own: SocketAddr) -> bool {
+    let is_here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+    (target.port() == 0 || target.port() == own.port())
+        && (own.ip() == target.ip() || own.ip().is_unspecified() && is_here(target.ip()))
+}
+
+/// The caps of its sessions: what is spoken at the server's port, or is said to be, is expected at the listener's ports too.
+fn limits_of(limits: &Limits, settings: &ListenerSettings, addresses: &[SocketAddr]) -> Limits {
+    let server = match settings.target {
+        Target::Host { port, .. } => limits.prior(port),
+        Target::Original(_) => None,
+    };
+    let mut limits = limits.clone();
+    if let Some(protocol) = settings.protocol.or(server) {
+        let ports = addresses.iter().map(|address| (address.port(), protocol));
+        limits.ports.splice(0..0, ports);
+    }
+    limits
+}
+
+/// Why a listener cannot be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// It cannot listen, or may not do what it should.
+    Socket(ListenError),
+    /// It has no address, and no socket was passed for it.
+    NoAddress {
+        /// Its name.
+        listener: String,
+    },
+    /// The name of its server cannot be looked up.
+    Upstream {
+        /// The server's name.
+        host: String,
+        /// Why.
+        reason: io::Error,
+    },
+    /// It would connect to itself, over and over.
+    Itself {
+        /// Its name.
+        listener: String,
+        /// What it is told to connect to.
+        target: SocketAddr,
+    },
+    /// Its certificates, keys or names are wrong.
+    Tls(TlsError),
+}
+
+impl OpenError {
+    /// Whether what the operator said cannot be, whatever the machine is like.
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::NoAddress { .. } | Self::Itself { .. })
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(error) => error.fmt(f),
+            Self::NoAddress { listener } => write!(
+                f,
+                "listener {listener}: it has no address, and the service manager passes no socket of that name; set FileDescriptorName={listener} or give it listen"
+            ),
+            Self::Upstream { host, reason } => {
+                write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
+            }
+            Self::Itself { listener, target } => write!(
+                f,
+                "listener {listener}: its upstream {target} is the listener itself; give the server's address"
+            ),
+            Self::Tls(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}

@@ -12,7 +12,7 @@ pub mod destination;
 pub mod dial;
 mod forward;
 mod idle;
-pub mod listen;
+mod listen;
 mod listener;
 mod loops;
 mod observer;
@@ -33,7 +33,8 @@ use std::time::Duration;
 
 use tokio::sync::watch as channel;
 
-pub use listener::{BoundListener, Listener};
+pub use listen::ListenError;
+pub use listener::{BoundListener, Listener, OpenError, Opening};
 pub use settings::Settings;
 
 use crate::output::EventFanout;

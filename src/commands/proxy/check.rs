@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::listeners;
 use crate::commands::check::{Check, writable};
 use crate::config::Proxy;
 use crate::console::{self, Level};
 use crate::error::Error;
+use crate::proxy::Listener;
 use crate::proxy::settings::ListenerSettings;
 use crate::proxy::tls::Terminator;
 
@@ -20,11 +20,8 @@ pub fn check(made: Result<Proxy, Error>) -> bool {
         check.look(writable(path, running.process.user.as_deref()).map_err(wrong));
     }
     for listener in &proxy.listeners {
-        check.look(
-            listeners::targets(listener).and_then(|found| listeners::not_itself(listener, &found, &listener.listen)),
-        );
-        let tls = listener.tls.as_ref().map(|tls| Terminator::new(tls, &listener.target)).transpose();
-        if let Some(Some(terminator)) = check.look(tls.map_err(Error::Tls)).map(Option::flatten) {
+        check.look(Listener::look_up(listener, &listener.listen));
+        if let Some(Some(terminator)) = check.look(Listener::terminator(listener)) {
             warn_of_expired(listener, &terminator);
         }
     }

@@ -1,21 +1,15 @@
-//! Listeners become doors: sockets opened or taken over, names of servers looked up.
+//! Sockets that are open already find their listeners.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use listenfd::ListenFd;
 
 use crate::config::Proxy;
-use crate::engine::Limits;
 use crate::error::Error;
 use crate::output::Metrics;
-use crate::output::metrics::ProxyMetrics;
-use crate::proxy::admission::Admission;
-use crate::proxy::listen;
-use crate::proxy::settings::{ListenerSettings, Target};
-use crate::proxy::tls::Terminator;
-use crate::proxy::{BoundListener, Listener};
+use crate::proxy::settings::ListenerSettings;
+use crate::proxy::{BoundListener, Listener, Opening};
 
 /// Sockets that listen already: from the service manager, a predecessor, or this process before a reload.
 #[derive(Debug, Default)]
@@ -60,6 +54,17 @@ impl Sockets {
         Some(self.0.swap_remove(found).1)
     }
 
+    /// Takes those of a listener: the ones of its name, and those that listen at its addresses.
+    fn of(&mut self, settings: &ListenerSettings) -> Vec<TcpListener> {
+        let mut taken = self.named(&settings.name);
+        for address in &settings.listen {
+            if !taken.iter().any(|socket| socket.local_addr().is_ok_and(|own| own.port() == address.port())) {
+                taken.extend(self.at(*address));
+            }
+        }
+        taken
+    }
+
     /// Takes the sockets of that name.
     fn named(&mut self, wanted: &str) -> Vec<TcpListener> {
         let (named, others) =
@@ -69,8 +74,8 @@ impl Sockets {
     }
 }
 
-/// Opens what `ready` asks for, with the sockets that are open already where they fit. Who is in at one of the doors
-/// `before` counts on at the new one of that name.
+/// Opens what `ready` asks for, with the sockets that are open already where they fit. A listener goes on where the one of
+/// its name among those `before` was.
 pub(super) fn open(
     ready: &Proxy,
     mut sockets: Sockets,
@@ -78,29 +83,17 @@ pub(super) fn open(
     metrics: Option<&Metrics>,
 ) -> Result<Vec<BoundListener>, Error> {
     let mut listeners = Vec::with_capacity(ready.proxy.listeners.len());
-    for (source, listener) in (0..).zip(&ready.proxy.listeners) {
-        let mut open = sockets.named(&listener.name);
-        for address in &listener.listen {
-            let known = open.iter().any(|s| s.local_addr().is_ok_and(|own| own.port() == address.port()));
-            if known {
-                continue;
-            }
-            let socket = match sockets.at(*address) {
-                Some(socket) => socket,
-                None => listen::listen(listener, *address).map_err(Error::Listen)?,
-            };
-            open.push(socket);
-        }
-        if open.is_empty() {
-            return Err(Error::Usage(format!(
-                "listener {}: it has no address, and the service manager passes no socket of that name; set FileDescriptorName={} or give it listen",
-                listener.name, listener.name
-            )));
-        }
-        let counts = metrics.map(|metrics| metrics.proxy(source));
-        let bound = bound(ready, listener, source, open, before, counts)?;
-        let ends = bound.listener.terminator.iter().flat_map(Terminator::certificates);
-        if let (Some(metrics), Some(end)) = (metrics, ends.map(|certificate| certificate.not_after).min()) {
+    for (source, settings) in (0..).zip(&ready.proxy.listeners) {
+        let before = before.iter().map(|old| &*old.listener).find(|old| old.settings.name == settings.name);
+        let opening = Opening {
+            source,
+            limits: &ready.limits,
+            sockets: sockets.of(settings),
+            before,
+            metrics: metrics.map(|metrics| metrics.proxy(source)),
+        };
+        let bound = Listener::open(settings, opening)?;
+        if let (Some(metrics), Some(end)) = (metrics, bound.listener.certificate_ends()) {
             let since = Duration::from_nanos(end.as_nanos());
             metrics.certificate(source, bound.listener.protocol(), since.as_secs_f64());
         }
@@ -110,92 +103,4 @@ pub(super) fn open(
         tracing::warn!(sockets = sockets.len(), "sockets were passed that no listener wants");
     }
     Ok(listeners)
-}
-
-fn bound(
-    ready: &Proxy,
-    listener: &ListenerSettings,
-    source: u32,
-    open: Vec<TcpListener>,
-    before: &[BoundListener],
-    metrics: Option<ProxyMetrics>,
-) -> Result<BoundListener, Error> {
-    if let Some(metrics) = &metrics {
-        metrics.set_limit(listener.admission.connections);
-    }
-    let mut addresses = Vec::with_capacity(open.len());
-    for socket in &open {
-        addresses.push(listen::prepare(listener, socket).map_err(Error::Listen)?);
-    }
-    let targets = targets(listener)?;
-    not_itself(listener, &targets, &addresses)?;
-    let same = before.iter().find(|old| old.listener.settings.name == listener.name);
-    let admission = match same {
-        Some(old) => old.listener.admission.adapted(listener.admission),
-        None => Admission::new(listener.admission),
-    };
-    let tls = listener.tls.as_ref().map(|tls| Terminator::new(tls, &listener.target));
-    let terminator = tls.transpose().map_err(Error::Tls)?.flatten();
-    let listener = Listener {
-        settings: listener.clone(),
-        source,
-        limits: Arc::new(limits(&ready.limits, listener, &addresses)),
-        terminator,
-        admission: Arc::new(admission),
-        metrics,
-        addresses,
-        targets,
-    };
-    Ok(BoundListener { listener: Arc::new(listener), sockets: open.into_iter().map(Arc::new).collect() })
-}
-
-/// Refuses a listener that would connect to itself, over and over.
-pub(super) fn not_itself(
-    listener: &ListenerSettings,
-    targets: &[SocketAddr],
-    addresses: &[SocketAddr],
-) -> Result<(), Error> {
-    for target in targets {
-        let port = |own: &SocketAddr| if target.port() == 0 { own.port() } else { target.port() };
-        let is_own = |own: &SocketAddr| {
-            own.port() == port(own) && (own.ip() == target.ip() || own.ip().is_unspecified() && is_here(target.ip()))
-        };
-        if addresses.iter().any(is_own) {
-            return Err(Error::Usage(format!(
-                "listener {}: its upstream {target} is the listener itself; give the server's address",
-                listener.name
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn is_here(ip: IpAddr) -> bool {
-    ip.is_loopback() || ip.is_unspecified()
-}
-
-/// Looks the server up.
-pub(super) fn targets(listener: &ListenerSettings) -> Result<Vec<SocketAddr>, Error> {
-    let Target::Host { host, port } = &listener.target else { return Ok(Vec::new()) };
-    let found = (host.as_str(), *port).to_socket_addrs();
-    let found: Vec<_> = found.map_err(|reason| Error::Upstream { host: host.clone(), reason })?.collect();
-    if found.is_empty() {
-        let reason = std::io::ErrorKind::NotFound.into();
-        return Err(Error::Upstream { host: host.clone(), reason });
-    }
-    Ok(found)
-}
-
-/// The caps of its sessions: what is spoken at the server's port, or is said to be, is expected at the door's ports too.
-fn limits(limits: &Limits, listener: &ListenerSettings, addresses: &[SocketAddr]) -> Limits {
-    let server = match listener.target {
-        Target::Host { port, .. } => limits.prior(port),
-        Target::Original(_) => None,
-    };
-    let mut limits = limits.clone();
-    if let Some(protocol) = listener.protocol.or(server) {
-        let ports = addresses.iter().map(|address| (address.port(), protocol));
-        limits.ports.splice(0..0, ports);
-    }
-    limits
 }
