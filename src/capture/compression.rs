@@ -37,7 +37,7 @@ impl Compression {
 
     /// What undoes it.
     pub(super) fn decoder(self, compressed: impl Read + 'static) -> Members<impl BufRead> {
-        Members { how: self, state: State::Between(BufReader::with_capacity(CHUNK, compressed)), any: false }
+        Members { how: self, state: MemberState::Between(BufReader::with_capacity(CHUNK, compressed)), any: false }
     }
 }
 
@@ -45,12 +45,12 @@ impl Compression {
 /// Zeros are passed over: tape blocks and copies that are rounded up end so, and gzip(1) accepts them too.
 pub(super) struct Members<R: BufRead> {
     how: Compression,
-    state: State<R>,
+    state: MemberState<R>,
     /// A member has been read.
     any: bool,
 }
 
-enum State<R: BufRead> {
+enum MemberState<R: BufRead> {
     Between(R),
     Gzip(Box<GzDecoder<R>>),
     Zstd(Box<zstd::Decoder<'static, R>>),
@@ -71,12 +71,12 @@ impl fmt::Display for TrailingBytes {
 
 impl<R: BufRead> Members<R> {
     /// Goes to the next member, if there is one.
-    fn next(&mut self, mut rest: R) -> io::Result<State<R>> {
+    fn next(&mut self, mut rest: R) -> io::Result<MemberState<R>> {
         loop {
             let waiting = rest.fill_buf()?;
             let zeros = waiting.iter().take_while(|byte| **byte == 0 && self.any).count();
             match waiting.get(zeros) {
-                None if zeros == 0 => return Ok(State::Ended),
+                None if zeros == 0 => return Ok(MemberState::Ended),
                 None => rest.consume(zeros),
                 Some(first) if self.any && !self.begins(*first) => {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, TrailingBytes));
@@ -89,8 +89,8 @@ impl<R: BufRead> Members<R> {
         }
         self.any = true;
         Ok(match self.how {
-            Compression::Gzip => State::Gzip(Box::new(GzDecoder::new(rest))),
-            Compression::Zstd => State::Zstd(Box::new(zstd::Decoder::with_buffer(rest)?.single_frame())),
+            Compression::Gzip => MemberState::Gzip(Box::new(GzDecoder::new(rest))),
+            Compression::Zstd => MemberState::Zstd(Box::new(zstd::Decoder::with_buffer(rest)?.single_frame())),
         })
     }
 
@@ -107,19 +107,19 @@ impl<R: BufRead> Read for Members<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = match &mut self.state {
-                State::Gzip(decoder) => decoder.read(into)?,
-                State::Zstd(decoder) => decoder.read(into)?,
-                State::Between(_) => 0,
-                State::Ended => return Ok(0),
+                MemberState::Gzip(decoder) => decoder.read(into)?,
+                MemberState::Zstd(decoder) => decoder.read(into)?,
+                MemberState::Between(_) => 0,
+                MemberState::Ended => return Ok(0),
             };
             if read > 0 || into.is_empty() {
                 return Ok(read);
             }
-            let rest = match std::mem::replace(&mut self.state, State::Ended) {
-                State::Between(rest) => rest,
-                State::Gzip(decoder) => decoder.into_inner(),
-                State::Zstd(decoder) => decoder.finish(),
-                State::Ended => return Ok(0),
+            let rest = match std::mem::replace(&mut self.state, MemberState::Ended) {
+                MemberState::Between(rest) => rest,
+                MemberState::Gzip(decoder) => decoder.into_inner(),
+                MemberState::Zstd(decoder) => decoder.finish(),
+                MemberState::Ended => return Ok(0),
             };
             self.state = self.next(rest)?;
         }

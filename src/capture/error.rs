@@ -173,7 +173,7 @@ impl fmt::Display for CaptureError {
         } else {
             write!(f, "{}", self.path.display())?;
         }
-        let place = Place(self);
+        let place = AtOffset(self);
         match &self.what {
             ErrorKind::Open(reason) => write!(f, ": cannot be opened: {}; check its name and permissions", plain(reason)),
             ErrorKind::Read(reason) => {
@@ -289,9 +289,9 @@ impl fmt::Display for CaptureError {
 const RESCUE: &str = "everything before is reported, the rest of the file is not: get an undamaged copy";
 
 /// ` at octet N`, if there is a place to name.
-struct Place<'a>(&'a CaptureError);
+struct AtOffset<'a>(&'a CaptureError);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for AtOffset<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(offset) = self.0.offset else {
             return Ok(());

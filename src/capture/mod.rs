@@ -152,7 +152,7 @@ struct Seen {
 }
 
 /// How the walk through a file goes on.
-enum Step {
+enum WalkEnd {
     /// The file is at its end, clean or not.
     End,
     /// The caller wants no more.
@@ -177,8 +177,8 @@ impl File<'_> {
         let walked = self.walk(&mut window);
         self.tell_skipped(before);
         let step = match walked {
-            Ok(Step::Stop) => return ControlFlow::Break(()),
-            Ok(Step::End | Step::Another) => "end",
+            Ok(WalkEnd::Stop) => return ControlFlow::Break(()),
+            Ok(WalkEnd::End | WalkEnd::Another) => "end",
             Err(what) => {
                 let offset = window.place_of(&what);
                 self.tell(what, offset);
@@ -190,16 +190,16 @@ impl File<'_> {
         ControlFlow::Continue(())
     }
 
-    fn walk(&mut self, window: &mut Window) -> Result<Step, ErrorKind> {
+    fn walk(&mut self, window: &mut Window) -> Result<WalkEnd, ErrorKind> {
         let mut step = self.begin(window)?;
-        while matches!(step, Step::Another) {
+        while matches!(step, WalkEnd::Another) {
             self.tell(ErrorKind::Concatenated, Some(window.offset()));
             step = self.begin(window)?;
         }
         Ok(step)
     }
 
-    fn begin(&mut self, window: &mut Window) -> Result<Step, ErrorKind> {
+    fn begin(&mut self, window: &mut Window) -> Result<WalkEnd, ErrorKind> {
         window.fill(4)?;
         match window.data() {
             [0x0a, 0x0d, 0x0d, 0x0a, ..] => pcapng::walk(self, window),

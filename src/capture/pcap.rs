@@ -4,7 +4,7 @@
 //! of Linux 2.2 (A. Kuznetzov), which some embedded systems still write.
 
 use super::window::Window;
-use super::{BLOCK, ErrorKind, File, SNAPLEN, Step, stated};
+use super::{BLOCK, ErrorKind, File, SNAPLEN, WalkEnd, stated};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 
@@ -68,7 +68,7 @@ impl Record {
 }
 
 /// Walks through the file from its header on.
-pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, ErrorKind> {
+pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<WalkEnd, ErrorKind> {
     let format = Format::read(window)?;
     if !format.link.is_known() && !format.fill_head(window)? {
         return Err(ErrorKind::Link(format.link.0.into()));
@@ -78,7 +78,7 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Err
     loop {
         let data = window.data();
         if is_another(data) {
-            return Ok(Step::Another);
+            return Ok(WalkEnd::Another);
         }
         let Some((record, data)) = format.record(data) else {
             match format.more(window)? {
@@ -89,7 +89,7 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Err
             if padding.is_some() {
                 file.tell(ErrorKind::Padding, padding);
             }
-            return Ok(Step::End);
+            return Ok(WalkEnd::End);
         };
         let Record { seconds, fraction, captured, wire } = record;
         if captured > format.limit {
@@ -108,7 +108,7 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, Err
         }
         let at = Timestamp::from_parts(seconds.into(), u64::from(fraction) * format.unit);
         if file.deliver(stated(at), format.link, data, wire.max(captured)).is_break() {
-            return Ok(Step::Stop);
+            return Ok(WalkEnd::Stop);
         }
         window.consume(used);
     }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use super::pcap::is_another;
 use super::window::Window;
-use super::{BLOCK, ErrorKind, File, Step, stated};
+use super::{BLOCK, ErrorKind, File, WalkEnd, stated};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 
@@ -58,25 +58,25 @@ struct Section {
 }
 
 /// Walks through the file from a section header on.
-pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<Step, ErrorKind> {
+pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<WalkEnd, ErrorKind> {
     let mut section = Section { big_endian: false, interfaces: Vec::new(), beyond: false };
     section.blocks(file, window)
 }
 
 impl Section {
-    fn blocks(&mut self, file: &mut File<'_>, window: &mut Window) -> Result<Step, ErrorKind> {
+    fn blocks(&mut self, file: &mut File<'_>, window: &mut Window) -> Result<WalkEnd, ErrorKind> {
         loop {
             let Some((kind, length)) = self.next(window)? else {
-                return Ok(Step::End);
+                return Ok(WalkEnd::End);
             };
             if (kind, length) == PADDING {
                 let offset = window.offset();
                 zeros(window)?;
                 file.tell(ErrorKind::Padding, Some(offset));
-                return Ok(Step::End);
+                return Ok(WalkEnd::End);
             }
             if kind != SECTION && is_another(window.data()) {
-                return Ok(Step::Another);
+                return Ok(WalkEnd::Another);
             }
             let offset = window.offset();
             let block = whole(window, length)?;
@@ -96,7 +96,7 @@ impl Section {
                 _ => Ok(ControlFlow::Continue(())),
             };
             if step?.is_break() {
-                return Ok(Step::Stop);
+                return Ok(WalkEnd::Stop);
             }
             window.consume(length);
         }

@@ -19,14 +19,14 @@ pub(super) fn parsed<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(f
 pub(super) fn list<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Option<Vec<T>>, D::Error> {
-    from.deserialize_any(List(PhantomData)).map(Some)
+    from.deserialize_any(ListVisitor(PhantomData)).map(Some)
 }
 
 /// A secret from its text. Whatever else is there may be the secret without its quotes, and is not shown.
 pub(super) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
-    struct Text;
+    struct TextVisitor;
 
-    impl Visitor<'_> for Text {
+    impl Visitor<'_> for TextVisitor {
         type Value = Secret;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,7 +39,7 @@ pub(super) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret
     }
 
     let hidden = |_| D::Error::custom("expected the secret, or \"@FILE\", as a text in quotes");
-    from.deserialize_any(Text).map(Some).map_err(hidden)
+    from.deserialize_any(TextVisitor).map(Some).map_err(hidden)
 }
 
 struct Parsed<T>(PhantomData<T>);
@@ -64,9 +64,9 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Parsed<T> {
     }
 }
 
-struct List<T>(PhantomData<T>);
+struct ListVisitor<T>(PhantomData<T>);
 
-impl<'de, T: FromStr<Err: fmt::Display>> Visitor<'de> for List<T> {
+impl<'de, T: FromStr<Err: fmt::Display>> Visitor<'de> for ListVisitor<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@ use memchr::memmem;
 /// Text of a raw header value: unfolded (RFC 5322 section 2.2.3), decoded, without blanks around it.
 pub(super) fn text(raw: &[u8]) -> String {
     let unfolded = unfold(raw);
-    let mut decoder = Words::default();
+    let mut decoder = DecodedText::default();
     let mut rest = unfolded.trim_ascii();
     while let Some(at) = memmem::find(rest, b"=?") {
         let (before, word) = rest.split_at(at);
@@ -98,14 +98,14 @@ fn unfold(raw: &[u8]) -> Vec<u8> {
 /// Text under construction. Octets of adjacent words of one character set are joined before they are decoded:
 /// senders split characters between words, though RFC 2047 section 5 forbids it.
 #[derive(Default)]
-struct Words<'a> {
+struct DecodedText<'a> {
     text: String,
     pending: Vec<u8>,
     charset: &'a [u8],
     after_word: bool,
 }
 
-impl<'a> Words<'a> {
+impl<'a> DecodedText<'a> {
     /// Text between words; blanks between two words are not displayed (RFC 2047 section 6.2).
     fn plain(&mut self, octets: &[u8], word_follows: bool) {
         let separator = self.after_word && word_follows && octets.trim_ascii().is_empty();

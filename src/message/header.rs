@@ -55,13 +55,13 @@ pub(super) struct Header {
     name_len: usize,
     /// The field whose value is being read.
     current: Option<Field>,
-    state: State,
+    state: HeaderState,
     begun: bool,
     truncated: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum HeaderState {
     #[default]
     LineStart,
     /// A CR began the line: it may be the empty one.
@@ -79,7 +79,7 @@ impl Header {
         self.values = Default::default();
         self.cap = cap;
         self.current = None;
-        self.state = State::LineStart;
+        self.state = HeaderState::LineStart;
         self.begun = false;
         self.truncated = false;
     }
@@ -87,18 +87,18 @@ impl Header {
     /// Takes octets up to the end of the block; returns how many belonged to it.
     pub(super) fn octets(&mut self, octets: &[u8]) -> usize {
         let mut rest = octets;
-        self.begun |= !rest.is_empty() && self.state != State::Ended;
+        self.begun |= !rest.is_empty() && self.state != HeaderState::Ended;
         while let Some((&octet, after)) = rest.split_first() {
             rest = match self.state {
-                State::Ended => break,
-                State::LineStart => self.line_start(octet, rest, after),
-                State::Cr => match octet {
+                HeaderState::Ended => break,
+                HeaderState::LineStart => self.line_start(octet, rest, after),
+                HeaderState::Cr => match octet {
                     b'\n' => self.end(after),
                     b'\r' => after,
                     _ => self.no_field(rest),
                 },
-                State::Name => self.name(rest),
-                State::Value => self.value(rest),
+                HeaderState::Name => self.name(rest),
+                HeaderState::Value => self.value(rest),
             };
         }
         octets.len() - rest.len()
@@ -106,7 +106,7 @@ impl Header {
 
     /// Whether the empty line was seen.
     pub(super) fn ended(&self) -> bool {
-        self.state == State::Ended
+        self.state == HeaderState::Ended
     }
 
     /// Whether there was an octet of it.
@@ -125,7 +125,7 @@ impl Header {
             *slot = None;
         }
         self.current = None;
-        self.state = State::Ended;
+        self.state = HeaderState::Ended;
     }
 
     /// The raw value, folds included, without its last line end.
@@ -144,14 +144,14 @@ impl Header {
         match octet {
             b'\n' => return self.end(after),
             b'\r' => {
-                self.state = State::Cr;
+                self.state = HeaderState::Cr;
                 return after;
             }
-            b' ' | b'\t' => self.state = State::Value,
+            b' ' | b'\t' => self.state = HeaderState::Value,
             _ => {
                 self.current = None;
                 self.name_len = 0;
-                self.state = State::Name;
+                self.state = HeaderState::Name;
             }
         }
         rest
@@ -159,13 +159,13 @@ impl Header {
 
     fn end<'a>(&mut self, after: &'a [u8]) -> &'a [u8] {
         self.current = None;
-        self.state = State::Ended;
+        self.state = HeaderState::Ended;
         after
     }
 
     fn no_field<'a>(&mut self, rest: &'a [u8]) -> &'a [u8] {
         self.current = None;
-        self.state = State::Value;
+        self.state = HeaderState::Value;
         rest
     }
 
@@ -180,9 +180,9 @@ impl Header {
         let Some((&octet, after)) = after.split_first() else {
             return after;
         };
-        self.state = State::LineStart;
+        self.state = HeaderState::LineStart;
         if octet == b':' {
-            self.state = State::Value;
+            self.state = HeaderState::Value;
             self.current = self.named().filter(|&field| self.open(field));
         }
         after
@@ -209,7 +209,7 @@ impl Header {
     fn value<'a>(&mut self, rest: &'a [u8]) -> &'a [u8] {
         let end = memchr(b'\n', rest).map(|at| at + 1);
         if end.is_some() {
-            self.state = State::LineStart;
+            self.state = HeaderState::LineStart;
         }
         let (piece, after) = rest.split_at(end.unwrap_or(rest.len()));
         if let Some(field) = self.current {

@@ -5,7 +5,7 @@
 
 /// A line end that a message began with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum LineEnd {
     /// CR LF.
     Crlf,
     /// LF without CR before it.
@@ -27,7 +27,7 @@ pub struct LineEndings {
     /// NUL octets.
     pub nul: u64,
     /// The first line end, unless it may be among lost octets.
-    pub first: Option<Ending>,
+    pub first: Option<LineEnd>,
     before: Before,
     lossy: bool,
 }
@@ -57,7 +57,7 @@ impl LineEndings {
             (Before::Other, true) => self.bare_lf += 1,
             (Before::Lost, true) | (_, false) => {}
         }
-        let seen = pulp::Arch::new().dispatch(Count { before: front, here: rest });
+        let seen = pulp::Arch::new().dispatch(CountLineEnds { before: front, here: rest });
         self.nul += seen.nul;
         self.crlf += seen.crlf;
         self.bare_lf += seen.lf - seen.crlf;
@@ -79,19 +79,19 @@ impl LineEndings {
         self.before = Before::Other;
     }
 
-    fn first_in(&self, octets: &[u8]) -> Option<Ending> {
+    fn first_in(&self, octets: &[u8]) -> Option<LineEnd> {
         let at = memchr::memchr(b'\n', octets)?;
         let before = match at.checked_sub(1).and_then(|at| octets.get(at)) {
             Some(b'\r') => Before::Cr,
             Some(_) => Before::Other,
             None => self.before,
         };
-        Some(if before == Before::Cr { Ending::Crlf } else { Ending::Lf })
+        Some(if before == Before::Cr { LineEnd::Crlf } else { LineEnd::Lf })
     }
 }
 
 #[derive(Default)]
-struct Counts {
+struct LineEndCounts {
     lf: u64,
     cr: u64,
     crlf: u64,
@@ -104,24 +104,24 @@ const LANES: usize = 32;
 const ROUNDS: usize = 255;
 
 /// [`count`], as something to be compiled for wider registers too.
-struct Count<'a> {
+struct CountLineEnds<'a> {
     before: &'a [u8],
     here: &'a [u8],
 }
 
-impl pulp::NullaryFnOnce for Count<'_> {
-    type Output = Counts;
+impl pulp::NullaryFnOnce for CountLineEnds<'_> {
+    type Output = LineEndCounts;
 
     #[inline(always)]
-    fn call(self) -> Counts {
+    fn call(self) -> LineEndCounts {
         count(self.before, self.here)
     }
 }
 
 /// Counts LF and NUL in `here`, CR in `before`, and the pairs; `here` is `before` one octet later.
 #[inline(always)]
-fn count(before: &[u8], here: &[u8]) -> Counts {
-    let mut counts = Counts::default();
+fn count(before: &[u8], here: &[u8]) -> LineEndCounts {
+    let mut counts = LineEndCounts::default();
     for (before, here) in before.chunks(LANES * ROUNDS).zip(here.chunks(LANES * ROUNDS)) {
         let (before, before_rest) = before.as_chunks::<LANES>();
         let (here, here_rest) = here.as_chunks::<LANES>();
@@ -139,7 +139,7 @@ fn count(before: &[u8], here: &[u8]) -> Counts {
 
 #[expect(clippy::indexing_slicing, reason = "every index is below LANES, the length of all arrays")]
 #[inline(always)]
-fn count_lanes(before: &[[u8; LANES]], here: &[[u8; LANES]], counts: &mut Counts) {
+fn count_lanes(before: &[[u8; LANES]], here: &[[u8; LANES]], counts: &mut LineEndCounts) {
     let (mut lf, mut cr, mut crlf, mut nul) = ([0u8; LANES], [0u8; LANES], [0u8; LANES], [0u8; LANES]);
     for (before, here) in before.iter().zip(here) {
         for lane in 0..LANES {
@@ -184,7 +184,7 @@ mod tests {
                 _ => {}
             }
             if octet == b'\n' && profile.first.is_none() {
-                profile.first = Some(if before == Some(b'\r') { Ending::Crlf } else { Ending::Lf });
+                profile.first = Some(if before == Some(b'\r') { LineEnd::Crlf } else { LineEnd::Lf });
             }
         }
         profile

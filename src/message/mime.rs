@@ -44,7 +44,7 @@ static LINE_DASHES: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem:
 /// Where a message is in its parts.
 #[derive(Debug, Default)]
 pub(super) struct Walker {
-    state: State,
+    state: MimeState,
     /// Offset in the message of the next octet.
     offset: u64,
     /// The next octet begins a line.
@@ -60,7 +60,7 @@ pub(super) struct Walker {
     boundaries: Vec<u8>,
     longest: usize,
     header: Header,
-    leaf: Open,
+    leaf: OpenPart,
     transfer: Transfer,
     attachments: Vec<Attachment>,
     text: usize,
@@ -70,7 +70,7 @@ pub(super) struct Walker {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum MimeState {
     /// Nothing more to find.
     #[default]
     Idle,
@@ -86,7 +86,7 @@ enum State {
 
 /// An open part: where its content begins, and the attachment that it is.
 #[derive(Clone, Copy, Debug, Default)]
-struct Open {
+struct OpenPart {
     attachment: Option<usize>,
     start: u64,
 }
@@ -94,7 +94,7 @@ struct Open {
 #[derive(Clone, Copy, Debug)]
 enum Level {
     Multipart { boundary: (usize, usize), digest: bool },
-    Message(Open),
+    Message(OpenPart),
 }
 
 enum Verdict {
@@ -106,13 +106,13 @@ enum Verdict {
 impl Walker {
     /// Starts over.
     pub(super) fn begin(&mut self) {
-        self.state = State::Idle;
+        self.state = MimeState::Idle;
         self.held.clear();
         self.levels.clear();
         self.boundaries.clear();
         self.boundaries.shrink_to(DEPTH * BOUNDARY);
         self.longest = 0;
-        self.leaf = Open::default();
+        self.leaf = OpenPart::default();
         self.transfer = Transfer::default();
         self.attachments.clear();
         self.attachments.shrink_to(ROOM);
@@ -127,7 +127,7 @@ impl Walker {
         self.offset = offset;
         self.cr = false;
         self.last = 0;
-        if self.part(header) == State::Header {
+        if self.part(header) == MimeState::Header {
             self.expect_header();
         }
     }
@@ -135,13 +135,13 @@ impl Walker {
     /// Takes octets of the message's body.
     pub(super) fn octets(&mut self, octets: &[u8]) {
         let mut rest = octets;
-        while !rest.is_empty() && self.state != State::Idle {
+        while !rest.is_empty() && self.state != MimeState::Idle {
             let used = match self.state {
-                State::Idle => return,
-                State::Padding { closed } => self.padding(rest, closed),
+                MimeState::Idle => return,
+                MimeState::Padding { closed } => self.padding(rest, closed),
                 _ if self.line_start && self.longest > 0 => self.candidate(rest),
-                State::Header => self.header(rest),
-                State::Body | State::Between => self.content(rest),
+                MimeState::Header => self.header(rest),
+                MimeState::Body | MimeState::Between => self.content(rest),
             };
             rest = rest.get(used..).unwrap_or_default();
         }
@@ -154,19 +154,19 @@ impl Walker {
             match self.judge(&held, true) {
                 Verdict::Delimiter { level, closed, .. } => {
                     self.delimiter(level, closed);
-                    self.state = State::Idle;
+                    self.state = MimeState::Idle;
                 }
                 _ => self.take(&held),
             }
             self.held = held;
         }
         self.held.clear();
-        if self.state == State::Header && self.header.begun() && complete {
+        if self.state == MimeState::Header && self.header.begun() && complete {
             self.header_ended();
         }
         self.close_leaf(false, complete);
         self.close_levels(0, false, complete);
-        self.state = State::Idle;
+        self.state = MimeState::Idle;
     }
 
     /// Attachments, in order of their beginning.
@@ -192,10 +192,10 @@ impl Walker {
     /// Takes what belongs to the current line and is known to be no delimiter.
     fn take(&mut self, octets: &[u8]) {
         match self.state {
-            State::Header => {
+            MimeState::Header => {
                 self.header.octets(octets);
             }
-            State::Body => self.transfer.octets(octets),
+            MimeState::Body => self.transfer.octets(octets),
             _ => {}
         }
         self.pass(octets);
@@ -215,8 +215,8 @@ impl Walker {
         if end.is_some() {
             self.line_start = true;
             match closed {
-                true if self.levels.is_empty() => self.state = State::Idle,
-                true => self.state = State::Between,
+                true if self.levels.is_empty() => self.state = MimeState::Idle,
+                true => self.state = MimeState::Between,
                 false => self.expect_header(),
             }
         }
@@ -252,7 +252,7 @@ impl Walker {
             }
             Verdict::Delimiter { level, length, closed } => {
                 self.delimiter(level, closed);
-                self.state = State::Padding { closed };
+                self.state = MimeState::Padding { closed };
                 // What was held may reach beyond the boundary, into its padding.
                 used = length.saturating_sub(before);
                 self.offset += length.max(before) as u64;
@@ -299,7 +299,7 @@ impl Walker {
 
     /// A delimiter of `level` begins at the current offset: everything within ends before its line end.
     fn delimiter(&mut self, level: usize, closed: bool) {
-        if self.state == State::Header && self.header.begun() {
+        if self.state == MimeState::Header && self.header.begun() {
             self.header_ended();
         }
         self.close_leaf(true, true);
@@ -355,7 +355,7 @@ impl Walker {
 
     fn expect_header(&mut self) {
         self.header.begin(PART_HEADER);
-        self.state = State::Header;
+        self.state = MimeState::Header;
     }
 
     fn header_ended(&mut self) {
@@ -364,13 +364,13 @@ impl Walker {
         let next = self.part(&header);
         self.truncated |= header.truncated();
         self.header = header;
-        if next == State::Header {
+        if next == MimeState::Header {
             self.expect_header();
         }
     }
 
     /// A part's content begins at the current offset; what it is, its header says.
-    fn part(&mut self, header: &Header) -> State {
+    fn part(&mut self, header: &Header) -> MimeState {
         self.line_start = true;
         self.transfer = header.raw(Field::ContentTransferEncoding).map(Transfer::named).unwrap_or_default();
         let in_digest = matches!(self.levels.last(), Some(Level::Multipart { digest: true, .. }));
@@ -378,19 +378,19 @@ impl Walker {
         let value = header.raw(Field::ContentType).unwrap_or_default();
         let media_type = Some(parameter::token(value)).filter(|token| !token.is_empty()).unwrap_or(default);
         self.state = if is_multipart(media_type) && self.open_multipart(media_type, value) {
-            State::Between
+            MimeState::Between
         } else {
-            self.leaf = Open { attachment: self.attach(header, media_type), start: self.offset };
+            self.leaf = OpenPart { attachment: self.attach(header, media_type), start: self.offset };
             if self.transfer.is_identity() && is_message(media_type) && self.room() {
                 self.levels.push(Level::Message(std::mem::take(&mut self.leaf)));
-                State::Header
+                MimeState::Header
             } else {
                 // A size that nobody asks for is not counted.
                 if self.leaf.attachment.is_none() {
                     self.transfer = Transfer::Identity;
                 }
                 self.parts = self.parts.saturating_add(1);
-                State::Body
+                MimeState::Body
             }
         };
         self.state
@@ -443,7 +443,7 @@ impl Walker {
     fn close_leaf(&mut self, delimited: bool, complete: bool) {
         let leaf = std::mem::take(&mut self.leaf);
         let transfer = std::mem::take(&mut self.transfer);
-        if self.state == State::Body {
+        if self.state == MimeState::Body {
             self.settle(leaf, &transfer, delimited, complete);
         }
     }
@@ -461,7 +461,7 @@ impl Walker {
         self.longest = self.boundaries().map(|(_, boundary)| boundary.len()).max().unwrap_or(0);
     }
 
-    fn settle(&mut self, open: Open, transfer: &Transfer, delimited: bool, complete: bool) {
+    fn settle(&mut self, open: OpenPart, transfer: &Transfer, delimited: bool, complete: bool) {
         let Some(attachment) = open.attachment.and_then(|at| self.attachments.get_mut(at)) else {
             return;
         };

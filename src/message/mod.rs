@@ -16,7 +16,7 @@ mod transfer;
 
 use digest::Digest;
 use header::{Field, Header};
-pub use line_endings::{Ending, LineEndings};
+pub use line_endings::{LineEnd, LineEndings};
 pub use mime::Attachment;
 use mime::Walker;
 

@@ -164,7 +164,7 @@ fn lf_lines_and_garbage_in_the_header() {
     assert_eq!(message.subject().as_deref(), Some("a\tb"));
     assert_eq!(message.to().as_deref(), Some("x@y.example"));
     assert_eq!(message.cc(), None);
-    assert_eq!(message.line_endings().first, Some(Ending::Lf));
+    assert_eq!(message.line_endings().first, Some(LineEnd::Lf));
 }
 
 #[test]

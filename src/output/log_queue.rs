@@ -36,7 +36,7 @@ pub struct LogCounters {
     pub depth: AtomicU64,
 }
 
-enum Message {
+enum QueueMessage {
     Lines { lines: Vec<u8>, since: Instant },
     Reopen,
     Flush(Sender<()>),
@@ -45,7 +45,7 @@ enum Message {
 /// An entrance to the log. Clones share the queue.
 #[derive(Clone)]
 pub struct LogQueue {
-    queue: Sender<Message>,
+    queue: Sender<QueueMessage>,
     spent: Receiver<Vec<u8>>,
     counters: Arc<LogCounters>,
 }
@@ -76,11 +76,11 @@ impl LogQueue {
         }
         let empty = self.spent.try_recv().unwrap_or_default();
         let full = std::mem::replace(lines, empty);
-        let message = Message::Lines { lines: full, since: Instant::now() };
+        let message = QueueMessage::Lines { lines: full, since: Instant::now() };
         self.counters.depth.fetch_add(1, Ordering::Relaxed);
         if let Err(refused) = self.queue.try_send(message) {
             self.counters.depth.fetch_sub(1, Ordering::Relaxed);
-            if let Message::Lines { lines: mut full, .. } = refused.into_inner() {
+            if let QueueMessage::Lines { lines: mut full, .. } = refused.into_inner() {
                 self.counters.queue_full.fetch_add(count(&full), Ordering::Relaxed);
                 full.clear();
                 *lines = full;
@@ -91,13 +91,13 @@ impl LogQueue {
     /// Asks for the file to be opened anew, once what is queued before is written.
     pub fn reopen(&self) {
         // The queue empties as fast as the disk allows; a signal handler's thread may wait for it.
-        let _ = self.queue.send(Message::Reopen);
+        let _ = self.queue.send(QueueMessage::Reopen);
     }
 
     /// Waits, at most `patience`, until what was sent before is in the file.
     pub fn flush(&self, patience: Duration) {
         let (done, wait) = bounded(1);
-        if self.queue.send_timeout(Message::Flush(done), patience).is_ok() {
+        if self.queue.send_timeout(QueueMessage::Flush(done), patience).is_ok() {
             let _ = wait.recv_timeout(patience);
         }
     }
@@ -132,7 +132,7 @@ fn count(lines: &[u8]) -> u64 {
 
 fn write(
     mut log: Log,
-    messages: &Receiver<Message>,
+    messages: &Receiver<QueueMessage>,
     spent: &Sender<Vec<u8>>,
     counters: &LogCounters,
     complain: fn(&LogError),
@@ -140,7 +140,7 @@ fn write(
     let mut last = Ok(());
     for message in messages {
         let done = match message {
-            Message::Lines { mut lines, since } => {
+            QueueMessage::Lines { mut lines, since } => {
                 counters.depth.fetch_sub(1, Ordering::Relaxed);
                 let done = log.write(&lines).and_then(|()| log.flush());
                 let of = if done.is_ok() { &counters.written } else { &counters.failed };
@@ -151,8 +151,8 @@ fn write(
                 let _ = spent.try_send(lines);
                 done
             }
-            Message::Reopen => log.reopen(),
-            Message::Flush(done) => {
+            QueueMessage::Reopen => log.reopen(),
+            QueueMessage::Flush(done) => {
                 let _ = done.try_send(());
                 continue;
             }

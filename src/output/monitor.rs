@@ -18,11 +18,11 @@ use crate::console::{self, Level};
 /// Metrics and page, if they are wanted.
 #[derive(Debug)]
 pub struct MetricsEndpoint {
-    shown: Option<Shown>,
+    shown: Option<OpenEndpoint>,
 }
 
 #[derive(Debug)]
-struct Shown {
+struct OpenEndpoint {
     metrics: Metrics,
     page: Arc<page::State>,
     readiness: Readiness,
@@ -57,7 +57,7 @@ impl MetricsEndpoint {
         let show = Show::of(policy, config.token.is_some());
         let page = Arc::new(page::State::new(policy.input, names, show));
         let readiness = Readiness::new();
-        Ok(Self { shown: Some(Shown { metrics, page, readiness, opened: Some(opened), server: None }) })
+        Ok(Self { shown: Some(OpenEndpoint { metrics, page, readiness, opened: Some(opened), server: None }) })
     }
 
     /// What an operator should know about who can read what, one line each.

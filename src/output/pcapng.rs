@@ -70,7 +70,7 @@ pub struct PacketCounters {
     pub failed: AtomicU64,
 }
 
-enum Message {
+enum ThreadMessage {
     Blocks(Blocks),
     Renew,
 }
@@ -86,7 +86,7 @@ struct Blocks {
 pub struct PcapWriter {
     blocks: Blocks,
     flushed: Instant,
-    queue: Sender<Message>,
+    queue: Sender<ThreadMessage>,
     spent: Receiver<Vec<u8>>,
     counters: Arc<PacketCounters>,
 }
@@ -95,7 +95,7 @@ pub struct PcapWriter {
 #[derive(Debug)]
 pub struct PcapThread {
     path: PathBuf,
-    queue: Sender<Message>,
+    queue: Sender<ThreadMessage>,
     spent: Receiver<Vec<u8>>,
     counters: Arc<PacketCounters>,
     thread: JoinHandle<Result<(), io::Error>>,
@@ -133,7 +133,7 @@ impl PcapThread {
 
     /// Asks for the file to be put away and the next to be begun.
     pub fn renew(&self) {
-        let _ = self.queue.send(Message::Renew);
+        let _ = self.queue.send(ThreadMessage::Renew);
     }
 
     /// What became of the packets so far.
@@ -182,8 +182,8 @@ impl PcapWriter {
         }
         let octets = self.spent.try_recv().unwrap_or_default();
         let full = std::mem::replace(&mut self.blocks, Blocks { octets, packets: 0 });
-        if let Err(refused) = self.queue.try_send(Message::Blocks(full))
-            && let Message::Blocks(back) = refused.into_inner()
+        if let Err(refused) = self.queue.try_send(ThreadMessage::Blocks(full))
+            && let ThreadMessage::Blocks(back) = refused.into_inner()
         {
             self.blocks = back;
         }
@@ -194,7 +194,7 @@ impl Drop for PcapWriter {
     /// At the end the disk is waited for.
     fn drop(&mut self) {
         if self.blocks.packets > 0 {
-            let _ = self.queue.send(Message::Blocks(std::mem::take(&mut self.blocks)));
+            let _ = self.queue.send(ThreadMessage::Blocks(std::mem::take(&mut self.blocks)));
         }
     }
 }
@@ -207,7 +207,7 @@ impl std::fmt::Debug for PcapWriter {
 
 fn keep(
     mut files: Files,
-    messages: &Receiver<Message>,
+    messages: &Receiver<ThreadMessage>,
     spent: &Sender<Vec<u8>>,
     counters: &PacketCounters,
     complain: fn(&Path, &io::Error),
@@ -215,7 +215,7 @@ fn keep(
     let mut last = Ok(());
     loop {
         let done = match messages.recv_timeout(LOOK) {
-            Ok(Message::Blocks(Blocks { mut octets, packets })) => {
+            Ok(ThreadMessage::Blocks(Blocks { mut octets, packets })) => {
                 let done = files.write(&octets);
                 let of = if done.is_ok() { &counters.written } else { &counters.failed };
                 of.fetch_add(packets, Ordering::Relaxed);
@@ -224,7 +224,7 @@ fn keep(
                 let _ = spent.try_send(octets);
                 done
             }
-            Ok(Message::Renew) => files.begin(),
+            Ok(ThreadMessage::Renew) => files.begin(),
             Err(RecvTimeoutError::Timeout) => files.look(),
             Err(RecvTimeoutError::Disconnected) => return last,
         };
@@ -540,7 +540,7 @@ mod tests {
             shelf.packet(Timestamp::default(), 0, &large, 1);
         }
         assert_eq!(counters.queue_full.load(Ordering::Relaxed), 3, "one is queued, one waits");
-        let Message::Blocks(first) = messages.recv().unwrap() else { panic!("no blocks") };
+        let ThreadMessage::Blocks(first) = messages.recv().unwrap() else { panic!("no blocks") };
         assert_eq!(first.packets, 1);
         shelf.packet(Timestamp::default(), 0, &large, 1);
         assert_eq!(counters.queue_full.load(Ordering::Relaxed), 3);

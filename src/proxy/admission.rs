@@ -26,11 +26,11 @@ const KNOWN: usize = (1 << 16) / SHARDS;
 #[derive(Debug)]
 pub struct Admission {
     limits: Limits,
-    counts: Arc<Counts>,
+    counts: Arc<SourceCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct SourceCounts {
     open: AtomicU32,
     unknown: AtomicU64,
     left: Notify,
@@ -39,14 +39,14 @@ struct Counts {
 
 #[derive(Debug, Default)]
 struct Shard {
-    sources: HashMap<u64, Source>,
+    sources: HashMap<u64, AdmittedSource>,
     networks: HashMap<u64, u32>,
     swept: Timestamp,
 }
 
 /// What is known of a source.
 #[derive(Clone, Copy, Debug, Default)]
-struct Source {
+struct AdmittedSource {
     open: u32,
     /// When its connections so far would all have come, had they come at the permitted rate: nanoseconds since the epoch.
     due: u64,
@@ -69,7 +69,7 @@ impl Admission {
         let mut ticket = Ticket { counts: Arc::clone(&self.counts), key: None, is_counted: false };
         let by_source = self.limits.per_source != 0 || self.limits.per_prefix != 0 || self.limits.rate != 0;
         if by_source {
-            let key = Key::of(client);
+            let key = SourceKey::of(client);
             if self.counts.shard(key).enter(now, key, &self.limits)? {
                 ticket.key = Some(key);
             } else {
@@ -129,8 +129,8 @@ impl Admission {
 /// A connection that was let in; it leaves when this is dropped.
 #[derive(Debug)]
 pub struct Ticket {
-    counts: Arc<Counts>,
-    key: Option<Key>,
+    counts: Arc<SourceCounts>,
+    key: Option<SourceKey>,
     is_counted: bool,
 }
 
@@ -148,12 +148,12 @@ impl Drop for Ticket {
 
 /// A source and its network, IPv4 apart from IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
+struct SourceKey {
     source: u64,
     network: u64,
 }
 
-impl Key {
+impl SourceKey {
     fn of(client: IpAddr) -> Self {
         match client.to_canonical() {
             // ::/64 has no hosts that connect to others: IPv4 takes its lower half.
@@ -169,9 +169,9 @@ impl Key {
     }
 }
 
-impl Counts {
+impl SourceCounts {
     /// The part of the table that knows a network and its sources.
-    fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
+    fn shard(&self, key: SourceKey) -> MutexGuard<'_, Shard> {
         // The multiplier of Fibonacci hashing: neighbours go apart. An attacker who fills one part gains nothing.
         let at = (key.network.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize;
         let [first, ..] = &self.shards;
@@ -181,7 +181,7 @@ impl Counts {
 
 impl Shard {
     /// Counts a connection; `false` if it is let in uncounted.
-    fn enter(&mut self, now: Timestamp, key: Key, limits: &Limits) -> Result<bool, Rejection> {
+    fn enter(&mut self, now: Timestamp, key: SourceKey, limits: &Limits) -> Result<bool, Rejection> {
         let source = self.sources.get(&key.source).copied().unwrap_or_default();
         let network = self.networks.get(&key.network).copied().unwrap_or_default();
         let is_full = |limit: u32, open: u32| limit != 0 && open >= limit;
@@ -193,12 +193,12 @@ impl Shard {
         if !is_known && !self.has_room(now) {
             return Ok(false);
         }
-        self.sources.insert(key.source, Source { open: source.open.saturating_add(1), due });
+        self.sources.insert(key.source, AdmittedSource { open: source.open.saturating_add(1), due });
         self.networks.insert(key.network, network.saturating_add(1));
         Ok(true)
     }
 
-    fn leave(&mut self, key: Key) {
+    fn leave(&mut self, key: SourceKey) {
         if let Some(source) = self.sources.get_mut(&key.source) {
             source.open = source.open.saturating_sub(1);
             if source.open == 0 && source.due == 0 {

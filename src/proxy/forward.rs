@@ -34,7 +34,7 @@ const TURNS: u32 = 8;
 
 /// How forwarding ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum ForwardEnd {
     /// Both sides closed.
     Closed,
     /// The sender of this direction reset.
@@ -54,7 +54,7 @@ pub(super) enum Ending {
 struct Flow {
     /// On the heap, for most never have one.
     backlog: Option<Box<Backlog>>,
-    state: State,
+    state: FlowState,
     /// Through which the kernel moves octets meanwhile.
     pipe: Option<Pipe>,
 }
@@ -88,7 +88,7 @@ struct Unseen {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum FlowState {
     #[default]
     Open,
     /// The sender closed; its receiver is to be told.
@@ -139,10 +139,10 @@ impl Forwarder {
     }
 
     /// Forwards as far as it goes.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ForwardEnd> {
         self.timer.wait(cx.waker());
         if let Err(Fault) = self.see() {
-            return Poll::Ready(Ending::Fault);
+            return Poll::Ready(ForwardEnd::Fault);
         }
         for dir in Dir::BOTH {
             // Pending or done: the other direction does not care.
@@ -155,17 +155,19 @@ impl Forwarder {
             cx.waker().wake_by_ref();
         }
         match (self.flows.to_server.state, self.flows.to_client.state) {
-            (State::Ended, State::Ended) => return Poll::Ready(Ending::Closed),
+            (FlowState::Ended, FlowState::Ended) => return Poll::Ready(ForwardEnd::Closed),
             // The receiver of a broken flow is gone, and has nothing more to say.
-            (State::Broken, State::Ended | State::Broken) => return Poll::Ready(Ending::Reset(Dir::ToClient)),
-            (State::Ended, State::Broken) => return Poll::Ready(Ending::Reset(Dir::ToServer)),
+            (FlowState::Broken, FlowState::Ended | FlowState::Broken) => {
+                return Poll::Ready(ForwardEnd::Reset(Dir::ToClient));
+            }
+            (FlowState::Ended, FlowState::Broken) => return Poll::Ready(ForwardEnd::Reset(Dir::ToServer)),
             _ => {}
         }
         match self.timer.call() {
             None => Poll::Pending,
-            Some(ConnectionRequest::TimedOut) => Poll::Ready(Ending::TimedOut),
-            Some(ConnectionRequest::Stop) => Poll::Ready(Ending::Stopped),
-            Some(ConnectionRequest::Drain) if self.is_quiet() => Poll::Ready(Ending::Drained),
+            Some(ConnectionRequest::TimedOut) => Poll::Ready(ForwardEnd::TimedOut),
+            Some(ConnectionRequest::Stop) => Poll::Ready(ForwardEnd::Stopped),
+            Some(ConnectionRequest::Drain) if self.is_quiet() => Poll::Ready(ForwardEnd::Drained),
             Some(ConnectionRequest::Drain) => Poll::Pending,
             Some(ConnectionRequest::Shrink) => {
                 self.watch.shrink();
@@ -187,30 +189,30 @@ impl Forwarder {
     }
 
     /// Moves one direction: `Ready(None)` if it is over, an ending if all is.
-    fn flow(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Option<Ending>> {
+    fn flow(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Option<ForwardEnd>> {
         let shared = Rc::clone(&self.shared);
         for _ in 0..TURNS {
             if let Err(ending) = ready!(self.flush(dir, cx)) {
                 return Poll::Ready(ending);
             }
             match self.flows[dir].state {
-                State::Open => {}
+                FlowState::Open => {}
                 // The close of both sockets says it as well.
-                State::Ending if self.flows[dir.reverse()].state == State::Ended => {
-                    self.flows[dir].state = State::Ended;
+                FlowState::Ending if self.flows[dir.reverse()].state == FlowState::Ended => {
+                    self.flows[dir].state = FlowState::Ended;
                     return Poll::Ready(None);
                 }
-                State::Ending => {
+                FlowState::Ending => {
                     let (_, to) = self.ends(dir);
                     let _ = ready!(Pin::new(to).poll_shutdown(cx));
-                    self.flows[dir].state = State::Ended;
+                    self.flows[dir].state = FlowState::Ended;
                     self.listener.count(|metrics| metrics.half_closed(true));
                     self.half_closed = true;
                     let now = shared.clock.now();
                     self.timer.moved(now, self.listener.settings.times.half_close);
                     return Poll::Ready(None);
                 }
-                State::Ended | State::Broken => return Poll::Ready(None),
+                FlowState::Ended | FlowState::Broken => return Poll::Ready(None),
             }
             if self.flows[dir].pipe.is_some() {
                 match ready!(self.splice(dir, cx)) {
@@ -246,17 +248,17 @@ impl Forwarder {
             }
             if gone == length && length <= LITTLE && shared.pool.may_wait() {
                 if let Err(Fault) = self.see() {
-                    return Poll::Ready(Some(Ending::Fault));
+                    return Poll::Ready(Some(ForwardEnd::Fault));
                 }
                 self.unseen = Some(Unseen { dir, buffer, length, at: now });
                 if written.is_err() {
-                    self.flows[dir].state = State::Broken;
+                    self.flows[dir].state = FlowState::Broken;
                 }
                 continue;
             }
             let octets = octets.get(..gone).unwrap_or_default();
             if let Err(Fault) = self.observe(dir, now, octets) {
-                return Poll::Ready(Some(Ending::Fault));
+                return Poll::Ready(Some(ForwardEnd::Fault));
             }
             if gone == SIZE && self.watch.is_settled() {
                 // More than a buffer at once, and nobody has to see it.
@@ -270,7 +272,7 @@ impl Forwarder {
                 shared.pool.give(buffer);
             }
             if written.is_err() {
-                self.flows[dir].state = State::Broken;
+                self.flows[dir].state = FlowState::Broken;
             }
         }
         cx.waker().wake_by_ref();
@@ -278,7 +280,7 @@ impl Forwarder {
     }
 
     /// Lets the kernel move octets of `dir`. An ending if all is over.
-    fn splice(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+    fn splice(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Result<(), ForwardEnd>> {
         let shared = Rc::clone(&self.shared);
         let Some(mut pipe) = self.flows[dir].pipe.take() else { return Poll::Ready(Ok(())) };
         let (from, to) = self.ends(dir);
@@ -302,8 +304,8 @@ impl Forwarder {
                     return Poll::Ready(Err(ending));
                 }
             }
-            Err(Broken::Sender) => return Poll::Ready(Err(Ending::Reset(dir))),
-            Err(Broken::Receiver) => self.flows[dir].state = State::Broken,
+            Err(Broken::Sender) => return Poll::Ready(Err(ForwardEnd::Reset(dir))),
+            Err(Broken::Receiver) => self.flows[dir].state = FlowState::Broken,
         }
         if let Some(pipes) = &shared.pipes {
             pipes.give(pipe);
@@ -312,7 +314,7 @@ impl Forwarder {
     }
 
     /// Writes what waits.
-    fn flush(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Result<(), Option<Ending>>> {
+    fn flush(&mut self, dir: Dir, cx: &mut Context<'_>) -> Poll<Result<(), Option<ForwardEnd>>> {
         let shared = Rc::clone(&self.shared);
         while let Some(mut backlog) = self.flows[dir].backlog.take() {
             let (_, to) = self.ends(dir);
@@ -324,7 +326,7 @@ impl Forwarder {
             let gone = *written.as_ref().unwrap_or(&octets.len());
             let octets = octets.get(..gone).unwrap_or_default();
             if let Err(Fault) = self.observe(dir, backlog.at, octets) {
-                return Poll::Ready(Err(Some(Ending::Fault)));
+                return Poll::Ready(Err(Some(ForwardEnd::Fault)));
             }
             self.buffered(dir, gone, false);
             backlog.from += gone;
@@ -339,7 +341,7 @@ impl Forwarder {
                 }
             }
             if written.is_err() {
-                self.flows[dir].state = State::Broken;
+                self.flows[dir].state = FlowState::Broken;
             }
         }
         Poll::Ready(Ok(()))
@@ -359,13 +361,13 @@ impl Forwarder {
     }
 
     /// The sender of `dir` closed, or reset.
-    fn end(&mut self, dir: Dir, now: Timestamp, reset: bool) -> Option<Ending> {
+    fn end(&mut self, dir: Dir, now: Timestamp, reset: bool) -> Option<ForwardEnd> {
         if reset {
-            return Some(Ending::Reset(dir));
+            return Some(ForwardEnd::Reset(dir));
         }
         let fault = self.see().is_err() | self.watch.handle(now, dir, Input::Fin, &self.shared.outlet).is_err();
-        self.flows[dir].state = State::Ending;
-        (fault && self.shared.on_fault == OnFault::Close).then_some(Ending::Fault)
+        self.flows[dir].state = FlowState::Ending;
+        (fault && self.shared.on_fault == OnFault::Close).then_some(ForwardEnd::Fault)
     }
 
     /// Tells the observer what has gone on and waits to be seen.
@@ -396,7 +398,7 @@ impl Forwarder {
 
     /// Octets moved at `at`: from then on the next ones are waited for.
     fn moved(&self, at: Timestamp) {
-        let open = Dir::BOTH.iter().all(|dir| self.flows[*dir].state == State::Open);
+        let open = Dir::BOTH.iter().all(|dir| self.flows[*dir].state == FlowState::Open);
         let patience = match self.watch.protocol() {
             _ if !open => self.listener.settings.times.half_close,
             _ if !self.greeted => self.listener.settings.times.greeting,
@@ -417,36 +419,36 @@ impl Forwarder {
     }
 
     /// Closes both sides as `ending` says.
-    pub(super) fn close(mut self, ending: Ending) {
+    pub(super) fn close(mut self, ending: ForwardEnd) {
         let _ = self.see();
         let now = self.shared.clock.now();
         let why = match ending {
-            Ending::Closed | Ending::Fault => End::Closed,
-            Ending::Reset(dir) => {
+            ForwardEnd::Closed | ForwardEnd::Fault => End::Closed,
+            ForwardEnd::Reset(dir) => {
                 abort(if dir == Dir::ToServer { &self.server } else { &self.client });
                 let _ = self.watch.handle(now, dir, Input::Reset, &self.shared.outlet);
                 End::Closed
             }
-            Ending::TimedOut => End::Timeout,
-            Ending::Drained => {
+            ForwardEnd::TimedOut => End::Timeout,
+            ForwardEnd::Drained => {
                 if let Some(line) = goodbye(&self.listener).filter(|_| !self.watch.is_opaque()) {
                     // What the socket does not take at once is not worth waiting for.
                     let _ = self.client.try_write(line);
                 }
                 End::Drain
             }
-            Ending::Stopped => End::Drain,
+            ForwardEnd::Stopped => End::Drain,
         };
-        if matches!(ending, Ending::Stopped | Ending::Fault) {
+        if matches!(ending, ForwardEnd::Stopped | ForwardEnd::Fault) {
             // Neither side shall take a message that was cut for a whole one.
             abort(&self.client);
             abort(&self.server);
         }
         let reason = match ending {
-            Ending::TimedOut => Some(Termination::Timeout),
-            Ending::Drained | Ending::Stopped => Some(Termination::Drain),
-            Ending::Fault => Some(Termination::Error),
-            Ending::Closed | Ending::Reset(_) => None,
+            ForwardEnd::TimedOut => Some(Termination::Timeout),
+            ForwardEnd::Drained | ForwardEnd::Stopped => Some(Termination::Drain),
+            ForwardEnd::Fault => Some(Termination::Error),
+            ForwardEnd::Closed | ForwardEnd::Reset(_) => None,
         };
         if let Some(reason) = reason {
             self.listener.count(|metrics| metrics.terminated(self.watch.protocol(), reason, self.watch.phase()));

@@ -19,10 +19,10 @@ const PACE: Duration = Duration::from_millis(100);
 
 /// A bar that may show, or may not.
 pub(super) struct Progress {
-    running: Option<Running>,
+    running: Option<ProgressThread>,
 }
 
-struct Running {
+struct ProgressThread {
     bar: ProgressBar,
     stop: Sender<()>,
     thread: JoinHandle<()>,
@@ -32,7 +32,7 @@ impl Progress {
     /// Watches how far `capture` is read; not when `quiet`, without a terminal, or if its size is unknown.
     pub(super) fn start(capture: &Capture, quiet: bool) -> Self {
         let size = capture.size().filter(|_| !quiet && stderr().is_terminal());
-        Self { running: size.and_then(|size| Running::start(size, capture.progress())) }
+        Self { running: size.and_then(|size| ProgressThread::start(size, capture.progress())) }
     }
 
     /// Does `what` while the bar is out of the way.
@@ -45,7 +45,7 @@ impl Progress {
 
     /// Takes the bar away.
     pub(super) fn stop(self) {
-        if let Some(Running { bar, stop, thread }) = self.running {
+        if let Some(ProgressThread { bar, stop, thread }) = self.running {
             drop(stop);
             let _ = thread.join();
             bar.finish_and_clear();
@@ -53,7 +53,7 @@ impl Progress {
     }
 }
 
-impl Running {
+impl ProgressThread {
     fn start(size: u64, read: Arc<AtomicU64>) -> Option<Self> {
         let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::hidden());
         let style =

@@ -30,7 +30,7 @@ const STATUS: Duration = Duration::from_secs(10);
 /// Everything that runs.
 pub(super) struct Watch {
     switch: Arc<Switch>,
-    captures: Vec<Capture>,
+    captures: Vec<CaptureThreads>,
     crew: WorkerPool,
     outputs: Outputs,
 }
@@ -46,7 +46,7 @@ pub(super) struct Outputs {
     pub(super) on_stdout: bool,
 }
 
-struct Capture {
+struct CaptureThreads {
     name: String,
     counters: Arc<Counters>,
     thread: JoinHandle<()>,
@@ -70,7 +70,7 @@ impl Watch {
                 (device.name().to_owned(), Arc::clone(&switch), outputs.archive.as_ref().map(PcapThread::shelf));
             let thread = thread::Builder::new().name(format!("capture {name}"));
             let thread = thread.spawn(move || capture(device, &switch, lanes, shelf)).map_err(Error::Thread)?;
-            captures.push(Capture { name, counters, thread });
+            captures.push(CaptureThreads { name, counters, thread });
         }
         Ok(Self { switch, captures, crew, outputs })
     }
@@ -161,7 +161,7 @@ impl Watch {
         switch.stop();
         let mut whole = true;
         let mut counters = Vec::with_capacity(captures.len());
-        for Capture { name, counters: counted, thread } in captures {
+        for CaptureThreads { name, counters: counted, thread } in captures {
             whole &= thread.join().is_ok();
             counters.push((name, counted));
         }

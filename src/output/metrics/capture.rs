@@ -4,7 +4,7 @@
 
 use prometheus::{IntCounter, IntGauge};
 
-use super::Shared;
+use super::MetricsShared;
 use super::families::Id;
 use super::labels::{DIRECTIONS, Eviction, NotUnderstood, PacketLoss};
 
@@ -41,7 +41,7 @@ pub struct CaptureMetrics {
 }
 
 impl CaptureMetrics {
-    pub(super) fn new(shared: &Shared, source: u32) -> Self {
+    pub(super) fn new(shared: &MetricsShared, source: u32) -> Self {
         let name = shared.name(shared.listener(source));
         let store = &shared.store;
         let dropped = PacketLoss::ALL.iter().map(|r| store.counter(Id::CaptureDropped, &[&name, r.as_str()])).collect();

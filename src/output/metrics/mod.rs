@@ -38,7 +38,7 @@ pub use recorder::MetricsRecorder;
 use families::Id;
 use labels::DIRECTIONS;
 use registry::Store;
-use series::Place;
+use series::SeriesPlace;
 
 /// Every value that `label` of the family called `name` can have for `protocol`; `None` if they come from the configuration, or
 /// if there is no such family.
@@ -98,12 +98,12 @@ impl Setup {
 /// All metrics of a run. Clones are the same metrics.
 #[derive(Clone)]
 pub struct Metrics {
-    shared: Arc<Shared>,
+    shared: Arc<MetricsShared>,
     logs: Arc<Mutex<Vec<(String, Arc<LogCounters>)>>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct MetricsShared {
     registry: Registry,
     input: InputKind,
     listeners: Vec<Arc<str>>,
@@ -111,7 +111,7 @@ struct Shared {
     reasons: Option<Arc<ReplyReasons>>,
 }
 
-impl Shared {
+impl MetricsShared {
     /// Position of the listener of `source`.
     fn listener(&self, source: u32) -> usize {
         let last = self.listeners.len().saturating_sub(1);
@@ -122,8 +122,8 @@ impl Shared {
         self.listeners.get(listener).map_or_else(|| "other".into(), Arc::clone)
     }
 
-    fn place(&self, listener: usize, protocol: Protocol) -> Place {
-        Place { store: Arc::clone(&self.store), listener: self.name(listener), protocol }
+    fn place(&self, listener: usize, protocol: Protocol) -> SeriesPlace {
+        SeriesPlace { store: Arc::clone(&self.store), listener: self.name(listener), protocol }
     }
 
     fn has(&self, id: Id) -> bool {
@@ -145,7 +145,7 @@ impl Metrics {
         }
         let places = listeners.len() * Protocol::ALL.len();
         let store = Arc::new(Store::new(&registry, cap, places, |family| family.inputs.has(input))?);
-        let shared = Shared { registry, input, listeners, store, reasons: reasons.map(Arc::new) };
+        let shared = MetricsShared { registry, input, listeners, store, reasons: reasons.map(Arc::new) };
         let metrics = Self { shared: Arc::new(shared), logs: Arc::default() };
         metrics.zeros(&sources);
         metrics.process()?;

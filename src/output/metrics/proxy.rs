@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 
-use super::Shared;
+use super::MetricsShared;
 use super::families::Id;
 use super::labels;
 use super::labels::Enforcement;
@@ -17,7 +17,7 @@ use crate::event::{Dir, Phase, Protocol};
 /// Handles of a listener.
 #[derive(Clone, Debug)]
 pub struct ProxyMetrics {
-    shared: Arc<Shared>,
+    shared: Arc<MetricsShared>,
     listener: usize,
     rejected: Vec<IntCounter>,
     added: [Histogram; 2],
@@ -31,7 +31,7 @@ pub struct ProxyMetrics {
 }
 
 impl ProxyMetrics {
-    pub(super) fn new(shared: Arc<Shared>, source: u32) -> Self {
+    pub(super) fn new(shared: Arc<MetricsShared>, source: u32) -> Self {
         let listener = shared.listener(source);
         let name = shared.name(listener);
         let store = &shared.store;

@@ -40,7 +40,7 @@ enum Series {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct SeriesEntry {
     series: Series,
     known: Mutex<Known>,
 }
@@ -48,7 +48,7 @@ struct Entry {
 /// Series of all families.
 #[derive(Debug)]
 pub(super) struct Store {
-    entries: Vec<Entry>,
+    entries: Vec<SeriesEntry>,
     cap: usize,
     /// Label sets kept free for what overflows, one for each listener and protocol.
     reserve: usize,
@@ -68,7 +68,7 @@ impl Store {
             if wanted(family) {
                 registry.register(collector)?;
             }
-            entries.push(Entry { series, known: Mutex::default() });
+            entries.push(SeriesEntry { series, known: Mutex::default() });
         }
         let cap = cap.max(1);
         Ok(Self { entries, cap, reserve: places.min(cap / 4) })

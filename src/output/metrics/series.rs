@@ -13,13 +13,13 @@ use crate::event::Protocol;
 
 /// Which listener and protocol, and where their series are.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct SeriesPlace {
     pub(super) store: Arc<Store>,
     pub(super) listener: Arc<str>,
     pub(super) protocol: Protocol,
 }
 
-impl Place {
+impl SeriesPlace {
     /// The values of the labels of `id`, `rest` being those after listener and protocol.
     fn with<'a>(&'a self, id: Id, rest: &[&'a str]) -> Vec<&'a str> {
         let common = id.family().labels.iter().filter_map(|label| match *label {
@@ -68,12 +68,12 @@ impl Place {
 
 /// Counters of a family, by an index over its own labels.
 #[derive(Debug)]
-pub(super) struct Counters {
+pub(super) struct IndexedCounters {
     id: Id,
     cells: Box<[Option<IntCounter>]>,
 }
 
-impl Counters {
+impl IndexedCounters {
     pub(super) fn new(id: Id, size: usize) -> Self {
         Self { id, cells: vec![None; size].into() }
     }
@@ -81,7 +81,7 @@ impl Counters {
     /// Counts `by` in the cell of `index`, whose labels are `set`.
     pub(super) fn add<const N: usize>(
         &mut self,
-        place: &Place,
+        place: &SeriesPlace,
         index: usize,
         by: u64,
         set: impl FnOnce() -> [&'static str; N],
@@ -91,7 +91,7 @@ impl Counters {
     }
 
     /// The same, with a value that the configuration named.
-    pub(super) fn named(&mut self, place: &Place, index: usize, name: &str) {
+    pub(super) fn named(&mut self, place: &SeriesPlace, index: usize, name: &str) {
         let Some(cell) = self.cells.get_mut(index) else { return };
         cell.get_or_insert_with(|| place.counter(self.id, &[name])).inc();
     }
@@ -111,7 +111,7 @@ impl Histograms {
 
     pub(super) fn observe<const N: usize>(
         &mut self,
-        place: &Place,
+        place: &SeriesPlace,
         index: usize,
         value: f64,
         set: impl FnOnce() -> [&'static str; N],

@@ -14,7 +14,7 @@ use super::State;
 use super::latency::Latencies;
 use super::rates::Tick;
 use super::refusals;
-use super::refusals::Counts;
+use super::refusals::RefusalCounts;
 use super::row;
 use super::row::Session;
 use super::step::Step;
@@ -48,7 +48,7 @@ pub(super) struct Batch {
     pub(super) ended: VecDeque<Session>,
     pub(super) messages: VecDeque<row::Message>,
     pub(super) anomalies: VecDeque<row::Anomaly>,
-    pub(super) refusals: Counts,
+    pub(super) refusals: RefusalCounts,
     /// By client: sessions, octets, refusals.
     pub(super) clients: HashMap<IpAddr, [u64; 3]>,
     /// Open sessions by protocol.

@@ -17,7 +17,7 @@ const SLOT: u64 = 30;
 const KINDS: usize = 64;
 
 /// What is told apart.
-pub(super) type Key = (Protocol, Step);
+pub(super) type LatencyKey = (Protocol, Step);
 
 /// Counts of durations.
 #[derive(Clone, Debug)]
@@ -95,24 +95,24 @@ fn middle(bucket: usize) -> Duration {
 /// What one thread has gathered since it was last asked.
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
-    kinds: HashMap<Key, Histogram>,
+    kinds: HashMap<LatencyKey, Histogram>,
 }
 
 impl Latencies {
-    pub(super) fn add(&mut self, key: Key, taken: Duration) {
+    pub(super) fn add(&mut self, key: LatencyKey, taken: Duration) {
         let key = known(&self.kinds, key);
         self.kinds.entry(key).or_default().add(taken);
     }
 }
 
-fn known(kinds: &HashMap<Key, Histogram>, key: Key) -> Key {
+fn known(kinds: &HashMap<LatencyKey, Histogram>, key: LatencyKey) -> LatencyKey {
     if kinds.len() < KINDS || kinds.contains_key(&key) { key } else { (key.0, Step::Command(Default::default())) }
 }
 
 /// The last five minutes.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    slots: [HashMap<Key, Histogram>; SLOTS],
+    slots: [HashMap<LatencyKey, Histogram>; SLOTS],
     /// Number of the slot that is filled now.
     current: u64,
 }
@@ -130,9 +130,9 @@ impl Window {
     }
 
     /// All kinds, with how it was over the whole window; those with most replies first.
-    pub(super) fn all(&mut self, second: u64) -> Vec<(Key, Histogram)> {
+    pub(super) fn all(&mut self, second: u64) -> Vec<(LatencyKey, Histogram)> {
         self.turn(second);
-        let mut whole = HashMap::<Key, Histogram>::new();
+        let mut whole = HashMap::<LatencyKey, Histogram>::new();
         for (key, histogram) in self.slots.iter().flatten() {
             whole.entry(*key).or_default().merge(histogram);
         }
@@ -161,7 +161,7 @@ mod tests {
     use crate::event::Verb;
     use proptest::prelude::*;
 
-    const MAIL: Key = (Protocol::Smtp, Step::Command(Verb::Mail));
+    const MAIL: LatencyKey = (Protocol::Smtp, Step::Command(Verb::Mail));
 
     proptest! {
         #[test]

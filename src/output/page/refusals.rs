@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::row::Refusal;
+use super::row::RefusalKind;
 use super::step::Step;
 use crate::event::Status;
 use crate::event::Verb;
@@ -14,10 +14,10 @@ const KINDS: usize = 256;
 const EPOCH: u64 = 300;
 
 /// Counts by kind.
-pub(super) type Counts = HashMap<Refusal, u32>;
+pub(super) type RefusalCounts = HashMap<RefusalKind, u32>;
 
 /// Counts one, within the cap.
-pub(super) fn count(counts: &mut Counts, kind: Refusal, times: u32) {
+pub(super) fn count(counts: &mut RefusalCounts, kind: RefusalKind, times: u32) {
     let fits = counts.len() < KINDS || counts.contains_key(&kind);
     let kind = if fits { kind } else { (kind.0, Step::Command(Verb::Other), None, None) };
     let count = counts.entry(kind).or_default();
@@ -27,14 +27,14 @@ pub(super) fn count(counts: &mut Counts, kind: Refusal, times: u32) {
 /// This epoch and the one before.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    now: Counts,
-    before: Counts,
+    now: RefusalCounts,
+    before: RefusalCounts,
     epoch: u64,
 }
 
 impl Refusals {
     /// Moves what is gathered here, at `second` of the clock.
-    pub(super) fn take(&mut self, second: u64, gathered: &mut Counts) {
+    pub(super) fn take(&mut self, second: u64, gathered: &mut RefusalCounts) {
         self.turn(second);
         for (kind, times) in gathered.drain() {
             count(&mut self.now, kind, times);
@@ -42,7 +42,7 @@ impl Refusals {
     }
 
     /// The `most` that were frequent.
-    pub(super) fn top(&mut self, second: u64, most: usize) -> Vec<(Refusal, u32)> {
+    pub(super) fn top(&mut self, second: u64, most: usize) -> Vec<(RefusalKind, u32)> {
         self.turn(second);
         let mut both = self.now.clone();
         for (kind, times) in &self.before {
@@ -50,7 +50,7 @@ impl Refusals {
             *count = count.saturating_add(*times);
         }
         let mut all: Vec<_> = both.into_iter().collect();
-        let code = |kind: &Refusal| kind.2.and_then(Status::code);
+        let code = |kind: &RefusalKind| kind.2.and_then(Status::code);
         all.sort_by_key(|(kind, times)| (std::cmp::Reverse(*times), kind.0.index(), kind.1.as_str(), code(kind)));
         all.truncate(most);
         all
@@ -60,7 +60,7 @@ impl Refusals {
         let epoch = second / EPOCH;
         if epoch > self.epoch {
             let now = std::mem::take(&mut self.now);
-            self.before = if epoch == self.epoch + 1 { now } else { Counts::default() };
+            self.before = if epoch == self.epoch + 1 { now } else { RefusalCounts::default() };
             self.epoch = epoch;
         }
     }
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn kinds_are_capped_and_forgotten() {
         let mut refusals = Refusals::default();
-        let mut gathered = Counts::default();
+        let mut gathered = RefusalCounts::default();
         for code in 0..600 {
             count(&mut gathered, (Protocol::Smtp, Step::Greeting, Some(Status::Code(code)), None), 1);
         }

@@ -89,4 +89,4 @@ pub(super) struct Anomaly {
 }
 
 /// A kind of refusal.
-pub(super) type Refusal = (Protocol, Step, Option<Status>, Option<Enhanced>);
+pub(super) type RefusalKind = (Protocol, Step, Option<Status>, Option<Enhanced>);

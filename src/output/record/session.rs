@@ -74,9 +74,9 @@ impl Facts for Masked<'_, Summary> {
 
 fn pop3<M: SerializeMap>(object: &mut Members<'_, M>, maildrop: &Maildrop) -> Result<(), M::Error> {
     if let Some(size) = maildrop.size {
-        object.object("maildrop", Mail(size))?;
+        object.object("maildrop", MessagesAndBytes(size))?;
     }
-    object.object("retrieved", Mail(maildrop.retrieved))?;
+    object.object("retrieved", MessagesAndBytes(maildrop.retrieved))?;
     object.object("deleted", Deleted(maildrop))
 }
 
@@ -202,9 +202,9 @@ impl Fields for Told {
 }
 
 /// Messages and their octets.
-struct Mail((u64, u64));
+struct MessagesAndBytes((u64, u64));
 
-impl Fields for Mail {
+impl Fields for MessagesAndBytes {
     fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         let (messages, octets) = self.0;
         object.set("messages", &messages)?;

@@ -12,7 +12,7 @@ use crate::event::Verb;
 use crate::event::{
     DataMode, Incomplete, Kind, Missing, Param, Recipient, RecipientReply, Reply, Stage, Status, Timing, Transaction,
 };
-use crate::message::{Attachment, Ending, LineEndings};
+use crate::message::{Attachment, LineEnd, LineEndings};
 
 impl Facts for Masked<'_, Transaction> {
     fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error> {
@@ -32,7 +32,7 @@ impl Facts for Masked<'_, Transaction> {
             Kind::Append => append(object, self)?,
         }
         if self.has_message {
-            object.object("message", Mail { transaction: *self, detail: view.policy.detail })?;
+            object.object("message", MessageFacts { transaction: *self, detail: view.policy.detail })?;
         }
         if self.timing.is_known() {
             object.object("timing", self.timing)?;
@@ -191,12 +191,12 @@ impl Fields for Timing {
 }
 
 /// `message`.
-struct Mail<'a> {
+struct MessageFacts<'a> {
     transaction: Masked<'a, Transaction>,
     detail: Detail,
 }
 
-impl Fields for Mail<'_> {
+impl Fields for MessageFacts<'_> {
     fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
         let (t, message) = (self.transaction, &self.transaction.fact().message);
         object.known("size", message.size_known().then(|| message.size()))?;
@@ -271,8 +271,8 @@ impl Fields for LineEndings {
         object.set("bare_cr", &self.bare_cr)?;
         object.set("nul", &self.nul)?;
         let first = |line| match line {
-            Ending::Crlf => "crlf",
-            Ending::Lf => "lf",
+            LineEnd::Crlf => "crlf",
+            LineEnd::Lf => "lf",
         };
         object.known("first", self.first.map(first))
     }

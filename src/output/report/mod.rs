@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::event::anomaly::Id;
 use crate::event::{Anomaly, Context, Event, Protocol, Severity, Sink};
 use crate::time::Timestamp;
-use tally::{Counts, Tally};
+use tally::{Tally, VariantCounts};
 
 pub use page::Style;
 
@@ -53,8 +53,8 @@ pub struct Report {
 /// One kind of anomaly: records and occurrences, by severity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Seen {
-    records: Counts<{ Severity::ALL.len() }>,
-    times: Counts<{ Severity::ALL.len() }>,
+    records: VariantCounts<{ Severity::ALL.len() }>,
+    times: VariantCounts<{ Severity::ALL.len() }>,
 }
 
 impl Default for Report {

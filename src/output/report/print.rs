@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::page::{Item, Page, Style, Tone, number_of, octets, span, thousands};
-use super::tally::{CLASSES, Counts, Recipients, Refusal, Tally};
+use super::tally::{CLASSES, Recipients, RefusalReason, Tally, VariantCounts};
 use super::{Capture, Report};
 use crate::event::anomaly::Id;
 use crate::event::{AuthOutcome, Kind, Missing, Other, Outcome, Protocol, SessionOutcome, Severity, TlsMode};
@@ -124,7 +124,7 @@ fn recipients(page: &mut Page, recipients: &Recipients) {
         "recipients",
         items.iter().filter(|(n, ..)| *n > 0).map(|(n, word, tone)| Item::count(*n, word, *tone)).collect(),
     );
-    let mut reasons: Vec<(&Refusal, &u64)> = refusals.iter().collect();
+    let mut reasons: Vec<(&RefusalReason, &u64)> = refusals.iter().collect();
     reasons.sort_by_key(|(refusal, count)| (Reverse(**count), **refusal));
     let mut items: Vec<Item> = reasons
         .iter()
@@ -139,7 +139,7 @@ fn recipients(page: &mut Page, recipients: &Recipients) {
 }
 
 /// `× 550 5.1.1`.
-fn reason(refusal: &Refusal) -> String {
+fn reason(refusal: &RefusalReason) -> String {
     match refusal.enhanced {
         Some((class, subject, detail)) => format!("× {} {class}.{subject}.{detail}", refusal.code),
         None => format!("× {}", refusal.code),
@@ -244,7 +244,7 @@ fn row(page: &mut Page, label: &str, items: Vec<Item>) {
 }
 
 /// An item for each count that is not zero; `words` in the order of the counts.
-fn counted<const N: usize>(counts: &Counts<N>, words: impl Iterator<Item = (&'static str, Tone)>) -> Vec<Item> {
+fn counted<const N: usize>(counts: &VariantCounts<N>, words: impl Iterator<Item = (&'static str, Tone)>) -> Vec<Item> {
     words
         .enumerate()
         .filter(|(index, _)| counts.of(*index) > 0)

@@ -12,15 +12,15 @@ use crate::event::{
 
 /// One count per variant of a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counts<const N: usize>([u64; N]);
+pub(super) struct VariantCounts<const N: usize>([u64; N]);
 
-impl<const N: usize> Default for Counts<N> {
+impl<const N: usize> Default for VariantCounts<N> {
     fn default() -> Self {
         Self([0; N])
     }
 }
 
-impl<const N: usize> Counts<N> {
+impl<const N: usize> VariantCounts<N> {
     pub(super) fn add(&mut self, index: usize, by: u64) {
         if let Some(count) = self.0.get_mut(index) {
             *count += by;
@@ -46,24 +46,24 @@ pub(super) const CLASSES: [&str; 10] = ["2yz", "3yz", "4yz", "5yz", "+OK", "-ERR
 /// Everything about one protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    pub(super) sessions: Counts<{ SessionOutcome::ALL.len() }>,
-    pub(super) encryption: Counts<{ TlsMode::ALL.len() }>,
-    pub(super) other: Counts<{ Other::ALL.len() }>,
-    pub(super) missing: Counts<{ Missing::ALL.len() }>,
+    pub(super) sessions: VariantCounts<{ SessionOutcome::ALL.len() }>,
+    pub(super) encryption: VariantCounts<{ TlsMode::ALL.len() }>,
+    pub(super) other: VariantCounts<{ Other::ALL.len() }>,
+    pub(super) missing: VariantCounts<{ Missing::ALL.len() }>,
     pub(super) incomplete: u64,
     pub(super) lost: u64,
-    pub(super) transactions: [Counts<{ Outcome::ALL.len() }>; Kind::ALL.len()],
-    pub(super) mail: [Mail; Kind::ALL.len()],
+    pub(super) transactions: [VariantCounts<{ Outcome::ALL.len() }>; Kind::ALL.len()],
+    pub(super) mail: [MailCounts; Kind::ALL.len()],
     pub(super) recipients: Recipients,
-    pub(super) auth: BTreeMap<Way, Counts<{ AuthOutcome::ALL.len() }>>,
-    pub(super) replies: Counts<{ CLASSES.len() }>,
+    pub(super) auth: BTreeMap<Way, VariantCounts<{ AuthOutcome::ALL.len() }>>,
+    pub(super) replies: VariantCounts<{ CLASSES.len() }>,
     pub(super) unanswered: u64,
-    pub(super) latency: BTreeMap<Step, Histogram>,
+    pub(super) latency: BTreeMap<WaitedFor, Histogram>,
 }
 
 /// Messages of which data was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mail {
+pub(super) struct MailCounts {
     pub(super) messages: u64,
     pub(super) octets: u64,
     /// Those that were not seen from end to end.
@@ -78,13 +78,13 @@ pub(super) struct Recipients {
     pub(super) unanswered: u64,
     /// Beyond the engine's cap: how they fared is not known.
     pub(super) beyond: u64,
-    pub(super) refusals: BTreeMap<Refusal, u64>,
+    pub(super) refusals: BTreeMap<RefusalReason, u64>,
 }
 
 /// Why a recipient was refused. An enhanced code counts if it lies within the registry's range (RFC 5248), so that there
 /// are at most some hundred thousand of these, whatever servers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Refusal {
+pub(super) struct RefusalReason {
     pub(super) code: u16,
     pub(super) enhanced: Option<(u8, u8, u8)>,
 }
@@ -117,7 +117,7 @@ impl Way {
 
 /// What a client waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Step {
+pub(super) enum WaitedFor {
     /// The greeting, after the TCP handshake.
     Greeting,
     /// A command, by the index of its verb.
@@ -126,7 +126,7 @@ pub(super) enum Step {
     EndOfData,
 }
 
-impl Step {
+impl WaitedFor {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Greeting => "greeting",
@@ -144,7 +144,7 @@ impl Tally {
         }
         // IDLE lasts as long as the client likes (RFC 2177).
         if command.verb != Verb::Idle && !command.coalesced {
-            self.waited(Step::Command(command.verb.index()), command.service_latency);
+            self.waited(WaitedFor::Command(command.verb.index()), command.service_latency);
         }
     }
 
@@ -169,7 +169,7 @@ impl Tally {
         }
         t.recipients.iter().for_each(|recipient| self.recipients.add(recipient));
         self.recipients.beyond += u64::from(t.recipients_total).saturating_sub(t.recipients.len() as u64);
-        self.waited(Step::EndOfData, t.timing.reply);
+        self.waited(WaitedFor::EndOfData, t.timing.reply);
     }
 
     pub(super) fn session(&mut self, s: &Summary) {
@@ -181,7 +181,7 @@ impl Tally {
         s.incomplete.iter().for_each(|missing| self.missing.add(missing.index(), 1));
         self.incomplete += u64::from(!s.incomplete.is_empty());
         self.lost += s.gaps.iter().sum::<u64>();
-        self.waited(Step::Greeting, s.greeting.delay);
+        self.waited(WaitedFor::Greeting, s.greeting.delay);
     }
 
     pub(super) fn merge(&mut self, other: Self) {
@@ -208,7 +208,7 @@ impl Tally {
         }
     }
 
-    fn waited(&mut self, step: Step, duration: Option<Duration>) {
+    fn waited(&mut self, step: WaitedFor, duration: Option<Duration>) {
         if let Some(duration) = duration {
             self.latency.entry(step).or_default().add(duration);
         }
@@ -229,7 +229,7 @@ impl Recipients {
             return;
         }
         self.refused += 1;
-        *self.refusals.entry(Refusal { code, enhanced: enhanced.and_then(registered) }).or_default() += 1;
+        *self.refusals.entry(RefusalReason { code, enhanced: enhanced.and_then(registered) }).or_default() += 1;
     }
 
     fn merge(&mut self, other: Self) {

@@ -10,11 +10,11 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::events::Events;
-use super::{Ready, Shared};
+use super::{Ready, ServeShared};
 use crate::output::page;
 
 /// The body of an answer.
-pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 /// Prometheus text format.
@@ -37,7 +37,11 @@ const HEADER: [(HeaderName, &str); 8] = [
 ];
 
 /// Answers `request`; `streams` is set if the answer lasts.
-pub(super) fn answer(shared: &Arc<Shared>, request: &Request<Incoming>, streams: &AtomicBool) -> Response<Body> {
+pub(super) fn answer(
+    shared: &Arc<ServeShared>,
+    request: &Request<Incoming>,
+    streams: &AtomicBool,
+) -> Response<AnswerBody> {
     let mut response = routed(shared, request, streams);
     for (name, value) in HEADER {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -45,7 +49,7 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request<Incoming>, streams:
     response
 }
 
-fn routed(shared: &Arc<Shared>, request: &Request<Incoming>, streams: &AtomicBool) -> Response<Body> {
+fn routed(shared: &Arc<ServeShared>, request: &Request<Incoming>, streams: &AtomicBool) -> Response<AnswerBody> {
     let access = shared.access();
     if !access.is_host(request.uri(), request.headers()) {
         return plain(
@@ -91,7 +95,7 @@ impl Resource {
         })
     }
 
-    fn answer(self, shared: &Arc<Shared>, is_head: bool, streams: &AtomicBool) -> Response<Body> {
+    fn answer(self, shared: &Arc<ServeShared>, is_head: bool, streams: &AtomicBool) -> Response<AnswerBody> {
         match self {
             Self::Metrics => full(StatusCode::OK, METRICS, (shared.content.metrics)().into()),
             Self::Health => plain(StatusCode::OK, "ok\n"),
@@ -106,7 +110,7 @@ impl Resource {
     }
 }
 
-fn events(shared: &Arc<Shared>, is_head: bool, streams: &AtomicBool) -> Response<Body> {
+fn events(shared: &Arc<ServeShared>, is_head: bool, streams: &AtomicBool) -> Response<AnswerBody> {
     let Ok(seat) = Arc::clone(&shared.viewers).try_acquire_owned() else {
         let text = "As many pages as may be are open already. Close one.\n";
         let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
@@ -125,7 +129,7 @@ fn events(shared: &Arc<Shared>, is_head: bool, streams: &AtomicBool) -> Response
     response
 }
 
-fn unauthorized() -> Response<Body> {
+fn unauthorized() -> Response<AnswerBody> {
     let text =
         "A token is needed: `Authorization: Bearer TOKEN`, or in a browser the token as password, with any name.\n";
     let mut response = plain(StatusCode::UNAUTHORIZED, text);
@@ -136,15 +140,15 @@ fn unauthorized() -> Response<Body> {
     response
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+fn plain(status: StatusCode, text: &'static str) -> Response<AnswerBody> {
     full(status, TEXT, Bytes::from_static(text.as_bytes()))
 }
 
-fn full(status: StatusCode, kind: &'static str, octets: Bytes) -> Response<Body> {
+fn full(status: StatusCode, kind: &'static str, octets: Bytes) -> Response<AnswerBody> {
     with_body(status, kind, Full::new(octets).boxed_unsync())
 }
 
-fn with_body(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+fn with_body(status: StatusCode, kind: &'static str, body: AnswerBody) -> Response<AnswerBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

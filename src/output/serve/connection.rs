@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::patient::Patient;
-use super::{Shared, answer};
+use super::{ServeShared, answer};
 
 /// Connections at the same time: beyond any monitoring that means well. One more, and the oldest that shows no page is
 /// closed, so that clients which only sit there never keep a scrape out.
@@ -39,12 +39,12 @@ const STALL: Duration = Duration::from_secs(20);
 /// Pause when the process has no descriptor left for a connection.
 const EXHAUSTED: Duration = Duration::from_millis(200);
 
-type Stop = watch::Receiver<Option<Duration>>;
+type StopSignal = watch::Receiver<Option<Duration>>;
 
 /// Serves until `stop` says how long what is under way may still take.
-pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stop: Stop) {
+pub(super) async fn accept(listener: TcpListener, shared: Arc<ServeShared>, mut stop: StopSignal) {
     let mut tasks = JoinSet::new();
-    let mut open = VecDeque::<Open>::new();
+    let mut open = VecDeque::<OpenConnection>::new();
     loop {
         tokio::select! {
             biased;
@@ -61,7 +61,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stop:
                     }
                     let streams = Arc::new(AtomicBool::new(false));
                     let run = converse(stream, Arc::clone(&shared), Arc::clone(&streams), stop.clone());
-                    open.push_back(Open { task: tasks.spawn(run), streams });
+                    open.push_back(OpenConnection { task: tasks.spawn(run), streams });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "metrics server: a connection cannot be accepted");
@@ -77,20 +77,20 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stop:
 }
 
 /// A connection that is open.
-struct Open {
+struct OpenConnection {
     task: AbortHandle,
     /// It shows the page, and lasts.
     streams: Arc<AtomicBool>,
 }
 
-fn make_room(open: &mut VecDeque<Open>) {
+fn make_room(open: &mut VecDeque<OpenConnection>) {
     let oldest = open.iter().position(|one| !one.streams.load(Ordering::Relaxed));
     if let Some(one) = oldest.and_then(|at| open.remove(at)) {
         one.task.abort();
     }
 }
 
-async fn converse(stream: TcpStream, shared: Arc<Shared>, streams: Arc<AtomicBool>, stop: Stop) {
+async fn converse(stream: TcpStream, shared: Arc<ServeShared>, streams: Arc<AtomicBool>, stop: StopSignal) {
     let _ = stream.set_nodelay(true);
     match shared.tls() {
         None => http(Patient::new(stream, STALL), shared, streams, stop).await,
@@ -102,7 +102,7 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>, streams: Arc<AtomicBoo
     }
 }
 
-async fn http<S>(stream: Patient<S>, shared: Arc<Shared>, streams: Arc<AtomicBool>, mut stop: Stop)
+async fn http<S>(stream: Patient<S>, shared: Arc<ServeShared>, streams: Arc<AtomicBool>, mut stop: StopSignal)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

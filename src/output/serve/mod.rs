@@ -107,7 +107,7 @@ pub struct Server {
 
 /// A server that runs; it ends with [`Self::stop`], or on its own some time after this is dropped.
 pub struct Handle {
-    shared: Arc<Shared>,
+    shared: Arc<ServeShared>,
     address: SocketAddr,
     socket: TcpListener,
     stop: watch::Sender<Option<Duration>>,
@@ -115,7 +115,7 @@ pub struct Handle {
 }
 
 /// What the answers need.
-struct Shared {
+struct ServeShared {
     content: Content,
     access: RwLock<Arc<Access>>,
     tls: RwLock<Option<TlsAcceptor>>,
@@ -172,7 +172,7 @@ impl Server {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(ServeError::Start)?
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ServeShared {
             content,
             access: RwLock::new(Arc::new(access)),
             tls: RwLock::new(tls),
@@ -199,7 +199,7 @@ fn access(config: &Settings, address: SocketAddr) -> Access {
 fn serve(
     runtime: &Runtime,
     listener: tokio::net::TcpListener,
-    shared: Arc<Shared>,
+    shared: Arc<ServeShared>,
     stopped: watch::Receiver<Option<Duration>>,
 ) {
     runtime.block_on(connection::accept(listener, shared, stopped));
@@ -240,7 +240,7 @@ impl fmt::Debug for Handle {
     }
 }
 
-impl Shared {
+impl ServeShared {
     fn access(&self) -> Arc<Access> {
         Arc::clone(&self.access.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }

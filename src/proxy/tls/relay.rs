@@ -35,7 +35,7 @@ pub(super) enum Pause {
 
 /// One direction.
 #[derive(Debug, Default)]
-struct Flow {
+struct RelayedFlow {
     /// Octets for the receiver, from `sent` on.
     out: Vec<u8>,
     sent: usize,
@@ -43,11 +43,11 @@ struct Flow {
     dirty: bool,
     /// Octets of the client whose meaning waits.
     held: Vec<u8>,
-    state: State,
+    state: RelayedState,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum RelayedState {
     #[default]
     Open,
     /// The sender closed; the receiver is to be told.
@@ -65,7 +65,7 @@ pub(super) struct Relay {
     pub(super) server: Stream,
     /// `None`: nothing is to be changed.
     pub(super) dialogue: Option<Dialogue>,
-    flows: Both<Flow>,
+    flows: Both<RelayedFlow>,
 }
 
 impl Relay {
@@ -97,9 +97,11 @@ impl Relay {
                 }
             }
             match (self.flows.to_server.state, self.flows.to_client.state) {
-                (State::Ended, State::Ended) => return Poll::Ready(Pause::Closed),
-                (State::Broken, State::Ended | State::Broken) => return Poll::Ready(Pause::Reset(Dir::ToClient)),
-                (State::Ended, State::Broken) => return Poll::Ready(Pause::Reset(Dir::ToServer)),
+                (RelayedState::Ended, RelayedState::Ended) => return Poll::Ready(Pause::Closed),
+                (RelayedState::Broken, RelayedState::Ended | RelayedState::Broken) => {
+                    return Poll::Ready(Pause::Reset(Dir::ToClient));
+                }
+                (RelayedState::Ended, RelayedState::Broken) => return Poll::Ready(Pause::Reset(Dir::ToServer)),
                 _ => {}
             }
             let rests = Dir::BOTH.iter().all(|dir| self.flows[*dir].out.is_empty() && self.flows[*dir].held.is_empty());
@@ -139,15 +141,15 @@ impl Relay {
             return Poll::Ready(None);
         }
         match self.flows[dir].state {
-            State::Open => self.read(dir, observer, moved, cx),
-            State::Ending => {
+            RelayedState::Open => self.read(dir, observer, moved, cx),
+            RelayedState::Ending => {
                 let (_, to) = self.ends(dir);
                 let _ = ready!(Pin::new(to).poll_shutdown(cx));
-                self.flows[dir].state = State::Ended;
+                self.flows[dir].state = RelayedState::Ended;
                 *moved = true;
                 Poll::Ready(None)
             }
-            State::Ended | State::Broken => Poll::Ready(None),
+            RelayedState::Ended | RelayedState::Broken => Poll::Ready(None),
         }
     }
 
@@ -191,7 +193,7 @@ impl Relay {
     /// The sender of `dir` closed.
     fn close(&mut self, dir: Dir, observer: &mut dyn Observer) {
         let flow = &mut self.flows[dir];
-        flow.state = State::Ending;
+        flow.state = RelayedState::Ending;
         if let Some(dialogue) = &mut self.dialogue {
             match dir {
                 Dir::ToServer => dialogue.client_closed(&mut flow.out),
@@ -230,7 +232,7 @@ impl Relay {
             let flushed = ready!(Pin::new(to).poll_flush(cx));
             self.flows[dir].dirty = false;
             if flushed.is_err() {
-                self.flows[dir].state = State::Broken;
+                self.flows[dir].state = RelayedState::Broken;
             }
         }
         Poll::Ready(())
@@ -262,7 +264,7 @@ impl Relay {
             }
             Poll::Ready(_) => {
                 // Nobody is there to take them.
-                flow.state = State::Broken;
+                flow.state = RelayedState::Broken;
                 octets.len()
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use prometheus::IntGauge;
 
-use super::Shared;
+use super::MetricsShared;
 use super::families::Id;
 use super::labels;
 use super::labels::{
@@ -16,7 +16,7 @@ use super::labels::{
     TLS_VERSIONS, Unobserved, UntaggedReason,
 };
 use super::reasons::ReplyReasons;
-use super::series::{COMMANDS, Counters, Histograms, Place};
+use super::series::{COMMANDS, Histograms, IndexedCounters, SeriesPlace};
 use crate::event::Sink;
 use crate::event::anomaly;
 use crate::event::{
@@ -29,13 +29,13 @@ use crate::time::Timestamp;
 /// Counts the events of one thread.
 #[derive(Debug)]
 pub struct MetricsRecorder {
-    shared: Arc<Shared>,
+    shared: Arc<MetricsShared>,
     /// By listener and protocol.
     tables: Vec<Option<Box<Table>>>,
 }
 
 impl MetricsRecorder {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<MetricsShared>) -> Self {
         let size = shared.listeners.len() * Protocol::ALL.len();
         Self { shared, tables: (0..size).map(|_| None).collect() }
     }
@@ -81,57 +81,57 @@ impl Sink for MetricsRecorder {
 /// Handles of one listener and protocol.
 #[derive(Debug)]
 struct Table {
-    place: Place,
+    place: SeriesPlace,
     reasons: Option<Arc<ReplyReasons>>,
     active: Option<IntGauge>,
-    sessions: Counters,
-    midstream: Option<Counters>,
-    ended: Counters,
+    sessions: IndexedCounters,
+    midstream: Option<IndexedCounters>,
+    ended: IndexedCounters,
     duration: Histograms,
     connect_seconds: Histograms,
-    connect_errors: Counters,
+    connect_errors: IndexedCounters,
     greeting_seconds: Histograms,
-    bytes: Counters,
-    commands: Counters,
+    bytes: IndexedCounters,
+    commands: IndexedCounters,
     latency: Histograms,
-    unobserved: Counters,
-    pipelined: Counters,
-    replies: Counters,
-    enhanced: Counters,
-    reply_reasons: Counters,
-    offered: Counters,
-    used: Counters,
-    transactions: Counters,
+    unobserved: IndexedCounters,
+    pipelined: IndexedCounters,
+    replies: IndexedCounters,
+    enhanced: IndexedCounters,
+    reply_reasons: IndexedCounters,
+    offered: IndexedCounters,
+    used: IndexedCounters,
+    transactions: IndexedCounters,
     transaction_seconds: Histograms,
     transfer_seconds: Histograms,
     message_bytes: Histograms,
-    recipients: Counters,
+    recipients: IndexedCounters,
     accepted_recipients: Histograms,
     idle_active: Option<IntGauge>,
     idle_seconds: Histograms,
-    untagged: Counters,
-    attempts: Counters,
+    untagged: IndexedCounters,
+    attempts: IndexedCounters,
     auth_seconds: Histograms,
     per_session: Histograms,
-    starttls: Counters,
-    handshakes: Counters,
-    ciphers: Counters,
+    starttls: IndexedCounters,
+    handshakes: IndexedCounters,
+    ciphers: IndexedCounters,
     handshake_seconds: Histograms,
-    anomalies: Counters,
-    lines: Counters,
-    parser_errors: Counters,
-    bypassed: Counters,
+    anomalies: IndexedCounters,
+    lines: IndexedCounters,
+    parser_errors: IndexedCounters,
+    bypassed: IndexedCounters,
     capture: Option<Tracking>,
 }
 
 /// What the tracker of connections did, for a session.
 #[derive(Debug)]
 struct Tracking {
-    gap_octets: Counters,
-    retransmitted: Counters,
-    early: Counters,
-    overlaps: Counters,
-    evicted: Counters,
+    gap_octets: IndexedCounters,
+    retransmitted: IndexedCounters,
+    early: IndexedCounters,
+    overlaps: IndexedCounters,
+    evicted: IndexedCounters,
 }
 
 const COVERS: usize = Cover::ALL.len();
@@ -142,60 +142,60 @@ const STATES: usize = AnomalyState::ALL.len() + 1;
 const ANSWERS: usize = Answer::ALL.len();
 
 impl Table {
-    fn new(shared: &Arc<Shared>, listener: usize, protocol: Protocol) -> Self {
+    fn new(shared: &Arc<MetricsShared>, listener: usize, protocol: Protocol) -> Self {
         let place = shared.place(listener, protocol);
         place.zero(|id| shared.has(id));
         let smtp = usize::from(labels::concerns(Id::SmtpReplies, protocol));
         Self {
             reasons: shared.reasons.clone(),
             active: shared.has(Id::SessionsActive).then(|| place.gauge(Id::SessionsActive, &[])),
-            sessions: Counters::new(Id::Sessions, 1),
-            midstream: shared.has(Id::SessionsMidstream).then(|| Counters::new(Id::SessionsMidstream, 1)),
-            ended: Counters::new(Id::SessionsEnded, SessionOutcome::ALL.len() * PHASES),
+            sessions: IndexedCounters::new(Id::Sessions, 1),
+            midstream: shared.has(Id::SessionsMidstream).then(|| IndexedCounters::new(Id::SessionsMidstream, 1)),
+            ended: IndexedCounters::new(Id::SessionsEnded, SessionOutcome::ALL.len() * PHASES),
             duration: Histograms::new(Id::SessionDuration, COVERS),
             connect_seconds: Histograms::new(Id::ConnectSeconds, 1),
-            connect_errors: Counters::new(Id::ConnectErrors, Refusal::ALL.len()),
+            connect_errors: IndexedCounters::new(Id::ConnectErrors, Refusal::ALL.len()),
             greeting_seconds: Histograms::new(Id::GreetingSeconds, 1),
-            bytes: Counters::new(Id::Bytes, 2 * COVERS),
-            commands: Counters::new(Id::Commands, COMMANDS * ANSWERS),
+            bytes: IndexedCounters::new(Id::Bytes, 2 * COVERS),
+            commands: IndexedCounters::new(Id::Commands, COMMANDS * ANSWERS),
             latency: Histograms::new(Id::CommandLatency, COMMANDS),
-            unobserved: Counters::new(Id::LatencyUnobserved, Unobserved::ALL.len()),
-            pipelined: Counters::new(Id::Pipelined, 1),
-            replies: Counters::new(Id::SmtpReplies, smtp * COMMANDS * CODES.len()),
-            enhanced: Counters::new(Id::SmtpEnhanced, smtp * ENHANCED.len()),
-            reply_reasons: Counters::new(Id::SmtpReplyReasons, smtp * ReplyReasons::MOST),
-            offered: Counters::new(Id::ExtensionsOffered, smtp * EXTENSIONS.len()),
-            used: Counters::new(Id::ExtensionsUsed, smtp * Extension::ALL.len()),
-            transactions: Counters::new(Id::Transactions, Kind::ALL.len() * Outcome::ALL.len() * COVERS),
+            unobserved: IndexedCounters::new(Id::LatencyUnobserved, Unobserved::ALL.len()),
+            pipelined: IndexedCounters::new(Id::Pipelined, 1),
+            replies: IndexedCounters::new(Id::SmtpReplies, smtp * COMMANDS * CODES.len()),
+            enhanced: IndexedCounters::new(Id::SmtpEnhanced, smtp * ENHANCED.len()),
+            reply_reasons: IndexedCounters::new(Id::SmtpReplyReasons, smtp * ReplyReasons::MOST),
+            offered: IndexedCounters::new(Id::ExtensionsOffered, smtp * EXTENSIONS.len()),
+            used: IndexedCounters::new(Id::ExtensionsUsed, smtp * Extension::ALL.len()),
+            transactions: IndexedCounters::new(Id::Transactions, Kind::ALL.len() * Outcome::ALL.len() * COVERS),
             transaction_seconds: Histograms::new(Id::TransactionSeconds, Kind::ALL.len()),
             transfer_seconds: Histograms::new(Id::TransferSeconds, Kind::ALL.len()),
             message_bytes: Histograms::new(Id::MessageBytes, Kind::ALL.len()),
-            recipients: Counters::new(Id::Recipients, smtp * ANSWERS),
+            recipients: IndexedCounters::new(Id::Recipients, smtp * ANSWERS),
             accepted_recipients: Histograms::new(Id::AcceptedRecipients, 1),
             idle_active: (protocol == Protocol::Imap && shared.has(Id::IdleActive))
                 .then(|| place.gauge(Id::IdleActive, &[])),
             idle_seconds: Histograms::new(Id::IdleSeconds, 1),
-            untagged: Counters::new(Id::ImapUntagged, UntaggedReason::ALL.len()),
-            attempts: Counters::new(Id::AuthAttempts, MECHANISMS * OUTCOMES * COVERS),
+            untagged: IndexedCounters::new(Id::ImapUntagged, UntaggedReason::ALL.len()),
+            attempts: IndexedCounters::new(Id::AuthAttempts, MECHANISMS * OUTCOMES * COVERS),
             auth_seconds: Histograms::new(Id::AuthSeconds, MECHANISMS),
             per_session: Histograms::new(Id::AuthPerSession, 1),
-            starttls: Counters::new(Id::StartTls, StartTlsOutcome::ALL.len()),
-            handshakes: Counters::new(
+            starttls: IndexedCounters::new(Id::StartTls, StartTlsOutcome::ALL.len()),
+            handshakes: IndexedCounters::new(
                 Id::TlsHandshakes,
                 TlsMode::ALL.len() * Handshake::ALL.len() * TLS_VERSIONS.len(),
             ),
             handshake_seconds: Histograms::new(Id::TlsHandshakeSeconds, 1),
-            ciphers: Counters::new(Id::TlsCiphers, CIPHERS.len()),
-            anomalies: Counters::new(Id::Anomalies, anomaly::Id::ALL.len() * STATES),
-            lines: Counters::new(Id::LineAnomalies, 2 * LineFault::ALL.len()),
-            parser_errors: Counters::new(Id::ParserErrors, ParserError::ALL.len()),
-            bypassed: Counters::new(Id::SessionsBypassed, Bypass::ALL.len()),
+            ciphers: IndexedCounters::new(Id::TlsCiphers, CIPHERS.len()),
+            anomalies: IndexedCounters::new(Id::Anomalies, anomaly::Id::ALL.len() * STATES),
+            lines: IndexedCounters::new(Id::LineAnomalies, 2 * LineFault::ALL.len()),
+            parser_errors: IndexedCounters::new(Id::ParserErrors, ParserError::ALL.len()),
+            bypassed: IndexedCounters::new(Id::SessionsBypassed, Bypass::ALL.len()),
             capture: shared.has(Id::GapBytes).then(|| Tracking {
-                gap_octets: Counters::new(Id::GapBytes, 2),
-                retransmitted: Counters::new(Id::Retransmitted, 2),
-                early: Counters::new(Id::OutOfOrder, 2),
-                overlaps: Counters::new(Id::Overlaps, 2),
-                evicted: Counters::new(Id::FlowsEvicted, Eviction::ALL.len()),
+                gap_octets: IndexedCounters::new(Id::GapBytes, 2),
+                retransmitted: IndexedCounters::new(Id::Retransmitted, 2),
+                early: IndexedCounters::new(Id::OutOfOrder, 2),
+                overlaps: IndexedCounters::new(Id::Overlaps, 2),
+                evicted: IndexedCounters::new(Id::FlowsEvicted, Eviction::ALL.len()),
             }),
             place,
         }
