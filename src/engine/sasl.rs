@@ -60,7 +60,11 @@ impl Exchange {
             server: Duration::ZERO,
         };
         if let Some(initial) = initial {
-            exchange.datum(initial.trim_ascii(), secrets);
+            let initial = initial.trim_ascii();
+            // `AUTH LOGIN =`: the client has nothing to say yet, and the server asks for the name.
+            if exchange.mechanism != Some(Mechanism::Login) || initial != b"=" {
+                exchange.datum(initial, secrets);
+            }
         }
         exchange
     }
@@ -125,6 +129,12 @@ impl Exchange {
     /// A challenge of the server, without `334` or `+`. It helps to guess a password off line, so it is secret too.
     pub(crate) fn challenge(&mut self, text: &[u8], secrets: &mut Secrets) {
         self.challenged = true;
+        // A server that asks for the password takes the name as given: what comes is no name.
+        let login = self.mechanism == Some(Mechanism::Login) && self.data == 0;
+        if login && base64(text).is_some_and(|prompt| prompt.get(..4).is_some_and(|w| w.eq_ignore_ascii_case(b"pass")))
+        {
+            self.data = 1;
+        }
         // These mechanisms have prompts, which are ordinary words.
         if !matches!(self.mechanism, Some(Mechanism::Plain | Mechanism::Login)) && base64(text).is_some() {
             secrets.learn(text);
