@@ -93,8 +93,11 @@ impl Exchange {
         let mut exchange = Self::new(AuthMethod::Sasl, Some(mechanism), opening);
         let initial = words.next();
         exchange.initial_response = Some(initial.is_some());
-        if let Some(initial) = initial {
-            exchange.datum(unquoted(initial), secrets);
+        if let Some(initial) = initial.map(unquoted) {
+            // `AUTH LOGIN =`: the client has nothing to say yet, and the server asks for the name.
+            if mechanism != Mechanism::Login || initial != b"=" {
+                exchange.datum(initial, secrets);
+            }
         }
         // No grammar has more words, so they may be anything.
         words.for_each(|word| secrets.learn(word));
@@ -146,6 +149,12 @@ impl Exchange {
     /// A challenge of the server, without `334` or `+`. It helps to guess a password off line, so it is secret too.
     pub(crate) fn challenge(&mut self, text: &[u8], secrets: &mut Secrets) {
         self.challenged = true;
+        // A server that asks for the password takes the name as given: what comes is no name.
+        let login = self.mechanism == Some(Mechanism::Login) && self.data == 0;
+        if login && base64(text).is_some_and(|prompt| prompt.get(..4).is_some_and(|w| w.eq_ignore_ascii_case(b"pass")))
+        {
+            self.data = 1;
+        }
         // These mechanisms have prompts, which are ordinary words.
         if matches!(self.mechanism, Some(Mechanism::Plain | Mechanism::Login)) {
             return;

@@ -132,7 +132,8 @@ impl Imap {
             Task::Auth(exchange, cancelled) => {
                 let reply = &command.reply;
                 let (code, text) = (reply.response_code.as_bytes(), reply.text.as_bytes());
-                let outcome = response::auth_outcome(status, code, text, cancelled, self.login_disabled);
+                let (disabled, before) = (self.login_disabled, self.authenticated);
+                let outcome = response::auth_outcome(status, code, text, cancelled, disabled, before);
                 let outcome = if exchange.is_torn() { unsure_of(outcome, status) } else { outcome };
                 self.authenticated |= ok;
                 self.client.armed = !ok;

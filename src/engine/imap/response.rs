@@ -156,6 +156,7 @@ pub(super) fn auth_outcome(
     text: &[u8],
     cancelled: bool,
     login_disabled: bool,
+    authenticated: bool,
 ) -> AuthOutcome {
     let (code, _) = lex::word(code);
     let is = |name: &[u8]| code.eq_ignore_ascii_case(name);
@@ -166,7 +167,11 @@ pub(super) fn auth_outcome(
         _ if is(b"PRIVACYREQUIRED") || (login_disabled && !is(b"AUTHENTICATIONFAILED")) => AuthOutcome::NeedsTls,
         _ if is(b"UNAVAILABLE") || is(b"INUSE") || is(b"SERVERBUG") || is(b"LIMIT") => AuthOutcome::Temporary,
         _ if is(b"AUTHENTICATIONFAILED") || is(b"AUTHORIZATIONFAILED") || is(b"EXPIRED") => AuthOutcome::Failed,
-        _ if is(b"CANNOT") || (says(b"mechanism") && (says(b"support") || says(b"unknown"))) => {
+        // For the session's state, not for a credential: only one login is valid (RFC 9051 section 6.2).
+        _ if authenticated && (status == Status::Bad || says(b"already") || says(b"state")) => {
+            AuthOutcome::RejectedMechanism
+        }
+        _ if is(b"CANNOT") || (says(b"mechanism") && (says(b"support") || says(b"unknown") || says(b"disabled"))) => {
             AuthOutcome::RejectedMechanism
         }
         _ => AuthOutcome::Failed,

@@ -98,7 +98,8 @@ impl Pop3 {
     pub(super) fn attempted(&mut self, exchange: Exchange, reply: &Reply, cx: &mut EventContext<'_>) {
         let ok = reply.status == Some(Status::PopOk);
         let fresh = exchange.mechanism().is_some() && !exchange.is_challenged();
-        let refusal = grammar::refusal(reply, exchange.is_cancelled(), fresh);
+        let logged_in = cx.session.identity.is_present();
+        let refusal = grammar::refusal(reply, exchange.is_cancelled(), fresh, logged_in);
         // Some of what the client said is lost: it may have been the `*` that cancels.
         let refusal = if exchange.is_torn() { AuthOutcome::Incomplete } else { refusal };
         let outcome = if ok { AuthOutcome::Success } else { refusal };

@@ -158,7 +158,7 @@ fn response_code(text: &[u8], trusted: bool) -> Option<(&[u8], &[u8])> {
 
 /// What `-ERR` in answer to an attempt means. `fresh`: the server had asked for nothing yet, so that it may be the
 /// mechanism it does not like.
-pub(super) fn refusal(reply: &Reply, cancelled: bool, fresh: bool) -> AuthOutcome {
+pub(super) fn refusal(reply: &Reply, cancelled: bool, fresh: bool, logged_in: bool) -> AuthOutcome {
     let code = reply.response_code.as_bytes().to_ascii_uppercase();
     let text = reply.text.as_bytes().to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|w| memmem::find(&text, w.as_bytes()).is_some());
@@ -174,6 +174,10 @@ pub(super) fn refusal(reply: &Reply, cancelled: bool, fresh: bool) -> AuthOutcom
     }
     if coded(&["AUTH", "SYS/PERM"]) {
         return AuthOutcome::Failed;
+    }
+    // For the session's state: only one login is valid (RFC 1939 section 4).
+    if logged_in && says(&["already", "state", "unknown", "unrecogni"]) {
+        return AuthOutcome::RejectedMechanism;
     }
     if fresh
         && says(&["mechanism", "unsupported", "not support", "unknown", "unimplemented", "unrecogni", "not enabled"])
@@ -331,8 +335,8 @@ mod tests {
         for (text, expected) in cases {
             let mut reply = Reply::default();
             fill(&mut reply, Head::Err(text), false, 999);
-            assert_eq!(refusal(&reply, false, true), *expected);
-            assert_eq!(refusal(&reply, true, true), AuthOutcome::Cancelled);
+            assert_eq!(refusal(&reply, false, true, false), *expected);
+            assert_eq!(refusal(&reply, true, true, false), AuthOutcome::Cancelled);
         }
     }
 

@@ -27,6 +27,10 @@ impl Pop3 {
         if !self.greeted || (!self.begun && head.is_some_and(looks_like_greeting)) {
             return self.greet(head, line, cx);
         }
+        if bare.is_empty() && self.greeted && self.certain && self.server_gap.is_none() && self.doubt.is_none() {
+            // Some servers send a line end too many; no reply is empty.
+            return;
+        }
         if head.is_none() && self.doubt.is_some() {
             return self.list_after_all(line, cx);
         }

@@ -146,13 +146,20 @@ fn unquoted(text: &[u8], wanted: u8) -> Option<usize> {
     None
 }
 
-/// The parameters in `params`: keyword and value.
+/// The parameters in `params`: keyword and value. What has no keyword (RFC 5321 section 4.1.2) is no parameter: a second
+/// address, a loose `>` or comma.
 pub(super) fn params(params: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     let words = params.split(|o| matches!(o, b' ' | b'\t')).filter(|word| !word.is_empty());
-    words.map(|word| match memchr(b'=', word) {
+    let parts = words.map(|word| match memchr(b'=', word) {
         Some(at) => (word.get(..at).unwrap_or(word), word.get(at + 1..)),
         None => (word, None),
-    })
+    });
+    parts.filter(|(keyword, _)| is_keyword(keyword))
+}
+
+fn is_keyword(word: &[u8]) -> bool {
+    word.first().is_some_and(u8::is_ascii_alphanumeric)
+        && word.iter().all(|o| o.is_ascii_alphanumeric() || matches!(o, b'-' | b'_' | b'.'))
 }
 
 /// Whether the value of `keyword` is xtext (RFC 3461 section 4, RFC 4954 section 5).
@@ -270,6 +277,14 @@ mod tests {
         assert_eq!(p.mailbox, Some(&b""[..]));
         assert_eq!(path(b"FORM:<a>", b"FROM"), None);
         assert_eq!(path(b"FROM:<a\\\"b", b"FROM").unwrap().mailbox, Some(&b"a\\\"b"[..]));
+    }
+
+    #[test]
+    fn pieces_of_a_second_address_are_no_parameters() {
+        let p = path(b"TO:<b@y.org>, <c@y.org> NOTIFY=NEVER", b"TO").unwrap();
+        assert_eq!(p.mailbox, Some(&b"b@y.org"[..]));
+        assert_eq!(params(p.params).collect::<Vec<_>>(), [(&b"NOTIFY"[..], Some(&b"NEVER"[..]))]);
+        assert_eq!(params(b" > , <x> SMTPUTF8").collect::<Vec<_>>(), [(&b"SMTPUTF8"[..], None)]);
     }
 
     #[test]

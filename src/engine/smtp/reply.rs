@@ -211,11 +211,11 @@ fn token(text: &[u8]) -> Option<&[u8]> {
     (!token.is_empty()).then_some(token)
 }
 
-/// The token at the head of `text`, if it may be an id: no number with a point, which is a time or a version.
+/// The token at the head of `text`, if it may be an id: no number with points or colons, which is a time or a version.
 fn named(text: &[u8]) -> Option<&[u8]> {
     let token = token(text)?;
-    let of_number = |o: &u8| o.is_ascii_digit() || *o == b'.';
-    let time = token.contains(&b'.') && token.iter().all(of_number);
+    let of_number = |o: &u8| o.is_ascii_digit() || matches!(o, b'.' | b':');
+    let time = token.iter().any(|o| matches!(o, b'.' | b':')) && token.iter().all(of_number);
     let word = [&b"OK"[..], b"Message", b"Mail"].iter().any(|word| token.eq_ignore_ascii_case(word));
     (!time && !word).then_some(token)
 }
@@ -227,7 +227,8 @@ fn id(text: &[u8]) -> Option<&[u8]> {
 
 fn after<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
     let at = find_word(text, mark)?;
-    named(text.get(at + mark.len()..)?.trim_ascii_start())
+    let text = text.get(at + mark.len()..)?.trim_ascii_start();
+    named(text.strip_prefix(b"<").or_else(|| text.strip_prefix(b"\"")).unwrap_or(text))
 }
 
 /// `id=X` at the start of a word.
@@ -297,11 +298,15 @@ mod tests {
             ("Ok SESSIONID=<AbC@x>", "AbC@x"),
             ("OK  1700000000 a1-2b - gsmtp", "a1-2b"),
             ("Message Queued (ab12)", "ab12"),
+            ("Ok: queued as <4F1A2>", "4F1A2"),
+            ("Ok: queued as \"4F1A2\"", "4F1A2"),
         ] {
             assert_eq!(queue_id(text.as_bytes()), Some(id.as_bytes()), "{text}");
         }
         assert_eq!(queue_id(b"Ok"), None);
         assert_eq!(queue_id(b"valid=1"), None);
+        assert_eq!(queue_id(b"2026-01-01 12:00:00 message accepted"), None);
+        assert_eq!(queue_id(b"queued as 12:00:01.5"), None);
     }
 
     #[test]
