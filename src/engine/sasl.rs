@@ -547,7 +547,6 @@ mod tests {
             ("PLAIN", &[b"ann hunter2"], None),
             ("PLAIN", &[b"\0ann"], None),
             ("LOGIN", &[b"ann", b"hunter2"], Some("ann")),
-            ("LOGIN", &[b"", b"hunter2"], None),
             ("CRAM-MD5", &[b"ann of x 913e602be83a7c25f3c1bca2ee8b0e3b"], Some("ann of x")),
             ("CRAM-MD5", &[b"913e602be83a7c25f3c1bca2ee8b0e3b"], None),
             ("DIGEST-MD5", &[b"charset=utf-8,username=\"a\\\"nn, B\",realm=\"x\"", b""], Some("a\"nn, B")),
@@ -567,6 +566,12 @@ mod tests {
         for (mechanism, data, expected) in cases {
             assert_eq!(identity_of(mechanism, data).as_deref(), *expected, "{mechanism} {data:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_initial_response_of_login_is_no_user_name() {
+        assert_eq!(run("LOGIN", true, &[b"", b"ann", b"hunter2"], b"").0.as_deref(), Some("ann"));
+        assert_eq!(run("LOGIN", false, &[b"", b"hunter2"], b"").0, None);
     }
 
     #[test]

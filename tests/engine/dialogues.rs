@@ -134,6 +134,7 @@ const MISREAD_UNDER_LOSS: &[&str] = &[
     "Base64 words that look like commands are still answers",
     "DATA is called off by RSET instead of a body",
     "EHLO is refused where LMTP is expected",
+    "IMAP: texts that are no UTF-8",
     "MAIL that is never answered is no transaction",
     "OAUTHBEARER refused in two steps, and NTLM given up with a space behind the asterisk",
     "QUIT is answered by a reset",
@@ -156,6 +157,7 @@ const MISREAD_UNDER_LOSS: &[&str] = &[
     "an exchange that is never answered",
     "blanks between words, and text right behind the status",
     "credentials sent after their mechanism was refused",
+    "line ends too many between the replies",
     "the connection ends inside an authentication",
 ];
 

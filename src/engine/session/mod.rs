@@ -264,6 +264,10 @@ impl Session {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
+        if matches!(self.protocol_state, ProtocolState::Undecided(_)) && self.is_silent_rest() {
+            // Acknowledgments in the middle of a connection: it may be the rest of one that has its record.
+            return;
+        }
         self.decide(at, true, out);
         for dir in [Dir::ToServer, Dir::ToClient] {
             self.release(dir, out);
@@ -284,8 +288,6 @@ impl Session {
     fn end(&mut self, at: Timestamp, why: End, phase: Phase, out: &mut dyn Sink) {
         let other = match self.protocol_state {
             ProtocolState::Ignored(_) | ProtocolState::Undecided(_) if self.prior().is_none() => return,
-            // Acknowledgments in the middle of a connection: it may be the rest of one that has its record.
-            ProtocolState::Ignored(_) | ProtocolState::Undecided(_) if self.is_silent_rest() => return,
             ProtocolState::Ignored(other) => other,
             _ => None,
         };
