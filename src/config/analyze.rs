@@ -8,7 +8,7 @@ use crate::cli::{self, Typed};
 use crate::engine::Limits;
 use crate::error::Error;
 use crate::output::metrics::ReplyReasons;
-use crate::output::{Detail, InputKind, Policy, RecordSet};
+use crate::output::{Detail, InputKind, LogSettings, Policy, RecordSet};
 use crate::pipeline::flow::FlowLimits;
 
 /// A run of `mailtap analyze`, ready.
@@ -19,7 +19,7 @@ pub struct Analyze {
     /// They are read in this order, whatever their packets show.
     pub in_order_given: bool,
     /// Where the log goes; `-` is standard output.
-    pub log: Option<PathBuf>,
+    pub log: Option<LogSettings>,
     /// What the log shows.
     pub policy: Policy,
     /// Caps of a session.
@@ -62,7 +62,7 @@ fn ready(typed: &Typed<cli::Analyze>, file: &File, cores: usize, read: Read<'_>)
     let (log, mut policy, limits) = super::records(records, &defaults, read)?;
     policy.sources = files.iter().map(|f| f.display().to_string()).collect();
     Ok(Analyze {
-        log,
+        log: log.map(|path| LogSettings { path: Some(path), rotate: None }),
         policy,
         limits,
         flows,
@@ -78,14 +78,15 @@ fn ready(typed: &Typed<cli::Analyze>, file: &File, cores: usize, read: Read<'_>)
 
 /// Refuses a log that would be appended to one of the captures, and metrics that would take the place of one, or of the log.
 fn unequal(ready: &Analyze) -> Result<(), Error> {
+    let log = ready.log.as_ref().and_then(|log| log.path.as_ref());
     let same = |log: &Path, file: &Path| matches!((log.canonicalize(), file.canonicalize()), (Ok(a), Ok(b)) if a == b && a.is_file());
     if let Some(path) = &ready.metrics_file
-        && let Some(other) = ready.files.iter().chain(&ready.log).find(|other| same(path, other) || path == *other)
+        && let Some(other) = ready.files.iter().chain(log).find(|other| same(path, other) || path == *other)
     {
         let (path, other) = (path.display(), other.display());
         return Err(Error::Usage(format!("{path}: is {other}, too; choose another --metrics-file")));
     }
-    match &ready.log {
+    match log {
         Some(log) if log.as_os_str() != "-" && ready.files.iter().any(|f| same(log, f)) => Err(Error::Usage(format!(
             "{}: is a capture to read and the log to write; choose another --log",
             log.display()
@@ -110,6 +111,10 @@ mod tests {
         })
     }
 
+    fn log_of(ready: &Analyze) -> Option<&Path> {
+        ready.log.as_ref().and_then(|log| log.path.as_deref())
+    }
+
     fn text(args: &[&str], file: &str) -> String {
         let error = made(args, file).unwrap_err();
         assert_eq!(error.exit_status(), 2);
@@ -119,7 +124,7 @@ mod tests {
     #[test]
     fn the_defaults() {
         let ready = made(&[], "").unwrap();
-        assert_eq!((ready.threads, ready.quiet, ready.log, ready.limits.hash), (3, false, None, true));
+        assert_eq!((ready.threads, ready.quiet, log_of(&ready), ready.limits.hash), (3, false, None, true));
         assert_eq!((ready.policy.records, ready.policy.detail), (RecordSet::ALL, Detail::Headers));
         assert_eq!((ready.policy.identity, ready.policy.identity_failed), (IdentityPolicy::Full, FailedIdentity::Hmac));
         assert_eq!((ready.policy.key, ready.policy.sources), (None, vec!["a.pcap".to_owned()]));
@@ -131,8 +136,8 @@ mod tests {
                     identity = 'none'\nport-map = '2525=smtp, 1143=imap'\nmax-buffer = '1MiB'\nmax-flows = 1600\nverbose = 1\n";
         let ready = made(&[], file).unwrap();
         assert_eq!(
-            (ready.threads, ready.quiet, ready.log, ready.limits.hash),
-            (7, true, Some("file.jsonl".into()), false)
+            (ready.threads, ready.quiet, log_of(&ready), ready.limits.hash),
+            (7, true, Some(Path::new("file.jsonl")), false)
         );
         assert_eq!(ready.policy.records, RecordSet::NONE.with(RecordKind::Auth).with(RecordKind::Session));
         assert_eq!((ready.policy.detail, ready.policy.identity), (Detail::Envelope, IdentityPolicy::None));
@@ -140,7 +145,7 @@ mod tests {
         let args =
             "--log=- --threads=2 --records=command --detail=headers --hash=message --identity=full --port-map=1=pop3";
         let ready = made(&args.split(' ').collect::<Vec<_>>(), file).unwrap();
-        assert_eq!((ready.threads, ready.log, ready.limits.hash), (2, Some("-".into()), true));
+        assert_eq!((ready.threads, log_of(&ready), ready.limits.hash), (2, Some(Path::new("-")), true));
         assert_eq!(ready.policy.records, RecordSet::NONE.with(RecordKind::Command));
         assert_eq!((ready.policy.detail, ready.policy.identity), (Detail::Headers, IdentityPolicy::Full));
         assert_eq!(ready.limits.ports, [(1, Protocol::Pop3)]);

@@ -10,6 +10,8 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use super::LogSettings;
+
 /// Octets gathered before they are written: far above the cost of a system call, far below what anyone minds losing in a crash.
 const BUFFER: usize = 64 << 10;
 
@@ -45,13 +47,14 @@ enum Action {
 }
 
 impl Log {
-    /// Opens `path` to append to it; `-` is standard output. `rotate`: size in octets that a regular file shall not exceed
-    /// (a single record that is longer still has a file of its own).
-    pub fn open(path: &Path, rotate: Option<u64>) -> Result<Self, LogError> {
-        let opened = if path.as_os_str() == "-" { standard_output() } else { append_to(path) };
+    /// Opens the file of `settings` to append to it, or standard output.
+    pub fn open(settings: &LogSettings) -> Result<Self, LogError> {
+        let path = settings.path.clone().unwrap_or_else(|| "-".into());
+        let opened = if settings.is_on_stdout() { standard_output() } else { append_to(&path) };
         let (file, size) =
-            opened.map_err(|source| LogError { path: path.to_owned(), action: Action::Open, written: 0, source })?;
-        Ok(Self { path: path.to_owned(), file, buffer: Vec::with_capacity(BUFFER), size, rotate, last: 0, written: 0 })
+            opened.map_err(|source| LogError { path: path.clone(), action: Action::Open, written: 0, source })?;
+        let buffer = Vec::with_capacity(BUFFER);
+        Ok(Self { path, file, buffer, size, rotate: settings.rotate, last: 0, written: 0 })
     }
 
     /// Adds `records`: whole lines. What is not written yet is gathered in memory until [`Self::flush`].
@@ -271,6 +274,10 @@ fn first_line(records: &[u8]) -> (&[u8], &[u8]) {
 mod tests {
     use super::*;
 
+    fn open(path: &Path, rotate: Option<u64>) -> Result<Log, LogError> {
+        Log::open(&LogSettings { path: Some(path.to_owned()), rotate })
+    }
+
     fn read(path: &Path) -> String {
         fs::read_to_string(path).unwrap()
     }
@@ -280,7 +287,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         fs::write(&path, "{\"record\":1}\n{\"b\"").unwrap();
-        let mut log = Log::open(&path, None).unwrap();
+        let mut log = open(&path, None).unwrap();
         log.write(b"{\"c\":3}\n").unwrap();
         assert_eq!(read(&path), "{\"record\":1}\n{\"b\"\n", "buffered");
         log.flush().unwrap();
@@ -294,13 +301,13 @@ mod tests {
         let path = dir.path().join("mail.pcap");
         for content in [&b"\xd4\xc3\xb2\xa1\x02\0\x04\0"[..], b"{\"name\":1}\n", b"a text\n", b"\n", &[0; 100]] {
             fs::write(&path, content).unwrap();
-            let error = Log::open(&path, None).unwrap_err().to_string();
+            let error = open(&path, None).unwrap_err().to_string();
             assert!(error.contains("mail.pcap: it holds something else than records"), "{error}");
             assert_eq!(fs::read(&path).unwrap(), content);
         }
         for content in ["", "{\"rec", "{\"record\":\"session\"}\n"] {
             fs::write(&path, content).unwrap();
-            assert!(Log::open(&path, None).is_ok(), "{content}");
+            assert!(open(&path, None).is_ok(), "{content}");
         }
     }
 
@@ -308,7 +315,7 @@ mod tests {
     fn dropping_writes_what_waits() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let mut log = Log::open(&path, None).unwrap();
+        let mut log = open(&path, None).unwrap();
         log.write(b"{}\n").unwrap();
         drop(log);
         assert_eq!(read(&path), "{}\n");
@@ -318,7 +325,7 @@ mod tests {
     fn large_blocks_keep_their_order() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let mut log = Log::open(&path, None).unwrap();
+        let mut log = open(&path, None).unwrap();
         let large = [vec![b'x'; 3 * BUFFER], vec![b'\n']].concat();
         log.write(b"1\n").unwrap();
         log.write(&large).unwrap();
@@ -333,7 +340,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         fs::write(dir.path().join("log.2"), "mine").unwrap();
-        let mut log = Log::open(&path, Some(10)).unwrap();
+        let mut log = open(&path, Some(10)).unwrap();
         log.write(b"aaaa\nbbbb\ncccc\n").unwrap();
         log.write(b"dddd\nlonger than ten\ne\n").unwrap();
         log.flush().unwrap();
@@ -350,7 +357,7 @@ mod tests {
     fn reopen_follows_a_rename() {
         let dir = tempfile::tempdir().unwrap();
         let (path, old) = (dir.path().join("log"), dir.path().join("old"));
-        let mut log = Log::open(&path, None).unwrap();
+        let mut log = open(&path, None).unwrap();
         log.write(b"1\n").unwrap();
         fs::rename(&path, &old).unwrap();
         log.reopen().unwrap();
@@ -362,10 +369,10 @@ mod tests {
     #[test]
     fn errors_name_the_log_and_how_far_it_came() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Log::open(dir.path(), None).unwrap_err();
+        let error = open(dir.path(), None).unwrap_err();
         assert_eq!(error.path(), dir.path());
         assert!(error.to_string().starts_with(&format!("cannot open the log {}: ", dir.path().display())), "{error}");
-        let mut full = Log::open(Path::new("/dev/full"), Some(1)).unwrap();
+        let mut full = open(Path::new("/dev/full"), Some(1)).unwrap();
         full.write(b"{}\n").unwrap();
         let error = full.flush().unwrap_err();
         assert_eq!(

@@ -175,13 +175,15 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
+    use crate::output::LogSettings;
 
     #[test]
     fn lines_reach_the_file_in_order() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let (feed, keeper) = LogQueue::start(Log::open(&path, None).unwrap(), |_| {}).unwrap();
+        let (feed, keeper) =
+            LogQueue::start(Log::open(&LogSettings { path: Some(path.clone()), rotate: None }).unwrap(), |_| {})
+                .unwrap();
         for line in ["{\"a\":1}\n", "{\"a\":2}\n{\"a\":3}\n"] {
             let mut lines = line.as_bytes().to_vec();
             feed.send(&mut lines);
@@ -208,7 +210,9 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_and_counted() {
-        let (feed, keeper) = LogQueue::start(Log::open(Path::new("/dev/full"), None).unwrap(), |_| {}).unwrap();
+        let (feed, keeper) =
+            LogQueue::start(Log::open(&LogSettings { path: Some("/dev/full".into()), rotate: None }).unwrap(), |_| {})
+                .unwrap();
         feed.send(&mut b"1\n".to_vec());
         feed.send(&mut b"2\n".to_vec());
         let counters = Arc::clone(feed.counters());

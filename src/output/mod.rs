@@ -7,6 +7,7 @@
 //! an event holds.
 
 mod fanout;
+mod histogram;
 mod identity;
 pub mod log;
 pub mod log_queue;

@@ -9,8 +9,15 @@ use super::serve;
 pub struct LogSettings {
     /// Its file; `-` or `None` is standard output.
     pub path: Option<PathBuf>,
-    /// Bytes after which the next file begins.
+    /// Size in bytes that a regular file shall not exceed; a single record that is longer still has a file of its own.
     pub rotate: Option<u64>,
+}
+
+impl LogSettings {
+    /// Whether the log goes to standard output.
+    pub fn is_on_stdout(&self) -> bool {
+        self.path.as_ref().is_none_or(|path| path.as_os_str() == "-")
+    }
 }
 
 /// What is shown beside the log.

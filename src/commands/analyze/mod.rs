@@ -20,7 +20,7 @@ use crate::error;
 use crate::error::Error;
 use crate::event::{Context, Event, Sink};
 use crate::output::metrics::MetricsRecorder;
-use crate::output::{Capture as Captured, Log, LogError, RecordSet, RecordWriter, Report, Style};
+use crate::output::{Capture as Captured, Log, LogError, LogSettings, RecordSet, RecordWriter, Report, Style};
 use crate::pipeline as shard;
 use crate::pipeline::{Outcome, RecordSink, Setup, Stopped};
 use crate::time::Timestamp;
@@ -80,8 +80,8 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         quiet,
         verbose: _,
     } = ready;
-    let on_stdout = log.as_ref().is_some_and(|path| path.as_os_str() == "-");
-    let mut log = log.map(|path| Log::open(&path, None)).transpose().map_err(Error::LogOpen)?;
+    let on_stdout = log.as_ref().is_some_and(LogSettings::is_on_stdout);
+    let mut log = log.as_ref().map(Log::open).transpose().map_err(Error::LogOpen)?;
     if log.is_none() {
         policy.records = RecordSet::NONE;
     }

@@ -38,7 +38,6 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let signals = Signals::listen().map_err(Error::Thread)?;
     drop(entered);
     tracing::debug!(descriptors = descriptors::raise(), "at the same time");
-    let path = ready.running.log.path.clone().unwrap_or_else(|| "-".into());
     let mut sockets = Sockets::of_service_manager();
     let predecessor = match &ready.proxy.handover {
         Some(path) => handover::ask(path).map_err(|reason| at(path, reason))?,
@@ -57,7 +56,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let successors = successors.transpose()?;
     give_up_privileges(&ready)?;
     // By the user who will have to open it again.
-    let log = Log::open(&path, ready.running.log.rotate).map_err(Error::LogOpen)?;
+    let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
     confine(&ready)?;
     let (feed, keeper) = LogQueue::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());

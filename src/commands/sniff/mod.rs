@@ -39,8 +39,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     let sources = ready.interfaces.iter().map(|name| metrics::Source::named(name)).collect();
     let mut monitor = MetricsEndpoint::open(&ready.running.monitor, sources, &ready.policy, None)?;
     privileges::drop_to(user.as_ref(), kept(&devices))?;
-    let path = ready.running.log.path.as_deref().unwrap_or_else(|| Path::new("-"));
-    let log = Log::open(path, ready.running.log.rotate).map_err(Error::LogOpen)?;
+    let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
     let files = ready.write.as_ref().map(|write| keep(write, &devices, ready.options.snaplen)).transpose()?;
     if ready.running.process.sandbox {
         sandbox(&ready).enforce()?;
@@ -62,7 +61,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     monitor.start()?;
     let meters = Meters::new(&ready, &monitor);
     announce(&ready, &monitor, &cautions);
-    let outputs = Outputs { feed, keeper, archive, monitor, meters, on_stdout: path.as_os_str() == "-" };
+    let outputs = Outputs { feed, keeper, archive, monitor, meters, on_stdout: ready.running.log.is_on_stdout() };
     let watch = Watch::start(devices, &setup, crew, outputs)?;
     readiness::ready();
     watch.until_stopped(waiter, &ready, again)

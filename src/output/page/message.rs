@@ -240,10 +240,10 @@ impl Digest {
             latencies.all(second).into_iter().take(LINES).map(|((protocol, step), histogram)| LatencyView {
                 protocol: protocol.as_str(),
                 step: step.as_str(),
-                count: histogram.total(),
-                p50: fractional_millis(histogram.quantile(0.5)),
-                p95: fractional_millis(histogram.quantile(0.95)),
-                p99: fractional_millis(histogram.quantile(0.99)),
+                count: histogram.count(),
+                p50: fractional_millis(histogram.percentile(50)),
+                p95: fractional_millis(histogram.percentile(95)),
+                p99: fractional_millis(histogram.percentile(99)),
             });
         let talkers = talkers.each_mut().map(|talkers| {
             let (list, others) = talkers.top(second, LINES);

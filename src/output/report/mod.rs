@@ -4,7 +4,6 @@
 //! would have said. It keeps counts over closed lists and never a word from the wire, so its size has a bound and it has
 //! nothing to hide.
 
-mod histogram;
 mod page;
 mod print;
 mod tally;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::histogram::Histogram;
 use crate::event::Verb;
 use crate::event::{
     Auth, AuthMethod, AuthOutcome, Command, Enhanced, Kind, Mechanism, Missing, Other, Outcome, Recipient,
     SessionOutcome, Status, Summary, TlsMode, Transaction,
 };
+use crate::output::histogram::Histogram;
 
 /// One count per variant of a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::output::{InputKind, Log, LogQueue, Policy};
+use crate::output::{InputKind, Log, LogQueue, LogSettings, Policy};
 use crate::pipeline::flow::FlowLimits;
 use crate::pipeline::tests::frame;
 use crate::wire::{DecoderLimits, LinkType};
@@ -23,7 +23,11 @@ fn greet(lanes: &mut Dispatcher, port: u16) {
 }
 
 fn crew(threads: usize, log: &Path) -> (WorkerPool, LogQueue, crate::output::LogWriter) {
-    let (feed, keeper) = LogQueue::start(Log::open(log, None).unwrap(), |e| panic!("{e}")).unwrap();
+    let (feed, keeper) =
+        LogQueue::start(Log::open(&LogSettings { path: Some(log.to_owned()), rotate: None }).unwrap(), |e| {
+            panic!("{e}")
+        })
+        .unwrap();
     let policy = Arc::new(Policy { input: InputKind::Live, sources: vec!["veth0".into()], ..Policy::default() });
     let crew =
         WorkerPool::start(&setup(threads), || EventFanout::new(Arc::clone(&policy), Some(feed.clone()))).unwrap();

@@ -1,31 +1,31 @@
 //! Latencies in fixed buckets: bounded, and the same whoever counts first, so that merging is exact.
+//!
+//! A crate would round the longest too, and its making can fail; this is as much code as hiding that.
 
 use std::time::Duration;
 
 /// Each power of two has 16 buckets: a value is known to one part in sixteen.
 const BITS: u32 = 4;
+#[cfg(test)]
 const BUCKETS: usize = ((64 - BITS as usize) << BITS) + (1 << BITS);
 
-/// Counts of durations.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Counts of durations. As large as the longest needs: 2 KiB up to ten seconds, 4 KiB whatever comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Histogram {
-    buckets: Box<[u64]>,
+    buckets: Vec<u32>,
     count: u64,
+    /// The longest, in nanoseconds.
     max: u64,
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { buckets: vec![0; BUCKETS].into(), count: 0, max: 0 }
-    }
 }
 
 impl Histogram {
     /// Counts one.
     pub(super) fn add(&mut self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        if let Some(bucket) = self.buckets.get_mut(bucket(nanos)) {
-            *bucket += 1;
+        let bucket = bucket(nanos);
+        self.reach(bucket + 1);
+        if let Some(count) = self.buckets.get_mut(bucket) {
+            *count = count.saturating_add(1);
         }
         self.count += 1;
         self.max = self.max.max(nanos);
@@ -33,9 +33,24 @@ impl Histogram {
 
     /// Counts all of `other`.
     pub(super) fn merge(&mut self, other: &Self) {
-        self.buckets.iter_mut().zip(&other.buckets).for_each(|(mine, theirs)| *mine += theirs);
+        self.reach(other.buckets.len());
+        for (count, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *count = count.saturating_add(*more);
+        }
         self.count += other.count;
         self.max = self.max.max(other.max);
+    }
+
+    /// Forgets all, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.buckets.clear();
+        (self.count, self.max) = (0, 0);
+    }
+
+    fn reach(&mut self, buckets: usize) {
+        if self.buckets.len() < buckets {
+            self.buckets.resize(buckets, 0);
+        }
     }
 
     /// How many.
@@ -90,6 +105,17 @@ mod tests {
     fn the_ends_fit() {
         assert_eq!((bucket(0), bucket(15), bucket(16), bucket(u64::MAX)), (0, 15, 16, BUCKETS - 1));
         assert_eq!(last_of(BUCKETS - 1), u64::MAX);
+    }
+
+    #[test]
+    fn what_was_cleared_counts_anew() {
+        let mut histogram = Histogram::default();
+        histogram.add(Duration::MAX);
+        assert_eq!((histogram.count(), histogram.percentile(99)), (1, Duration::from_nanos(u64::MAX)));
+        histogram.clear();
+        assert_eq!(histogram, Histogram::default());
+        histogram.add(Duration::from_nanos(5));
+        assert_eq!((histogram.count(), histogram.percentile(99)), (1, Duration::from_nanos(5)));
     }
 
     #[test]
