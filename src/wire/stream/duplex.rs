@@ -203,8 +203,8 @@ impl Duplex {
         let at = segment.at;
         match mine.fit(seq) {
             Fit::Exact => {
-                // It may be all that shows the other side's last bytes.
-                if let Some(ack) = segment.ack {
+                // It may be all that shows the other side's last bytes; a beginning is not shown by an end.
+                if let Some(ack) = segment.ack.filter(|_| theirs.base().is_some()) {
                     theirs.acknowledged(ack, budget);
                 }
                 // The other side has nothing more to send, or never sent anything.

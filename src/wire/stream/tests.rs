@@ -431,6 +431,15 @@ fn the_acknowledgment_of_a_reset_shows_what_the_other_side_had_sent() {
 }
 
 #[test]
+fn the_acknowledgment_of_a_reset_is_no_beginning() {
+    let mut rig = Rig::new();
+    rig.send(S, Segment { seq: 5000, ack: Some(1008), rst: true, ..blank() });
+    rig.data(9000, b"ab");
+    rig.finish();
+    assert!(!rig.got.iter().any(|got| matches!(got, Gap(_))), "{:?}", rig.got);
+}
+
+#[test]
 fn a_segment_without_bytes_shows_what_its_sender_had_sent() {
     let mut rig = Rig::open();
     rig.data(1000, b"ab");
