@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::command::{Enhanced, Reply};
-use super::session::Incomplete;
+use super::incomplete::Incomplete;
 use super::text::{List, Span, Text};
 use super::tls::TlsMode;
 use super::verb::Verb;

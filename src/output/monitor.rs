@@ -87,12 +87,12 @@ impl MetricsEndpoint {
         Ok(())
     }
 
-    /// An outlet for one thread.
-    pub fn outlet(&self, policy: &Arc<Policy>, feed: &LogQueue) -> EventFanout {
-        let outlet = EventFanout::new(Arc::clone(policy), Some(feed.clone()));
+    /// A fan-out for one thread.
+    pub fn fanout(&self, policy: &Arc<Policy>, queue: &LogQueue) -> EventFanout {
+        let fanout = EventFanout::new(Arc::clone(policy), Some(queue.clone()));
         match &self.shown {
-            Some(shown) => outlet.with_metrics(shown.metrics.recorder()).with_page(shown.page.recorder()),
-            None => outlet,
+            Some(shown) => fanout.with_metrics(shown.metrics.recorder()).with_page(shown.page.recorder()),
+            None => fanout,
         }
     }
 
@@ -102,9 +102,9 @@ impl MetricsEndpoint {
     }
 
     /// Follows the counters of the log.
-    pub fn follow(&self, feed: &LogQueue) {
+    pub fn follow(&self, queue: &LogQueue) {
         if let Some(metrics) = self.metrics() {
-            metrics.log("log", Arc::clone(feed.counters()));
+            metrics.log("log", Arc::clone(queue.counters()));
         }
     }
 

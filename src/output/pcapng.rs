@@ -82,7 +82,7 @@ struct Blocks {
     packets: u64,
 }
 
-/// An entrance for the packets of one thread.
+/// Where one thread leaves its packets.
 pub struct PcapWriter {
     blocks: Blocks,
     flushed: Instant,
@@ -120,8 +120,8 @@ impl PcapThread {
         &self.path
     }
 
-    /// An entrance for one more thread.
-    pub fn shelf(&self) -> PcapWriter {
+    /// A writer for one more thread.
+    pub fn writer(&self) -> PcapWriter {
         PcapWriter {
             blocks: Blocks::default(),
             flushed: Instant::now(),
@@ -464,12 +464,12 @@ mod tests {
         let path = dir.path().join("mail.pcapng");
         let archive =
             PcapThread::start(Files::open(settings(path.clone()), &sources()).unwrap(), |_, e| panic!("{e}")).unwrap();
-        let mut shelf = archive.shelf();
+        let mut writer = archive.writer();
         let at = Timestamp::from_nanos(1_700_000_000_123_456_789);
         for (source, data, len) in [(0, "1", 1), (1, "22", 2), (0, "333", 1500), (1, "", 0)] {
-            shelf.packet(at, source, data.as_bytes(), len);
+            writer.packet(at, source, data.as_bytes(), len);
         }
-        drop(shelf);
+        drop(writer);
         let counters = Arc::clone(archive.counters());
         archive.finish().unwrap();
         let expected = [(0, "1", 1), (1, "22", 2), (0, "333", 1500), (1, "", 0)];
@@ -533,16 +533,16 @@ mod tests {
         let (_empty, spent) = bounded(1);
         let counters = Arc::new(PacketCounters::default());
         let counted = Arc::clone(&counters);
-        let mut shelf =
+        let mut writer =
             PcapWriter { blocks: Blocks::default(), flushed: Instant::now(), queue, spent, counters: counted };
         let large = vec![0; BATCH / 2 + 1];
         for _ in 0..5 {
-            shelf.packet(Timestamp::default(), 0, &large, 1);
+            writer.packet(Timestamp::default(), 0, &large, 1);
         }
         assert_eq!(counters.queue_full.load(Ordering::Relaxed), 3, "one is queued, one waits");
         let ThreadMessage::Blocks(first) = messages.recv().unwrap() else { panic!("no blocks") };
         assert_eq!(first.packets, 1);
-        shelf.packet(Timestamp::default(), 0, &large, 1);
+        writer.packet(Timestamp::default(), 0, &large, 1);
         assert_eq!(counters.queue_full.load(Ordering::Relaxed), 3);
         drop(messages);
     }

@@ -1,4 +1,4 @@
-//! Events made by hand, for the tests of this room.
+//! Events made by hand, for the tests of this module.
 
 use std::time::Duration;
 

@@ -99,7 +99,7 @@ fn the_log_is_the_same_for_any_number_of_threads() {
         let (out, outcome) = lines(&capture, threads);
         assert!(out == expected, "{threads} threads");
         assert!(outcome.stopped.is_none());
-        assert_eq!(outcome.taps.len(), threads.min(SHARDS));
+        assert_eq!(outcome.sinks.len(), threads.min(SHARDS));
         assert_eq!(outcome.flows.len(), SHARDS);
         assert_eq!(outcome.totals.packets, 20_000);
     }
@@ -112,8 +112,8 @@ fn a_panic_of_a_worker_ends_the_run() {
         return;
     }
     for threads in [2, 4] {
-        let tap = || Lines { panics_at: 3, ..Lines::default() };
-        let outcome = run(&capture, &setup(threads), &mut |t| panic!("{t}"), &tap, &mut |_| io::Result::Ok(()));
+        let sink = || Lines { panics_at: 3, ..Lines::default() };
+        let outcome = run(&capture, &setup(threads), &mut |t| panic!("{t}"), &sink, &mut |_| io::Result::Ok(()));
         assert!(matches!(outcome.stopped, Some(Stopped::Fault)), "{threads} threads: {:?}", outcome.stopped);
     }
 }

@@ -100,15 +100,15 @@ async fn join(
     let id = connection_id(arrival.peer, route.server, began);
     let dialled = reach(&shared, &listener, &arrival, &route, id).await;
     let established = shared.clock.now();
-    let mut watch = observer(&shared, &listener, &arrival, &route, id, established);
+    let mut session = observer(&shared, &listener, &arrival, &route, id, established);
     match dialled {
         Ok((server, far)) => {
-            watch.connected(established.since(dialling).unwrap_or_default());
+            session.connected(established.since(dialling).unwrap_or_default());
             let held = ConnectionGuards { _ticket: ticket, _ends: route.near.into_iter().chain(far).collect() };
-            Some(Box::new(ProxiedPair { client, server, watch, early: arrival.early, held }))
+            Some(Box::new(ProxiedPair { client, server, session, early: arrival.early, held }))
         }
         Err(failed) => {
-            unreachable(&shared, &listener, watch, established, failed);
+            unreachable(&shared, &listener, session, established, failed);
             tracing::warn!(listener = listener.settings.name, %peer, reason = failed.as_str(), "the server cannot be reached");
             refuse(&listener, &mut client).await;
             None
@@ -177,21 +177,21 @@ fn observer(
         source: listener.source,
         ordinal: 0,
     };
-    let mut watch = GuardedSession::new(arrival.began, id, peers, Arc::clone(&listener.limits));
+    let mut session = GuardedSession::new(arrival.began, id, peers, Arc::clone(&listener.limits));
     if !arrival.header.is_empty() {
-        let _ = watch.handle(arrival.began, Dir::ToServer, Input::Data(&arrival.header), &shared.outlet);
+        let _ = session.handle(arrival.began, Dir::ToServer, Input::Data(&arrival.header), &shared.fanout);
     }
-    watch
+    session
 }
 
 /// The server is not there: the record says what the client would have met with, had it dialled itself.
-fn unreachable(shared: &Shared, listener: &Listener, mut watch: GuardedSession, at: Timestamp, failed: Refusal) {
+fn unreachable(shared: &Shared, listener: &Listener, mut session: GuardedSession, at: Timestamp, failed: Refusal) {
     listener.count(|metrics| metrics.not_connected(listener.protocol(), failed));
     let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
     if why == End::Closed {
-        let _ = watch.handle(at, Dir::ToClient, Input::Reset, &shared.outlet);
+        let _ = session.handle(at, Dir::ToClient, Input::Reset, &shared.fanout);
     }
-    watch.finish(at, why, &shared.outlet);
+    session.finish(at, why, &shared.fanout);
 }
 
 /// Where `client` wanted to go, and that it is on its way there.

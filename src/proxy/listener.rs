@@ -15,10 +15,10 @@ use crate::event::Protocol;
 use crate::output::metrics::ProxyMetrics;
 use crate::time::Timestamp;
 
-/// A door and its sockets, which nobody holds but those who accept: a connection must not keep them open.
+/// A listener and its sockets, which nobody holds but those who accept: a connection must not keep them open.
 #[derive(Clone, Debug)]
 pub struct BoundListener {
-    /// The door.
+    /// The listener.
     pub listener: Arc<Listener>,
     /// The sockets, non-blocking.
     pub sockets: Vec<Arc<TcpListener>>,

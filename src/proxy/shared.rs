@@ -19,7 +19,7 @@ pub(super) struct Shared {
     pub(super) pool: BufferPool,
     /// Where the kernel may move octets.
     pub(super) pipes: Option<Pipes>,
-    pub(super) outlet: RefCell<EventFanout>,
+    pub(super) fanout: RefCell<EventFanout>,
     pub(super) on_fault: OnFault,
     pub(super) draining: Cell<bool>,
     pub(super) ends: LoopGuard,
@@ -28,12 +28,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(forwarding: &Forwarding, outlet: EventFanout, ends: LoopGuard) -> Rc<Self> {
+    pub(super) fn new(forwarding: &Forwarding, fanout: EventFanout, ends: LoopGuard) -> Rc<Self> {
         Rc::new(Self {
             clock: Clock::new(),
             pool: BufferPool::default(),
             pipes: (forwarding.splice == Splice::Auto).then(Pipes::default),
-            outlet: RefCell::new(outlet),
+            fanout: RefCell::new(fanout),
             on_fault: forwarding.on_fault,
             draining: Cell::new(false),
             ends,

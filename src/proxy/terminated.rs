@@ -21,11 +21,11 @@ pub(super) async fn serve(
     terminator: &Terminator,
     joined: Box<ProxiedPair>,
 ) {
-    let ProxiedPair { client, server, watch, early, held } = *joined;
+    let ProxiedPair { client, server, session, early, held } = *joined;
     let (prior, goodbye) = (listener.protocol(), goodbye(listener).unwrap_or_default());
     let timer = shared.timer(shared.clock.now(), listener.settings.times.greeting);
-    let mut warden = TlsObserver {
-        watch,
+    let mut observer = TlsObserver {
+        session,
         timer,
         goodbye,
         _held: held,
@@ -38,7 +38,7 @@ pub(super) async fn serve(
     };
     let early = early.map(|(octets, _)| octets).unwrap_or_default();
     let sides = Sides { client, early, server, prior, refusal: goodbye };
-    let ending = terminate(sides, terminator, &mut warden).await;
+    let ending = terminate(sides, terminator, &mut observer).await;
     let name = &listener.settings.name;
     match &ending {
         Ending::Client(error) => tracing::info!(listener = name, %error, "TLS with the client failed"),
@@ -48,12 +48,12 @@ pub(super) async fn serve(
         }
         Ending::Closed | Ending::Reset(_) | Ending::Stopped(_) => {}
     }
-    warden.end(&ending);
+    observer.end(&ending);
 }
 
 /// Sees the clear text, and ends what stands still or has to go.
 struct TlsObserver {
-    watch: GuardedSession,
+    session: GuardedSession,
     timer: Rc<IdleTimer>,
     goodbye: &'static [u8],
     shared: Rc<Shared>,
@@ -70,17 +70,17 @@ impl TlsObserver {
     fn moved(&mut self) {
         let closed = Dir::BOTH.iter().any(|dir| self.closed[*dir]);
         let times = &self.listener.settings.times;
-        let patience = match self.watch.protocol() {
+        let patience = match self.session.protocol() {
             _ if closed => times.half_close,
             _ if !self.greeted => times.greeting,
-            protocol => times.idle(protocol, self.watch.is_opaque()),
+            protocol => times.idle(protocol, self.session.is_opaque()),
         };
         self.timer.moved(self.shared.clock.now(), patience);
     }
 
     fn note(&mut self, told: Result<(), Fault>) {
         if told.is_err() {
-            self.listener.count(|metrics| metrics.bypassed(self.watch.protocol(), Bypass::Panic));
+            self.listener.count(|metrics| metrics.bypassed(self.session.protocol(), Bypass::Panic));
             self.failed |= self.shared.on_fault == OnFault::Close;
         }
     }
@@ -88,19 +88,19 @@ impl TlsObserver {
     /// Whether it can be closed without cutting anything short: between commands, and nothing is on its way.
     fn is_quiet(&self, rests: bool) -> bool {
         const STILL: std::time::Duration = std::time::Duration::from_millis(500);
-        rests && self.timer.still(self.shared.clock.now()) >= STILL && self.watch.phase() == Phase::Idle
+        rests && self.timer.still(self.shared.clock.now()) >= STILL && self.session.phase() == Phase::Idle
     }
 
     fn end(mut self, ending: &Ending) {
         let now = self.shared.clock.now();
         if let Ending::Reset(dir) = ending {
-            let _ = self.watch.handle(now, *dir, Input::Reset, &self.shared.outlet);
+            let _ = self.session.handle(now, *dir, Input::Reset, &self.shared.fanout);
         }
         if let Some((_, reason)) = self.why {
-            self.listener.count(|metrics| metrics.terminated(self.watch.protocol(), reason, self.watch.phase()));
+            self.listener.count(|metrics| metrics.terminated(self.session.protocol(), reason, self.session.phase()));
         }
         let why = self.why.map_or(End::Closed, |(why, _)| why);
-        self.watch.finish(now, why, &self.shared.outlet);
+        self.session.finish(now, why, &self.shared.fanout);
     }
 }
 
@@ -110,20 +110,20 @@ impl Observer for TlsObserver {
             return;
         }
         let now = self.shared.clock.now();
-        let told = self.watch.handle(now, dir, Input::Data(octets), &self.shared.outlet);
+        let told = self.session.handle(now, dir, Input::Data(octets), &self.shared.fanout);
         self.note(told);
         self.greeted |= dir == Dir::ToClient;
         self.moved();
     }
 
     fn tls_established(&mut self, how: &EstablishedTls) {
-        let told = self.watch.tls_established(self.shared.clock.now(), how, &self.shared.outlet);
+        let told = self.session.tls_established(self.shared.clock.now(), how, &self.shared.fanout);
         self.note(told);
         self.moved();
     }
 
     fn fin(&mut self, dir: Dir) {
-        let told = self.watch.handle(self.shared.clock.now(), dir, Input::Fin, &self.shared.outlet);
+        let told = self.session.handle(self.shared.clock.now(), dir, Input::Fin, &self.shared.fanout);
         self.note(told);
         if !self.closed[dir.reverse()] {
             self.listener.count(|metrics| metrics.half_closed(true));
@@ -142,7 +142,7 @@ impl Observer for TlsObserver {
                 ((End::Drain, Termination::Drain), false, self.goodbye)
             }
             Some(ConnectionRequest::Shrink) => {
-                self.watch.shrink();
+                self.session.shrink();
                 self.timer.answered();
                 return Poll::Pending;
             }

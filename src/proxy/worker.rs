@@ -33,12 +33,12 @@ const BREATH: Duration = Duration::from_millis(100);
 /// Runs until an order to stop, then until its connections are closed.
 pub(super) fn run(
     forwarding: &Forwarding,
-    outlet: EventFanout,
+    fanout: EventFanout,
     ends: LoopGuard,
     mut orders: watch::Receiver<Order>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let shared = Shared::new(forwarding, outlet, ends);
+    let shared = Shared::new(forwarding, fanout, ends);
     runtime.block_on(async {
         let chores = spawn_local(chores(Rc::clone(&shared)));
         let mut accepting = Vec::new();
@@ -62,7 +62,7 @@ pub(super) fn run(
         }
         drain(&shared, orders).await;
         chores.abort();
-        shared.outlet.borrow_mut().flush();
+        shared.fanout.borrow_mut().flush();
     });
     Ok(())
 }
@@ -75,7 +75,7 @@ async fn chores(shared: Rc<Shared>) {
     loop {
         tokio::select! {
             _ = sweep.tick() => shared.sweep(),
-            _ = flush.tick() => shared.outlet.borrow_mut().flush(),
+            _ = flush.tick() => shared.fanout.borrow_mut().flush(),
         }
     }
 }

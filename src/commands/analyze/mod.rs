@@ -1,6 +1,6 @@
 //! `mailtap analyze`: captures in, the log and a summary out.
 //!
-//! Ties the rooms together and decides nothing about mail. The log is opened before a capture is read; what a damaged
+//! Ties the modules together and decides nothing about mail. The log is opened before a capture is read; what a damaged
 //! capture held is reported all the same, and the run then says that it was not whole.
 
 mod metrics_file;
@@ -102,7 +102,7 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         progress.pause(|| console::print(level, &trouble));
         warnings.push(trouble.to_string());
     };
-    let tap = || AnalyzeSink {
+    let sink = || AnalyzeSink {
         records: RecordWriter::new(Arc::clone(&policy)),
         report: Report::default(),
         metrics: metrics.as_ref().map(|m| m.metrics.recorder()),
@@ -114,7 +114,7 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         }
         written
     };
-    let outcome = catch_unwind(AssertUnwindSafe(|| shard::run(&capture, &setup, &mut trouble, &tap, &mut write)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| shard::run(&capture, &setup, &mut trouble, &sink, &mut write)));
     progress.stop();
     let flushed = log.as_mut().map_or(Ok(()), Log::flush);
     let Ok(outcome) = outcome else {
@@ -153,15 +153,15 @@ fn summary(
     mut warnings: Vec<String>,
     on_stderr: bool,
 ) -> Result<(), Error> {
-    let Outcome { taps, totals, packets, unread, flows, wild, .. } = outcome;
+    let Outcome { sinks, totals, packets, unread, flows, wild, .. } = outcome;
     if wild > 0 {
         let have = if wild == 1 { "packet has a time" } else { "packets have times" };
         warnings.push(format!("{wild} {have} far from those around; taken as captured with the packet before"));
     }
     tracing::info!(?totals, ?packets, ?flows, "read");
     let mut report = Report::default();
-    for tap in taps {
-        report.merge(tap.report);
+    for sink in sinks {
+        report.merge(sink.report);
     }
     let terminal = if on_stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
     report.set_capture(Captured {

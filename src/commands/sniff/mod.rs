@@ -1,6 +1,6 @@
 //! `mailtap sniff`: packets of live interfaces in, the log and metrics out.
 //!
-//! Ties the rooms together: opens the interfaces, gives up what that took, confines itself, starts the threads and waits
+//! Ties the modules together: opens the interfaces, gives up what that took, confines itself, starts the threads and waits
 //! for signals. The log and the capture file are opened by the user who will have to open them again. Nothing here
 //! looks into a packet.
 
@@ -45,9 +45,9 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     if ready.running.process.sandbox {
         sandbox(&ready).enforce()?;
     }
-    let archive =
+    let pcap_thread =
         files.map(|files| PcapThread::start(files, complain_of_packets)).transpose().map_err(Error::Thread)?;
-    let (feed, keeper) = LogQueue::start(log, complain).map_err(Error::Thread)?;
+    let (log_queue, log_writer) = LogQueue::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let setup = Setup {
         threads: ready.threads,
@@ -55,15 +55,15 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
         flows: ready.flows,
         decoder: DecoderLimits::default(),
     };
-    let outlet = || monitor.outlet(&policy, &feed);
-    let crew = WorkerPool::start(&setup, outlet).map_err(Error::Thread)?;
+    let fanout = || monitor.fanout(&policy, &log_queue);
+    let pool = WorkerPool::start(&setup, fanout).map_err(Error::Thread)?;
     let cautions = monitor.cautions();
-    monitor.follow(&feed);
+    monitor.follow(&log_queue);
     monitor.start()?;
     let meters = Meters::new(&ready, &monitor);
     announce(&ready, &monitor, &cautions);
-    let outputs = Outputs { feed, keeper, archive, monitor, meters, on_stdout: path.as_os_str() == "-" };
-    let watch = Watch::start(devices, &setup, crew, outputs)?;
+    let outputs = Outputs { log_queue, log_writer, pcap_thread, monitor, meters, on_stdout: path.as_os_str() == "-" };
+    let watch = Watch::start(devices, &setup, pool, outputs)?;
     readiness::ready();
     watch.until_stopped(waiter, &ready, again)
 }

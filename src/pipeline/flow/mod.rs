@@ -112,7 +112,7 @@ pub struct FlowTable {
     budget: BufferBudget,
     buffered: usize,
     /// Those that keep octets, by when they began to; ordinals tell whether a slot is still theirs.
-    keepers: VecDeque<(u32, u64)>,
+    buffering: VecDeque<(u32, u64)>,
     /// Those of which something waits that time releases; the same.
     timed: VecDeque<(u32, u64)>,
 }
@@ -127,7 +127,7 @@ impl FlowTable {
             counters: FlowCounters::default(),
             budget: BufferBudget { limits: config.stream, counters: StreamCounters::default() },
             buffered: 0,
-            keepers: VecDeque::new(),
+            buffering: VecDeque::new(),
             timed: VecDeque::new(),
         }
     }
@@ -308,7 +308,7 @@ impl FlowTable {
             self.slots.touch(slot, list);
         }
         if keeps {
-            self.keepers.push_back((slot, ordinal));
+            self.buffering.push_back((slot, ordinal));
         }
         if waits {
             self.timed.push_back((slot, ordinal));
@@ -339,7 +339,7 @@ impl FlowTable {
     /// Frees octets while all connections together keep too many.
     fn relieve(&mut self, out: &mut dyn Sink) {
         while self.buffered > self.config.buffered {
-            let Some((slot, ordinal)) = self.keepers.pop_front() else {
+            let Some((slot, ordinal)) = self.buffering.pop_front() else {
                 return;
             };
             let Some(connection) = self.slots.connection_mut(slot).filter(|c| c.ordinal() == ordinal) else {
@@ -359,7 +359,7 @@ impl FlowTable {
     /// Keeps the queues as short as the table.
     fn forget_queued(&mut self) {
         let (slots, most) = (&self.slots, 2 * self.len() + 64);
-        for queue in [&mut self.keepers, &mut self.timed] {
+        for queue in [&mut self.buffering, &mut self.timed] {
             if queue.len() > most {
                 queue.retain(|(slot, ordinal)| slots.connection(*slot).is_some_and(|c| c.ordinal() == *ordinal));
             }
