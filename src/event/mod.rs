@@ -34,7 +34,9 @@ pub use session::{
 };
 pub use text::{List, Span, Text};
 pub use tls::{EstablishedTls, Handshake, Tls, TlsMode};
-pub use transaction::{DataMode, Kind, Outcome, Param, Recipient, RecipientReply, Stage, Timing, Transaction};
+pub use transaction::{
+    DataMode, Param, Recipient, RecipientReply, Stage, Timing, Transaction, TransactionKind, TransactionOutcome,
+};
 pub use verb::{Untagged, Verb};
 pub(crate) use words::words;
 pub use words::{UnknownWord, Words};

@@ -17,7 +17,7 @@ pub struct LogSettings {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MonitorSettings {
     /// The server of metrics and page, if there is one.
-    pub server: Option<serve::Settings>,
+    pub server: Option<serve::ServeSettings>,
     /// File with the operator's names for reply texts.
     pub reply_reasons: Option<PathBuf>,
 }

@@ -24,11 +24,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::capture::{Capture, CaptureError, Totals};
 use crate::engine::Limits;
 use crate::event::Sink;
-use crate::wire::{Counters, Decoder, DecoderLimits, Packet, PacketClock, Segment, UnreadCounts};
+use crate::wire::{DecodeCounters, Decoder, DecoderLimits, Packet, PacketClock, Segment, UnreadCounts};
 use flow::{FlowCounters, FlowLimits};
 
 use batch::Batch;
-use merge::{Chunk, Merger};
+use merge::{Merger, RecordChunk};
 use worker::Worker;
 
 /// Flow tables. Their number shows in which flow is evicted when the budget is short, so it never changes.
@@ -69,13 +69,13 @@ pub struct Setup {
 
 /// What came of a run.
 #[derive(Debug)]
-pub struct Outcome<T, E> {
+pub struct RunOutcome<T, E> {
     /// The sinks, in the order of their shards.
     pub sinks: Vec<T>,
     /// What the capture held.
     pub totals: Totals,
     /// What became of its packets.
-    pub packets: Counters,
+    pub packets: DecodeCounters,
     /// Which of them were not understood.
     pub unread: UnreadCounts,
     /// What became of its flows, by table.
@@ -104,7 +104,7 @@ pub fn run<T: RecordSink, E: Send>(
     trouble: &mut dyn FnMut(CaptureError),
     sink: &dyn Fn() -> T,
     write: &mut (dyn FnMut(&[u8]) -> Result<(), E> + Send),
-) -> Outcome<T, E> {
+) -> RunOutcome<T, E> {
     let threads = setup.threads.clamp(1, SHARDS);
     let workers = (0..threads).map(|at| Worker::new(at, threads, setup, sink())).collect::<Vec<_>>();
     if threads == 1 {
@@ -126,14 +126,14 @@ fn alone<T: RecordSink, E>(
     trouble: &mut dyn FnMut(CaptureError),
     mut workers: Vec<Worker<T>>,
     write: &mut dyn FnMut(&[u8]) -> Result<(), E>,
-) -> Outcome<T, E> {
+) -> RunOutcome<T, E> {
     let mut decoder = Decoder::new(setup.decoder);
     let mut totals = Totals::default();
     let mut clock = PacketClock::default();
     let mut stopped = None;
     if let Some(worker) = workers.first_mut() {
         let mut number = 0;
-        let mut chunk = Chunk::default();
+        let mut chunk = RecordChunk::default();
         let mut merger = Merger::default();
         let mut take = |clock: &mut PacketClock, packet: &Packet<'_>| {
             number += 1;
@@ -169,30 +169,30 @@ fn outcome<T: RecordSink, E>(
     decoder: &Decoder,
     wild: u64,
     stopped: Option<Stopped<E>>,
-) -> Outcome<T, E> {
+) -> RunOutcome<T, E> {
     let mut flows = Vec::with_capacity(SHARDS);
     let mut sinks = Vec::with_capacity(workers.len());
     for worker in workers {
         flows.extend(worker.counters());
         sinks.push(worker.into_sink());
     }
-    Outcome { sinks, totals, packets: *decoder.counters(), unread: decoder.unread().clone(), flows, wild, stopped }
+    RunOutcome { sinks, totals, packets: *decoder.counters(), unread: decoder.unread().clone(), flows, wild, stopped }
 }
 
 /// The channels of one worker. The two for `spent` bring used buffers back.
 struct WorkerChannels {
     batches: Sender<Batch>,
     spent_batches: Receiver<Batch>,
-    chunks: Receiver<Chunk>,
-    spent_chunks: Sender<Chunk>,
+    chunks: Receiver<RecordChunk>,
+    spent_chunks: Sender<RecordChunk>,
 }
 
 /// The worker's ends of them.
 struct WorkerEnd {
     batches: Receiver<Batch>,
     spent_batches: Sender<Batch>,
-    chunks: Sender<Chunk>,
-    spent_chunks: Receiver<Chunk>,
+    chunks: Sender<RecordChunk>,
+    spent_chunks: Receiver<RecordChunk>,
 }
 
 fn channels() -> (WorkerChannels, WorkerEnd) {
@@ -218,7 +218,7 @@ fn together<T: RecordSink, E: Send>(
     trouble: &mut dyn FnMut(CaptureError),
     workers: Vec<Worker<T>>,
     write: &mut (dyn FnMut(&[u8]) -> Result<(), E> + Send),
-) -> Outcome<T, E> {
+) -> RunOutcome<T, E> {
     let mut decoder = Decoder::new(setup.decoder);
     let (channels, ends): (Vec<_>, Vec<_>) = workers.iter().map(|_| channels()).unzip();
     let (mut senders, mut drains) = (Vec::new(), Vec::new());
@@ -332,7 +332,7 @@ fn work<T: RecordSink>(mut worker: Worker<T>, end: &WorkerEnd) -> Worker<T> {
 
 /// Merges an epoch at a time until the workers close.
 fn write_all<E>(
-    drains: Vec<(Receiver<Chunk>, Sender<Chunk>)>,
+    drains: Vec<(Receiver<RecordChunk>, Sender<RecordChunk>)>,
     write: &mut dyn FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut merger = Merger::default();

@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, Work};
 use super::flow::FlowCounters;
-use super::merge::{Chunk, Entry};
+use super::merge::{ChunkEntry, RecordChunk};
 use super::tables::Tables;
 use super::{RecordSink, Setup};
 use crate::event::{Context, Event, Sink};
@@ -55,7 +55,7 @@ impl<T: RecordSink> Worker<T> {
     }
 
     /// Moves the records into `chunk`, whose old content goes.
-    pub(super) fn take(&mut self, chunk: &mut Chunk) {
+    pub(super) fn take(&mut self, chunk: &mut RecordChunk) {
         chunk.fill(self.tagged.sink.lines(), &mut self.tagged.entries);
         self.tagged.sink.clear();
     }
@@ -73,7 +73,7 @@ impl<T: RecordSink> Worker<T> {
 struct Tagged<T> {
     sink: T,
     cause: u64,
-    entries: Vec<Entry>,
+    entries: Vec<ChunkEntry>,
 }
 
 impl<T: RecordSink> Sink for Tagged<T> {
@@ -82,7 +82,7 @@ impl<T: RecordSink> Sink for Tagged<T> {
         self.sink.event(context, at, event);
         let end = self.sink.lines().len();
         if end > start {
-            self.entries.push(Entry { cause: self.cause, ordinal: context.peers.ordinal, start, end });
+            self.entries.push(ChunkEntry { cause: self.cause, ordinal: context.peers.ordinal, start, end });
         }
     }
 }

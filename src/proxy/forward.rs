@@ -21,7 +21,7 @@ use super::observer::{Fault, GuardedSession};
 use super::pair::{ConnectionGuards, ProxiedPair};
 use super::refuse::{abort, goodbye};
 use super::shared::Shared;
-use super::splice::{Broken, Pipe, Pipes, Step};
+use super::splice::{Broken, Pipe, Pipes, SpliceStep};
 use crate::event::{Both, Bypass, Dir, End, Input, Phase, Termination};
 use crate::proxy::settings::OnFault;
 use crate::time::Timestamp;
@@ -290,7 +290,7 @@ impl Forwarder {
         };
         let now = shared.clock.now();
         match step {
-            Ok(Step::Passed(octets)) => {
+            Ok(SpliceStep::Passed(octets)) => {
                 self.flows[dir].pipe = Some(pipe);
                 self.session.skip_bytes(now, dir, octets, &shared.fanout);
                 self.listener.count(|metrics| metrics.spliced(dir, octets as u64));
@@ -298,8 +298,8 @@ impl Forwarder {
                 return Poll::Ready(Ok(()));
             }
             // What comes next is read again.
-            Ok(Step::Empty) => {}
-            Ok(Step::Closed) => {
+            Ok(SpliceStep::Empty) => {}
+            Ok(SpliceStep::Closed) => {
                 if let Some(ending) = self.end(dir, now, false) {
                     return Poll::Ready(Err(ending));
                 }

@@ -34,8 +34,8 @@ use std::time::Duration;
 use tokio::sync::watch as channel;
 
 pub use listen::ListenError;
-pub use listener::{BoundListener, Listener, OpenError, Opening};
-pub use settings::Settings;
+pub use listener::{BoundListener, Listener, ListenerOptions, OpenError};
+pub use settings::ProxySettings;
 
 use crate::output::EventFanout;
 use loops::LoopGuard;

@@ -75,16 +75,16 @@ impl Shared {
 }
 
 /// Counts an open connection while it lives.
-pub(super) struct OpenConnection(Rc<Shared>);
+pub(super) struct OpenCount(Rc<Shared>);
 
-impl OpenConnection {
+impl OpenCount {
     pub(super) fn new(shared: &Rc<Shared>) -> Self {
         shared.open.set(shared.open.get() + 1);
         Self(Rc::clone(shared))
     }
 }
 
-impl Drop for OpenConnection {
+impl Drop for OpenCount {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
     }

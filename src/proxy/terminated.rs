@@ -10,7 +10,7 @@ use super::observer::{Fault, GuardedSession};
 use super::pair::{ConnectionGuards, ProxiedPair};
 use super::refuse::goodbye;
 use super::shared::Shared;
-use super::tls::{Ending, Observer, Sides, Stop, Terminator, terminate};
+use super::tls::{Observer, SessionStop, Terminator, TlsEnd, TwoSides, terminate};
 use crate::event::{Both, Bypass, Dir, End, EstablishedTls, Input, Phase, Refusal, Termination};
 use crate::proxy::settings::OnFault;
 
@@ -37,16 +37,16 @@ pub(super) async fn serve(
         why: None,
     };
     let early = early.map(|(octets, _)| octets).unwrap_or_default();
-    let sides = Sides { client, early, server, prior, refusal: goodbye };
+    let sides = TwoSides { client, early, server, prior, refusal: goodbye };
     let ending = terminate(sides, terminator, &mut observer).await;
     let name = &listener.settings.name;
     match &ending {
-        Ending::Client(error) => tracing::info!(listener = name, %error, "TLS with the client failed"),
-        Ending::Server(error) => {
+        TlsEnd::Client(error) => tracing::info!(listener = name, %error, "TLS with the client failed"),
+        TlsEnd::Server(error) => {
             tracing::warn!(listener = name, %error, "TLS with the server failed");
             listener.count(|metrics| metrics.not_connected(prior, Refusal::Other));
         }
-        Ending::Closed | Ending::Reset(_) | Ending::Stopped(_) => {}
+        TlsEnd::Closed | TlsEnd::Reset(_) | TlsEnd::Stopped(_) => {}
     }
     observer.end(&ending);
 }
@@ -91,9 +91,9 @@ impl TlsObserver {
         rests && self.timer.still(self.shared.clock.now()) >= STILL && self.session.phase() == Phase::Idle
     }
 
-    fn end(mut self, ending: &Ending) {
+    fn end(mut self, ending: &TlsEnd) {
         let now = self.shared.clock.now();
-        if let Ending::Reset(dir) = ending {
+        if let TlsEnd::Reset(dir) = ending {
             let _ = self.session.handle(now, *dir, Input::Reset, &self.shared.fanout);
         }
         if let Some((_, reason)) = self.why {
@@ -132,7 +132,7 @@ impl Observer for TlsObserver {
         self.moved();
     }
 
-    fn poll_stop(&mut self, rests: bool, cx: &mut Context<'_>) -> Poll<Stop> {
+    fn poll_stop(&mut self, rests: bool, cx: &mut Context<'_>) -> Poll<SessionStop> {
         self.timer.wait(cx.waker());
         let (why, abort, goodbye) = match self.timer.call() {
             _ if self.failed => ((End::Closed, Termination::Error), true, &b""[..]),
@@ -149,7 +149,7 @@ impl Observer for TlsObserver {
             Some(ConnectionRequest::Drain) | None => return Poll::Pending,
         };
         self.why = Some(why);
-        Poll::Ready(Stop { abort, goodbye })
+        Poll::Ready(SessionStop { abort, goodbye })
     }
 }
 

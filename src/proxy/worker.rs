@@ -18,7 +18,7 @@ use super::idle::ConnectionRequest;
 use super::listener::{BoundListener, Listener};
 use super::loops::LoopGuard;
 use super::settings::Forwarding;
-use super::shared::{OpenConnection, Shared};
+use super::shared::{OpenCount, Shared};
 use crate::output::EventFanout;
 
 /// How often connections are looked at.
@@ -90,7 +90,7 @@ async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdList
         listener.admission.room().await;
         match acceptor.accept().await {
             Ok((client, peer)) => {
-                let open = OpenConnection::new(&shared);
+                let open = OpenCount::new(&shared);
                 spawn_local(connection::serve(Rc::clone(&shared), Arc::clone(&listener), client, peer, open));
             }
             Err(error) if is_passing(&error) => {}

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use mailtap::event::{Context, Event, Sink};
 use mailtap::output::InputKind;
-use mailtap::output::page::{PageCollector, Show, State};
-use mailtap::output::serve::{Content, Handle, Readiness, Server, Settings};
+use mailtap::output::page::{PageCollector, PageState, Show};
+use mailtap::output::serve::{BoundServer, Handle, Readiness, ServeSettings, ServedContent};
 use mailtap::secret::Secret;
 use mailtap::time::Timestamp;
 
@@ -26,7 +26,7 @@ use crate::traffic::{Talk, hello, message};
 
 struct Page {
     handle: Handle,
-    state: Arc<State>,
+    state: Arc<PageState>,
     recorder: PageCollector,
 }
 
@@ -36,13 +36,13 @@ impl Page {
     }
 
     fn at(listen: SocketAddr, token: Option<&str>) -> Self {
-        let config = Settings { listen, token: token.map(|token| Secret::from(token.to_owned())), tls: None };
+        let config = ServeSettings { listen, token: token.map(|token| Secret::from(token.to_owned())), tls: None };
         let show = Show { addresses: true, subjects: true };
-        let state = Arc::new(State::new(InputKind::Proxy, vec!["mx".into(), "submission".into()], show));
+        let state = Arc::new(PageState::new(InputKind::Proxy, vec!["mx".into(), "submission".into()], show));
         let recorder = state.recorder();
         let page = Arc::clone(&state);
-        let content = Content { metrics: Box::new(Vec::new), page, readiness: Readiness::new() };
-        Self { handle: Server::bind(&config).unwrap().start(content).unwrap(), state, recorder }
+        let content = ServedContent { metrics: Box::new(Vec::new), page, readiness: Readiness::new() };
+        Self { handle: BoundServer::bind(&config).unwrap().start(content).unwrap(), state, recorder }
     }
 
     fn url(&self) -> String {

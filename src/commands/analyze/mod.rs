@@ -13,16 +13,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::capture::{Capture, CaptureError, Order};
+use crate::capture::{Capture, CaptureError, FileOrder};
 use crate::config::Analyze;
 use crate::console::{self, Level};
 use crate::error;
 use crate::error::Error;
 use crate::event::{Context, Event, Sink};
 use crate::output::metrics::MetricsRecorder;
-use crate::output::{Capture as Captured, Log, LogError, RecordSet, RecordWriter, Report, Style};
+use crate::output::{CaptureFacts as Captured, Log, LogError, RecordSet, RecordWriter, Report, Style};
 use crate::pipeline as shard;
-use crate::pipeline::{Outcome, RecordSink, Setup, Stopped};
+use crate::pipeline::{RecordSink, RunOutcome, Setup, Stopped};
 use crate::time::Timestamp;
 use crate::wire::DecoderLimits;
 
@@ -31,7 +31,7 @@ use progress::Progress;
 
 /// How a run went that came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Read {
+pub enum Completeness {
     /// Everything was read, or all that is there of a capture that is cut at its end.
     Whole,
     /// Some input could not be read; that has been said.
@@ -66,7 +66,7 @@ impl RecordSink for AnalyzeSink {
 }
 
 /// Analyzes, writes the log and the summary; troubles of the captures go to standard error as they are met.
-pub fn run(ready: Analyze) -> Result<Read, Error> {
+pub fn run(ready: Analyze) -> Result<Completeness, Error> {
     let Analyze {
         files,
         in_order_given,
@@ -90,14 +90,14 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
     let counted = files.len() as u64;
     let began = Instant::now();
     let mut warnings = Vec::new();
-    let capture = Capture::new(files, if in_order_given { Order::Given } else { Order::Time });
+    let capture = Capture::new(files, if in_order_given { FileOrder::Given } else { FileOrder::Time });
     let setup = Setup { threads, limits: Arc::new(limits), flows, decoder: DecoderLimits::default() };
     let progress = Progress::start(&capture, quiet);
-    let mut read = Read::Whole;
+    let mut read = Completeness::Whole;
     let mut trouble = |trouble: CaptureError| {
         let level = if trouble.what.is_warning() { Level::Warning } else { Level::Error };
         if level == Level::Error {
-            read = Read::Partly;
+            read = Completeness::Partly;
         }
         progress.pause(|| console::print(level, &trouble));
         warnings.push(trouble.to_string());
@@ -134,7 +134,7 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         metrics.finish(&outcome.totals, &outcome.packets)?;
     }
     // Of inputs that gave nothing, the errors say all there is to say.
-    let nothing = outcome.totals.packets == 0 && read == Read::Partly;
+    let nothing = outcome.totals.packets == 0 && read == Completeness::Partly;
     if !quiet && !nothing {
         summary(outcome, counted, began, warnings, on_stdout)?;
     }
@@ -147,13 +147,13 @@ pub fn schema() -> Result<(), Error> {
 }
 
 fn summary(
-    outcome: Outcome<AnalyzeSink, LogError>,
+    outcome: RunOutcome<AnalyzeSink, LogError>,
     files: u64,
     began: Instant,
     mut warnings: Vec<String>,
     on_stderr: bool,
 ) -> Result<(), Error> {
-    let Outcome { sinks, totals, packets, unread, flows, wild, .. } = outcome;
+    let RunOutcome { sinks, totals, packets, unread, flows, wild, .. } = outcome;
     if wild > 0 {
         let have = if wild == 1 { "packet has a time" } else { "packets have times" };
         warnings.push(format!("{wild} {have} far from those around; taken as captured with the packet before"));

@@ -21,7 +21,7 @@ use tokio::time;
 use crate::config::{Proxy, Running};
 use crate::console::{self, Level};
 use crate::error::Error;
-use crate::output::metrics::Source;
+use crate::output::metrics::MetricsSource;
 use crate::output::serve::Ready;
 use crate::output::{Log, LogError, LogQueue, MetricsEndpoint};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
@@ -49,7 +49,8 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
         predecessor
     });
     let taken = ready.running.monitor.server.as_ref().and_then(|config| sockets.at(config.listen));
-    let sources = ready.proxy.listeners.iter().map(|l| Source { name: l.name.clone(), protocol: l.protocol }).collect();
+    let sources =
+        ready.proxy.listeners.iter().map(|l| MetricsSource { name: l.name.clone(), protocol: l.protocol }).collect();
     let mut monitor = MetricsEndpoint::open(&ready.running.monitor, sources, &ready.policy, taken)?;
     let listeners = listeners::open(&ready, sockets, &[], monitor.metrics())?;
     let successors =

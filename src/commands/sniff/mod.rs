@@ -16,7 +16,7 @@ use crate::capture::live::Device;
 use crate::config::Sniff;
 use crate::console::{self, Level};
 use crate::error::Error;
-use crate::output::pcapng::{self, Source};
+use crate::output::pcapng::{self, PacketSource};
 use crate::output::{Files, Log, LogError, LogQueue, MetricsEndpoint, PcapThread, metrics};
 use crate::pipeline::Setup;
 use crate::pipeline::live::WorkerPool;
@@ -36,7 +36,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     let user = ready.running.process.user.as_deref().map(Account::find).transpose()?;
     let opened = (0..).zip(&ready.interfaces).map(|(source, name)| Device::open(name, source, &ready.options));
     let devices = opened.collect::<Result<Vec<_>, _>>().map_err(Error::Interface)?;
-    let sources = ready.interfaces.iter().map(|name| metrics::Source::named(name)).collect();
+    let sources = ready.interfaces.iter().map(|name| metrics::MetricsSource::named(name)).collect();
     let mut monitor = MetricsEndpoint::open(&ready.running.monitor, sources, &ready.policy, None)?;
     privileges::drop_to(user.as_ref(), kept(&devices))?;
     let path = ready.running.log.path.as_deref().unwrap_or_else(|| Path::new("-"));
@@ -78,8 +78,8 @@ fn sandbox(ready: &Sniff) -> Sandbox {
     written.fold(Sandbox::new().isolated(), |sandbox, path| sandbox.file(path))
 }
 
-fn keep(write: &pcapng::Settings, devices: &[Device], snaplen: u32) -> Result<Files, Error> {
-    let source = |device: &Device| Source { name: device.name().to_owned(), link: device.link().0, snaplen };
+fn keep(write: &pcapng::PacketFileSettings, devices: &[Device], snaplen: u32) -> Result<Files, Error> {
+    let source = |device: &Device| PacketSource { name: device.name().to_owned(), link: device.link().0, snaplen };
     let sources: Vec<_> = devices.iter().map(source).collect();
     Files::open(write.clone(), &sources).map_err(|reason| Error::Packets { path: write.path.clone(), reason })
 }

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::meters::Meters;
 use super::print;
-use crate::capture::live::{Counters, Device, Moment, Switch};
+use crate::capture::live::{Device, InterfaceCounters, Moment, Switch};
 use crate::config::Sniff;
 use crate::console::{self, Level};
 use crate::error;
@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::output::serve::Ready;
 use crate::output::{LogQueue, LogWriter, MetricsEndpoint, PcapThread, PcapWriter};
 use crate::pipeline::Setup;
-use crate::pipeline::live::{Dispatcher, State, WorkerPool};
+use crate::pipeline::live::{Dispatcher, WorkerPool, WorkerState};
 use crate::process::{Signal, Waiter, readiness};
 
 /// How often it is looked whether all threads are well.
@@ -48,7 +48,7 @@ pub(super) struct Outputs {
 
 struct CaptureThreads {
     name: String,
-    counters: Arc<Counters>,
+    counters: Arc<InterfaceCounters>,
     thread: JoinHandle<()>,
 }
 
@@ -187,7 +187,7 @@ impl Watch {
         }
     }
 
-    fn statistics(&self, states: &[State]) -> String {
+    fn statistics(&self, states: &[WorkerState]) -> String {
         let counters = self.captures.iter().map(|c| (c.name.as_str(), &*c.counters));
         let lost = self.outputs.log_queue.counters();
         let lost = lost.queue_full.load(Ordering::Relaxed) + lost.failed.load(Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use super::step::Step;
+use super::step::ServerStep;
 use crate::event::Protocol;
 
 /// From a microsecond to 2²⁹ of them, nine minutes; what is longer is in the last.
@@ -17,23 +17,23 @@ const SLOT: u64 = 30;
 const KINDS: usize = 64;
 
 /// What is told apart.
-pub(super) type LatencyKey = (Protocol, Step);
+pub(super) type LatencyKey = (Protocol, ServerStep);
 
 /// Counts of durations.
 #[derive(Clone, Debug)]
-pub(super) struct Histogram {
+pub(super) struct LatencyHistogram {
     counts: Box<[u32; BUCKETS]>,
     total: u64,
     longest: Duration,
 }
 
-impl Default for Histogram {
+impl Default for LatencyHistogram {
     fn default() -> Self {
         Self { counts: Box::new([0; BUCKETS]), total: 0, longest: Duration::ZERO }
     }
 }
 
-impl Histogram {
+impl LatencyHistogram {
     pub(super) fn add(&mut self, taken: Duration) {
         if let Some(count) = self.counts.get_mut(bucket(taken)) {
             *count = count.saturating_add(1);
@@ -95,7 +95,7 @@ fn middle(bucket: usize) -> Duration {
 /// What one thread has gathered since it was last asked.
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
-    kinds: HashMap<LatencyKey, Histogram>,
+    kinds: HashMap<LatencyKey, LatencyHistogram>,
 }
 
 impl Latencies {
@@ -105,19 +105,19 @@ impl Latencies {
     }
 }
 
-fn known(kinds: &HashMap<LatencyKey, Histogram>, key: LatencyKey) -> LatencyKey {
-    if kinds.len() < KINDS || kinds.contains_key(&key) { key } else { (key.0, Step::Command(Default::default())) }
+fn known(kinds: &HashMap<LatencyKey, LatencyHistogram>, key: LatencyKey) -> LatencyKey {
+    if kinds.len() < KINDS || kinds.contains_key(&key) { key } else { (key.0, ServerStep::Command(Default::default())) }
 }
 
 /// The last five minutes.
 #[derive(Debug, Default)]
-pub(super) struct Window {
-    slots: [HashMap<LatencyKey, Histogram>; SLOTS],
+pub(super) struct LatencyWindow {
+    slots: [HashMap<LatencyKey, LatencyHistogram>; SLOTS],
     /// Number of the slot that is filled now.
     current: u64,
 }
 
-impl Window {
+impl LatencyWindow {
     /// Moves what is gathered here, at `second` of the clock.
     pub(super) fn take(&mut self, second: u64, gathered: &mut Latencies) {
         self.turn(second);
@@ -130,9 +130,9 @@ impl Window {
     }
 
     /// All kinds, with how it was over the whole window; those with most replies first.
-    pub(super) fn all(&mut self, second: u64) -> Vec<(LatencyKey, Histogram)> {
+    pub(super) fn all(&mut self, second: u64) -> Vec<(LatencyKey, LatencyHistogram)> {
         self.turn(second);
-        let mut whole = HashMap::<LatencyKey, Histogram>::new();
+        let mut whole = HashMap::<LatencyKey, LatencyHistogram>::new();
         for (key, histogram) in self.slots.iter().flatten() {
             whole.entry(*key).or_default().merge(histogram);
         }
@@ -161,7 +161,7 @@ mod tests {
     use crate::event::Verb;
     use proptest::prelude::*;
 
-    const MAIL: LatencyKey = (Protocol::Smtp, Step::Command(Verb::Mail));
+    const MAIL: LatencyKey = (Protocol::Smtp, ServerStep::Command(Verb::Mail));
 
     proptest! {
         #[test]
@@ -174,7 +174,7 @@ mod tests {
 
         #[test]
         fn quantiles_are_those_of_the_sorted(mut all in proptest::collection::vec(1u64..1 << 28, 1..200), share in 0.01..1.0f64) {
-            let mut histogram = Histogram::default();
+            let mut histogram = LatencyHistogram::default();
             all.iter().for_each(|micros| histogram.add(Duration::from_micros(*micros)));
             all.sort_unstable();
             let rank = (all.len() as f64 * share).ceil() as usize;
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn extremes_have_a_place() {
-        let mut histogram = Histogram::default();
+        let mut histogram = LatencyHistogram::default();
         assert_eq!(histogram.quantile(0.5), Duration::ZERO);
         histogram.add(Duration::MAX);
         assert!(histogram.quantile(0.99) > Duration::from_secs(500));
@@ -195,13 +195,13 @@ mod tests {
 
     #[test]
     fn what_is_older_than_the_window_is_forgotten() {
-        let mut window = Window::default();
+        let mut window = LatencyWindow::default();
         let mut gathered = Latencies::default();
         for second in [0, 29, 30, 200] {
             gathered.add(MAIL, Duration::from_millis(5));
             window.take(second, &mut gathered);
         }
-        let count = |window: &mut Window, second| window.all(second).iter().map(|(_, h)| h.total()).sum::<u64>();
+        let count = |window: &mut LatencyWindow, second| window.all(second).iter().map(|(_, h)| h.total()).sum::<u64>();
         assert_eq!(count(&mut window, 200), 4);
         assert_eq!(count(&mut window, 300), 2);
         assert_eq!(count(&mut window, 10_000), 0);
@@ -211,14 +211,14 @@ mod tests {
     #[test]
     fn kinds_are_capped() {
         let mut gathered = Latencies::default();
-        let mut window = Window::default();
+        let mut window = LatencyWindow::default();
         for verb in Verb::ALL {
-            gathered.add((Protocol::Imap, Step::Command(*verb)), Duration::from_millis(1));
+            gathered.add((Protocol::Imap, ServerStep::Command(*verb)), Duration::from_millis(1));
         }
         window.take(0, &mut gathered);
         let all = window.all(0);
         assert!(all.len() <= KINDS + 1);
         assert_eq!(all.iter().map(|(_, h)| h.total()).sum::<u64>(), Verb::ALL.len() as u64);
-        assert_eq!(all[0].0.1, Step::Command(Verb::Other));
+        assert_eq!(all[0].0.1, ServerStep::Command(Verb::Other));
     }
 }

@@ -18,7 +18,7 @@ use super::batch::{Batch, Work};
 use super::flow::FlowCounters;
 use super::tables::Tables;
 use super::{SHARDS, Setup, shard_of};
-use crate::capture::live::Counters;
+use crate::capture::live::InterfaceCounters;
 use crate::output::EventFanout;
 use crate::time::Timestamp;
 use crate::wire;
@@ -55,13 +55,13 @@ const BEHIND: Duration = Duration::from_secs(1);
 /// The threads that analyze.
 pub struct WorkerPool {
     threads: Vec<JoinHandle<()>>,
-    states: Vec<Arc<Mutex<State>>>,
+    states: Vec<Arc<Mutex<WorkerState>>>,
     queues: Vec<WorkerQueue>,
 }
 
 /// What the tables of one worker hold, as of a second ago at most.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct State {
+pub struct WorkerState {
     /// What became of its connections.
     pub flows: FlowCounters,
     /// Connections that are open.
@@ -92,8 +92,8 @@ fn weight(batch: &Batch) -> usize {
 /// What a capture thread hands its packets to.
 pub struct Dispatcher {
     decoder: Decoder,
-    decoded: wire::Counters,
-    counters: Arc<Counters>,
+    decoded: wire::DecodeCounters,
+    counters: Arc<InterfaceCounters>,
     pending: Vec<PendingBatch>,
     /// Number of the next packet; those of several capture threads differ.
     number: u64,
@@ -116,7 +116,7 @@ impl WorkerPool {
             let (empty, spent) = bounded(SPENT);
             let octets = Arc::default();
             let state = Arc::default();
-            let worker = Worker {
+            let worker = LiveWorker {
                 tables: Tables::new(number, threads, setup),
                 fanout: fanout(),
                 state: Arc::clone(&state),
@@ -134,12 +134,12 @@ impl WorkerPool {
     }
 
     /// What the capture thread `index` of `all` hands its packets to.
-    pub fn dispatcher(&self, setup: &Setup, index: u32, all: u32, counters: Arc<Counters>) -> Dispatcher {
+    pub fn dispatcher(&self, setup: &Setup, index: u32, all: u32, counters: Arc<InterfaceCounters>) -> Dispatcher {
         let pending =
             self.queues.iter().map(|queue| PendingBatch { batch: Batch::default(), queue: queue.clone() }).collect();
         Dispatcher {
             decoder: Decoder::new(setup.decoder),
-            decoded: wire::Counters::default(),
+            decoded: wire::DecodeCounters::default(),
             counters,
             pending,
             number: u64::from(index) + 1,
@@ -148,7 +148,7 @@ impl WorkerPool {
     }
 
     /// What the workers' tables hold.
-    pub fn states(&self) -> impl Iterator<Item = State> {
+    pub fn states(&self) -> impl Iterator<Item = WorkerState> {
         self.states.iter().map(|state| *state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -164,7 +164,7 @@ impl WorkerPool {
 
     /// Finishes what is queued and every open session; all [`Dispatcher`] must be gone. The last state of affairs; `None`
     /// after a fault.
-    pub fn finish(self) -> Option<Vec<State>> {
+    pub fn finish(self) -> Option<Vec<WorkerState>> {
         drop(self.queues);
         let mut whole = true;
         for thread in self.threads {
@@ -213,7 +213,7 @@ impl Drop for Dispatcher {
 }
 
 impl PendingBatch {
-    fn segment(&mut self, number: u64, shard: usize, segment: &Segment<'_>, counters: &Counters) {
+    fn segment(&mut self, number: u64, shard: usize, segment: &Segment<'_>, counters: &InterfaceCounters) {
         if self.is_full() {
             self.send();
             if self.is_full() {
@@ -245,16 +245,16 @@ impl PendingBatch {
 }
 
 /// One thread's shards.
-struct Worker {
+struct LiveWorker {
     tables: Tables,
     fanout: EventFanout,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<WorkerState>>,
     octets: Arc<AtomicUsize>,
     flushed: Instant,
     ticked: Instant,
 }
 
-impl Worker {
+impl LiveWorker {
     fn work(mut self, batches: &Receiver<Batch>, spent: &Sender<Batch>) {
         loop {
             match batches.recv_timeout(FLUSH) {
@@ -300,7 +300,7 @@ impl Worker {
     fn publish(&self) {
         let mut flows = FlowCounters::default();
         self.tables.counters().for_each(|table| flows += table);
-        let state = State { flows, open: self.tables.open() as u64, buffered: self.tables.buffered() as u64 };
+        let state = WorkerState { flows, open: self.tables.open() as u64, buffered: self.tables.buffered() as u64 };
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 }

@@ -36,7 +36,7 @@ fn open_sessions_end_with_the_capture() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let (pool, queue, writer) = pool(threads, &log);
-        let counters: Arc<Counters> = Arc::default();
+        let counters: Arc<InterfaceCounters> = Arc::default();
         for index in 0..captures {
             let mut dispatcher = pool.dispatcher(&setup(threads), index, captures, Arc::clone(&counters));
             for port in 0..50 {
@@ -58,7 +58,7 @@ fn open_sessions_end_with_the_capture() {
 }
 
 /// Dispatcher to a worker that does nothing.
-fn stuck(counters: &Arc<Counters>) -> (Dispatcher, Receiver<Batch>, Sender<Batch>) {
+fn stuck(counters: &Arc<InterfaceCounters>) -> (Dispatcher, Receiver<Batch>, Sender<Batch>) {
     let (batches, received) = bounded(QUEUE);
     let (empty, spent) = bounded(SPENT);
     let pool = WorkerPool {
@@ -71,7 +71,7 @@ fn stuck(counters: &Arc<Counters>) -> (Dispatcher, Receiver<Batch>, Sender<Batch
 
 #[test]
 fn a_worker_that_is_behind_costs_segments_and_no_time() {
-    let counters: Arc<Counters> = Arc::default();
+    let counters: Arc<InterfaceCounters> = Arc::default();
     let (mut dispatcher, received, empty) = stuck(&counters);
     let room = (QUEUE_OCTETS.div_ceil(BATCH_SEGMENTS * SEGMENT_OCTETS) + 1) * BATCH_SEGMENTS;
     for n in 0..room + 500 {
@@ -95,7 +95,7 @@ fn a_worker_that_is_behind_costs_segments_and_no_time() {
 
 #[test]
 fn what_cannot_be_decoded_is_counted() {
-    let counters: Arc<Counters> = Arc::default();
+    let counters: Arc<InterfaceCounters> = Arc::default();
     let (mut dispatcher, received, _empty) = stuck(&counters);
     give(&mut dispatcher, &frame(20_000, 25, 0, 2, b"")[..20]);
     give(&mut dispatcher, &[[0; 12].as_slice(), &[8, 6], &[0; 28]].concat());

@@ -15,10 +15,10 @@ mod tests;
 pub(super) use imap::without_list;
 pub(super) use lines::word as first_word;
 
-use imap::Imap;
-use lines::Line;
-use pop3::Pop3;
-use smtp::Smtp;
+use imap::ImapDialogue;
+use lines::PartialLine;
+use pop3::Pop3Dialogue;
+use smtp::SmtpDialogue;
 
 use crate::event::Protocol;
 
@@ -33,7 +33,7 @@ pub(super) enum Offer {
 
 /// What is answered to a client's STARTTLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum StartTlsAnswer {
     /// TLS begins.
     Begin,
     /// TLS cannot be had for now.
@@ -50,7 +50,7 @@ pub(super) struct StartTlsRequest {
     /// IMAP: its tag.
     tag: Vec<u8>,
     /// What to answer, unless TLS can begin.
-    refusal: Option<Answer>,
+    refusal: Option<StartTlsAnswer>,
 }
 
 /// One session's dialogue.
@@ -60,7 +60,7 @@ pub(super) struct Dialogue {
     dialogue: DialogueState,
     heard: bool,
     /// The client's line so far.
-    line: Line,
+    line: PartialLine,
     asked: Option<StartTlsRequest>,
 }
 
@@ -68,9 +68,9 @@ pub(super) struct Dialogue {
 enum DialogueState {
     /// The server has not spoken.
     Unknown,
-    Smtp(Smtp),
-    Pop3(Pop3),
-    Imap(Imap),
+    Smtp(SmtpDialogue),
+    Pop3(Pop3Dialogue),
+    Imap(ImapDialogue),
     /// Nothing that is known, or not any more.
     Opaque,
 }
@@ -79,13 +79,13 @@ impl Dialogue {
     /// Begins before the greeting; `prior`: what is most likely spoken.
     pub(super) fn new(offer: Offer, prior: Protocol) -> Self {
         let dialogue = match prior {
-            Protocol::Smtp | Protocol::Lmtp => DialogueState::Smtp(Smtp::default()),
-            Protocol::Pop3 => DialogueState::Pop3(Pop3::default()),
-            Protocol::Imap => DialogueState::Imap(Imap::default()),
+            Protocol::Smtp | Protocol::Lmtp => DialogueState::Smtp(SmtpDialogue::default()),
+            Protocol::Pop3 => DialogueState::Pop3(Pop3Dialogue::default()),
+            Protocol::Imap => DialogueState::Imap(ImapDialogue::default()),
             Protocol::ManageSieve => DialogueState::Opaque,
             Protocol::Unknown => DialogueState::Unknown,
         };
-        Self { offer, dialogue, heard: false, line: Line::default(), asked: None }
+        Self { offer, dialogue, heard: false, line: PartialLine::default(), asked: None }
     }
 
     /// What is spoken.
@@ -179,7 +179,7 @@ impl Dialogue {
     }
 
     /// The line that answers a STARTTLS.
-    pub(super) fn answer(&self, ask: &StartTlsRequest, answer: Answer) -> Vec<u8> {
+    pub(super) fn answer(&self, ask: &StartTlsRequest, answer: StartTlsAnswer) -> Vec<u8> {
         match &self.dialogue {
             DialogueState::Smtp(_) => smtp::answer(answer).to_vec(),
             DialogueState::Pop3(_) => pop3::answer(answer).to_vec(),
@@ -213,9 +213,9 @@ impl Dialogue {
             (b'2' | b'4' | b'5', DialogueState::Smtp(_))
             | (b'+' | b'-', DialogueState::Pop3(_))
             | (b'*', DialogueState::Imap(_)) => {}
-            (b'2' | b'4' | b'5', _) => self.dialogue = DialogueState::Smtp(Smtp::default()),
-            (b'+' | b'-', _) => self.dialogue = DialogueState::Pop3(Pop3::default()),
-            (b'*', _) => self.dialogue = DialogueState::Imap(Imap::default()),
+            (b'2' | b'4' | b'5', _) => self.dialogue = DialogueState::Smtp(SmtpDialogue::default()),
+            (b'+' | b'-', _) => self.dialogue = DialogueState::Pop3(Pop3Dialogue::default()),
+            (b'*', _) => self.dialogue = DialogueState::Imap(ImapDialogue::default()),
             _ => self.dialogue = DialogueState::Opaque,
         }
     }
@@ -238,15 +238,15 @@ impl StartTlsRequest {
     /// Read from a line that asks for TLS; `rest`: what stands behind the word.
     fn new(tag: &[u8], rest: &[u8], offer: Offer) -> Self {
         let refusal = match offer {
-            Offer::Hide => Some(Answer::OutOfPlace),
-            Offer::Show if !rest.trim_ascii().is_empty() => Some(Answer::NoArguments),
+            Offer::Hide => Some(StartTlsAnswer::OutOfPlace),
+            Offer::Show if !rest.trim_ascii().is_empty() => Some(StartTlsAnswer::NoArguments),
             Offer::Show => None,
         };
         Self { tag: tag.to_vec(), refusal }
     }
 
     /// What to answer, unless TLS can begin.
-    pub(super) fn refusal(&self) -> Option<Answer> {
+    pub(super) fn refusal(&self) -> Option<StartTlsAnswer> {
         self.refusal
     }
 }
