@@ -1,8 +1,9 @@
 //! One direction of a conversation, cut into frames: lines, counted octets, dot-stuffed text, opaque octets.
 //!
-//! Three framings make three protocols: DATA and POP3 bodies are [`FramingMode::Dot`], BDAT chunks and IMAP literals are
-//! [`FramingMode::Octets`], all else is [`FramingMode::Line`]. The framer knows no command; who does, sets its mode. It borrows
-//! from its input wherever it can, keeps its place across calls, and cuts the same frames however the input is cut.
+//! Three framings make three protocols: DATA and POP3 bodies are [`FramingMode::Dot`], BDAT chunks and IMAP literals
+//! are [`FramingMode::Octets`], all else is [`FramingMode::Line`]. The framer knows no command; who does, sets its
+//! mode. It borrows from its input wherever it can, keeps its place across calls, and cuts the same frames however the
+//! input is cut.
 
 use std::sync::LazyLock;
 

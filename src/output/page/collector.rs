@@ -1,8 +1,8 @@
 //! Gathers, in the thread where events happen, what the page will show.
 //!
-//! What an event changes is the thread's own: no lock, no clock. [`PageCollector::publish`] moves it into the [`PageState`] when
-//! that is free, which it nearly always is, and else leaves it for the next time: it never waits. So everything here has
-//! a cap, and what went over one is counted.
+//! What an event changes is the thread's own: no lock, no clock. [`PageCollector::publish`] moves it into the
+//! [`PageState`] when that is free, which it nearly always is, and else leaves it for the next time: it never waits. So
+//! everything here has a cap, and what went over one is counted.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
