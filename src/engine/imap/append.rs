@@ -90,7 +90,7 @@ impl Append {
                     self.place = AppendPosition::Group;
                 }
                 (AppendPosition::Group, Token::Open) if self.word == AppendWord::Catenate => {
-                    self.place = AppendPosition::Catenate
+                    self.place = AppendPosition::Catenate;
                 }
                 (AppendPosition::Group, Token::Open) => {
                     let flags = self.word == AppendWord::None;

@@ -156,7 +156,7 @@ impl Pop3 {
                 }
             }
             Indicator::Ok(_) => {
-                self.doubt = Some(Doubt { entry: None, status, loose: line.ending != LineEnding::Crlf })
+                self.doubt = Some(Doubt { entry: None, status, loose: line.ending != LineEnding::Crlf });
             }
             Indicator::Err(_) | Indicator::Challenge(_) => {}
         }

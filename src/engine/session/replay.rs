@@ -126,7 +126,7 @@ impl ReplayBuffer {
             let buffer = if dir == Dir::ToServer { &client } else { &server };
             match piece {
                 HeldInput::Octets { from, to } => {
-                    take(dir, stamp, Input::Data(buffer.get(from..to).unwrap_or_default()))
+                    take(dir, stamp, Input::Data(buffer.get(from..to).unwrap_or_default()));
                 }
                 HeldInput::Gap(lost) => take(dir, stamp, Input::Gap(lost)),
                 HeldInput::Fin => take(dir, stamp, Input::Fin),
