@@ -16,7 +16,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mailtap::engine::{Limits, Session};
 use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink};
 use mailtap::output::InputKind;
-use mailtap::output::metrics::{Metrics, Setup};
+use mailtap::output::metrics::{Metrics, MetricsSetup};
 use mailtap::time::Timestamp;
 use support::stage::{Side, Stage};
 use support::{Profile, World};
@@ -88,7 +88,7 @@ fn replay(recorded: &Recorded, source: u32, limits: &Arc<Limits>, out: &mut dyn 
 
 fn made() -> Metrics {
     let names = ["mx", "submission", "lmtp", "pop3", "imap", "imaps"];
-    Metrics::new(Setup::new(InputKind::Proxy, names)).expect("metrics")
+    Metrics::new(MetricsSetup::new(InputKind::Proxy, names)).expect("metrics")
 }
 
 fn counting(criterion: &mut Criterion) {

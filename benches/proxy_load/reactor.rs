@@ -136,7 +136,7 @@ enum Role {
 }
 
 /// Where connections come in.
-struct Door {
+struct ListeningSocket {
     listener: TcpListener,
     role: fn(&mut Out) -> Server,
 }
@@ -162,7 +162,7 @@ pub(crate) struct Reactor {
     options: Options,
     mailbox: Mailbox,
     epoll: OwnedFd,
-    doors: Vec<Door>,
+    listeners: Vec<ListeningSocket>,
     places: Vec<(u32, Option<Box<Connection>>)>,
     free: Vec<u32>,
     buffer: Vec<u8>,
@@ -175,21 +175,21 @@ impl Reactor {
     /// Listens, and makes messages of `size` octets.
     pub(crate) fn new(options: Options, size: usize) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let mut doors = Vec::new();
+        let mut listeners = Vec::new();
         let places: [(Option<SocketAddr>, fn(&mut Out) -> Server); 2] =
             [(options.smtp, Server::smtp), (options.imap, Server::imap)];
         for (address, role) in places {
             let Some(address) = address else { continue };
             let listener = TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
-            let data = EventData::new_u64(u64::MAX - doors.len() as u64);
+            let data = EventData::new_u64(u64::MAX - listeners.len() as u64);
             epoll::add(&epoll, &listener, data, EventFlags::IN)?;
-            doors.push(Door { listener, role });
+            listeners.push(ListeningSocket { listener, role });
         }
         Ok(Self {
             mailbox: Mailbox::new(size),
             epoll,
-            doors,
+            listeners,
             places: Vec::new(),
             free: Vec::new(),
             buffer: vec![0; BUFFER],
@@ -340,9 +340,9 @@ impl Reactor {
         }
         for event in events {
             let data = event.data.u64();
-            let door = (u64::MAX - data) as usize;
-            if door < self.doors.len() {
-                self.accept(door)?;
+            let index = (u64::MAX - data) as usize;
+            if index < self.listeners.len() {
+                self.accept(index)?;
                 continue;
             }
             let (generation, at) = ((data >> 32) as u32, data as u32);
@@ -359,9 +359,9 @@ impl Reactor {
         Ok(())
     }
 
-    fn accept(&mut self, door: usize) -> io::Result<()> {
+    fn accept(&mut self, index: usize) -> io::Result<()> {
         loop {
-            let Door { listener, role } = &self.doors[door];
+            let ListeningSocket { listener, role } = &self.listeners[index];
             let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use mailtap::capture::{Capture, Order};
+use mailtap::capture::{Capture, FileOrder};
 
 /// In memory, where the system has such a place. Each process has a file of its own.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -23,7 +23,7 @@ type Packets = Vec<(u64, u16, u32, Vec<u8>)>;
 fn read(bytes: &[u8]) -> Packets {
     std::fs::write(&*FILE, bytes).expect("the file can be written");
     let mut packets = Packets::new();
-    let totals = Capture::new(vec![FILE.clone()], Order::Time).for_each(&mut |trouble| _ = trouble.to_string(), |packet| {
+    let totals = Capture::new(vec![FILE.clone()], FileOrder::Time).for_each(&mut |trouble| _ = trouble.to_string(), |packet| {
         assert!(packet.data.len() <= packet.wire_len as usize, "more captured than there was");
         packets.push((packet.at.as_nanos(), packet.link.0, packet.wire_len, packet.data.to_vec()));
         // What is inside a small compressed file may be large.

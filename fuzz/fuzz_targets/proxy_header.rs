@@ -4,15 +4,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mailtap::engine::proxy_header::{Parsed, Reading, extension, extensions, parse};
+use mailtap::engine::proxy_header::{ParsedHeader, Reading, extension, extensions, parse};
 
 fuzz_target!(|input: &[u8]| {
     let readings = [Reading::Strict { longest: 4096 }, Reading::Lenient];
     for reading in readings {
         let whole = parse(input, reading);
         let half = parse(&input[..input.len() / 2], reading);
-        assert!(half == Parsed::NeedMore || half == whole, "more bytes change a verdict");
-        if let Parsed::Complete(header) = whole {
+        assert!(half == ParsedHeader::NeedMore || half == whole, "more bytes change a verdict");
+        if let ParsedHeader::Complete(header) = whole {
             assert!(header.length <= input.len());
             let room = header.extensions().map(|extension| 3 + extension.value.len()).sum::<usize>();
             assert!(room <= header.length, "extensions out of nothing");
@@ -21,5 +21,5 @@ fuzz_target!(|input: &[u8]| {
         }
     }
     let [strict, lenient] = readings.map(|reading| parse(input, reading));
-    assert!(!matches!(strict, Parsed::Complete(_)) || strict == lenient, "two readings of a sound header differ");
+    assert!(!matches!(strict, ParsedHeader::Complete(_)) || strict == lenient, "two readings of a sound header differ");
 });

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use libfuzzer_sys::fuzz_target;
 use mailtap::event::Input;
 use mailtap::time::Timestamp;
-use mailtap::wire::stream::{Delivery, Duplex, BufferBudget};
+use mailtap::wire::stream::{StreamDelivery, Duplex, BufferBudget};
 use mailtap::wire::{Segment, Side};
 
 fuzz_target!(|input: &[u8]| {
@@ -68,7 +68,7 @@ impl Order {
         side.split(&mut self.next).0.get_or_insert(offset);
     }
 
-    fn take(&mut self, side: Side, delivery: &Delivery<'_>) {
+    fn take(&mut self, side: Side, delivery: &StreamDelivery<'_>) {
         let next = side.split(&mut self.next).0.get_or_insert(0);
         let ended = side.split(&mut self.ended).0;
         match delivery.input {

@@ -36,14 +36,14 @@ impl Compression {
     }
 
     /// What undoes it.
-    pub(super) fn decoder(self, compressed: impl Read + 'static) -> Members<impl BufRead> {
-        Members { how: self, state: MemberState::Between(BufReader::with_capacity(CHUNK, compressed)), any: false }
+    pub(super) fn decoder(self, compressed: impl Read + 'static) -> GzipMembers<impl BufRead> {
+        GzipMembers { how: self, state: MemberState::Between(BufReader::with_capacity(CHUNK, compressed)), any: false }
     }
 }
 
 /// A compressed file: members (gzip) or frames (zstd) one behind the other, and what may stand between and behind them.
 /// Zeros are passed over: tape blocks and copies that are rounded up end so, and gzip(1) accepts them too.
-pub(super) struct Members<R: BufRead> {
+pub(super) struct GzipMembers<R: BufRead> {
     how: Compression,
     state: MemberState<R>,
     /// A member has been read.
@@ -69,7 +69,7 @@ impl fmt::Display for TrailingBytes {
     }
 }
 
-impl<R: BufRead> Members<R> {
+impl<R: BufRead> GzipMembers<R> {
     /// Goes to the next member, if there is one.
     fn next(&mut self, mut rest: R) -> io::Result<MemberState<R>> {
         loop {
@@ -103,7 +103,7 @@ impl<R: BufRead> Members<R> {
     }
 }
 
-impl<R: BufRead> Read for Members<R> {
+impl<R: BufRead> Read for GzipMembers<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = match &mut self.state {

@@ -29,7 +29,7 @@ use crate::wire::{LinkType, Packet};
 
 pub use compression::Compression;
 pub use error::{CaptureError, ErrorKind};
-pub use order::Order;
+pub use order::FileOrder;
 
 use window::Window;
 
@@ -50,7 +50,7 @@ const BACKWARDS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Capture {
     files: Vec<PathBuf>,
-    order: Order,
+    order: FileOrder,
     read: Arc<AtomicU64>,
     size: Option<u64>,
 }
@@ -73,7 +73,7 @@ pub struct Totals {
 impl Capture {
     /// The capture in `files`; `-` is standard input. A file's position is the [`source`](Packet::source) of its
     /// packets. Nothing is opened yet.
-    pub fn new(files: Vec<PathBuf>, order: Order) -> Self {
+    pub fn new(files: Vec<PathBuf>, order: FileOrder) -> Self {
         let sizes = files.iter().map(|f| regular_size(f)).collect::<Option<Vec<_>>>();
         let size = sizes.map(|s| s.into_iter().fold(0, u64::saturating_add));
         Self { files, order, read: Arc::default(), size }
@@ -96,17 +96,20 @@ impl Capture {
         mut packet: impl FnMut(&Packet<'_>) -> ControlFlow<()>,
     ) -> Totals {
         let order = match self.order {
-            Order::Time => order::by_time(&self.files, trouble),
-            Order::Given => (0..self.files.len()).collect(),
+            FileOrder::Time => order::by_time(&self.files, trouble),
+            FileOrder::Given => (0..self.files.len()).collect(),
         };
         let mut totals = Totals::default();
         for index in order {
             let Some(path) = self.files.get(index) else { continue };
-            let mut file = File {
+            let mut file = CaptureFile {
                 path,
                 source: u32::try_from(index).unwrap_or(u32::MAX),
                 // Whoever insists on an order knows that the time runs backwards.
-                seen: Seen { before: totals.last.filter(|_| self.order == Order::Time), ..Seen::default() },
+                seen: SeenInFile {
+                    before: totals.last.filter(|_| self.order == FileOrder::Time),
+                    ..SeenInFile::default()
+                },
                 totals: &mut totals,
                 trouble: &mut *trouble,
                 packet: &mut packet,
@@ -132,19 +135,19 @@ fn regular_size(path: &Path) -> Option<u64> {
 }
 
 /// One file while it is read.
-struct File<'a> {
+struct CaptureFile<'a> {
     path: &'a Path,
     source: u32,
     totals: &'a mut Totals,
     trouble: &'a mut dyn FnMut(CaptureError),
     packet: &'a mut dyn FnMut(&Packet<'_>) -> ControlFlow<()>,
     compression: Option<Compression>,
-    seen: Seen,
+    seen: SeenInFile,
 }
 
 /// What was met in a file so far.
 #[derive(Debug, Default)]
-struct Seen {
+struct SeenInFile {
     /// The latest time in the files before it, until its first packet with a time is met.
     before: Option<Timestamp>,
     /// Packets passed over by link type. A section names fewer than 65,536 interfaces, and a link type has 16 bits.
@@ -161,7 +164,7 @@ enum WalkEnd {
     Another,
 }
 
-impl File<'_> {
+impl CaptureFile<'_> {
     fn read(&mut self, progress: &Arc<AtomicU64>, room: usize) -> ControlFlow<()> {
         tracing::debug!(file = %self.path.display(), "opening");
         let before = self.totals.packets;

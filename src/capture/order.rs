@@ -7,13 +7,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{CaptureError, ErrorKind, File, Seen, Totals, regular_size};
+use super::{CaptureError, CaptureFile, ErrorKind, SeenInFile, Totals, regular_size};
 use crate::time::Timestamp;
 use crate::wire::Packet;
 
 /// How files are read that are one capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
+pub enum FileOrder {
     /// In the order of their first packets, if all of them are regular files.
     #[default]
     Time,
@@ -73,14 +73,14 @@ fn can_be_read_twice(file: &Path) -> bool {
 fn first_time(path: &Path) -> Option<Timestamp> {
     let mut totals = Totals::default();
     let mut packet = |_: &Packet<'_>| ControlFlow::Break(());
-    let mut file = File {
+    let mut file = CaptureFile {
         path,
         source: 0,
         totals: &mut totals,
         trouble: &mut |_| {},
         packet: &mut packet,
         compression: None,
-        seen: Seen::default(),
+        seen: SeenInFile::default(),
     };
     let _ = file.read(&Arc::default(), ROOM);
     totals.first
@@ -99,7 +99,7 @@ mod tests {
     }
 
     /// The order in which files are read whose first packets have these times, and what is told.
-    fn read(times: &[Option<u32>], order: Order) -> (Vec<u32>, Vec<String>) {
+    fn read(times: &[Option<u32>], order: FileOrder) -> (Vec<u32>, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         let paths = (0..times.len()).map(|at| dir.path().join(format!("f{at}"))).collect::<Vec<_>>();
         for (path, time) in paths.iter().zip(times) {
@@ -119,18 +119,18 @@ mod tests {
 
     #[test]
     fn files_are_read_in_the_order_of_their_first_packets() {
-        let (sources, told) = read(&[Some(10), Some(30), Some(20)], Order::Time);
+        let (sources, told) = read(&[Some(10), Some(30), Some(20)], FileOrder::Time);
         assert_eq!(sources, [0, 2, 1]);
         assert_eq!(told.len(), 1);
         assert!(told[0].starts_with("f2: begins before f1, which was given first; "), "{told:?}");
-        let (sources, told) = read(&[Some(40), Some(30), Some(20), Some(50)], Order::Time);
+        let (sources, told) = read(&[Some(40), Some(30), Some(20), Some(50)], FileOrder::Time);
         assert_eq!((sources, told.len()), (vec![2, 1, 0, 3], 2));
     }
 
     #[test]
     fn files_in_order_are_read_without_a_word() {
         for times in [&[Some(10), Some(10), Some(20)][..], &[Some(10), None, Some(20)], &[Some(5)], &[None, None]] {
-            let (sources, told) = read(times, Order::Time);
+            let (sources, told) = read(times, FileOrder::Time);
             assert!(told.is_empty(), "{told:?}");
             assert!(sources.is_sorted());
         }
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn whoever_insists_on_an_order_gets_it() {
-        let (sources, told) = read(&[Some(20), Some(10)], Order::Given);
+        let (sources, told) = read(&[Some(20), Some(10)], FileOrder::Given);
         assert_eq!((sources, told.len()), (vec![0, 1], 0));
     }
 
@@ -164,7 +164,7 @@ mod tests {
         std::fs::write(&paths[0], long).unwrap();
         std::fs::write(&paths[1], file(Some(20))).unwrap();
         let mut told = Vec::new();
-        Capture::new(paths.to_vec(), Order::Time).for_each(&mut |t| told.push(t), |_| ControlFlow::Continue(()));
+        Capture::new(paths.to_vec(), FileOrder::Time).for_each(&mut |t| told.push(t), |_| ControlFlow::Continue(()));
         assert!(
             matches!(told.as_slice(), [CaptureError { what: ErrorKind::Backwards { by }, .. }] if by.as_secs() == 179),
             "{told:?}"

@@ -4,7 +4,7 @@
 //! of Linux 2.2 (A. Kuznetzov), which some embedded systems still write.
 
 use super::window::Window;
-use super::{BLOCK, ErrorKind, File, SNAPLEN, WalkEnd, stated};
+use super::{BLOCK, CaptureFile, ErrorKind, SNAPLEN, WalkEnd, stated};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 
@@ -53,14 +53,14 @@ struct Format {
 
 /// A record's header.
 #[derive(Clone, Copy)]
-struct Record {
+struct RecordHeader {
     seconds: u32,
     fraction: u32,
     captured: u32,
     wire: u32,
 }
 
-impl Record {
+impl RecordHeader {
     /// Zeros where a record is due: a packet of nothing, at no time. Tape blocks and preallocated files end so.
     fn is_padding(self) -> bool {
         matches!(self, Self { seconds: 0, fraction: 0, captured: 0, wire: 0 })
@@ -68,7 +68,7 @@ impl Record {
 }
 
 /// Walks through the file from its header on.
-pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<WalkEnd, ErrorKind> {
+pub(super) fn walk(file: &mut CaptureFile<'_>, window: &mut Window) -> Result<WalkEnd, ErrorKind> {
     let format = Format::read(window)?;
     if !format.link.is_known() && !format.fill_head(window)? {
         return Err(ErrorKind::Link(format.link.0.into()));
@@ -91,7 +91,7 @@ pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<WalkEnd, 
             }
             return Ok(WalkEnd::End);
         };
-        let Record { seconds, fraction, captured, wire } = record;
+        let RecordHeader { seconds, fraction, captured, wire } = record;
         if captured > format.limit {
             return Err(ErrorKind::Record { captured, limit: format.limit });
         }
@@ -159,7 +159,7 @@ impl Format {
     }
 
     /// The record at the head of `data`, if all of it is there, or if it cannot be.
-    fn record<'a>(&self, data: &'a [u8]) -> Option<(Record, &'a [u8])> {
+    fn record<'a>(&self, data: &'a [u8]) -> Option<(RecordHeader, &'a [u8])> {
         let (head, rest) = data.split_at_checked(self.head)?;
         let record = self.header(head);
         if record.captured > self.limit {
@@ -168,9 +168,9 @@ impl Format {
         Some((record, rest.get(..record.captured as usize)?))
     }
 
-    fn header(&self, head: &[u8]) -> Record {
+    fn header(&self, head: &[u8]) -> RecordHeader {
         let field = |at| number(head, at, self.big_endian);
-        Record { seconds: field(0), fraction: field(4), captured: field(8), wire: field(12) }
+        RecordHeader { seconds: field(0), fraction: field(4), captured: field(8), wire: field(12) }
     }
 
     /// Brings the whole record that begins here into memory.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use super::pcap::is_another;
 use super::window::Window;
-use super::{BLOCK, ErrorKind, File, WalkEnd, stated};
+use super::{BLOCK, CaptureFile, ErrorKind, WalkEnd, stated};
 use crate::time::Timestamp;
 use crate::wire::LinkType;
 
@@ -26,15 +26,15 @@ const PADDING: (u32, usize) = (0, 0);
 const INTERFACES: usize = 1 << 16;
 
 /// An interface of the section.
-struct Interface {
+struct SectionInterface {
     link: LinkType,
     snaplen: u32,
-    clock: Clock,
+    clock: InterfaceClock,
 }
 
 /// How an interface writes time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Clock {
+struct InterfaceClock {
     scale: Scale,
     /// Seconds to add.
     offset: i64,
@@ -52,19 +52,19 @@ enum Scale {
 /// What stands in the section so far.
 struct Section {
     big_endian: bool,
-    interfaces: Vec<Interface>,
+    interfaces: Vec<SectionInterface>,
     /// A snap length was exceeded and told.
     beyond: bool,
 }
 
 /// Walks through the file from a section header on.
-pub(super) fn walk(file: &mut File<'_>, window: &mut Window) -> Result<WalkEnd, ErrorKind> {
+pub(super) fn walk(file: &mut CaptureFile<'_>, window: &mut Window) -> Result<WalkEnd, ErrorKind> {
     let mut section = Section { big_endian: false, interfaces: Vec::new(), beyond: false };
     section.blocks(file, window)
 }
 
 impl Section {
-    fn blocks(&mut self, file: &mut File<'_>, window: &mut Window) -> Result<WalkEnd, ErrorKind> {
+    fn blocks(&mut self, file: &mut CaptureFile<'_>, window: &mut Window) -> Result<WalkEnd, ErrorKind> {
         loop {
             let Some((kind, length)) = self.next(window)? else {
                 return Ok(WalkEnd::End);
@@ -163,12 +163,12 @@ impl Section {
         }
         let link = if self.big_endian { first >> 16 } else { first & 0xffff };
         let link = LinkType(u16::try_from(link).unwrap_or(u16::MAX));
-        self.interfaces.push(Interface { link, snaplen, clock: self.clock(options) });
+        self.interfaces.push(SectionInterface { link, snaplen, clock: self.clock(options) });
         Ok(ControlFlow::Continue(()))
     }
 
     /// `if_tsresol` and `if_tsoffset` among the options of an interface.
-    fn clock(&self, mut options: &[u8]) -> Clock {
+    fn clock(&self, mut options: &[u8]) -> InterfaceClock {
         const END: u16 = 0;
         const RESOLUTION: u16 = 9;
         const OFFSET: u16 = 14;
@@ -188,15 +188,15 @@ impl Section {
             }
             options = rest.get(usize::from(length).next_multiple_of(4)..).unwrap_or_default();
         }
-        Clock::new(resolution, offset)
+        InterfaceClock::new(resolution, offset)
     }
 
-    fn enhanced(&mut self, file: &mut File<'_>, body: &[u8], offset: u64) -> Result<ControlFlow<()>, ErrorKind> {
+    fn enhanced(&mut self, file: &mut CaptureFile<'_>, body: &[u8], offset: u64) -> Result<ControlFlow<()>, ErrorKind> {
         let interface = self.number(body, 0).unwrap_or_default();
         self.timed(file, body, interface, offset)
     }
 
-    fn obsolete(&mut self, file: &mut File<'_>, body: &[u8], offset: u64) -> Result<ControlFlow<()>, ErrorKind> {
+    fn obsolete(&mut self, file: &mut CaptureFile<'_>, body: &[u8], offset: u64) -> Result<ControlFlow<()>, ErrorKind> {
         let both = self.number(body, 0).unwrap_or_default();
         let interface = if self.big_endian { both >> 16 } else { both & 0xffff };
         self.timed(file, body, interface, offset)
@@ -205,7 +205,7 @@ impl Section {
     /// The fields that enhanced and obsolete packet blocks share.
     fn timed(
         &mut self,
-        file: &mut File<'_>,
+        file: &mut CaptureFile<'_>,
         body: &[u8],
         interface: u32,
         offset: u64,
@@ -230,7 +230,7 @@ impl Section {
     }
 
     /// A packet of the first interface, as long as the snap length and the block allow. It has no time.
-    fn simple(&mut self, file: &mut File<'_>, body: &[u8]) -> Result<ControlFlow<()>, ErrorKind> {
+    fn simple(&mut self, file: &mut CaptureFile<'_>, body: &[u8]) -> Result<ControlFlow<()>, ErrorKind> {
         let wire =
             self.number(body, 0).ok_or_else(|| ErrorKind::Block("a simple packet block that is too short".into()))?;
         let from = self.of(0)?;
@@ -240,7 +240,7 @@ impl Section {
         Ok(deliver(file, Timestamp::UNKNOWN, link, data, wire))
     }
 
-    fn of(&self, interface: u32) -> Result<&Interface, ErrorKind> {
+    fn of(&self, interface: u32) -> Result<&SectionInterface, ErrorKind> {
         let found = usize::try_from(interface).ok().and_then(|i| self.interfaces.get(i));
         found.ok_or_else(|| {
             ErrorKind::Block(format!("a packet of interface {interface}, which the section does not describe"))
@@ -257,7 +257,7 @@ impl Section {
     }
 }
 
-fn deliver(file: &mut File<'_>, at: Timestamp, link: LinkType, data: &[u8], wire: u32) -> ControlFlow<()> {
+fn deliver(file: &mut CaptureFile<'_>, at: Timestamp, link: LinkType, data: &[u8], wire: u32) -> ControlFlow<()> {
     file.deliver(at, link, data, wire.max(u32::try_from(data.len()).unwrap_or(u32::MAX)))
 }
 
@@ -287,7 +287,7 @@ fn whole(window: &mut Window, length: usize) -> Result<&[u8], ErrorKind> {
     Ok(window.data().get(..length).unwrap_or_default())
 }
 
-impl Clock {
+impl InterfaceClock {
     /// `if_tsresol` and `if_tsoffset` (draft-ietf-opsawg-pcapng section 4.2).
     fn new(resolution: u8, offset: i64) -> Self {
         let exponent = u32::from(resolution & 0x7f);

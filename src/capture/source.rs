@@ -16,7 +16,7 @@ const LAYERS: usize = 4;
 const HEAD: usize = 16;
 
 /// An opened capture.
-pub(super) struct Opened {
+pub(super) struct OpenedCapture {
     /// Its first octets, which `rest` will not give again.
     pub(super) head: Vec<u8>,
     /// What follows.
@@ -26,7 +26,7 @@ pub(super) struct Opened {
 }
 
 /// Opens `path` and undoes its compression.
-pub(super) fn open(path: &Path, progress: &Arc<AtomicU64>) -> Result<Opened, ErrorKind> {
+pub(super) fn open(path: &Path, progress: &Arc<AtomicU64>) -> Result<OpenedCapture, ErrorKind> {
     let mut rest: Box<dyn Read> = if path.as_os_str() == "-" {
         Box::new(Counted { inner: io::stdin().lock(), read: Arc::clone(progress) })
     } else {
@@ -40,7 +40,7 @@ pub(super) fn open(path: &Path, progress: &Arc<AtomicU64>) -> Result<Opened, Err
     for _ in 0..=LAYERS {
         let head = first_octets(&mut rest).map_err(|e| ErrorKind::reading(e, compression))?;
         let Some(found) = Compression::of(&head) else {
-            return Ok(Opened { head, rest, compression });
+            return Ok(OpenedCapture { head, rest, compression });
         };
         compression = Some(found);
         rest = Box::new(found.decoder(Cursor::new(head).chain(rest)));

@@ -95,7 +95,7 @@ fn read(files: &[&[u8]]) -> (Vec<Seen>, Vec<CaptureError>) {
         std::fs::write(path, octets).unwrap();
     }
     let (mut seen, mut troubles) = (Vec::new(), Vec::new());
-    let capture = Capture::new(paths, super::Order::Time);
+    let capture = Capture::new(paths, FileOrder::Time);
     let totals = capture.for_each(&mut |t| troubles.push(t), |p| {
         seen.push((p.source, p.at.as_nanos(), p.link.0, p.data.to_vec(), p.wire_len));
         ControlFlow::Continue(())
@@ -460,7 +460,7 @@ fn what_is_no_capture_says_what_it_is() {
 fn what_is_no_file_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut texts = Vec::new();
-    let capture = Capture::new(vec![dir.path().to_owned(), dir.path().join("none.pcap")], super::Order::Time);
+    let capture = Capture::new(vec![dir.path().to_owned(), dir.path().join("none.pcap")], FileOrder::Time);
     let totals =
         capture.for_each(&mut |t| texts.push((t.to_string(), t.what.is_warning())), |_| ControlFlow::Continue(()));
     assert_eq!(totals, Totals::default());
@@ -529,7 +529,7 @@ fn the_caller_may_stop() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("f");
     std::fs::write(&path, three()).unwrap();
-    let capture = Capture::new(vec![path.clone(), path], super::Order::Time);
+    let capture = Capture::new(vec![path.clone(), path], FileOrder::Time);
     let totals = capture.for_each(&mut |t| panic!("{t}"), |_| ControlFlow::Break(()));
     assert_eq!(totals.packets, 1);
     assert_eq!(capture.size(), Some(168));

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::compression::Compression;
-use super::source::Opened;
+use super::source::OpenedCapture;
 use super::{BLOCK, ErrorKind};
 
 /// A window that moves over a stream.
@@ -21,8 +21,8 @@ pub(super) struct Window {
 
 impl Window {
     /// Holds `size` bytes at first.
-    pub(super) fn new(opened: Opened, size: usize) -> Self {
-        let Opened { head, rest, compression } = opened;
+    pub(super) fn new(opened: OpenedCapture, size: usize) -> Self {
+        let OpenedCapture { head, rest, compression } = opened;
         let mut room = head;
         let end = room.len();
         room.resize(size.max(end), 0);

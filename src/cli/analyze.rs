@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, ValueHint};
 use serde::Deserialize;
 
 use super::file::parsed;
-use super::{Number, Records, Size};
+use super::{LogFlags, Number, Size};
 
 const HELP: &str = "\
 Examples:
@@ -24,7 +24,7 @@ Exit status:
 /// Flags and files of `mailtap analyze`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = HELP)]
-pub struct Analyze {
+pub struct AnalyzeFlags {
     /// Captures: pcap or pcapng, also inside gzip or zstd; `-` is standard input
     ///
     /// Several files are one capture: connections go on from one file to the next. They are read in the order of their
@@ -44,7 +44,7 @@ pub struct Analyze {
 
     /// The log.
     #[command(flatten)]
-    pub records: Records,
+    pub records: LogFlags,
 
     /// How packets are analyzed.
     #[command(flatten)]
@@ -52,7 +52,7 @@ pub struct Analyze {
 
     /// The metrics.
     #[command(flatten)]
-    pub metrics: MetricsFile,
+    pub metrics: MetricsFileFlags,
 
     /// How much it says.
     #[command(flatten)]
@@ -84,7 +84,7 @@ pub struct Analysis {
 /// Flags of metrics that are written once.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct MetricsFile {
+pub struct MetricsFileFlags {
     /// Write the metrics to PATH once, at the end, in the text format of Prometheus
     ///
     /// The file appears whole or not at all: PATH may lie where a textfile collector looks.

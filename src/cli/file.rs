@@ -12,7 +12,7 @@ use crate::secret::Secret;
 
 /// A value from its text, or from a number.
 pub(super) fn parsed<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    from.deserialize_any(Parsed(PhantomData)).map(Some)
+    from.deserialize_any(ParsedVisitor(PhantomData)).map(Some)
 }
 
 /// Values from a list of texts or numbers, or from one text with commas.
@@ -42,9 +42,9 @@ pub(super) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret
     from.deserialize_any(TextVisitor).map(Some).map_err(hidden)
 }
 
-struct Parsed<T>(PhantomData<T>);
+struct ParsedVisitor<T>(PhantomData<T>);
 
-impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Parsed<T> {
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for ParsedVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,7 +74,7 @@ impl<'de, T: FromStr<Err: fmt::Display>> Visitor<'de> for ListVisitor<T> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {
-        text.split(',').map(|word| Parsed(PhantomData).visit_str(word.trim())).collect()
+        text.split(',').map(|word| ParsedVisitor(PhantomData).visit_str(word.trim())).collect()
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
@@ -90,6 +90,6 @@ struct Element<T>(T);
 
 impl<'de, T: FromStr<Err: fmt::Display>> serde::Deserialize<'de> for Element<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Parsed(PhantomData)).map(Self)
+        from.deserialize_any(ParsedVisitor(PhantomData)).map(Self)
     }
 }

@@ -22,12 +22,14 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 
 use crate::event::Words;
 
-pub use analyze::{Analysis, Analyze, MetricsFile, Verbosity};
-pub use proxy::{Forwarding, Listener, Proxy};
-pub use records::Records;
-pub use running::{ConfigFile, Running};
-pub use sniff::{Capture, Sniff};
-pub use values::{Hash, ListenAddress, LocalAddress, Mark, Network, Number, PortMapping, Size, TimeOrOff, Upstream};
+pub use analyze::{Analysis, AnalyzeFlags, MetricsFileFlags, Verbosity};
+pub use proxy::{ForwardingFlags, ListenerFlags, ProxyFlags};
+pub use records::LogFlags;
+pub use running::{ConfigFile, RunningFlags};
+pub use sniff::{CaptureFlags, SniffFlags};
+pub use values::{
+    Hash, ListenAddress, LocalAddress, Network, Number, PacketMark, PortMapping, Size, TimeOrOff, UpstreamAddress,
+};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -59,11 +61,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Mode {
     /// Analyze captures: a summary for people, a log for programs
-    Analyze(Box<Analyze>),
+    Analyze(Box<AnalyzeFlags>),
     /// Watch network interfaces: live capture through libpcap
-    Sniff(Box<Sniff>),
+    Sniff(Box<SniffFlags>),
     /// Stand in front of a mail server and watch: an inline, transparent proxy
-    Proxy(Box<Proxy>),
+    Proxy(Box<ProxyFlags>),
     /// Print the log's JSON Schema
     Schema,
 }
@@ -72,11 +74,11 @@ pub enum Mode {
 #[derive(Debug)]
 pub enum Request {
     /// `mailtap analyze`
-    Analyze(Typed<Analyze>),
+    Analyze(Typed<AnalyzeFlags>),
     /// `mailtap sniff`
-    Sniff(Typed<Sniff>),
+    Sniff(Typed<SniffFlags>),
     /// `mailtap proxy`
-    Proxy(Typed<Proxy>),
+    Proxy(Typed<ProxyFlags>),
     /// `mailtap schema`
     Schema,
 }
@@ -164,7 +166,7 @@ mod tests {
         else {
             panic!("another mode")
         };
-        let file = Capture { snaplen: "200".parse().ok(), buffer: "2MiB".parse().ok(), ..Capture::default() };
+        let file = CaptureFlags { snaplen: "200".parse().ok(), buffer: "2MiB".parse().ok(), ..CaptureFlags::default() };
         let merged = typed.over(file).unwrap();
         assert_eq!((merged.snaplen.map(Number::get), merged.buffer), (Some(100), Some(Size(2 << 20))));
         assert!(merged.no_promiscuous);

@@ -6,7 +6,10 @@ use clap::{Args, ValueHint};
 use serde::Deserialize;
 
 use super::file::{list, parsed};
-use super::{ConfigFile, ListenAddress, Mark, Network, Number, Records, Running, TimeOrOff, Upstream, Verbosity, word};
+use super::{
+    ConfigFile, ListenAddress, LogFlags, Network, Number, PacketMark, RunningFlags, TimeOrOff, UpstreamAddress,
+    Verbosity, word,
+};
 use crate::event::Protocol;
 use crate::proxy::settings::{HeaderOut, OnFault, OnLimit, Refuse, Splice, TlsListen, TlsUpstream, Transparent};
 
@@ -33,22 +36,22 @@ Exit status:
 /// Flags of `mailtap proxy`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = HELP)]
-pub struct Proxy {
+pub struct ProxyFlags {
     /// Where it listens.
     #[command(flatten)]
-    pub listener: Listener,
+    pub listener: ListenerFlags,
 
     /// What all listeners share.
     #[command(flatten)]
-    pub forwarding: Forwarding,
+    pub forwarding: ForwardingFlags,
 
     /// The log.
     #[command(flatten)]
-    pub records: Records,
+    pub records: LogFlags,
 
     /// What every running mode has.
     #[command(flatten)]
-    pub running: Running,
+    pub running: RunningFlags,
 
     /// The configuration file.
     #[command(flatten)]
@@ -67,7 +70,7 @@ pub struct Proxy {
 /// for all of them.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Listener {
+pub struct ListenerFlags {
     /// Where to listen: ADDR:PORT, or :PORT for all addresses, IPv4 and IPv6; several with as many --upstream
     #[arg(long, value_name = "ADDR", help_heading = "Listeners")]
     #[serde(deserialize_with = "list")]
@@ -76,7 +79,7 @@ pub struct Listener {
     /// Where connections go: HOST, HOST:PORT or ADDR:PORT; without a port, the port of the listener
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Listeners")]
     #[serde(deserialize_with = "list")]
-    pub upstream: Option<Vec<Upstream>>,
+    pub upstream: Option<Vec<UpstreamAddress>>,
 
     /// Connections were meant for another address and come here by nftables: go on to that address
     #[arg(long, value_name = "HOW", value_parser = word::<Transparent>(), help_heading = "Listeners")]
@@ -90,7 +93,7 @@ pub struct Listener {
     /// Mark of mailtap's own connections, by which nftables can leave them alone [default: 0x6d74 if transparent]
     #[arg(long, value_name = "NUMBER", help_heading = "Listeners")]
     #[serde(deserialize_with = "parsed")]
-    pub mark: Option<Mark>,
+    pub mark: Option<PacketMark>,
 
     /// What is spoken there, if the port does not tell; only a first guess
     #[arg(long, value_name = "PROTOCOL", value_parser = word::<Protocol>(), help_heading = "Listeners")]
@@ -189,7 +192,7 @@ pub struct Listener {
 /// Flags of a proxy that do not belong to one of its listeners.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Forwarding {
+pub struct ForwardingFlags {
     /// How long open sessions may go on after SIGTERM [default: 120s]
     #[arg(long, value_name = "TIME", help_heading = "Times")]
     #[serde(deserialize_with = "parsed")]

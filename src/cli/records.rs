@@ -13,7 +13,7 @@ use crate::secret::Secret;
 /// Flags of the log.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Records {
+pub struct LogFlags {
     /// Append the records to PATH, one JSON object a line; `-` is standard output
     ///
     /// `analyze` then prints its summary to standard output, or to standard error with `--log -`.

@@ -28,7 +28,7 @@ pub struct ConfigFile {
 /// Flags of a running mode.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Running {
+pub struct RunningFlags {
     /// Begin a new log file when the next record would exceed SIZE; the old one becomes PATH.N
     #[arg(long, value_name = "SIZE", help_heading = "Records")]
     #[serde(deserialize_with = "parsed")]

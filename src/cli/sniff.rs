@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use serde::Deserialize;
 
 use super::file::{list, parsed};
-use super::{Analysis, ConfigFile, Number, Records, Running, Size, TimeOrOff, Verbosity};
+use super::{Analysis, ConfigFile, LogFlags, Number, RunningFlags, Size, TimeOrOff, Verbosity};
 
 const HELP: &str = "\
 Examples:
@@ -28,10 +28,10 @@ Exit status:
 /// Flags of `mailtap sniff`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = HELP)]
-pub struct Sniff {
+pub struct SniffFlags {
     /// What is captured.
     #[command(flatten)]
-    pub capture: Capture,
+    pub capture: CaptureFlags,
 
     /// List the interfaces that can be watched, and end
     #[arg(long)]
@@ -39,7 +39,7 @@ pub struct Sniff {
 
     /// The log.
     #[command(flatten)]
-    pub records: Records,
+    pub records: LogFlags,
 
     /// How packets are analyzed.
     #[command(flatten)]
@@ -47,7 +47,7 @@ pub struct Sniff {
 
     /// What every running mode has.
     #[command(flatten)]
-    pub running: Running,
+    pub running: RunningFlags,
 
     /// The configuration file.
     #[command(flatten)]
@@ -61,7 +61,7 @@ pub struct Sniff {
 /// Flags of the capture.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Capture {
+pub struct CaptureFlags {
     /// Capture filter (pcap-filter(7)) [default: the mail ports, also inside VLANs]
     #[arg(value_name = "FILTER")]
     pub filter: Option<String>,

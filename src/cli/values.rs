@@ -62,9 +62,9 @@ impl<const MIN: u32, const MAX: u32> FromStr for Number<MIN, MAX> {
 
 /// A mark of packets (`SO_MARK`), decimal or hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark(pub u32);
+pub struct PacketMark(pub u32);
 
-impl FromStr for Mark {
+impl FromStr for PacketMark {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -166,14 +166,14 @@ fn port_alone(text: &str) -> Option<u16> {
 
 /// A server: a name or an address, and its port; 0 if none was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
+pub struct UpstreamAddress {
     /// A name or an address.
     pub host: String,
     /// 0: the port that the client connected to.
     pub port: u16,
 }
 
-impl FromStr for Upstream {
+impl FromStr for UpstreamAddress {
     type Err = String;
 
     /// `HOST`, `HOST:PORT`, `ADDR`, `[ADDR]:PORT`.
@@ -245,7 +245,7 @@ mod tests {
         for text in ["15", "", "-1", "4294967296", "1e3"] {
             assert_eq!(text.parse::<Number<16>>(), Err("expected a number from 16 to 4294967295".into()), "{text}");
         }
-        assert_eq!(("0x6d74".parse(), "28020".parse()), (Ok(Mark(0x6d74)), Ok(Mark(28020))));
+        assert_eq!(("0x6d74".parse(), "28020".parse()), (Ok(PacketMark(0x6d74)), Ok(PacketMark(28020))));
     }
 
     #[test]
@@ -260,13 +260,13 @@ mod tests {
 
     #[test]
     fn servers_are_names_or_addresses() {
-        let upstream = |host: &str, port| Ok(Upstream { host: host.into(), port });
+        let upstream = |host: &str, port| Ok(UpstreamAddress { host: host.into(), port });
         assert_eq!("mx.example.org".parse(), upstream("mx.example.org", 0));
         assert_eq!("mx.example.org:25".parse(), upstream("mx.example.org", 25));
         assert_eq!("[2001:db8::1]:1143".parse(), upstream("2001:db8::1", 1143));
         assert_eq!("2001:db8::1".parse(), upstream("2001:db8::1", 0));
         for text in ["", ":25", "mx:0", "mx:70000", "m x", "http://mx"] {
-            assert!(text.parse::<Upstream>().is_err(), "{text}");
+            assert!(text.parse::<UpstreamAddress>().is_err(), "{text}");
         }
     }
 

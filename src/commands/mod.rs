@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::{self, Request, Typed};
 use crate::config;
 use crate::error::Error;
-use analyze::Read;
+use analyze::Completeness;
 
 /// Runs what is asked for; with its exit status if it came to an end of its own.
 pub fn run(request: &Request) -> Result<ExitCode, Error> {
@@ -27,16 +27,16 @@ pub fn run(request: &Request) -> Result<ExitCode, Error> {
     }
 }
 
-fn run_analyze(typed: &Typed<cli::Analyze>) -> Result<ExitCode, Error> {
+fn run_analyze(typed: &Typed<cli::AnalyzeFlags>) -> Result<ExitCode, Error> {
     let ready = config::analyze(typed, cores())?;
     trace(ready.verbose)?;
     Ok(match analyze::run(ready)? {
-        Read::Whole => ExitCode::SUCCESS,
-        Read::Partly => ExitCode::FAILURE,
+        Completeness::Whole => ExitCode::SUCCESS,
+        Completeness::Partly => ExitCode::FAILURE,
     })
 }
 
-fn run_sniff(typed: &Typed<cli::Sniff>) -> Result<ExitCode, Error> {
+fn run_sniff(typed: &Typed<cli::SniffFlags>) -> Result<ExitCode, Error> {
     if typed.flags().list_interfaces {
         return sniff::interfaces().map(|()| ExitCode::SUCCESS);
     }
@@ -50,7 +50,7 @@ fn run_sniff(typed: &Typed<cli::Sniff>) -> Result<ExitCode, Error> {
     sniff::run(ready, &read).map(|()| ExitCode::SUCCESS)
 }
 
-fn run_proxy(typed: &Typed<cli::Proxy>) -> Result<ExitCode, Error> {
+fn run_proxy(typed: &Typed<cli::ProxyFlags>) -> Result<ExitCode, Error> {
     let read = || config::proxy(typed, cores());
     if typed.flags().file.check {
         return Ok(checked(proxy::check(read())));

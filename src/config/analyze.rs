@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::layers::{File, Layers};
-use super::{Defaults, Read, analysis};
+use super::layers::{Layers, LoadedFile};
+use super::{Defaults, ReadKeys, analysis};
 use crate::cli::{self, Typed};
 use crate::engine::Limits;
 use crate::error::Error;
@@ -39,18 +39,23 @@ pub struct Analyze {
 }
 
 /// Makes what was typed ready; `cores`: the default for the threads.
-pub fn analyze(typed: &Typed<cli::Analyze>, cores: usize) -> Result<Analyze, Error> {
-    let file = File::read(typed.flags().config.as_deref())?;
+pub fn analyze(typed: &Typed<cli::AnalyzeFlags>, cores: usize) -> Result<Analyze, Error> {
+    let file = LoadedFile::read(typed.flags().config.as_deref())?;
     let ready = ready(typed, &file, cores, &|path| std::fs::read(path))?;
     unequal(&ready)?;
     Ok(ready)
 }
 
-fn ready(typed: &Typed<cli::Analyze>, file: &File, cores: usize, read: Read<'_>) -> Result<Analyze, Error> {
+fn ready(
+    typed: &Typed<cli::AnalyzeFlags>,
+    file: &LoadedFile,
+    cores: usize,
+    read: ReadKeys<'_>,
+) -> Result<Analyze, Error> {
     let mut layers = Layers::new("analyze", typed, file)?;
     let records = layers.group()?;
     let (threads, flows) = analysis(&layers.group()?, cores);
-    let cli::MetricsFile { metrics_file, reply_reasons } = layers.group()?;
+    let cli::MetricsFileFlags { metrics_file, reply_reasons } = layers.group()?;
     let cli::Verbosity { quiet, verbose } = layers.group()?;
     layers.finish()?;
     let files = typed.flags().files.clone();
@@ -104,7 +109,7 @@ mod tests {
     fn made(args: &[&str], file: &str) -> Result<Analyze, Error> {
         let args = ["mailtap", "analyze", "a.pcap"].iter().chain(args);
         let Ok(cli::Request::Analyze(typed)) = cli::Request::parse(args) else { panic!("another mode") };
-        ready(&typed, &File::of(file), 3, &|path| match path.to_str() {
+        ready(&typed, &LoadedFile::of(file), 3, &|path| match path.to_str() {
             Some("key") => Ok(b"from a file\r\n".to_vec()),
             Some("empty") => Ok(b"\n".to_vec()),
             _ => Err(std::io::ErrorKind::NotFound.into()),

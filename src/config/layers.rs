@@ -20,13 +20,13 @@ use crate::error::Error;
 pub(super) struct Layers<'a, T> {
     mode: &'static str,
     typed: &'a Typed<T>,
-    file: &'a File,
+    file: &'a LoadedFile,
     table: DeTable<'a>,
     known: Vec<&'static str>,
 }
 
 /// A `[[…]]` table of the file.
-pub(super) struct Table<N, G> {
+pub(super) struct FileTable<N, G> {
     /// Its line.
     pub(super) line: Option<usize>,
     /// What only the table can say.
@@ -37,14 +37,14 @@ pub(super) struct Table<N, G> {
 
 /// A configuration file, or none.
 #[derive(Debug, Default)]
-pub(super) struct File {
+pub(super) struct LoadedFile {
     path: PathBuf,
     text: String,
 }
 
 impl<'a, T> Layers<'a, T> {
     /// Lays what was typed over `file`.
-    pub(super) fn new(mode: &'static str, typed: &'a Typed<T>, file: &'a File) -> Result<Self, Error> {
+    pub(super) fn new(mode: &'static str, typed: &'a Typed<T>, file: &'a LoadedFile) -> Result<Self, Error> {
         let table = DeTable::parse(&file.text).map_err(|error| file.wrong(error.span(), error.message()))?;
         Ok(Self { mode, typed, file, table: table.into_inner(), known: Vec::new() })
     }
@@ -58,7 +58,7 @@ impl<'a, T> Layers<'a, T> {
     }
 
     /// The group that tables called `name` have, and the tables, which have `N` besides.
-    pub(super) fn tables<N, G>(&mut self, name: &'static str) -> Result<(G, Vec<Table<N, G>>), Error>
+    pub(super) fn tables<N, G>(&mut self, name: &'static str) -> Result<(G, Vec<FileTable<N, G>>), Error>
     where
         N: DeserializeOwned,
         G: Args + DeserializeOwned,
@@ -78,7 +78,7 @@ impl<'a, T> Layers<'a, T> {
                 group.remove(key.get_ref().as_ref());
                 group.insert(key, value);
             }
-            tables.push(Table { line: self.file.line(&span), own, group: self.merge(group)? });
+            tables.push(FileTable { line: self.file.line(&span), own, group: self.merge(group)? });
         }
         Ok((self.merge(above)?, tables))
     }
@@ -108,7 +108,7 @@ impl<'a, T> Layers<'a, T> {
     }
 }
 
-impl File {
+impl LoadedFile {
     /// The file at `path`; nothing if there is no path.
     pub(super) fn read(path: Option<&Path>) -> Result<Self, Error> {
         let Some(path) = path else { return Ok(Self::default()) };

@@ -35,7 +35,7 @@ const FLOWS: u32 = 1 << 16;
 const BUFFER: Size = Size(64 << 20);
 
 /// How files of keys are read.
-type Read<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+type ReadKeys<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
 /// What a mode takes if it is not told otherwise.
 struct Defaults {
@@ -46,11 +46,11 @@ struct Defaults {
 
 /// Where the log goes, what it shows, and the caps of a session. The sources are the caller's to name.
 fn records(
-    flags: cli::Records,
+    flags: cli::LogFlags,
     defaults: &Defaults,
-    read: Read<'_>,
+    read: ReadKeys<'_>,
 ) -> Result<(Option<PathBuf>, Policy, Limits), Error> {
-    let cli::Records { log, records, detail, identity, identity_failed, identity_key, hash, port_map } = flags;
+    let cli::LogFlags { log, records, detail, identity, identity_failed, identity_key, hash, port_map } = flags;
     let identity = identity.unwrap_or(IdentityPolicy::Full);
     let key = identity_key.map(|given| key(&given, "identity key", "--identity-key", read)).transpose()?;
     if key.is_none() {
@@ -94,7 +94,7 @@ fn needs_key(identity: IdentityPolicy, failed: Option<FailedIdentity>) -> Result
     )))
 }
 
-fn key(given: &Secret, what: &str, flag: &str, read: Read<'_>) -> Result<Vec<u8>, Error> {
+fn key(given: &Secret, what: &str, flag: &str, read: ReadKeys<'_>) -> Result<Vec<u8>, Error> {
     let key = match given.reveal().strip_prefix('@') {
         Some(name) => {
             let path = PathBuf::from(name);

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::layers::{File, Layers, Table};
-use super::{Defaults, Read, Running, running};
-use crate::cli::{self, ListenAddress, Network, Number, TimeOrOff, Typed, Upstream};
+use super::layers::{FileTable, Layers, LoadedFile};
+use super::{Defaults, ReadKeys, Running, running};
+use crate::cli::{self, ListenAddress, Network, Number, TimeOrOff, Typed, UpstreamAddress};
 use crate::engine::Limits;
 use crate::error::Error;
 use crate::output::{Detail, InputKind, Policy, RecordKind, RecordSet};
 use crate::proxy::settings::{
-    Admission, Forwarding, ListenerSettings, OnFault, Settings, Splice, Target, Times, Tls, TlsListen, TlsUpstream,
+    AdmissionSettings, Forwarding, ListenerSettings, OnFault, ProxySettings, Splice, Target, Times, TlsListen,
+    TlsSettings, TlsUpstream,
 };
 
 /// Where mail servers listen: the ports of `--upstream HOST` alone.
@@ -41,7 +42,7 @@ const NAMES: [(u16, &str); 9] = [
 #[derive(Clone, Debug)]
 pub struct Proxy {
     /// What is forwarded, and how.
-    pub proxy: Settings,
+    pub proxy: ProxySettings,
     /// What the log shows.
     pub policy: Policy,
     /// Caps of a session.
@@ -58,12 +59,12 @@ struct Own {
 }
 
 /// Makes what was typed ready; `cores`: the default for the threads.
-pub fn proxy(typed: &Typed<cli::Proxy>, cores: usize) -> Result<Proxy, Error> {
-    let file = File::read(typed.flags().file.config.as_deref())?;
+pub fn proxy(typed: &Typed<cli::ProxyFlags>, cores: usize) -> Result<Proxy, Error> {
+    let file = LoadedFile::read(typed.flags().file.config.as_deref())?;
     ready(typed, &file, cores, &|path| std::fs::read(path))
 }
 
-fn ready(typed: &Typed<cli::Proxy>, file: &File, cores: usize, read: Read<'_>) -> Result<Proxy, Error> {
+fn ready(typed: &Typed<cli::ProxyFlags>, file: &LoadedFile, cores: usize, read: ReadKeys<'_>) -> Result<Proxy, Error> {
     let mut layers = Layers::new("proxy", typed, file)?;
     let (common, tables) = layers.tables("listener")?;
     let forwarding = layers.group()?;
@@ -85,9 +86,9 @@ fn ready(typed: &Typed<cli::Proxy>, file: &File, cores: usize, read: Read<'_>) -
     })
 }
 
-fn settings(flags: cli::Forwarding, listeners: Vec<ListenerSettings>, cores: usize) -> Settings {
-    let cli::Forwarding { drain_timeout, on_fault, splice, handover, threads } = flags;
-    Settings {
+fn settings(flags: cli::ForwardingFlags, listeners: Vec<ListenerSettings>, cores: usize) -> ProxySettings {
+    let cli::ForwardingFlags { drain_timeout, on_fault, splice, handover, threads } = flags;
+    ProxySettings {
         listeners,
         forwarding: Forwarding {
             on_fault: on_fault.unwrap_or(OnFault::Bypass),
@@ -101,14 +102,14 @@ fn settings(flags: cli::Forwarding, listeners: Vec<ListenerSettings>, cores: usi
 
 /// The listeners of the tables, unless the command line names some.
 fn listeners(
-    typed: &cli::Listener,
-    common: cli::Listener,
-    tables: Vec<Table<Own, cli::Listener>>,
-    file: &File,
+    typed: &cli::ListenerFlags,
+    common: cli::ListenerFlags,
+    tables: Vec<FileTable<Own, cli::ListenerFlags>>,
+    file: &LoadedFile,
 ) -> Result<Vec<ListenerSettings>, Error> {
     let mut listeners = Vec::new();
     if typed.listen.is_none() && typed.upstream.is_none() && !tables.is_empty() {
-        for Table { line, own, group } in tables {
+        for FileTable { line, own, group } in tables {
             let made = listener(own.name, group).and_then(|listener| add(&mut listeners, listener));
             made.map_err(|error| match error {
                 Error::Usage(reason) => file.at(line, reason),
@@ -139,10 +140,10 @@ fn add(listeners: &mut Vec<ListenerSettings>, mut listener: ListenerSettings) ->
 }
 
 /// The flags of one listener for each `--listen` and its `--upstream`.
-fn pairs(flags: cli::Listener) -> Result<Vec<cli::Listener>, Error> {
+fn pairs(flags: cli::ListenerFlags) -> Result<Vec<cli::ListenerFlags>, Error> {
     let listen = flags.listen.clone().unwrap_or_default();
     let upstream = flags.upstream.clone().unwrap_or_default();
-    let one = |listen: &ListenAddress, upstream: Option<&Upstream>| cli::Listener {
+    let one = |listen: &ListenAddress, upstream: Option<&UpstreamAddress>| cli::ListenerFlags {
         listen: Some(vec![*listen]),
         upstream: upstream.map(|upstream| vec![upstream.clone()]),
         ..flags.clone()
@@ -168,7 +169,7 @@ fn pairs(flags: cli::Listener) -> Result<Vec<cli::Listener>, Error> {
     }
 }
 
-fn listener(name: Option<String>, flags: cli::Listener) -> Result<ListenerSettings, Error> {
+fn listener(name: Option<String>, flags: cli::ListenerFlags) -> Result<ListenerSettings, Error> {
     let listen: Vec<_> = flags.listen.iter().flatten().map(|ListenAddress(address)| *address).collect();
     let name = match name {
         Some(name) if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) => {
@@ -181,7 +182,7 @@ fn listener(name: Option<String>, flags: cli::Listener) -> Result<ListenerSettin
     };
     let target = match (flags.transparent, flags.upstream.as_deref().unwrap_or_default()) {
         (Some(how), []) => Target::Original(how),
-        (None, [Upstream { host, port }]) => Target::Host { host: host.clone(), port: *port },
+        (None, [UpstreamAddress { host, port }]) => Target::Host { host: host.clone(), port: *port },
         (Some(_), _) => return Err(Error::Usage(format!("listener {name}: either transparent or upstream, not both"))),
         (None, []) => return Err(Error::Usage(format!("listener {name}: where to? give it an upstream"))),
         (None, hosts) => {
@@ -206,9 +207,9 @@ fn listener(name: Option<String>, flags: cli::Listener) -> Result<ListenerSettin
     })
 }
 
-fn admission(flags: &cli::Listener) -> Admission {
+fn admission(flags: &cli::ListenerFlags) -> AdmissionSettings {
     let number = |flag: Option<Number>| flag.map_or(0, Number::get);
-    Admission {
+    AdmissionSettings {
         connections: number(flags.max_connections),
         per_source: number(flags.max_per_source),
         per_prefix: number(flags.max_per_prefix),
@@ -218,7 +219,7 @@ fn admission(flags: &cli::Listener) -> Admission {
     }
 }
 
-fn times(flags: &cli::Listener) -> Times {
+fn times(flags: &cli::ListenerFlags) -> Times {
     let standard = Times::default();
     let time = |flag: Option<TimeOrOff>, standard| flag.map_or(standard, |TimeOrOff(time)| time);
     Times {
@@ -230,7 +231,7 @@ fn times(flags: &cli::Listener) -> Times {
     }
 }
 
-fn tls(name: &str, flags: &cli::Listener) -> Result<Option<Tls>, Error> {
+fn tls(name: &str, flags: &cli::ListenerFlags) -> Result<Option<TlsSettings>, Error> {
     let certificates = flags.tls_cert.as_deref().unwrap_or_default();
     let keys = flags.tls_key.as_deref().unwrap_or_default();
     let Some(listen) = flags.tls.filter(|listen| *listen != TlsListen::Passthrough) else {
@@ -249,7 +250,7 @@ fn tls(name: &str, flags: &cli::Listener) -> Result<Option<Tls>, Error> {
             keys.len()
         )));
     }
-    Ok(Some(Tls {
+    Ok(Some(TlsSettings {
         listen,
         certificates: certificates.iter().cloned().zip(keys.iter().cloned()).collect(),
         upstream: flags.upstream_tls.unwrap_or(TlsUpstream::None),
@@ -272,7 +273,7 @@ mod tests {
     fn made(args: &str, file: &str) -> Result<Proxy, Error> {
         let args = ["mailtap", "proxy"].into_iter().chain(args.split_whitespace());
         let Ok(cli::Request::Proxy(typed)) = cli::Request::parse(args) else { panic!("another mode") };
-        ready(&typed, &File::of(file), 2, &|path| std::fs::read(path))
+        ready(&typed, &LoadedFile::of(file), 2, &|path| std::fs::read(path))
     }
 
     fn fault(args: &str, file: &str) -> String {

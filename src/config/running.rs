@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Read, key};
+use super::{ReadKeys, key};
 use crate::cli::{self, LocalAddress, Verbosity};
 use crate::error::Error;
 use crate::output::{LogSettings, MonitorSettings, serve};
@@ -19,7 +19,7 @@ pub struct Running {
     /// Metrics and the page.
     pub monitor: MonitorSettings,
     /// What the process may do.
-    pub process: process::Settings,
+    pub process: process::ConfineSettings,
     /// No messages but warnings and errors.
     pub quiet: bool,
     /// 0, 1, 2: how much to say about the run itself.
@@ -28,13 +28,13 @@ pub struct Running {
 
 /// Makes `flags` ready.
 pub(super) fn running(
-    flags: cli::Running,
+    flags: cli::RunningFlags,
     config: Option<PathBuf>,
     log: Option<PathBuf>,
     verbosity: Verbosity,
-    read: Read<'_>,
+    read: ReadKeys<'_>,
 ) -> Result<Running, Error> {
-    let cli::Running {
+    let cli::RunningFlags {
         log_rotate,
         metrics_listen,
         metrics_token,
@@ -55,10 +55,10 @@ pub(super) fn running(
         config,
         log: LogSettings { path: log, rotate: log_rotate.map(|size| size.0) },
         monitor: MonitorSettings {
-            server: metrics_listen.map(|LocalAddress(listen)| serve::Settings { listen, token, tls }),
+            server: metrics_listen.map(|LocalAddress(listen)| serve::ServeSettings { listen, token, tls }),
             reply_reasons,
         },
-        process: process::Settings { user, sandbox: !no_sandbox },
+        process: process::ConfineSettings { user, sandbox: !no_sandbox },
         quiet: verbosity.quiet,
         verbose: verbosity.verbose,
     })

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::layers::{File, Layers};
-use super::{Defaults, Read, Running, analysis, running};
+use super::layers::{Layers, LoadedFile};
+use super::{Defaults, ReadKeys, Running, analysis, running};
 use crate::capture::live::Options;
 use crate::cli::{self, Size, TimeOrOff, Typed};
 use crate::engine::Limits;
@@ -19,7 +19,7 @@ pub struct Sniff {
     /// How they are opened.
     pub options: Options,
     /// Where the packets are kept.
-    pub write: Option<pcapng::Settings>,
+    pub write: Option<pcapng::PacketFileSettings>,
     /// What the log shows.
     pub policy: Policy,
     /// Caps of a session.
@@ -63,14 +63,14 @@ const KERNEL_BUFFERS: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
 const SNAPLEN: u32 = 262_144;
 
 /// Makes what was typed ready; `cores`: the default for the threads.
-pub fn sniff(typed: &Typed<cli::Sniff>, cores: usize) -> Result<Sniff, Error> {
-    let file = File::read(typed.flags().file.config.as_deref())?;
+pub fn sniff(typed: &Typed<cli::SniffFlags>, cores: usize) -> Result<Sniff, Error> {
+    let file = LoadedFile::read(typed.flags().file.config.as_deref())?;
     ready(typed, &file, cores, &|path| std::fs::read(path))
 }
 
-fn ready(typed: &Typed<cli::Sniff>, file: &File, cores: usize, read: Read<'_>) -> Result<Sniff, Error> {
+fn ready(typed: &Typed<cli::SniffFlags>, file: &LoadedFile, cores: usize, read: ReadKeys<'_>) -> Result<Sniff, Error> {
     let mut layers = Layers::new("sniff", typed, file)?;
-    let mut capture: cli::Capture = layers.group()?;
+    let mut capture: cli::CaptureFlags = layers.group()?;
     let records = layers.group()?;
     let (threads, flows) = analysis(&layers.group()?, cores);
     let running = layers.group()?;
@@ -105,7 +105,7 @@ fn interfaces(names: Option<Vec<String>>) -> Result<Vec<String>, Error> {
     }
 }
 
-fn options(flags: cli::Capture, limits: &Limits) -> Result<Options, Error> {
+fn options(flags: cli::CaptureFlags, limits: &Limits) -> Result<Options, Error> {
     let Size(buffer) = flags.buffer.unwrap_or(KERNEL_BUFFER);
     if !KERNEL_BUFFERS.contains(&buffer) {
         return Err(Error::Usage(format!("--buffer {buffer}: expected from 1MiB to 1GiB")));
@@ -122,7 +122,7 @@ fn options(flags: cli::Capture, limits: &Limits) -> Result<Options, Error> {
     })
 }
 
-fn write(flags: &cli::Capture) -> Result<Option<pcapng::Settings>, Error> {
+fn write(flags: &cli::CaptureFlags) -> Result<Option<pcapng::PacketFileSettings>, Error> {
     let Some(path) = flags.write.clone() else {
         return match (flags.write_size, flags.write_time, flags.write_files) {
             (None, None, None) => Ok(None),
@@ -132,7 +132,7 @@ fn write(flags: &cli::Capture) -> Result<Option<pcapng::Settings>, Error> {
     if path.as_os_str() == "-" {
         return Err(Error::Usage("--write needs a file: packets cannot go to standard output".into()));
     }
-    Ok(Some(pcapng::Settings {
+    Ok(Some(pcapng::PacketFileSettings {
         path,
         size: flags.write_size.unwrap_or(WRITE_SIZE).0,
         age: flags.write_time.map_or(Some(WRITE_TIME), |TimeOrOff(time)| time),
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::event::Protocol;
 
-    fn typed(args: &str) -> Result<Typed<cli::Sniff>, String> {
+    fn typed(args: &str) -> Result<Typed<cli::SniffFlags>, String> {
         let args = ["mailtap", "sniff"].into_iter().chain(args.split(' ').filter(|a| !a.is_empty()));
         match cli::Request::parse(args) {
             Ok(cli::Request::Sniff(typed)) => Ok(typed),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn made(args: &str, file: &str) -> Result<Sniff, Error> {
-        ready(&typed(args).unwrap(), &File::of(file), 3, &|_| Err(std::io::ErrorKind::NotFound.into()))
+        ready(&typed(args).unwrap(), &LoadedFile::of(file), 3, &|_| Err(std::io::ErrorKind::NotFound.into()))
     }
 
     fn text(args: &str, file: &str) -> String {
@@ -185,7 +185,7 @@ mod tests {
         let Options { filter, snaplen, buffer, gather, promiscuous, ports } = ready.options;
         assert_eq!((filter.as_deref(), snaplen, buffer, ports), (Some("tcp"), 1000, 2 << 20, vec![10_025]));
         assert_eq!((gather, promiscuous), (Duration::from_millis(10), false));
-        let write = pcapng::Settings { path: "a.pcapng".into(), size: 1_000_000, age: None, files: Some(3) };
+        let write = pcapng::PacketFileSettings { path: "a.pcapng".into(), size: 1_000_000, age: None, files: Some(3) };
         assert_eq!(ready.write, Some(write));
         assert_eq!(
             (ready.running.process.user.as_deref(), ready.limits.ports),

@@ -1,8 +1,9 @@
 //! One direction of a conversation, cut into frames: lines, counted octets, dot-stuffed text, opaque octets.
 //!
-//! Three framings make three protocols: DATA and POP3 bodies are [`Mode::Dot`], BDAT chunks and IMAP literals are
-//! [`Mode::Octets`], all else is [`Mode::Line`]. The framer knows no command; who does, sets its mode. It borrows
-//! from its input wherever it can, keeps its place across calls, and cuts the same frames however the input is cut.
+//! Three framings make three protocols: DATA and POP3 bodies are [`FramingMode::Dot`], BDAT chunks and IMAP literals
+//! are [`FramingMode::Octets`], all else is [`FramingMode::Line`]. The framer knows no command; who does, sets its
+//! mode. It borrows from its input wherever it can, keeps its place across calls, and cuts the same frames however the
+//! input is cut.
 
 use std::sync::LazyLock;
 
@@ -15,7 +16,7 @@ static DOT_LINE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Fi
 
 /// What the next octets of a direction are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum FramingMode {
     /// Lines ended by CRLF or LF.
     Line,
     /// So many octets, whatever they are (RFC 3030, RFC 9051 section 4.3); then lines again.
@@ -23,9 +24,9 @@ pub enum Mode {
     /// Dot-stuffed text up to CRLF `.` CRLF (RFC 5321 section 4.5.2, RFC 1939 section 3); then lines again.
     Dot,
     /// The same, but it stops at a lone dot whose line ends are not CRLF, which many receivers take for the end of
-    /// data: [`Frame::LooseEnd`], then [`Mode::Await`] until it is known how the receiver took it.
+    /// data: [`Frame::LooseEnd`], then [`FramingMode::Await`] until it is known how the receiver took it.
     DotLoose,
-    /// [`Mode::DotLoose`] goes on: the loose end was text, or bytes were lost.
+    /// [`FramingMode::DotLoose`] goes on: the loose end was text, or bytes were lost.
     DotResume,
     /// Depends on what the other side answers: nothing is cut until then.
     Await,
@@ -35,7 +36,7 @@ pub enum Mode {
 
 /// How a line ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum LineEnding {
     /// CRLF.
     Crlf,
     /// LF alone.
@@ -58,7 +59,7 @@ pub struct Line<'a> {
     /// Time of its first octet.
     pub began: Timestamp,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: LineEnding,
     /// It was longer than the cap: `octets` is its head.
     pub truncated: bool,
 }
@@ -112,7 +113,7 @@ pub enum Frame<'a> {
 
 /// Where dot-stuffed text stands (RFC 5321 section 4.5.2). `strict`: behind CRLF, as the RFC has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum DotState {
     /// After a line end (CRLF if `strict`, else LF alone, or lost bytes), or at the very start.
     LineStart { strict: bool },
     /// After a dot at the start of a line.
@@ -128,7 +129,7 @@ enum Place {
 /// Cuts one direction.
 #[derive(Debug)]
 pub struct Framer {
-    mode: Mode,
+    mode: FramingMode,
     /// Stream offset of the next octet.
     offset: u64,
     /// Head of a line that is not complete.
@@ -142,9 +143,9 @@ pub struct Framer {
     spent: bool,
     /// Octets up to the next LF belong to a line whose start was lost.
     skip_line: bool,
-    dot: Place,
+    dot: DotState,
     dot_wire: u64,
-    /// The lone dot's line of a loose end, which is text if [`Mode::DotResume`] follows.
+    /// The lone dot's line of a loose end, which is text if [`FramingMode::DotResume`] follows.
     loose: &'static [u8],
 }
 
@@ -158,7 +159,7 @@ impl Framer {
     /// At offset 0, in lines.
     pub fn new() -> Self {
         Self {
-            mode: Mode::Line,
+            mode: FramingMode::Line,
             offset: 0,
             partial: Vec::new(),
             line_octets: 0,
@@ -166,14 +167,14 @@ impl Framer {
             line_cr: 0,
             spent: false,
             skip_line: false,
-            dot: Place::LineStart { strict: true },
+            dot: DotState::LineStart { strict: true },
             dot_wire: 0,
             loose: b"",
         }
     }
 
     /// What the next octets are.
-    pub fn mode(&self) -> Mode {
+    pub fn mode(&self) -> FramingMode {
         self.mode
     }
 
@@ -183,16 +184,16 @@ impl Framer {
     }
 
     /// Decides what the next octets are.
-    pub fn set_mode(&mut self, mode: Mode) {
+    pub fn set_mode(&mut self, mode: FramingMode) {
         match mode {
-            Mode::DotResume => return self.mode = Mode::DotLoose,
-            Mode::Dot | Mode::DotLoose => {
-                self.dot = Place::LineStart { strict: true };
+            FramingMode::DotResume => return self.mode = FramingMode::DotLoose,
+            FramingMode::Dot | FramingMode::DotLoose => {
+                self.dot = DotState::LineStart { strict: true };
                 self.dot_wire = 0;
             }
             // Nothing is decided by it.
-            Mode::Await => return self.mode = mode,
-            Mode::Line | Mode::Octets(_) | Mode::Opaque => {}
+            FramingMode::Await => return self.mode = mode,
+            FramingMode::Line | FramingMode::Octets(_) | FramingMode::Opaque => {}
         }
         self.mode = mode;
         self.loose = b"";
@@ -205,22 +206,22 @@ impl Framer {
 
     /// Whether [`Self::next`] has a frame to give without further input.
     pub fn is_ready(&self) -> bool {
-        self.mode == Mode::Octets(0) || (self.mode == Mode::DotLoose && !self.loose.is_empty())
+        self.mode == FramingMode::Octets(0) || (self.mode == FramingMode::DotLoose && !self.loose.is_empty())
     }
 
     /// Cuts the next frame from `input`, which came at `at`: how many octets it used, and the frame if one is complete.
-    /// `cap` is how many octets of a line are kept. In [`Mode::Await`] nothing is used.
+    /// `cap` is how many octets of a line are kept. In [`FramingMode::Await`] nothing is used.
     pub fn next<'a>(&'a mut self, at: Timestamp, input: &'a [u8], cap: usize) -> (usize, Option<Frame<'a>>) {
         match self.mode {
-            Mode::Line => self.line(at, input, cap),
-            Mode::Octets(left) => self.octets(left, input),
-            Mode::Dot => self.dot_text(input, false),
-            Mode::DotLoose | Mode::DotResume if !self.loose.is_empty() => {
+            FramingMode::Line => self.line(at, input, cap),
+            FramingMode::Octets(left) => self.octets(left, input),
+            FramingMode::Dot => self.dot_text(input, false),
+            FramingMode::DotLoose | FramingMode::DotResume if !self.loose.is_empty() => {
                 (0, Some(Frame::Body(std::mem::take(&mut self.loose))))
             }
-            Mode::DotLoose | Mode::DotResume => self.dot_text(input, true),
-            Mode::Await => (0, None),
-            Mode::Opaque => {
+            FramingMode::DotLoose | FramingMode::DotResume => self.dot_text(input, true),
+            FramingMode::Await => (0, None),
+            FramingMode::Opaque => {
                 self.offset += input.len() as u64;
                 (input.len(), (!input.is_empty()).then_some(Frame::Opaque(input)))
             }
@@ -232,19 +233,19 @@ impl Framer {
     pub fn gap(&mut self, lost: u64) -> (Option<Frame<'static>>, u64) {
         self.offset += lost;
         match self.mode {
-            Mode::Octets(left) => {
+            FramingMode::Octets(left) => {
                 let octets = lost.min(left);
                 let last = octets == left;
-                self.mode = if last { Mode::Line } else { Mode::Octets(left - octets) };
+                self.mode = if last { FramingMode::Line } else { FramingMode::Octets(left - octets) };
                 (Some(Frame::Lost { octets, last }), lost - octets)
             }
-            Mode::Dot | Mode::DotLoose | Mode::DotResume => {
+            FramingMode::Dot | FramingMode::DotLoose | FramingMode::DotResume => {
                 // Segments often end where lines do: a lone dot behind the loss may be the end.
-                self.dot = Place::LineStart { strict: false };
+                self.dot = DotState::LineStart { strict: false };
                 self.dot_wire += lost;
                 (None, lost)
             }
-            Mode::Line | Mode::Await | Mode::Opaque => {
+            FramingMode::Line | FramingMode::Await | FramingMode::Opaque => {
                 self.drop_line();
                 self.skip_line = true;
                 (None, lost)
@@ -254,7 +255,7 @@ impl Framer {
 
     /// What is there of a line whose end will not come.
     pub fn last_line(&mut self) -> Option<Line<'_>> {
-        if self.mode != Mode::Line || !self.inside_line() || self.skip_line {
+        if self.mode != FramingMode::Line || !self.inside_line() || self.skip_line {
             return None;
         }
         self.spent = true;
@@ -264,7 +265,7 @@ impl Framer {
             wire,
             start: self.offset - wire,
             began: self.line_began,
-            ending: Ending::None,
+            ending: LineEnding::None,
             truncated: (self.partial.len() as u64) < wire,
         })
     }
@@ -323,9 +324,9 @@ impl Framer {
         let text = piece.strip_suffix(b"\n").unwrap_or(piece);
         let crs = trailing_cr(self.line_cr, text);
         let ending = match crs {
-            0 => Ending::Lf,
-            1 => Ending::Crlf,
-            _ => Ending::MultiCr,
+            0 => LineEnding::Lf,
+            1 => LineEnding::Crlf,
+            _ => LineEnding::MultiCr,
         };
         let wire = self.line_octets;
         let began = self.line_began;
@@ -353,7 +354,7 @@ impl Framer {
         let used = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
         self.offset += used as u64;
         let last = used as u64 == left;
-        self.mode = if last { Mode::Line } else { Mode::Octets(left - used as u64) };
+        self.mode = if last { FramingMode::Line } else { FramingMode::Octets(left - used as u64) };
         (used, Some(Frame::Octets { octets: input.get(..used).unwrap_or_default(), last }))
     }
 
@@ -361,50 +362,50 @@ impl Framer {
     fn dot_text<'a>(&'a mut self, input: &'a [u8], loose: bool) -> (usize, Option<Frame<'a>>) {
         let Some((&first, rest)) = input.split_first() else { return (0, None) };
         match (self.dot, first) {
-            (Place::LineStart { strict }, b'.') if strict || loose => {
-                self.advance(1, Place::Dot { strict });
+            (DotState::LineStart { strict }, b'.') if strict || loose => {
+                self.advance(1, DotState::Dot { strict });
                 (1, None)
             }
-            (Place::Dot { strict: true }, b'\r') if rest.first() == Some(&b'\n') => {
-                self.advance(2, Place::Text);
+            (DotState::Dot { strict: true }, b'\r') if rest.first() == Some(&b'\n') => {
+                self.advance(2, DotState::Text);
                 (2, Some(self.end_of_data()))
             }
-            (Place::Dot { strict }, b'\r') => {
-                self.advance(1, Place::DotCr { strict, two: false });
+            (DotState::Dot { strict }, b'\r') => {
+                self.advance(1, DotState::DotCr { strict, two: false });
                 (1, None)
             }
-            (Place::DotCr { strict: true, two: false }, b'\n') => {
-                self.advance(1, Place::Text);
+            (DotState::DotCr { strict: true, two: false }, b'\n') => {
+                self.advance(1, DotState::Text);
                 (1, Some(self.end_of_data()))
             }
-            (Place::Dot { strict }, b'\n') if loose => {
-                self.advance(1, Place::LineStart { strict: false });
+            (DotState::Dot { strict }, b'\n') if loose => {
+                self.advance(1, DotState::LineStart { strict: false });
                 (1, Some(self.loose_end(if strict { b"\n" } else { b".\n" })))
             }
-            (Place::DotCr { two: false, .. }, b'\n') => {
-                self.advance(1, Place::LineStart { strict: true });
+            (DotState::DotCr { two: false, .. }, b'\n') => {
+                self.advance(1, DotState::LineStart { strict: true });
                 (1, Some(self.loose_end(b".\r\n")))
             }
-            (Place::DotCr { strict, two: true }, b'\n') => {
-                self.advance(1, Place::LineStart { strict: true });
+            (DotState::DotCr { strict, two: true }, b'\n') => {
+                self.advance(1, DotState::LineStart { strict: true });
                 (1, Some(self.loose_end(if strict { b"\r\r\n" } else { b".\r\r\n" })))
             }
-            (Place::DotCr { strict, two: false }, b'\r') if loose => {
-                self.advance(1, Place::DotCr { strict, two: true });
+            (DotState::DotCr { strict, two: false }, b'\r') if loose => {
+                self.advance(1, DotState::DotCr { strict, two: true });
                 (1, None)
             }
             // The line goes on, so the CRs are text; the dot was stuffing only behind CRLF.
-            (Place::DotCr { strict, two }, _) => {
-                self.dot = Place::Cr;
+            (DotState::DotCr { strict, two }, _) => {
+                self.dot = DotState::Cr;
                 let text: &[u8] = if two { b".\r\r" } else { b".\r" };
                 (0, Some(Frame::Body(text.get(usize::from(strict)..).unwrap_or_default())))
             }
-            (Place::Dot { strict: false }, _) => {
-                self.dot = Place::Text;
+            (DotState::Dot { strict: false }, _) => {
+                self.dot = DotState::Text;
                 (0, Some(Frame::Body(b".")))
             }
-            (Place::Cr, b'\n') => {
-                self.advance(1, Place::LineStart { strict: true });
+            (DotState::Cr, b'\n') => {
+                self.advance(1, DotState::LineStart { strict: true });
                 (1, Some(Frame::Body(input.get(..1).unwrap_or_default())))
             }
             (_, _) => self.dot_run(input, loose),
@@ -419,35 +420,35 @@ impl Framer {
             let strict = dot >= 2 && input.get(dot - 2) == Some(&b'\r');
             if strict || loose {
                 let text = input.get(..dot).unwrap_or_default();
-                self.advance(dot + 1, Place::Dot { strict });
+                self.advance(dot + 1, DotState::Dot { strict });
                 return (dot + 1, Some(Frame::Body(text)));
             }
             from = dot;
         }
         let after = match input {
-            [.., b'\r', b'\n'] => Place::LineStart { strict: true },
-            [.., b'\n'] => Place::LineStart { strict: false },
-            [.., b'\r'] => Place::Cr,
-            _ => Place::Text,
+            [.., b'\r', b'\n'] => DotState::LineStart { strict: true },
+            [.., b'\n'] => DotState::LineStart { strict: false },
+            [.., b'\r'] => DotState::Cr,
+            _ => DotState::Text,
         };
         self.advance(input.len(), after);
         (input.len(), Some(Frame::Body(input)))
     }
 
-    fn advance(&mut self, used: usize, dot: Place) {
+    fn advance(&mut self, used: usize, dot: DotState) {
         self.offset += used as u64;
         self.dot_wire += used as u64;
         self.dot = dot;
     }
 
     fn end_of_data(&mut self) -> Frame<'static> {
-        self.mode = Mode::Line;
+        self.mode = FramingMode::Line;
         Frame::BodyEnd { wire: self.dot_wire, end: self.offset }
     }
 
     /// `line` is the line of the lone dot as it reads if it is text.
     fn loose_end(&mut self, line: &'static [u8]) -> Frame<'static> {
-        self.mode = Mode::Await;
+        self.mode = FramingMode::Await;
         self.loose = line;
         Frame::LooseEnd { wire: self.dot_wire, end: self.offset }
     }
@@ -469,7 +470,7 @@ mod tests {
     use super::*;
 
     /// The frames of `input` fed in `pieces`, with `mode` set first; adjacent body and octet pieces joined.
-    fn cut(mode: Mode, pieces: &[&[u8]], cap: usize) -> Vec<String> {
+    fn cut(mode: FramingMode, pieces: &[&[u8]], cap: usize) -> Vec<String> {
         let mut framer = Framer::new();
         framer.set_mode(mode);
         let mut frames: Vec<String> = Vec::new();
@@ -518,7 +519,7 @@ mod tests {
         frames
     }
 
-    fn check(mode: Mode, input: &[u8], cap: usize, expected: &[&str]) {
+    fn check(mode: FramingMode, input: &[u8], cap: usize, expected: &[&str]) {
         assert_eq!(cut(mode, &[input], cap), expected, "whole");
         let octets: Vec<&[u8]> = input.chunks(1).collect();
         assert_eq!(cut(mode, &octets, cap), expected, "octet by octet");
@@ -531,7 +532,7 @@ mod tests {
     #[test]
     fn lines_end_at_lf_and_lose_one_cr() {
         check(
-            Mode::Line,
+            FramingMode::Line,
             b"a\r\nb\n\r\n\nc\r\r\nd\re\r\n",
             99,
             &[
@@ -548,32 +549,32 @@ mod tests {
     #[test]
     fn a_long_line_keeps_its_head_and_its_count() {
         check(
-            Mode::Line,
+            FramingMode::Line,
             b"abcdef\r\nab\r\nabc\r\n",
             3,
             &["line abc Crlf 0+8 cut", "line ab Crlf 8+4", "line abc Crlf 12+5"],
         );
-        check(Mode::Line, b"abc\r\r\n", 3, &["line abc MultiCr 0+6 cut"]);
+        check(FramingMode::Line, b"abc\r\r\n", 3, &["line abc MultiCr 0+6 cut"]);
     }
 
     #[test]
     fn counted_octets_are_not_looked_at() {
-        check(Mode::Octets(4), b"\r\n.\r\nX\r\n", 99, &["octets \\r\\n.\\r", "line  Lf 4+1", "line X Crlf 5+3"]);
-        check(Mode::Octets(0), b"X\r\n", 99, &["octets ", "line X Crlf 0+3"]);
+        check(FramingMode::Octets(4), b"\r\n.\r\nX\r\n", 99, &["octets \\r\\n.\\r", "line  Lf 4+1", "line X Crlf 5+3"]);
+        check(FramingMode::Octets(0), b"X\r\n", 99, &["octets ", "line X Crlf 0+3"]);
     }
 
     #[test]
     fn dot_text_ends_strictly() {
-        check(Mode::Dot, b".\r\nQ\r\n", 99, &["body  wire 3", "line Q Crlf 3+3"]);
-        check(Mode::Dot, b"a\r\n.\r\n", 99, &["body a\\r\\n wire 6"]);
-        check(Mode::Dot, b"..one\r\n...\r\n.x\r\n.\r\n", 99, &["body .one\\r\\n..\\r\\nx\\r\\n wire 19"]);
+        check(FramingMode::Dot, b".\r\nQ\r\n", 99, &["body  wire 3", "line Q Crlf 3+3"]);
+        check(FramingMode::Dot, b"a\r\n.\r\n", 99, &["body a\\r\\n wire 6"]);
+        check(FramingMode::Dot, b"..one\r\n...\r\n.x\r\n.\r\n", 99, &["body .one\\r\\n..\\r\\nx\\r\\n wire 19"]);
         check(
-            Mode::Dot,
+            FramingMode::Dot,
             b"a\n.\r\nb\r\n.\nc\r\n.\r\r\nd\r.\r\n.\r\n",
             99,
             &["body a\\n.\\r\\nb\\r\\n\\nc\\r\\n\\r\\r\\nd\\r.\\r\\n wire 25"],
         );
-        check(Mode::Dot, b"a.\r\n.\r", 99, &["open a.\\r\\n"]);
+        check(FramingMode::Dot, b"a.\r\n.\r", 99, &["open a.\\r\\n"]);
     }
 
     #[test]
@@ -586,10 +587,10 @@ mod tests {
             (b"hi\n.\r\r\nX", "hi\\n", 7),
             (b".\nX", "", 2),
         ] {
-            check(Mode::DotLoose, input, 99, &[&format!("loose {text} wire {wire}")]);
+            check(FramingMode::DotLoose, input, 99, &[&format!("loose {text} wire {wire}")]);
         }
-        check(Mode::DotLoose, b"a\n.b\n..\r\n.\rc\r\n.\r\n", 99, &["body a\\n.b\\n..\\r\\n\\rc\\r\\n wire 17"]);
-        check(Mode::DotLoose, b"a\r\n.\r\n", 99, &["body a\\r\\n wire 6"]);
+        check(FramingMode::DotLoose, b"a\n.b\n..\r\n.\rc\r\n.\r\n", 99, &["body a\\n.b\\n..\\r\\n\\rc\\r\\n wire 17"]);
+        check(FramingMode::DotLoose, b"a\r\n.\r\n", 99, &["body a\\r\\n wire 6"]);
     }
 
     #[test]
@@ -600,12 +601,12 @@ mod tests {
             (b"a\n.\r\n.b\r\n.\r\n", b"a\n.\r\nb\r\n"),
         ] {
             let (mut framer, mut rest, mut got) = (Framer::new(), input, Vec::new());
-            framer.set_mode(Mode::DotLoose);
+            framer.set_mode(FramingMode::DotLoose);
             while !rest.is_empty() || framer.is_ready() {
                 let (used, frame) = framer.next(Timestamp::default(), rest, 99);
                 match frame {
                     Some(Frame::Body(octets)) => got.extend_from_slice(octets),
-                    Some(Frame::LooseEnd { .. }) => framer.set_mode(Mode::DotResume),
+                    Some(Frame::LooseEnd { .. }) => framer.set_mode(FramingMode::DotResume),
                     Some(Frame::BodyEnd { wire, .. }) => assert_eq!(wire, input.len() as u64),
                     _ => {}
                 }
@@ -618,7 +619,7 @@ mod tests {
     #[test]
     fn counted_octets_absorb_a_gap_and_lines_resume_after_it() {
         let mut framer = Framer::new();
-        framer.set_mode(Mode::Octets(10));
+        framer.set_mode(FramingMode::Octets(10));
         assert!(matches!(framer.gap(4), (Some(Frame::Lost { octets: 4, last: false }), 0)));
         assert!(matches!(framer.gap(9), (Some(Frame::Lost { octets: 6, last: true }), 3)));
         let _ = framer.gap(3);

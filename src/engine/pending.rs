@@ -15,7 +15,7 @@ pub(crate) struct Waiting<K> {
 
 /// When a reply came.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Arrival {
+pub(crate) struct ReplyArrival {
     /// Time of its first octet.
     pub(crate) first: Timestamp,
     /// Time, piece and evidence of its last.
@@ -30,7 +30,7 @@ pub(crate) struct Arrival {
 #[derive(Debug)]
 pub(crate) struct Pending<K> {
     queue: VecDeque<Waiting<K>>,
-    last: Option<Arrival>,
+    last: Option<ReplyArrival>,
 }
 
 impl<K> Default for Pending<K> {
@@ -92,7 +92,7 @@ impl<K> Pending<K> {
     }
 
     /// When the last reply came.
-    pub(crate) fn last(&self) -> Option<Arrival> {
+    pub(crate) fn last(&self) -> Option<ReplyArrival> {
         self.last
     }
 
@@ -112,7 +112,7 @@ impl<K> Pending<K> {
     }
 
     /// Notes on `command` when its reply came, and remembers it for the next.
-    pub(crate) fn answer(&mut self, command: &mut Command, arrival: Arrival) {
+    pub(crate) fn answer(&mut self, command: &mut Command, arrival: ReplyArrival) {
         command.latency = arrival.last.at.since(command.sent);
         let previous = self.last.filter(|last| last.last.at > command.sent);
         command.service_latency = previous.map_or(command.latency, |last| arrival.last.at.since(last.last.at));
@@ -123,7 +123,7 @@ impl<K> Pending<K> {
     }
 
     /// A reply that belongs to no command of the queue came: the greeting, the end of data.
-    pub(crate) fn note(&mut self, arrival: Arrival) {
+    pub(crate) fn note(&mut self, arrival: ReplyArrival) {
         self.last = Some(arrival);
     }
 }

@@ -39,7 +39,7 @@ pub enum Reading {
 
 /// What the first bytes of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parsed<'a> {
+pub enum ParsedHeader<'a> {
     /// The beginning of a header.
     NeedMore,
     /// No header, and more bytes will not make it one.
@@ -63,7 +63,7 @@ pub struct ProxyHeader<'a> {
 
 /// One extension (type, length, value) of version 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extension<'a> {
+pub struct Tlv<'a> {
     /// Its type: see [`extension`].
     pub kind: u8,
     /// Its value.
@@ -72,7 +72,7 @@ pub struct Extension<'a> {
 
 impl<'a> ProxyHeader<'a> {
     /// The extensions in their order, as far as they are whole. Behind LOCAL there are none that count.
-    pub fn extensions(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
+    pub fn extensions(&self) -> impl Iterator<Item = Tlv<'a>> + use<'a> {
         extensions(self.extensions)
     }
 
@@ -83,24 +83,24 @@ impl<'a> ProxyHeader<'a> {
 }
 
 /// The extensions in `block`: of a header, or inside [`extension::SSL`] behind its first five bytes.
-pub fn extensions(block: &[u8]) -> impl Iterator<Item = Extension<'_>> + use<'_> {
+pub fn extensions(block: &[u8]) -> impl Iterator<Item = Tlv<'_>> + use<'_> {
     let mut rest = block;
     std::iter::from_fn(move || {
         let (&[kind, high, low], behind) = rest.split_first_chunk::<3>()?;
         let (value, behind) = behind.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
         rest = behind;
-        Some(Extension { kind, value })
+        Some(Tlv { kind, value })
     })
 }
 
 /// Reads the header at the beginning of `bytes`.
-pub fn parse(bytes: &[u8], reading: Reading) -> Parsed<'_> {
+pub fn parse(bytes: &[u8], reading: Reading) -> ParsedHeader<'_> {
     if begins(bytes, SIGNATURE) {
         binary(bytes, reading)
     } else if begins(bytes, b"PROXY ") {
         text(bytes)
     } else {
-        Parsed::Invalid
+        ParsedHeader::Invalid
     }
 }
 
@@ -109,20 +109,20 @@ fn begins(bytes: &[u8], head: &[u8]) -> bool {
     bytes.iter().zip(head).all(|(a, b)| a == b)
 }
 
-fn text(bytes: &[u8]) -> Parsed<'_> {
+fn text(bytes: &[u8]) -> ParsedHeader<'_> {
     let window = bytes.get(..LONGEST_V1).unwrap_or(bytes);
     let Some(end) = memchr::memchr2(b'\r', b'\n', window) else {
-        return if bytes.len() < LONGEST_V1 { Parsed::NeedMore } else { Parsed::Invalid };
+        return if bytes.len() < LONGEST_V1 { ParsedHeader::NeedMore } else { ParsedHeader::Invalid };
     };
     let (line, rest) = window.split_at(end);
     match rest {
         [b'\r', b'\n', ..] => {}
-        [b'\r'] if bytes.len() < LONGEST_V1 => return Parsed::NeedMore,
-        _ => return Parsed::Invalid,
+        [b'\r'] if bytes.len() < LONGEST_V1 => return ParsedHeader::NeedMore,
+        _ => return ParsedHeader::Invalid,
     }
     match ends(line) {
-        Some(ends) => Parsed::Complete(ProxyHeader { length: end + 2, local: false, ends, extensions: &[] }),
-        None => Parsed::Invalid,
+        Some(ends) => ParsedHeader::Complete(ProxyHeader { length: end + 2, local: false, ends, extensions: &[] }),
+        None => ParsedHeader::Invalid,
     }
 }
 
@@ -154,27 +154,27 @@ fn end(ip: IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(ip.to_canonical(), port)
 }
 
-fn binary(bytes: &[u8], reading: Reading) -> Parsed<'_> {
+fn binary(bytes: &[u8], reading: Reading) -> ParsedHeader<'_> {
     let strict = matches!(reading, Reading::Strict { .. });
     // 2 is the version; 0 and 1 are LOCAL and PROXY.
     if bytes.get(12).is_some_and(|command| !matches!(command, 0x20 | 0x21)) {
-        return Parsed::Invalid;
+        return ParsedHeader::Invalid;
     }
     // UNSPEC, INET, INET6, UNIX; UNSPEC, STREAM, DGRAM.
     if strict && bytes.get(13).is_some_and(|family| family >> 4 > 3 || family & 15 > 2) {
-        return Parsed::Invalid;
+        return ParsedHeader::Invalid;
     }
-    let Some(&[command, family, high, low]) = bytes.get(12..16) else { return Parsed::NeedMore };
+    let Some(&[command, family, high, low]) = bytes.get(12..16) else { return ParsedHeader::NeedMore };
     let length = 16 + usize::from(u16::from_be_bytes([high, low]));
     if matches!(reading, Reading::Strict { longest } if length > longest) {
-        return Parsed::Invalid;
+        return ParsedHeader::Invalid;
     }
-    let Some(whole) = bytes.get(..length) else { return Parsed::NeedMore };
+    let Some(whole) = bytes.get(..length) else { return ParsedHeader::NeedMore };
     let block = whole.get(16..).unwrap_or_default();
     let nothing = ProxyHeader { length, local: command == 0x20, ends: None, extensions: &[] };
     if nothing.local {
         // What a balancer puts behind LOCAL is to be ignored (section 2.2).
-        return Parsed::Complete(nothing);
+        return ParsedHeader::Complete(nothing);
     }
     let addresses = match family {
         0x11 | 0x12 => 12,
@@ -183,15 +183,15 @@ fn binary(bytes: &[u8], reading: Reading) -> Parsed<'_> {
         _ => 0,
     };
     let Some((addresses, extensions)) = block.split_at_checked(addresses) else {
-        return if strict { Parsed::Invalid } else { Parsed::Complete(nothing) };
+        return if strict { ParsedHeader::Invalid } else { ParsedHeader::Complete(nothing) };
     };
     // Behind addresses of no family anything may stand.
     let is_told = (1..=3).contains(&(family >> 4));
     if is_told && strict && !are_sound(extensions, whole) {
-        return Parsed::Invalid;
+        return ParsedHeader::Invalid;
     }
     let extensions = if is_told { extensions } else { &[] };
-    Parsed::Complete(ProxyHeader { ends: block_ends(family, addresses), extensions, ..nothing })
+    ParsedHeader::Complete(ProxyHeader { ends: block_ends(family, addresses), extensions, ..nothing })
 }
 
 fn block_ends(family: u8, block: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
@@ -219,7 +219,7 @@ fn with_ports(from: IpAddr, to: IpAddr, ports: &[u8]) -> Option<(SocketAddr, Soc
 /// Whether the extensions fill their room exactly, and the checksum among them, if any, is right (section 2.2.3).
 fn are_sound(block: &[u8], whole: &[u8]) -> bool {
     let mut used = 0;
-    for Extension { kind, value } in extensions(block) {
+    for Tlv { kind, value } in extensions(block) {
         used += 3 + value.len();
         if kind == extension::CRC32C {
             let Ok(sum) = <[u8; 4]>::try_from(value) else { return false };
@@ -257,11 +257,11 @@ mod tests {
     /// The client that a header tells, in both readings, at every prefix of it and before more bytes.
     fn told(bytes: &[u8], client: Option<&str>, reading: Reading) {
         let more = [bytes, b"EHLO a\r\n"].concat();
-        let Parsed::Complete(header) = parse(&more, reading) else { panic!("{:?}", parse(&more, reading)) };
+        let ParsedHeader::Complete(header) = parse(&more, reading) else { panic!("{:?}", parse(&more, reading)) };
         assert_eq!(header.length, bytes.len());
         assert_eq!(header.ends.map(|(from, _)| from.to_string()).as_deref(), client);
         for cut in 1..bytes.len() {
-            assert_eq!(parse(&bytes[..cut], reading), Parsed::NeedMore, "at {cut}");
+            assert_eq!(parse(&bytes[..cut], reading), ParsedHeader::NeedMore, "at {cut}");
         }
     }
 
@@ -282,10 +282,10 @@ mod tests {
                 "PROXY UNKNOWN\n",
                 "EHLO a\r\n",
             ] {
-                assert_eq!(parse(bad.as_bytes(), reading), Parsed::Invalid, "{bad}");
+                assert_eq!(parse(bad.as_bytes(), reading), ParsedHeader::Invalid, "{bad}");
             }
-            assert_eq!(parse(format!("PROXY {}", "x".repeat(101)).as_bytes(), reading), Parsed::Invalid);
-            assert_eq!(parse(format!("PROXY {}", "x".repeat(100)).as_bytes(), reading), Parsed::NeedMore);
+            assert_eq!(parse(format!("PROXY {}", "x".repeat(101)).as_bytes(), reading), ParsedHeader::Invalid);
+            assert_eq!(parse(format!("PROXY {}", "x".repeat(100)).as_bytes(), reading), ParsedHeader::NeedMore);
         }
     }
 
@@ -298,8 +298,8 @@ mod tests {
             told(&block(0x20, 0x11, &FOUR), None, reading);
             told(&block(0x20, 0, &[]), None, reading);
             told(&block(0x21, 0x31, &[0; 216]), None, reading);
-            assert_eq!(parse(&block(0x11, 0x11, &FOUR), reading), Parsed::Invalid, "no version 1 has this form");
-            assert_eq!(parse(b"\r\n\r\nEHLO", reading), Parsed::Invalid);
+            assert_eq!(parse(&block(0x11, 0x11, &FOUR), reading), ParsedHeader::Invalid, "no version 1 has this form");
+            assert_eq!(parse(b"\r\n\r\nEHLO", reading), ParsedHeader::Invalid);
         }
     }
 
@@ -314,7 +314,7 @@ mod tests {
             (block(0x21, 0x41, &FOUR), None),
             (block(0x21, 0x11, &[&FOUR[..], &[4, 0x13, 0x85], &[0; 4997]].concat()), Some("192.0.2.7:54321")),
         ] {
-            assert_eq!(parse(&header, STRICT), Parsed::Invalid);
+            assert_eq!(parse(&header, STRICT), ParsedHeader::Invalid);
             told(&header, client, Reading::Lenient);
         }
     }
@@ -324,12 +324,12 @@ mod tests {
         let tls = [&[1, 0, 0, 0, 0][..], &[0x21, 0, 7], b"TLSv1.3"].concat();
         let all = [&FOUR[..], &[2, 0, 2], b"mx", &[0x20, 0, tls.len() as u8], &tls].concat();
         let bytes = block(0x21, 0x11, &all);
-        let Parsed::Complete(header) = parse(&bytes, STRICT) else { panic!() };
+        let ParsedHeader::Complete(header) = parse(&bytes, STRICT) else { panic!() };
         assert_eq!(header.extension(extension::AUTHORITY), Some(&b"mx"[..]));
         assert_eq!(header.extension(extension::UNIQUE_ID), None);
         let inside = header.extension(extension::SSL).and_then(|value| value.get(5..)).unwrap();
         let version = extensions(inside).collect::<Vec<_>>();
-        assert_eq!(version, [Extension { kind: 0x21, value: b"TLSv1.3" }]);
+        assert_eq!(version, [Tlv { kind: 0x21, value: b"TLSv1.3" }]);
         assert_eq!(header.extensions().count(), 2);
     }
 
@@ -341,7 +341,7 @@ mod tests {
         ) {
             let bytes = [head, &tail].concat();
             for reading in [STRICT, Reading::Lenient] {
-                if let Parsed::Complete(header) = parse(&bytes, reading) {
+                if let ParsedHeader::Complete(header) = parse(&bytes, reading) {
                     prop_assert!(header.length <= bytes.len());
                     prop_assert!(header.extensions().map(|e| 3 + e.value.len()).sum::<usize>() <= header.length);
                 }

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 
 /// The command that begins an attempt.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Opening {
+pub(crate) struct AuthCommand {
     /// Time of its first byte.
     pub(crate) began: Timestamp,
     /// Time of its last byte.
@@ -23,7 +23,7 @@ pub(crate) struct Opening {
     pub(crate) octets: u64,
 }
 
-impl Opening {
+impl AuthCommand {
     /// `line`, which was complete at `sent`.
     pub(crate) fn of(line: &Line<'_>, sent: Timestamp) -> Self {
         Self { began: line.began, sent, octets: line.wire }
@@ -57,8 +57,8 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    fn new(method: AuthMethod, mechanism: Option<Mechanism>, opening: Opening) -> Self {
-        let Opening { began, sent, octets } = opening;
+    fn new(method: AuthMethod, mechanism: Option<Mechanism>, opening: AuthCommand) -> Self {
+        let AuthCommand { began, sent, octets } = opening;
         Self {
             method,
             mechanism,
@@ -81,7 +81,7 @@ impl Exchange {
 
     /// A SASL exchange that a command begins with the arguments `args`: the mechanism, which some clients put in quotes,
     /// and the first response, for which `=` is the empty one. Blanks and tabs part them.
-    pub(crate) fn sasl(args: &[u8], opening: Opening, secrets: &mut Secrets) -> Self {
+    pub(crate) fn sasl(args: &[u8], opening: AuthCommand, secrets: &mut Secrets) -> Self {
         secrets.settle_line();
         let mut words = args.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
         let name = words.next().unwrap_or_default();
@@ -109,7 +109,7 @@ impl Exchange {
         method: AuthMethod,
         identity: &[u8],
         secret: &[u8],
-        opening: Opening,
+        opening: AuthCommand,
         secrets: &mut Secrets,
     ) -> Self {
         secrets.settle_line();
@@ -498,7 +498,7 @@ mod tests {
     use proptest::prelude::*;
 
     const NOW: Timestamp = Timestamp::from_nanos(5);
-    const OPENING: Opening = Opening { began: NOW, sent: NOW, octets: 0 };
+    const OPENING: AuthCommand = AuthCommand { began: NOW, sent: NOW, octets: 0 };
 
     /// Identity after `data` were sent, the first as the initial response if `initial`; and `tell` as masked.
     fn run(mechanism: &str, initial: bool, data: &[&[u8]], tell: &[u8]) -> (Option<String>, String) {
@@ -527,7 +527,7 @@ mod tests {
 
     fn line_of(octets: &[u8]) -> Line<'_> {
         let wire = octets.len() as u64 + 2;
-        Line { octets, wire, start: 0, began: NOW, ending: crate::engine::frame::Ending::Crlf, truncated: false }
+        Line { octets, wire, start: 0, began: NOW, ending: crate::engine::frame::LineEnding::Crlf, truncated: false }
     }
 
     fn identity_of(mechanism: &str, data: &[&[u8]]) -> Option<String> {

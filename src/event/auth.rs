@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::command::Reply;
-use super::session::Incomplete;
+use super::incomplete::Incomplete;
 use super::text::Text;
 use super::tls::TlsMode;
 use super::words::words;

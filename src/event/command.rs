@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::session::Incomplete;
+use super::incomplete::Incomplete;
 use super::text::Text;
 use super::verb::{Untagged, Verb};
 use crate::time::Timestamp;

@@ -9,6 +9,7 @@ pub mod anomaly;
 mod auth;
 mod command;
 mod direction;
+mod incomplete;
 mod masked;
 mod outcomes;
 mod session;
@@ -24,16 +25,18 @@ pub use anomaly::{Anomaly, AnomalyState, Severity};
 pub use auth::{Auth, AuthMethod, AuthOutcome, AuthSummary, Mechanism, OauthError};
 pub use command::{Command, Enhanced, Reply, Status};
 pub use direction::{Both, Dir, Input};
+pub use incomplete::{Incomplete, Missing};
 pub use masked::{Mask, Masked, Names, Texts};
 pub use outcomes::{Bypass, Refusal, Rejection, Termination};
 pub use session::{
-    Close, Context, Counts, Disorder, End, Extension, Extensions, Greeting, How, Idle, Incomplete, MAIL_PORTS,
-    Maildrop, Missing, Notice, Other, Peers, Phase, Protocol, SessionOutcome, Software, Summary, Tunnel, TunnelHost,
-    TunnelKind,
+    Close, Context, Counts, Disorder, End, Extension, Extensions, Greeting, How, Idle, MAIL_PORTS, Maildrop, Notice,
+    Other, Peers, Phase, Protocol, SessionOutcome, Software, Summary, Tunnel, TunnelHost, TunnelKind,
 };
 pub use text::{List, Span, Text};
 pub use tls::{EstablishedTls, Handshake, Tls, TlsMode};
-pub use transaction::{DataMode, Kind, Outcome, Param, Recipient, RecipientReply, Stage, Timing, Transaction};
+pub use transaction::{
+    DataMode, Param, Recipient, RecipientReply, Stage, Timing, Transaction, TransactionKind, TransactionOutcome,
+};
 pub use verb::{Untagged, Verb};
 pub(crate) use words::words;
 pub use words::{UnknownWord, Words};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::command::{Enhanced, Reply};
-use super::session::Incomplete;
+use super::incomplete::Incomplete;
 use super::text::{List, Span, Text};
 use super::tls::TlsMode;
 use super::verb::Verb;
@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 words! {
     /// What a transaction moved.
-    Kind {
+    TransactionKind {
         /// SMTP and LMTP: from MAIL on.
         Delivery = "delivery",
         /// POP3 RETR and TOP; IMAP FETCH of a body.
@@ -25,7 +25,7 @@ words! {
 
 words! {
     /// How a transaction ended.
-    Outcome {
+    TransactionOutcome {
         /// The server took responsibility: the final reply was 2yz, or OK.
         Accepted = "accepted",
         /// LMTP and PRDR: recipients differ.
@@ -147,7 +147,7 @@ pub struct Timing {
 #[derive(Debug)]
 pub struct Transaction {
     /// What it moved; decides which fields are in use.
-    pub kind: Kind,
+    pub kind: TransactionKind,
     /// 1, 2, … in the session.
     pub number: u32,
     /// Time of the first octet of the command that opened it.
@@ -155,7 +155,7 @@ pub struct Transaction {
     /// Time of what ended it.
     pub ended: Timestamp,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: TransactionOutcome,
     /// How far it came, unless it came to its end.
     pub stage: Option<Stage>,
     /// Encryption at that time.
@@ -249,11 +249,11 @@ impl Transaction {
 
     pub(crate) fn blank() -> Self {
         Self {
-            kind: Kind::Delivery,
+            kind: TransactionKind::Delivery,
             number: 0,
             began: Timestamp::default(),
             ended: Timestamp::default(),
-            outcome: Outcome::Unknown,
+            outcome: TransactionOutcome::Unknown,
             stage: None,
             tls: TlsMode::None,
             identity: Text::default(),
@@ -337,7 +337,7 @@ impl Transaction {
             flags,
             internal_date,
         } = self;
-        *outcome = Outcome::Unknown;
+        *outcome = TransactionOutcome::Unknown;
         *stage = None;
         *timing = Timing::default();
         *incomplete = Incomplete::NONE;

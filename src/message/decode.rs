@@ -15,17 +15,17 @@ pub(super) fn text(raw: &[u8]) -> String {
     while let Some(at) = memmem::find(rest, b"=?") {
         let (before, word) = rest.split_at(at);
         match encoded_word(word) {
-            Word::Encoded { charset, octets, after } => {
+            EncodedWord::Encoded { charset, octets, after } => {
                 decoder.plain(before, true);
                 decoder.word(charset, &octets);
                 rest = after;
             }
-            Word::None => {
+            EncodedWord::None => {
                 let (front, after) = rest.split_at(at + 2);
                 decoder.plain(front, false);
                 rest = after;
             }
-            Word::Never => break,
+            EncodedWord::Never => break,
         }
     }
     decoder.plain(rest, false);
@@ -139,7 +139,7 @@ impl<'a> DecodedText<'a> {
     }
 }
 
-enum Word<'a> {
+enum EncodedWord<'a> {
     Encoded {
         charset: &'a [u8],
         octets: Vec<u8>,
@@ -152,26 +152,26 @@ enum Word<'a> {
 }
 
 /// Reads `=?charset?encoding?text?=` at the start of `value`.
-fn encoded_word(value: &[u8]) -> Word<'_> {
+fn encoded_word(value: &[u8]) -> EncodedWord<'_> {
     let inner = value.get(2..).unwrap_or_default();
     let Some(end) = inner.iter().take(CHARSET).position(|octet| *octet == b'?' || octet.is_ascii_whitespace()) else {
-        return Word::None;
+        return EncodedWord::None;
     };
     let (charset, rest) = inner.split_at(end);
     let [b'?', encoding, b'?', encoded @ ..] = rest else {
-        return Word::None;
+        return EncodedWord::None;
     };
     if charset.is_empty() || !matches!(encoding, b'b' | b'B' | b'q' | b'Q') {
-        return Word::None;
+        return EncodedWord::None;
     }
     let Some(end) = memmem::find(encoded, b"?=") else {
-        return Word::Never;
+        return EncodedWord::Never;
     };
     let (encoded, after) = encoded.split_at(end);
     let octets = if matches!(encoding, b'b' | b'B') { base64(encoded) } else { quoted(encoded) };
     // RFC 2231 section 5: a language may follow the character set.
     let charset = charset.split(|&octet| octet == b'*').next().unwrap_or(charset);
-    Word::Encoded { charset, octets, after: after.get(2..).unwrap_or_default() }
+    EncodedWord::Encoded { charset, octets, after: after.get(2..).unwrap_or_default() }
 }
 
 /// Octets of a character set name and its language looked at.

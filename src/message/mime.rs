@@ -55,7 +55,7 @@ pub(super) struct Walker {
     last: u8,
     /// The beginning of a line that may be a delimiter, held because a piece ended within it.
     held: Vec<u8>,
-    levels: Vec<Level>,
+    levels: Vec<PartLevel>,
     /// Boundaries of all open multiparts, one after the other.
     boundaries: Vec<u8>,
     longest: usize,
@@ -92,12 +92,12 @@ struct OpenPart {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Level {
+enum PartLevel {
     Multipart { boundary: (usize, usize), digest: bool },
     Message(OpenPart),
 }
 
-enum Verdict {
+enum DelimiterVerdict {
     Delimiter { level: usize, length: usize, closed: bool },
     Content,
     Undecided,
@@ -152,7 +152,7 @@ impl Walker {
         if complete && !self.held.is_empty() {
             let held = std::mem::take(&mut self.held);
             match self.judge(&held, true) {
-                Verdict::Delimiter { level, closed, .. } => {
+                DelimiterVerdict::Delimiter { level, closed, .. } => {
                     self.delimiter(level, closed);
                     self.state = MimeState::Idle;
                 }
@@ -238,19 +238,19 @@ impl Walker {
         };
         let mut used = 0;
         match verdict {
-            Verdict::Content => {
+            DelimiterVerdict::Content => {
                 held.truncate(before);
                 self.line_start = false;
                 self.take(&held);
                 held.clear();
             }
-            Verdict::Undecided => {
+            DelimiterVerdict::Undecided => {
                 if before == 0 {
                     held.extend_from_slice(window);
                 }
                 used = window.len();
             }
-            Verdict::Delimiter { level, length, closed } => {
+            DelimiterVerdict::Delimiter { level, length, closed } => {
                 self.delimiter(level, closed);
                 self.state = MimeState::Padding { closed };
                 // What was held may reach beyond the boundary, into its padding.
@@ -265,9 +265,13 @@ impl Walker {
 
     /// Judges the beginning of a line; `whole`: no more of it matters. RFC 2046 section 5.1.1: a boundary at the
     /// start of a line is a delimiter, whatever follows. The longest wins, for one may begin like another.
-    fn judge(&self, line: &[u8], whole: bool) -> Verdict {
+    fn judge(&self, line: &[u8], whole: bool) -> DelimiterVerdict {
         let Some(text) = line.strip_prefix(b"--") else {
-            return if !whole && b"--".starts_with(line) { Verdict::Undecided } else { Verdict::Content };
+            return if !whole && b"--".starts_with(line) {
+                DelimiterVerdict::Undecided
+            } else {
+                DelimiterVerdict::Content
+            };
         };
         let whole = whole || line.len() >= self.longest + 4;
         let mut best = None;
@@ -280,20 +284,20 @@ impl Walker {
             }
         }
         match best {
-            _ if longer && !whole => Verdict::Undecided,
-            Some((length, _)) if !whole && text.len() < length + 2 => Verdict::Undecided,
+            _ if longer && !whole => DelimiterVerdict::Undecided,
+            Some((length, _)) if !whole && text.len() < length + 2 => DelimiterVerdict::Undecided,
             Some((length, level)) => {
                 let closed = text.get(length..).is_some_and(|rest| rest.starts_with(b"--"));
-                Verdict::Delimiter { level, length: length + 2, closed }
+                DelimiterVerdict::Delimiter { level, length: length + 2, closed }
             }
-            None => Verdict::Content,
+            None => DelimiterVerdict::Content,
         }
     }
 
     fn boundaries(&self) -> impl Iterator<Item = (usize, &[u8])> {
         self.levels.iter().enumerate().filter_map(|(at, level)| match level {
-            Level::Multipart { boundary: (start, end), .. } => Some((at, self.boundaries.get(*start..*end)?)),
-            Level::Message(_) => None,
+            PartLevel::Multipart { boundary: (start, end), .. } => Some((at, self.boundaries.get(*start..*end)?)),
+            PartLevel::Message(_) => None,
         })
     }
 
@@ -373,7 +377,7 @@ impl Walker {
     fn part(&mut self, header: &Header) -> MimeState {
         self.line_start = true;
         self.transfer = header.raw(Field::ContentTransferEncoding).map(Transfer::named).unwrap_or_default();
-        let in_digest = matches!(self.levels.last(), Some(Level::Multipart { digest: true, .. }));
+        let in_digest = matches!(self.levels.last(), Some(PartLevel::Multipart { digest: true, .. }));
         let default: &[u8] = if in_digest { b"message/rfc822" } else { b"text/plain" };
         let value = header.raw(Field::ContentType).unwrap_or_default();
         let media_type = Some(parameter::token(value)).filter(|token| !token.is_empty()).unwrap_or(default);
@@ -382,7 +386,7 @@ impl Walker {
         } else {
             self.leaf = OpenPart { attachment: self.attach(header, media_type), start: self.offset };
             if self.transfer.is_identity() && is_message(media_type) && self.room() {
-                self.levels.push(Level::Message(std::mem::take(&mut self.leaf)));
+                self.levels.push(PartLevel::Message(std::mem::take(&mut self.leaf)));
                 MimeState::Header
             } else {
                 // A size that nobody asks for is not counted.
@@ -416,7 +420,8 @@ impl Walker {
         }
         let boundary = (start, self.boundaries.len());
         self.longest = self.longest.max(length);
-        self.levels.push(Level::Multipart { boundary, digest: media_type.eq_ignore_ascii_case(b"multipart/digest") });
+        self.levels
+            .push(PartLevel::Multipart { boundary, digest: media_type.eq_ignore_ascii_case(b"multipart/digest") });
         true
     }
 
@@ -451,8 +456,8 @@ impl Walker {
     fn close_levels(&mut self, keep: usize, delimited: bool, complete: bool) {
         while self.levels.len() > keep {
             match self.levels.pop() {
-                Some(Level::Multipart { boundary: (start, _), .. }) => self.boundaries.truncate(start),
-                Some(Level::Message(open)) => {
+                Some(PartLevel::Multipart { boundary: (start, _), .. }) => self.boundaries.truncate(start),
+                Some(PartLevel::Message(open)) => {
                     self.settle(open, &Transfer::Identity, delimited, complete);
                 }
                 None => {}

@@ -60,7 +60,7 @@ pub(super) fn text(value: &[u8], name: &[u8]) -> Option<String> {
     Some(decode::text(&out))
 }
 
-struct Segment<'a> {
+struct ParameterSegment<'a> {
     number: u32,
     extended: bool,
     value: &'a [u8],
@@ -69,7 +69,7 @@ struct Segment<'a> {
 /// Joins `name*`, `name*0`, `name*1*` … in order; the outer `Some` if there was any, the inner its character set.
 fn rfc2231<'a>(value: &'a [u8], name: &[u8], out: &mut Vec<u8>) -> Option<Option<&'a [u8]>> {
     memchr::memchr(b'*', value)?;
-    let mut segments: Vec<Segment<'a>> =
+    let mut segments: Vec<ParameterSegment<'a>> =
         Parameters::of(value).filter_map(|parameter| segment(&parameter, name)).take(SEGMENTS).collect();
     segments.sort_by_key(|segment| segment.number);
     segments.dedup_by_key(|segment| segment.number);
@@ -87,7 +87,7 @@ fn rfc2231<'a>(value: &'a [u8], name: &[u8], out: &mut Vec<u8>) -> Option<Option
     Some(charset)
 }
 
-fn segment<'a>(parameter: &Parameter<'a>, name: &[u8]) -> Option<Segment<'a>> {
+fn segment<'a>(parameter: &Parameter<'a>, name: &[u8]) -> Option<ParameterSegment<'a>> {
     let (head, tail) = parameter.name.split_at_checked(name.len())?;
     let tail = tail.strip_prefix(b"*")?;
     if !head.eq_ignore_ascii_case(name) {
@@ -101,10 +101,10 @@ fn segment<'a>(parameter: &Parameter<'a>, name: &[u8]) -> Option<Segment<'a>> {
         [] => 0,
         number => std::str::from_utf8(number).ok()?.parse().ok()?,
     };
-    Some(Segment { number, extended, value: parameter.value })
+    Some(ParameterSegment { number, extended, value: parameter.value })
 }
 
-fn append(segment: &Segment<'_>, out: &mut Vec<u8>) {
+fn append(segment: &ParameterSegment<'_>, out: &mut Vec<u8>) {
     if segment.extended {
         percent_decode(segment.value, out);
     } else {

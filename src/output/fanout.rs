@@ -14,15 +14,15 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub struct EventFanout {
     records: RecordWriter,
-    feed: Option<LogQueue>,
+    queue: Option<LogQueue>,
     metrics: Option<metrics::MetricsRecorder>,
     page: Option<page::PageCollector>,
 }
 
 impl EventFanout {
-    /// One that writes into `feed`, if there is a log.
-    pub fn new(policy: Arc<Policy>, feed: Option<LogQueue>) -> Self {
-        Self { records: RecordWriter::new(policy), feed, metrics: None, page: None }
+    /// One that writes into `queue`, if there is a log.
+    pub fn new(policy: Arc<Policy>, queue: Option<LogQueue>) -> Self {
+        Self { records: RecordWriter::new(policy), queue, metrics: None, page: None }
     }
 
     /// Events are counted as well.
@@ -44,8 +44,8 @@ impl EventFanout {
         if let Some(page) = &mut self.page {
             page.publish();
         }
-        match &self.feed {
-            Some(feed) => feed.send(self.records.lines()),
+        match &self.queue {
+            Some(queue) => queue.send(self.records.lines()),
             None => self.records.clear(),
         }
     }
@@ -59,7 +59,7 @@ impl Sink for EventFanout {
         if let Some(page) = &mut self.page {
             page.event(context, at, event);
         }
-        if self.feed.is_some() {
+        if self.queue.is_some() {
             self.records.event(context, at, event);
             if self.records.bytes().len() >= BATCH {
                 self.flush();

@@ -42,7 +42,7 @@ pub(super) struct Identities {
 
 /// An identity as the log may show it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Shown<'a> {
+pub(super) enum ShownIdentity<'a> {
     /// As it is.
     Plain(&'a [u8]),
     /// Its HMAC-SHA-256.
@@ -51,7 +51,7 @@ pub(super) enum Shown<'a> {
     Withheld,
 }
 
-impl Shown<'_> {
+impl ShownIdentity<'_> {
     /// What stands in its place; `None` if nothing does.
     pub(super) fn in_text(&self) -> Option<Vec<u8>> {
         match self {
@@ -69,17 +69,19 @@ impl Identities {
     }
 
     /// `identity` as it may be shown; `proven`: the attempt, or an earlier one with the same identity, succeeded.
-    pub(super) fn show<'a>(&self, identity: &'a [u8], proven: bool) -> Shown<'a> {
+    pub(super) fn show<'a>(&self, identity: &'a [u8], proven: bool) -> ShownIdentity<'a> {
         match self.policy {
-            IdentityPolicy::None => Shown::Withheld,
-            IdentityPolicy::Full if proven || self.failed == FailedIdentity::Full => Shown::Plain(identity),
-            IdentityPolicy::Full | IdentityPolicy::Hmac => self.digest(identity).map_or(Shown::Withheld, Shown::Hmac),
+            IdentityPolicy::None => ShownIdentity::Withheld,
+            IdentityPolicy::Full if proven || self.failed == FailedIdentity::Full => ShownIdentity::Plain(identity),
+            IdentityPolicy::Full | IdentityPolicy::Hmac => {
+                self.digest(identity).map_or(ShownIdentity::Withheld, ShownIdentity::Hmac)
+            }
         }
     }
 
     /// Whether it is not shown as it is.
     pub(super) fn hides(&self, identity: &[u8], proven: bool) -> bool {
-        !matches!(self.policy, IdentityPolicy::Full) || !matches!(self.show(identity, proven), Shown::Plain(_))
+        !matches!(self.policy, IdentityPolicy::Full) || !matches!(self.show(identity, proven), ShownIdentity::Plain(_))
     }
 
     /// What stands in texts in place of one that is not shown.
@@ -167,7 +169,12 @@ fn replace_word(text: &[u8], word: &[u8], instead: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn shown(policy: IdentityPolicy, failed: FailedIdentity, key: Option<&[u8]>, proven: bool) -> Shown<'static> {
+    fn shown(
+        policy: IdentityPolicy,
+        failed: FailedIdentity,
+        key: Option<&[u8]>,
+        proven: bool,
+    ) -> ShownIdentity<'static> {
         Identities::new(policy, failed, key).show(b"what do ya want for nothing?", proven)
     }
 
@@ -211,21 +218,21 @@ mod tests {
         0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e, 0x6a, 0x04, 0x24, 0x26, 0x08, 0x95, 0x75, 0xc7, 0x5a, 0x00,
         0x3f, 0x08, 0x9d, 0x27, 0x39, 0x83, 0x9d, 0xec, 0x58, 0xb9, 0x64, 0xec, 0x38, 0x43,
     ];
-    const PLAIN: Shown<'_> = Shown::Plain(b"what do ya want for nothing?");
+    const PLAIN: ShownIdentity<'_> = ShownIdentity::Plain(b"what do ya want for nothing?");
 
     #[test]
     fn every_policy_shows_what_it_says() {
         use {FailedIdentity as Failed, IdentityPolicy as Policy};
         for (policy, failed, key, proven, expected) in [
             (Policy::Full, Failed::Hmac, None, true, PLAIN),
-            (Policy::Full, Failed::Hmac, None, false, Shown::Withheld),
-            (Policy::Full, Failed::Hmac, Some(KEY), false, Shown::Hmac(HMAC)),
+            (Policy::Full, Failed::Hmac, None, false, ShownIdentity::Withheld),
+            (Policy::Full, Failed::Hmac, Some(KEY), false, ShownIdentity::Hmac(HMAC)),
             (Policy::Full, Failed::Full, Some(KEY), false, PLAIN),
-            (Policy::Hmac, Failed::Full, Some(KEY), true, Shown::Hmac(HMAC)),
-            (Policy::Hmac, Failed::Full, Some(KEY), false, Shown::Hmac(HMAC)),
-            (Policy::Hmac, Failed::Hmac, None, true, Shown::Withheld),
-            (Policy::None, Failed::Full, Some(KEY), true, Shown::Withheld),
-            (Policy::None, Failed::Full, Some(KEY), false, Shown::Withheld),
+            (Policy::Hmac, Failed::Full, Some(KEY), true, ShownIdentity::Hmac(HMAC)),
+            (Policy::Hmac, Failed::Full, Some(KEY), false, ShownIdentity::Hmac(HMAC)),
+            (Policy::Hmac, Failed::Hmac, None, true, ShownIdentity::Withheld),
+            (Policy::None, Failed::Full, Some(KEY), true, ShownIdentity::Withheld),
+            (Policy::None, Failed::Full, Some(KEY), false, ShownIdentity::Withheld),
         ] {
             assert_eq!(shown(policy, failed, key, proven), expected, "{policy:?} {failed:?} {proven}");
         }

@@ -42,7 +42,7 @@ enum QueueMessage {
     Flush(Sender<()>),
 }
 
-/// An entrance to the log. Clones share the queue.
+/// Where threads leave lines for the log. Clones share the queue.
 #[derive(Clone)]
 pub struct LogQueue {
     queue: Sender<QueueMessage>,
@@ -181,43 +181,43 @@ mod tests {
     fn lines_reach_the_file_in_order() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let (feed, keeper) =
+        let (queue, writer) =
             LogQueue::start(Log::open(&LogSettings { path: Some(path.clone()), rotate: None }).unwrap(), |_| {})
                 .unwrap();
         for line in ["{\"a\":1}\n", "{\"a\":2}\n{\"a\":3}\n"] {
             let mut lines = line.as_bytes().to_vec();
-            feed.send(&mut lines);
+            queue.send(&mut lines);
             assert!(lines.is_empty());
         }
-        feed.flush(Duration::from_secs(10));
+        queue.flush(Duration::from_secs(10));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n");
-        assert_eq!(feed.counters().written.load(Ordering::Relaxed), 3);
-        drop(feed);
-        keeper.finish().unwrap();
+        assert_eq!(queue.counters().written.load(Ordering::Relaxed), 3);
+        drop(queue);
+        writer.finish().unwrap();
     }
 
     #[test]
     fn a_full_queue_drops_and_counts_and_never_waits() {
         let (queue, messages) = bounded(1);
         let (_spent, spare) = bounded(1);
-        let feed = LogQueue { queue, spent: spare, counters: Arc::default() };
-        feed.send(&mut b"1\n".to_vec());
-        feed.send(&mut b"2\n3\n".to_vec());
-        assert_eq!(feed.counters().queue_full.load(Ordering::Relaxed), 2);
-        assert_eq!(feed.counters().depth.load(Ordering::Relaxed), 1);
+        let queue = LogQueue { queue, spent: spare, counters: Arc::default() };
+        queue.send(&mut b"1\n".to_vec());
+        queue.send(&mut b"2\n3\n".to_vec());
+        assert_eq!(queue.counters().queue_full.load(Ordering::Relaxed), 2);
+        assert_eq!(queue.counters().depth.load(Ordering::Relaxed), 1);
         drop(messages);
     }
 
     #[test]
     fn a_full_disk_is_told_and_counted() {
-        let (feed, keeper) =
+        let (queue, writer) =
             LogQueue::start(Log::open(&LogSettings { path: Some("/dev/full".into()), rotate: None }).unwrap(), |_| {})
                 .unwrap();
-        feed.send(&mut b"1\n".to_vec());
-        feed.send(&mut b"2\n".to_vec());
-        let counters = Arc::clone(feed.counters());
-        drop(feed);
-        assert!(keeper.finish().is_err());
+        queue.send(&mut b"1\n".to_vec());
+        queue.send(&mut b"2\n".to_vec());
+        let counters = Arc::clone(queue.counters());
+        drop(queue);
+        assert!(writer.finish().is_err());
         assert_eq!(counters.failed.load(Ordering::Relaxed), 2);
         assert_eq!(counters.errors.load(Ordering::Relaxed), 2);
     }

@@ -31,7 +31,7 @@ pub use metrics::Metrics;
 pub use monitor::{MetricsEndpoint, MonitorError};
 pub use pcapng::{Files, PcapThread, PcapWriter};
 pub use record::{Detail, InputKind, Policy, RecordKind, RecordSet, RecordWriter};
-pub use report::{Capture, Report, Style};
+pub use report::{CaptureFacts, Report, Style};
 pub use schema::schema;
 pub use serve::ServeError;
 pub use settings::{LogSettings, MonitorSettings};

@@ -8,10 +8,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::metrics::{Metrics, ReplyReasons, ReplyReasonsError, Setup, Source};
+use super::metrics::{Metrics, MetricsSetup, MetricsSource, ReplyReasons, ReplyReasonsError};
 use super::page;
 use super::page::Show;
-use super::serve::{self, Content, Handle, Readiness, Ready, ServeError, Server};
+use super::serve::{self, BoundServer, Handle, Readiness, Ready, ServeError, ServedContent};
 use super::{EventFanout, LogQueue, MonitorSettings, Policy};
 use crate::console::{self, Level};
 
@@ -24,9 +24,9 @@ pub struct MetricsEndpoint {
 #[derive(Debug)]
 struct OpenEndpoint {
     metrics: Metrics,
-    page: Arc<page::State>,
+    page: Arc<page::PageState>,
     readiness: Readiness,
-    opened: Option<Server>,
+    opened: Option<BoundServer>,
     server: Option<Handle>,
 }
 
@@ -35,7 +35,7 @@ impl MetricsEndpoint {
     /// `socket` listens at the address already, if somebody passed one.
     pub fn open(
         settings: &MonitorSettings,
-        sources: Vec<Source>,
+        sources: Vec<MetricsSource>,
         policy: &Policy,
         socket: Option<TcpListener>,
     ) -> Result<Self, MonitorError> {
@@ -47,15 +47,15 @@ impl MetricsEndpoint {
             .transpose()
             .map_err(MonitorError::ReplyReasons)?;
         let opened = match socket {
-            Some(socket) => Server::adopt(config, socket),
-            None => Server::bind(config),
+            Some(socket) => BoundServer::adopt(config, socket),
+            None => BoundServer::bind(config),
         };
         let opened = opened.map_err(MonitorError::Serve)?;
         let names = sources.iter().map(|source| source.name.clone()).collect();
-        let setup = Setup { input: policy.input, sources, cap: Setup::CAP, reasons };
+        let setup = MetricsSetup { input: policy.input, sources, cap: MetricsSetup::CAP, reasons };
         let metrics = Metrics::new(setup).map_err(|error| MonitorError::Metrics(error.to_string()))?;
         let show = Show::of(policy, config.token.is_some());
-        let page = Arc::new(page::State::new(policy.input, names, show));
+        let page = Arc::new(page::PageState::new(policy.input, names, show));
         let readiness = Readiness::new();
         Ok(Self { shown: Some(OpenEndpoint { metrics, page, readiness, opened: Some(opened), server: None }) })
     }
@@ -63,7 +63,7 @@ impl MetricsEndpoint {
     /// What an operator should know about who can read what, one line each.
     pub fn cautions(&self) -> Vec<String> {
         let opened = self.shown.as_ref().and_then(|shown| shown.opened.as_ref());
-        opened.map(Server::cautions).unwrap_or_default()
+        opened.map(BoundServer::cautions).unwrap_or_default()
     }
 
     /// Tells people where it answers.
@@ -78,7 +78,7 @@ impl MetricsEndpoint {
         let Some(shown) = &mut self.shown else { return Ok(()) };
         let Some(opened) = shown.opened.take() else { return Ok(()) };
         let metrics = shown.metrics.clone();
-        let content = Content {
+        let content = ServedContent {
             metrics: Box::new(move || metrics.render()),
             page: Arc::clone(&shown.page),
             readiness: shown.readiness.clone(),
@@ -87,12 +87,12 @@ impl MetricsEndpoint {
         Ok(())
     }
 
-    /// An outlet for one thread.
-    pub fn outlet(&self, policy: &Arc<Policy>, feed: &LogQueue) -> EventFanout {
-        let outlet = EventFanout::new(Arc::clone(policy), Some(feed.clone()));
+    /// A fan-out for one thread.
+    pub fn fanout(&self, policy: &Arc<Policy>, queue: &LogQueue) -> EventFanout {
+        let fanout = EventFanout::new(Arc::clone(policy), Some(queue.clone()));
         match &self.shown {
-            Some(shown) => outlet.with_metrics(shown.metrics.recorder()).with_page(shown.page.recorder()),
-            None => outlet,
+            Some(shown) => fanout.with_metrics(shown.metrics.recorder()).with_page(shown.page.recorder()),
+            None => fanout,
         }
     }
 
@@ -102,9 +102,9 @@ impl MetricsEndpoint {
     }
 
     /// Follows the counters of the log.
-    pub fn follow(&self, feed: &LogQueue) {
+    pub fn follow(&self, queue: &LogQueue) {
         if let Some(metrics) = self.metrics() {
-            metrics.log("log", Arc::clone(feed.counters()));
+            metrics.log("log", Arc::clone(queue.counters()));
         }
     }
 
@@ -116,7 +116,7 @@ impl MetricsEndpoint {
     }
 
     /// Token and certificate are taken from `config` anew; the address stays.
-    pub fn reload(&self, config: Option<&serve::Settings>) -> Result<(), ServeError> {
+    pub fn reload(&self, config: Option<&serve::ServeSettings>) -> Result<(), ServeError> {
         match (self.shown.as_ref().and_then(|shown| shown.server.as_ref()), config) {
             (Some(server), Some(config)) => server.reload(config),
             _ => Ok(()),

@@ -37,7 +37,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// An interface whose packets are kept.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct PacketSource {
     /// Its name.
     pub name: String,
     /// `LINKTYPE_` number of its packets.
@@ -48,7 +48,7 @@ pub struct Source {
 
 /// Where packets are kept, and how much of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct PacketFileSettings {
     /// The file that is written now.
     pub path: PathBuf,
     /// Octets after which the next begins.
@@ -71,20 +71,20 @@ pub struct PacketCounters {
 }
 
 enum ThreadMessage {
-    Blocks(Blocks),
+    Blocks(BlockBatch),
     Renew,
 }
 
 /// Whole blocks.
 #[derive(Default)]
-struct Blocks {
+struct BlockBatch {
     octets: Vec<u8>,
     packets: u64,
 }
 
-/// An entrance for the packets of one thread.
+/// Where one thread leaves its packets.
 pub struct PcapWriter {
-    blocks: Blocks,
+    blocks: BlockBatch,
     flushed: Instant,
     queue: Sender<ThreadMessage>,
     spent: Receiver<Vec<u8>>,
@@ -120,10 +120,10 @@ impl PcapThread {
         &self.path
     }
 
-    /// An entrance for one more thread.
-    pub fn shelf(&self) -> PcapWriter {
+    /// A writer for one more thread.
+    pub fn writer(&self) -> PcapWriter {
         PcapWriter {
-            blocks: Blocks::default(),
+            blocks: BlockBatch::default(),
             flushed: Instant::now(),
             queue: self.queue.clone(),
             spent: self.spent.clone(),
@@ -181,7 +181,7 @@ impl PcapWriter {
             return;
         }
         let octets = self.spent.try_recv().unwrap_or_default();
-        let full = std::mem::replace(&mut self.blocks, Blocks { octets, packets: 0 });
+        let full = std::mem::replace(&mut self.blocks, BlockBatch { octets, packets: 0 });
         if let Err(refused) = self.queue.try_send(ThreadMessage::Blocks(full))
             && let ThreadMessage::Blocks(back) = refused.into_inner()
         {
@@ -215,7 +215,7 @@ fn keep(
     let mut last = Ok(());
     loop {
         let done = match messages.recv_timeout(LOOK) {
-            Ok(ThreadMessage::Blocks(Blocks { mut octets, packets })) => {
+            Ok(ThreadMessage::Blocks(BlockBatch { mut octets, packets })) => {
                 let done = files.write(&octets);
                 let of = if done.is_ok() { &counters.written } else { &counters.failed };
                 of.fetch_add(packets, Ordering::Relaxed);
@@ -238,7 +238,7 @@ fn keep(
 /// The file that is written, and those put away.
 #[derive(Debug)]
 pub struct Files {
-    settings: Settings,
+    settings: PacketFileSettings,
     /// What each begins with.
     head: Vec<u8>,
     file: Option<File>,
@@ -250,13 +250,13 @@ pub struct Files {
 
 impl Files {
     /// Begins a file; one that is there already is put away.
-    pub fn open(settings: Settings, sources: &[Source]) -> io::Result<Self> {
+    pub fn open(settings: PacketFileSettings, sources: &[PacketSource]) -> io::Result<Self> {
         let mut files = Self::new(settings, sources);
         files.begin()?;
         Ok(files)
     }
 
-    fn new(settings: Settings, sources: &[Source]) -> Self {
+    fn new(settings: PacketFileSettings, sources: &[PacketSource]) -> Self {
         Self { head: head(sources), settings, file: None, written: 0, began: Instant::now(), tried: None }
     }
 
@@ -354,7 +354,7 @@ fn numbers(path: &Path) -> io::Result<Vec<u64>> {
 }
 
 /// The section header and a description of every interface; times in nanoseconds.
-fn head(sources: &[Source]) -> Vec<u8> {
+fn head(sources: &[PacketSource]) -> Vec<u8> {
     let mut out = Vec::new();
     let program = format!("mailtap {}", env!("CARGO_PKG_VERSION"));
     wrap(&mut out, 0x0a0d_0d0a, |body| {
@@ -364,7 +364,7 @@ fn head(sources: &[Source]) -> Vec<u8> {
         option(body, 4, program.as_bytes());
         option(body, 0, &[]);
     });
-    for Source { name, link, snaplen } in sources {
+    for PacketSource { name, link, snaplen } in sources {
         wrap(&mut out, 1, |body| {
             body.extend(link.to_le_bytes());
             body.extend([0, 0]);
@@ -423,12 +423,12 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn settings(path: PathBuf) -> Settings {
-        Settings { path, size: 4096, age: None, files: None }
+    fn settings(path: PathBuf) -> PacketFileSettings {
+        PacketFileSettings { path, size: 4096, age: None, files: None }
     }
 
-    fn sources() -> [Source; 2] {
-        let source = |name: &str, link| Source { name: name.into(), link, snaplen: 262_144 };
+    fn sources() -> [PacketSource; 2] {
+        let source = |name: &str, link| PacketSource { name: name.into(), link, snaplen: 262_144 };
         [source("eth0", 1), source("any", 276)]
     }
 
@@ -464,12 +464,12 @@ mod tests {
         let path = dir.path().join("mail.pcapng");
         let archive =
             PcapThread::start(Files::open(settings(path.clone()), &sources()).unwrap(), |_, e| panic!("{e}")).unwrap();
-        let mut shelf = archive.shelf();
+        let mut writer = archive.writer();
         let at = Timestamp::from_nanos(1_700_000_000_123_456_789);
         for (source, data, len) in [(0, "1", 1), (1, "22", 2), (0, "333", 1500), (1, "", 0)] {
-            shelf.packet(at, source, data.as_bytes(), len);
+            writer.packet(at, source, data.as_bytes(), len);
         }
-        drop(shelf);
+        drop(writer);
         let counters = Arc::clone(archive.counters());
         archive.finish().unwrap();
         let expected = [(0, "1", 1), (1, "22", 2), (0, "333", 1500), (1, "", 0)];
@@ -484,7 +484,7 @@ mod tests {
         let path = dir.path().join("mail.pcapng");
         fs::write(&path, "of an earlier run").unwrap();
         fs::write(dir.path().join("mail.pcapng.07"), "mine").unwrap();
-        let mut files = Files::new(Settings { files: Some(3), ..settings(path.clone()) }, &sources());
+        let mut files = Files::new(PacketFileSettings { files: Some(3), ..settings(path.clone()) }, &sources());
         files.begin().unwrap();
         assert_eq!(fs::read(dir.path().join("mail.pcapng.1")).unwrap(), b"of an earlier run");
         for n in 0_u8..4 {
@@ -507,7 +507,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mail.pcapng");
         let age = Some(Duration::ZERO);
-        let mut files = Files::new(Settings { age, ..settings(path) }, &sources());
+        let mut files = Files::new(PacketFileSettings { age, ..settings(path) }, &sources());
         files.begin().unwrap();
         files.look().unwrap();
         assert_eq!(names(dir.path()), ["mail.pcapng"], "nothing is in it");
@@ -533,16 +533,16 @@ mod tests {
         let (_empty, spent) = bounded(1);
         let counters = Arc::new(PacketCounters::default());
         let counted = Arc::clone(&counters);
-        let mut shelf =
-            PcapWriter { blocks: Blocks::default(), flushed: Instant::now(), queue, spent, counters: counted };
+        let mut writer =
+            PcapWriter { blocks: BlockBatch::default(), flushed: Instant::now(), queue, spent, counters: counted };
         let large = vec![0; BATCH / 2 + 1];
         for _ in 0..5 {
-            shelf.packet(Timestamp::default(), 0, &large, 1);
+            writer.packet(Timestamp::default(), 0, &large, 1);
         }
         assert_eq!(counters.queue_full.load(Ordering::Relaxed), 3, "one is queued, one waits");
         let ThreadMessage::Blocks(first) = messages.recv().unwrap() else { panic!("no blocks") };
         assert_eq!(first.packets, 1);
-        shelf.packet(Timestamp::default(), 0, &large, 1);
+        writer.packet(Timestamp::default(), 0, &large, 1);
         assert_eq!(counters.queue_full.load(Ordering::Relaxed), 3);
         drop(messages);
     }

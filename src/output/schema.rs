@@ -44,7 +44,7 @@ mod tests {
             ("tunnel_kind", of(TunnelKind::ALL, TunnelKind::as_str)),
             ("phase", of(Phase::ALL, Phase::as_str)),
             ("session_outcome", of(SessionOutcome::ALL, SessionOutcome::as_str)),
-            ("outcome", of(Outcome::ALL, Outcome::as_str)),
+            ("outcome", of(TransactionOutcome::ALL, TransactionOutcome::as_str)),
             ("stage", of(Stage::ALL, Stage::as_str)),
             ("data_mode", of(DataMode::ALL, DataMode::as_str)),
             ("auth_method", of(AuthMethod::ALL, AuthMethod::as_str)),

@@ -24,7 +24,7 @@ impl LogSettings {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MonitorSettings {
     /// The server of metrics and page, if there is one.
-    pub server: Option<serve::Settings>,
+    pub server: Option<serve::ServeSettings>,
     /// File with the operator's names for reply texts.
     pub reply_reasons: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Events made by hand, for the tests of this room.
+//! Events made by hand, for the tests of this module.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ pub(super) fn auth(outcome: AuthOutcome) -> Auth {
     }
 }
 
-pub(super) fn transaction(kind: Kind, outcome: Outcome) -> Transaction {
+pub(super) fn transaction(kind: TransactionKind, outcome: TransactionOutcome) -> Transaction {
     Transaction {
         kind,
         number: 1,
@@ -187,7 +187,7 @@ pub(super) const MAIL: &[u8] =
 
 /// A delivery with everything a delivery may have.
 pub(super) fn delivery() -> Transaction {
-    let mut t = transaction(Kind::Delivery, Outcome::Partial);
+    let mut t = transaction(TransactionKind::Delivery, TransactionOutcome::Partial);
     t.reverse_path = Some(t.store(b"ann@example.org"));
     t.source_route = vec![t.store(b"relay.example")];
     t.mail_param(b"SIZE", Some(b"1000"));

@@ -11,12 +11,12 @@ const KEEP: usize = 1 << 20;
 /// One worker's part of an epoch.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    tasks: Vec<Task>,
+    tasks: Vec<BatchTask>,
     payload: Vec<u8>,
 }
 
 #[derive(Debug)]
-enum Task {
+enum BatchTask {
     Segment(Stored),
     Tick { number: u64, now: Timestamp },
     Finish { number: u64, at: Timestamp },
@@ -58,7 +58,7 @@ impl Batch {
         let start = self.payload.len();
         self.payload.extend_from_slice(payload);
         let end = self.payload.len();
-        self.tasks.push(Task::Segment(Stored {
+        self.tasks.push(BatchTask::Segment(Stored {
             number,
             at,
             source,
@@ -77,19 +77,34 @@ impl Batch {
     }
 
     pub(super) fn tick(&mut self, number: u64, now: Timestamp) {
-        self.tasks.push(Task::Tick { number, now });
+        self.tasks.push(BatchTask::Tick { number, now });
     }
 
     pub(super) fn finish(&mut self, number: u64, at: Timestamp) {
-        self.tasks.push(Task::Finish { number, at });
+        self.tasks.push(BatchTask::Finish { number, at });
     }
 
     /// The tasks in order.
     pub(super) fn work(&self) -> impl Iterator<Item = Work<'_>> {
         self.tasks.iter().map(|task| match *task {
-            Task::Tick { number, now } => Work::Tick { number, now },
-            Task::Finish { number, at } => Work::Finish { number, at },
-            Task::Segment(Stored { number, at, source, shard, from, to, seq, ack, syn, fin, rst, cut, start, end }) => {
+            BatchTask::Tick { number, now } => Work::Tick { number, now },
+            BatchTask::Finish { number, at } => Work::Finish { number, at },
+            BatchTask::Segment(Stored {
+                number,
+                at,
+                source,
+                shard,
+                from,
+                to,
+                seq,
+                ack,
+                syn,
+                fin,
+                rst,
+                cut,
+                start,
+                end,
+            }) => {
                 let payload = self.payload.get(start..end).unwrap_or_default();
                 Work::Segment {
                     number,

@@ -5,16 +5,16 @@ const KEEP: usize = 1 << 20;
 
 /// One worker's records of one epoch, in order.
 #[derive(Debug, Default)]
-pub(super) struct Chunk {
+pub(super) struct RecordChunk {
     lines: Vec<u8>,
-    entries: Vec<Entry>,
+    entries: Vec<ChunkEntry>,
     /// The lines stand in `lines` as they are ordered in `entries`.
     straight: bool,
 }
 
 /// A record in a chunk.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
+pub(super) struct ChunkEntry {
     /// Twice the number of the packet that caused it; one more if the packet itself did, not the time it showed.
     pub(super) cause: u64,
     /// First packet of its connection.
@@ -25,28 +25,28 @@ pub(super) struct Entry {
     pub(super) end: usize,
 }
 
-impl Entry {
+impl ChunkEntry {
     const fn key(&self) -> (u64, u64) {
         (self.cause, self.ordinal)
     }
 }
 
-impl Chunk {
+impl RecordChunk {
     /// Makes it `lines`, ordered; empties `entries`.
-    pub(super) fn fill(&mut self, lines: &[u8], entries: &mut Vec<Entry>) {
+    pub(super) fn fill(&mut self, lines: &[u8], entries: &mut Vec<ChunkEntry>) {
         self.lines.clear();
         self.lines.shrink_to(KEEP);
         self.lines.extend_from_slice(lines);
         self.entries.clear();
         self.entries.append(entries);
-        self.straight = self.entries.is_sorted_by_key(Entry::key);
+        self.straight = self.entries.is_sorted_by_key(ChunkEntry::key);
         if !self.straight {
             // Stable: the records of one connection stay as they were made.
-            self.entries.sort_by_key(Entry::key);
+            self.entries.sort_by_key(ChunkEntry::key);
         }
     }
 
-    fn line(&self, entry: &Entry) -> &[u8] {
+    fn line(&self, entry: &ChunkEntry) -> &[u8] {
         self.lines.get(entry.start..entry.end).unwrap_or_default()
     }
 }
@@ -62,7 +62,7 @@ impl Merger {
     /// Writes the lines of all `chunks` in order. No key is in two chunks, as a connection is in one shard.
     pub(super) fn write<E>(
         &mut self,
-        chunks: &[Chunk],
+        chunks: &[RecordChunk],
         write: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut filled = chunks.iter().filter(|c| !c.entries.is_empty());
@@ -87,7 +87,7 @@ impl Merger {
         write(&self.ordered)
     }
 
-    fn least(&self, chunks: &[Chunk]) -> Option<(usize, Entry)> {
+    fn least(&self, chunks: &[RecordChunk]) -> Option<(usize, ChunkEntry)> {
         let heads = chunks.iter().zip(&self.next).enumerate();
         let heads = heads.filter_map(|(at, (chunk, next))| Some((at, *chunk.entries.get(*next)?)));
         heads.min_by_key(|(_, entry)| entry.key())

@@ -24,11 +24,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::capture::{Capture, CaptureError, Totals};
 use crate::engine::Limits;
 use crate::event::Sink;
-use crate::wire::{Counters, Decoder, DecoderLimits, Packet, PacketClock, Segment, UnreadCounts};
+use crate::wire::{DecodeCounters, Decoder, DecoderLimits, Packet, PacketClock, Segment, UnreadCounts};
 use flow::{FlowCounters, FlowLimits};
 
 use batch::Batch;
-use merge::{Chunk, Merger};
+use merge::{Merger, RecordChunk};
 use worker::Worker;
 
 /// Flow tables. Their number shows in which flow is evicted when the budget is short, so it never changes.
@@ -69,13 +69,13 @@ pub struct Setup {
 
 /// What came of a run.
 #[derive(Debug)]
-pub struct Outcome<T, E> {
-    /// The taps, in the order of their shards.
-    pub taps: Vec<T>,
+pub struct RunOutcome<T, E> {
+    /// The sinks, in the order of their shards.
+    pub sinks: Vec<T>,
     /// What the capture held.
     pub totals: Totals,
     /// What became of its packets.
-    pub packets: Counters,
+    pub packets: DecodeCounters,
     /// Which of them were not understood.
     pub unread: UnreadCounts,
     /// What became of its flows, by table.
@@ -97,16 +97,16 @@ pub enum Stopped<E> {
     Fault,
 }
 
-/// Reads `capture`, analyzes it with a tap made by `tap` for each worker, and hands the lines to `write`.
+/// Reads `capture`, analyzes it with a sink made by `sink` for each worker, and hands the lines to `write`.
 pub fn run<T: RecordSink, E: Send>(
     capture: &Capture,
     setup: &Setup,
     trouble: &mut dyn FnMut(CaptureError),
-    tap: &dyn Fn() -> T,
+    sink: &dyn Fn() -> T,
     write: &mut (dyn FnMut(&[u8]) -> Result<(), E> + Send),
-) -> Outcome<T, E> {
+) -> RunOutcome<T, E> {
     let threads = setup.threads.clamp(1, SHARDS);
-    let workers = (0..threads).map(|at| Worker::new(at, threads, setup, tap())).collect::<Vec<_>>();
+    let workers = (0..threads).map(|at| Worker::new(at, threads, setup, sink())).collect::<Vec<_>>();
     if threads == 1 {
         alone(capture, setup, trouble, workers, write)
     } else {
@@ -126,14 +126,14 @@ fn alone<T: RecordSink, E>(
     trouble: &mut dyn FnMut(CaptureError),
     mut workers: Vec<Worker<T>>,
     write: &mut dyn FnMut(&[u8]) -> Result<(), E>,
-) -> Outcome<T, E> {
+) -> RunOutcome<T, E> {
     let mut decoder = Decoder::new(setup.decoder);
     let mut totals = Totals::default();
     let mut clock = PacketClock::default();
     let mut stopped = None;
     if let Some(worker) = workers.first_mut() {
         let mut number = 0;
-        let mut chunk = Chunk::default();
+        let mut chunk = RecordChunk::default();
         let mut merger = Merger::default();
         let mut take = |clock: &mut PacketClock, packet: &Packet<'_>| {
             number += 1;
@@ -169,33 +169,33 @@ fn outcome<T: RecordSink, E>(
     decoder: &Decoder,
     wild: u64,
     stopped: Option<Stopped<E>>,
-) -> Outcome<T, E> {
+) -> RunOutcome<T, E> {
     let mut flows = Vec::with_capacity(SHARDS);
-    let mut taps = Vec::with_capacity(workers.len());
+    let mut sinks = Vec::with_capacity(workers.len());
     for worker in workers {
         flows.extend(worker.counters());
-        taps.push(worker.into_tap());
+        sinks.push(worker.into_sink());
     }
-    Outcome { taps, totals, packets: *decoder.counters(), unread: decoder.unread().clone(), flows, wild, stopped }
+    RunOutcome { sinks, totals, packets: *decoder.counters(), unread: decoder.unread().clone(), flows, wild, stopped }
 }
 
 /// The channels of one worker. The two for `spent` bring used buffers back.
 struct WorkerChannels {
     batches: Sender<Batch>,
     spent_batches: Receiver<Batch>,
-    chunks: Receiver<Chunk>,
-    spent_chunks: Sender<Chunk>,
+    chunks: Receiver<RecordChunk>,
+    spent_chunks: Sender<RecordChunk>,
 }
 
 /// The worker's ends of them.
 struct WorkerEnd {
     batches: Receiver<Batch>,
     spent_batches: Sender<Batch>,
-    chunks: Sender<Chunk>,
-    spent_chunks: Receiver<Chunk>,
+    chunks: Sender<RecordChunk>,
+    spent_chunks: Receiver<RecordChunk>,
 }
 
-fn lane() -> (WorkerChannels, WorkerEnd) {
+fn channels() -> (WorkerChannels, WorkerEnd) {
     let (batches, batches_in) = bounded(QUEUE);
     let (spent_batches_out, spent_batches) = bounded(QUEUE + 2);
     let (chunks_out, chunks) = bounded(QUEUE);
@@ -218,19 +218,19 @@ fn together<T: RecordSink, E: Send>(
     trouble: &mut dyn FnMut(CaptureError),
     workers: Vec<Worker<T>>,
     write: &mut (dyn FnMut(&[u8]) -> Result<(), E> + Send),
-) -> Outcome<T, E> {
+) -> RunOutcome<T, E> {
     let mut decoder = Decoder::new(setup.decoder);
-    let (lanes, desks): (Vec<_>, Vec<_>) = workers.iter().map(|_| lane()).unzip();
-    let (mut feeds, mut drains) = (Vec::new(), Vec::new());
-    for WorkerChannels { batches, spent_batches, chunks, spent_chunks } in lanes {
-        feeds.push(BatchSender { batch: Batch::default(), batches, spent: spent_batches });
+    let (channels, ends): (Vec<_>, Vec<_>) = workers.iter().map(|_| channels()).unzip();
+    let (mut senders, mut drains) = (Vec::new(), Vec::new());
+    for WorkerChannels { batches, spent_batches, chunks, spent_chunks } in channels {
+        senders.push(BatchSender { batch: Batch::default(), batches, spent: spent_batches });
         drains.push((chunks, spent_chunks));
     }
     thread::scope(|scope| {
         let mut running = Vec::with_capacity(workers.len());
         let mut failed = None;
-        for (worker, desk) in workers.into_iter().zip(desks) {
-            match thread::Builder::new().name("analyze".into()).spawn_scoped(scope, move || work(worker, &desk)) {
+        for (worker, end) in workers.into_iter().zip(ends) {
+            match thread::Builder::new().name("analyze".into()).spawn_scoped(scope, move || work(worker, &end)) {
                 Ok(thread) => running.push(thread),
                 Err(e) => failed = Some(Stopped::Thread(e)),
             }
@@ -238,9 +238,9 @@ fn together<T: RecordSink, E: Send>(
         let writer = thread::Builder::new().name("write".into()).spawn_scoped(scope, move || write_all(drains, write));
         let mut clock = PacketClock::default();
         let totals = match (&writer, &failed) {
-            (Ok(_), None) => read(capture, &mut decoder, &mut clock, trouble, feeds),
+            (Ok(_), None) => read(capture, &mut decoder, &mut clock, trouble, senders),
             _ => {
-                drop(feeds);
+                drop(senders);
                 Totals::default()
             }
         };
@@ -280,21 +280,21 @@ fn read(
     decoder: &mut Decoder,
     clock: &mut PacketClock,
     trouble: &mut dyn FnMut(CaptureError),
-    mut feeds: Vec<BatchSender>,
+    mut senders: Vec<BatchSender>,
 ) -> Totals {
     let mut number = 0;
     let (mut octets, mut segments) = (0, 0);
     let mut take = |clock: &mut PacketClock, packet: &Packet<'_>| {
         number += 1;
         if let Some(now) = clock.passes(packet.at) {
-            feeds.iter_mut().for_each(|f| f.batch.tick(number, now));
+            senders.iter_mut().for_each(|s| s.batch.tick(number, now));
             segments += 1;
         }
         if let Some(segment) = decoder.decode(packet) {
             let shard = shard_of(&segment);
-            let worker = shard % feeds.len();
-            if let Some(feed) = feeds.get_mut(worker) {
-                feed.batch.segment(number, shard, &segment);
+            let worker = shard % senders.len();
+            if let Some(sender) = senders.get_mut(worker) {
+                sender.batch.segment(number, shard, &segment);
             }
             octets += segment.payload.len();
             segments += 1;
@@ -304,26 +304,26 @@ fn read(
         }
         (octets, segments) = (0, 0);
         // One that is gone has closed its chunks: the writer stops by itself.
-        if feeds.iter_mut().all(BatchSender::send) { None } else { Some(()) }
+        if senders.iter_mut().all(BatchSender::send) { None } else { Some(()) }
     };
     let totals = capture.for_each(trouble, |packet: &Packet<'_>| match clock.take(packet, &mut take) {
         None => ControlFlow::Continue(()),
         Some(()) => ControlFlow::Break(()),
     });
     let _ = clock.finish(&mut take);
-    feeds.iter_mut().for_each(|f| f.batch.finish(number + 1, clock.latest()));
-    let _ = feeds.iter_mut().all(BatchSender::send);
+    senders.iter_mut().for_each(|s| s.batch.finish(number + 1, clock.latest()));
+    let _ = senders.iter_mut().all(BatchSender::send);
     totals
 }
 
-fn work<T: RecordSink>(mut worker: Worker<T>, desk: &WorkerEnd) -> Worker<T> {
-    for mut batch in &desk.batches {
+fn work<T: RecordSink>(mut worker: Worker<T>, end: &WorkerEnd) -> Worker<T> {
+    for mut batch in &end.batches {
         worker.batch(&batch);
         batch.clear();
-        let _ = desk.spent_batches.try_send(batch);
-        let mut chunk = desk.spent_chunks.try_recv().unwrap_or_default();
+        let _ = end.spent_batches.try_send(batch);
+        let mut chunk = end.spent_chunks.try_recv().unwrap_or_default();
         worker.take(&mut chunk);
-        if desk.chunks.send(chunk).is_err() {
+        if end.chunks.send(chunk).is_err() {
             break;
         }
     }
@@ -332,7 +332,7 @@ fn work<T: RecordSink>(mut worker: Worker<T>, desk: &WorkerEnd) -> Worker<T> {
 
 /// Merges an epoch at a time until the workers close.
 fn write_all<E>(
-    drains: Vec<(Receiver<Chunk>, Sender<Chunk>)>,
+    drains: Vec<(Receiver<RecordChunk>, Sender<RecordChunk>)>,
     write: &mut dyn FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut merger = Merger::default();

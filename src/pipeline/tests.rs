@@ -73,14 +73,14 @@ fn capture(flows: u16, turns: u32) -> (tempfile::TempDir, Capture) {
         }
     }
     std::fs::write(&path, file).unwrap();
-    (dir, Capture::new(vec![path], crate::capture::Order::Time))
+    (dir, Capture::new(vec![path], crate::capture::FileOrder::Time))
 }
 
 fn setup(threads: usize) -> Setup {
     Setup { threads, limits: Arc::default(), flows: FlowLimits::default(), decoder: DecoderLimits::default() }
 }
 
-fn lines(capture: &Capture, threads: usize) -> (Vec<u8>, Outcome<Lines, io::Error>) {
+fn lines(capture: &Capture, threads: usize) -> (Vec<u8>, RunOutcome<Lines, io::Error>) {
     let mut out = Vec::new();
     let outcome = run(capture, &setup(threads), &mut |t| panic!("{t}"), &Lines::default, &mut |lines| {
         out.extend_from_slice(lines);
@@ -99,7 +99,7 @@ fn the_log_is_the_same_for_any_number_of_threads() {
         let (out, outcome) = lines(&capture, threads);
         assert!(out == expected, "{threads} threads");
         assert!(outcome.stopped.is_none());
-        assert_eq!(outcome.taps.len(), threads.min(SHARDS));
+        assert_eq!(outcome.sinks.len(), threads.min(SHARDS));
         assert_eq!(outcome.flows.len(), SHARDS);
         assert_eq!(outcome.totals.packets, 20_000);
     }
@@ -112,8 +112,8 @@ fn a_panic_of_a_worker_ends_the_run() {
         return;
     }
     for threads in [2, 4] {
-        let tap = || Lines { panics_at: 3, ..Lines::default() };
-        let outcome = run(&capture, &setup(threads), &mut |t| panic!("{t}"), &tap, &mut |_| io::Result::Ok(()));
+        let sink = || Lines { panics_at: 3, ..Lines::default() };
+        let outcome = run(&capture, &setup(threads), &mut |t| panic!("{t}"), &sink, &mut |_| io::Result::Ok(()));
         assert!(matches!(outcome.stopped, Some(Stopped::Fault)), "{threads} threads: {:?}", outcome.stopped);
     }
 }
@@ -134,14 +134,14 @@ fn an_output_that_fails_ends_the_run() {
     }
 }
 
-fn chunk(entries: &[(u64, u64, &str)]) -> Chunk {
+fn chunk(entries: &[(u64, u64, &str)]) -> RecordChunk {
     let (mut text, mut marks) = (String::new(), Vec::new());
     for (cause, ordinal, line) in entries {
         let start = text.len();
         text.push_str(line);
-        marks.push(merge::Entry { cause: *cause, ordinal: *ordinal, start, end: text.len() });
+        marks.push(merge::ChunkEntry { cause: *cause, ordinal: *ordinal, start, end: text.len() });
     }
-    let mut chunk = Chunk::default();
+    let mut chunk = RecordChunk::default();
     chunk.fill(text.as_bytes(), &mut marks);
     assert!(marks.is_empty());
     chunk

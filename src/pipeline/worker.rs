@@ -2,23 +2,23 @@
 
 use super::batch::{Batch, Work};
 use super::flow::FlowCounters;
-use super::merge::{Chunk, Entry};
+use super::merge::{ChunkEntry, RecordChunk};
 use super::tables::Tables;
 use super::{RecordSink, Setup};
 use crate::event::{Context, Event, Sink};
 use crate::time::Timestamp;
 use crate::wire::Segment;
 
-/// Some of the shards, with a tap that notes what caused each record.
+/// Some of the shards, with a sink that notes what caused each record.
 pub(super) struct Worker<T> {
     tables: Tables,
     tagged: Tagged<T>,
 }
 
 impl<T: RecordSink> Worker<T> {
-    pub(super) fn new(number: usize, threads: usize, setup: &Setup, tap: T) -> Self {
+    pub(super) fn new(number: usize, threads: usize, setup: &Setup, sink: T) -> Self {
         let tables = Tables::new(number, threads, setup);
-        Self { tables, tagged: Tagged { tap, cause: 0, entries: Vec::new() } }
+        Self { tables, tagged: Tagged { sink, cause: 0, entries: Vec::new() } }
     }
 
     /// A segment that packet `number` brought for `shard`, which must be one of these.
@@ -51,38 +51,38 @@ impl<T: RecordSink> Worker<T> {
 
     /// Octets of records that wait to be taken.
     pub(super) fn waiting(&self) -> usize {
-        self.tagged.tap.lines().len()
+        self.tagged.sink.lines().len()
     }
 
     /// Moves the records into `chunk`, whose old content goes.
-    pub(super) fn take(&mut self, chunk: &mut Chunk) {
-        chunk.fill(self.tagged.tap.lines(), &mut self.tagged.entries);
-        self.tagged.tap.clear();
+    pub(super) fn take(&mut self, chunk: &mut RecordChunk) {
+        chunk.fill(self.tagged.sink.lines(), &mut self.tagged.entries);
+        self.tagged.sink.clear();
     }
 
     pub(super) fn counters(&self) -> impl Iterator<Item = FlowCounters> {
         self.tables.counters()
     }
 
-    pub(super) fn into_tap(self) -> T {
-        self.tagged.tap
+    pub(super) fn into_sink(self) -> T {
+        self.tagged.sink
     }
 }
 
 /// Notes what caused each record, and whose it is.
 struct Tagged<T> {
-    tap: T,
+    sink: T,
     cause: u64,
-    entries: Vec<Entry>,
+    entries: Vec<ChunkEntry>,
 }
 
 impl<T: RecordSink> Sink for Tagged<T> {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
-        let start = self.tap.lines().len();
-        self.tap.event(context, at, event);
-        let end = self.tap.lines().len();
+        let start = self.sink.lines().len();
+        self.sink.event(context, at, event);
+        let end = self.sink.lines().len();
         if end > start {
-            self.entries.push(Entry { cause: self.cause, ordinal: context.peers.ordinal, start, end });
+            self.entries.push(ChunkEntry { cause: self.cause, ordinal: context.peers.ordinal, start, end });
         }
     }
 }

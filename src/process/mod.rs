@@ -16,7 +16,7 @@ pub use signals::{Signal, Signals, Waiter};
 
 /// What the process may do once everything is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ConfineSettings {
     /// The user to run as.
     pub user: Option<String>,
     /// Confine the process where the kernel can.

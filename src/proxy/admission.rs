@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use crate::event::Rejection;
-use crate::proxy::settings::{Admission as Limits, OnLimit};
+use crate::proxy::settings::{AdmissionSettings as Limits, OnLimit};
 use crate::time::Timestamp;
 
 /// Parts of the table, so that threads seldom wait for each other.

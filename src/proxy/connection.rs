@@ -16,9 +16,9 @@ use super::listener::Listener;
 use super::loops::{self, Role};
 use super::observer::GuardedSession;
 use super::pair::{ConnectionGuards, ProxiedPair};
-use super::proxy_protocol::{self, Header};
+use super::proxy_protocol::{self, HeaderRead};
 use super::refuse::{abort, refuse};
-use super::shared::{OpenConnection, Shared};
+use super::shared::{OpenCount, Shared};
 use super::{dial, terminated};
 use crate::event::{Dir, End, Input, Peers, Refusal, Rejection};
 use crate::proxy::settings::{Target, Times, Transparent};
@@ -31,7 +31,7 @@ pub(super) fn serve(
     listener: Arc<Listener>,
     client: TcpStream,
     peer: SocketAddr,
-    open: OpenConnection,
+    open: OpenCount,
 ) -> impl Future<Output = ()> {
     // On the heap, and gone before the long time of forwarding begins.
     let joining = Box::pin(join(Rc::clone(&shared), Arc::clone(&listener), client, peer));
@@ -48,7 +48,7 @@ pub(super) fn serve(
 }
 
 /// Who comes, and for whom.
-struct Arrival {
+struct AcceptedClient {
     began: Timestamp,
     peer: SocketAddr,
     /// The client itself: the peer, or whom a PROXY header names.
@@ -100,15 +100,15 @@ async fn join(
     let id = connection_id(arrival.peer, route.server, began);
     let dialled = reach(&shared, &listener, &arrival, &route, id).await;
     let established = shared.clock.now();
-    let mut watch = observer(&shared, &listener, &arrival, &route, id, established);
+    let mut session = observer(&shared, &listener, &arrival, &route, id, established);
     match dialled {
         Ok((server, far)) => {
-            watch.connected(established.since(dialling).unwrap_or_default());
+            session.connected(established.since(dialling).unwrap_or_default());
             let held = ConnectionGuards { _ticket: ticket, _ends: route.near.into_iter().chain(far).collect() };
-            Some(Box::new(ProxiedPair { client, server, watch, early: arrival.early, held }))
+            Some(Box::new(ProxiedPair { client, server, session, early: arrival.early, held }))
         }
         Err(failed) => {
-            unreachable(&shared, &listener, watch, established, failed);
+            unreachable(&shared, &listener, session, established, failed);
             tracing::warn!(listener = listener.settings.name, %peer, reason = failed.as_str(), "the server cannot be reached");
             refuse(&listener, &mut client).await;
             None
@@ -123,8 +123,8 @@ async fn arrive(
     client: &mut TcpStream,
     peer: SocketAddr,
     began: Timestamp,
-) -> io::Result<Arrival> {
-    let mut arrival = Arrival { began, peer, source: peer, header: Vec::new(), early: None };
+) -> io::Result<AcceptedClient> {
+    let mut arrival = AcceptedClient { began, peer, source: peer, header: Vec::new(), early: None };
     if listener.settings.header_from.iter().any(|net| net.contains(&peer.ip())) {
         let (mut octets, length, told) = timeout(Times::HEADER, read_header(client)).await??;
         let behind = octets.split_off(length);
@@ -149,7 +149,7 @@ fn route(shared: &Shared, listener: &Listener, client: &TcpStream, peer: SocketA
 async fn reach(
     shared: &Shared,
     listener: &Listener,
-    arrival: &Arrival,
+    arrival: &AcceptedClient,
     route: &Route,
     id: u64,
 ) -> Result<(TcpStream, Option<loops::GuardedEnd>), Refusal> {
@@ -164,7 +164,7 @@ async fn reach(
 fn observer(
     shared: &Shared,
     listener: &Listener,
-    arrival: &Arrival,
+    arrival: &AcceptedClient,
     route: &Route,
     id: u64,
     established: Timestamp,
@@ -177,21 +177,21 @@ fn observer(
         source: listener.source,
         ordinal: 0,
     };
-    let mut watch = GuardedSession::new(arrival.began, id, peers, Arc::clone(&listener.limits));
+    let mut session = GuardedSession::new(arrival.began, id, peers, Arc::clone(&listener.limits));
     if !arrival.header.is_empty() {
-        let _ = watch.handle(arrival.began, Dir::ToServer, Input::Data(&arrival.header), &shared.outlet);
+        let _ = session.handle(arrival.began, Dir::ToServer, Input::Data(&arrival.header), &shared.fanout);
     }
-    watch
+    session
 }
 
 /// The server is not there: the record says what the client would have met with, had it dialled itself.
-fn unreachable(shared: &Shared, listener: &Listener, mut watch: GuardedSession, at: Timestamp, failed: Refusal) {
+fn unreachable(shared: &Shared, listener: &Listener, mut session: GuardedSession, at: Timestamp, failed: Refusal) {
     listener.count(|metrics| metrics.not_connected(listener.protocol(), failed));
     let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
     if why == End::Closed {
-        let _ = watch.handle(at, Dir::ToClient, Input::Reset, &shared.outlet);
+        let _ = session.handle(at, Dir::ToClient, Input::Reset, &shared.fanout);
     }
-    watch.finish(at, why, &shared.outlet);
+    session.finish(at, why, &shared.fanout);
 }
 
 /// Where `client` wanted to go, and that it is on its way there.
@@ -259,9 +259,9 @@ async fn read_header(client: &mut TcpStream) -> io::Result<(Vec<u8>, usize, Opti
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         match proxy_protocol::parse(&octets) {
-            Header::NeedMore => {}
-            Header::Invalid => return Err(io::ErrorKind::InvalidData.into()),
-            Header::Complete { length, client, .. } => return Ok((octets, length, client)),
+            HeaderRead::NeedMore => {}
+            HeaderRead::Invalid => return Err(io::ErrorKind::InvalidData.into()),
+            HeaderRead::Complete { length, client, .. } => return Ok((octets, length, client)),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::observer::{Fault, GuardedSession};
 use super::pair::{ConnectionGuards, ProxiedPair};
 use super::refuse::{abort, goodbye};
 use super::shared::Shared;
-use super::splice::{Broken, Pipe, Pipes, Step};
+use super::splice::{Broken, Pipe, Pipes, SpliceStep};
 use crate::event::{Both, Bypass, Dir, End, Input, Phase, Termination};
 use crate::proxy::settings::OnFault;
 use crate::time::Timestamp;
@@ -105,7 +105,7 @@ pub(super) struct Forwarder {
     server: TcpStream,
     flows: Both<Flow>,
     unseen: Option<Unseen>,
-    watch: GuardedSession,
+    session: GuardedSession,
     listener: Arc<Listener>,
     greeted: bool,
     half_closed: bool,
@@ -118,13 +118,13 @@ impl Forwarder {
     #[expect(clippy::boxed_local, reason = "whoever waits for the end must not hold the room of what was moved out")]
     pub(super) fn new(joined: Box<ProxiedPair>, listener: Arc<Listener>, shared: &Rc<Shared>) -> Self {
         let timer = shared.timer(shared.clock.now(), listener.settings.times.greeting);
-        let ProxiedPair { client, server, watch, early, held } = *joined;
+        let ProxiedPair { client, server, session, early, held } = *joined;
         let mut forwarder = Self {
             client,
             server,
             flows: Both::default(),
             unseen: None,
-            watch,
+            session,
             listener,
             greeted: false,
             half_closed: false,
@@ -170,7 +170,7 @@ impl Forwarder {
             Some(ConnectionRequest::Drain) if self.is_quiet() => Poll::Ready(ForwardEnd::Drained),
             Some(ConnectionRequest::Drain) => Poll::Pending,
             Some(ConnectionRequest::Shrink) => {
-                self.watch.shrink();
+                self.session.shrink();
                 self.timer.answered();
                 Poll::Pending
             }
@@ -185,7 +185,7 @@ impl Forwarder {
             return false;
         }
         let waits = Dir::BOTH.iter().any(|dir| self.flows[*dir].waits());
-        !waits && self.unseen.is_none() && self.watch.phase() == Phase::Idle
+        !waits && self.unseen.is_none() && self.session.phase() == Phase::Idle
     }
 
     /// Moves one direction: `Ready(None)` if it is over, an ending if all is.
@@ -260,7 +260,7 @@ impl Forwarder {
             if let Err(Fault) = self.observe(dir, now, octets) {
                 return Poll::Ready(Some(ForwardEnd::Fault));
             }
-            if gone == SIZE && self.watch.is_settled() {
+            if gone == SIZE && self.session.is_settled() {
                 // More than a buffer at once, and nobody has to see it.
                 self.flows[dir].pipe = shared.pipes.as_ref().and_then(Pipes::take);
             }
@@ -290,16 +290,16 @@ impl Forwarder {
         };
         let now = shared.clock.now();
         match step {
-            Ok(Step::Passed(octets)) => {
+            Ok(SpliceStep::Passed(octets)) => {
                 self.flows[dir].pipe = Some(pipe);
-                self.watch.skip_bytes(now, dir, octets, &shared.outlet);
+                self.session.skip_bytes(now, dir, octets, &shared.fanout);
                 self.listener.count(|metrics| metrics.spliced(dir, octets as u64));
                 self.moved(now);
                 return Poll::Ready(Ok(()));
             }
             // What comes next is read again.
-            Ok(Step::Empty) => {}
-            Ok(Step::Closed) => {
+            Ok(SpliceStep::Empty) => {}
+            Ok(SpliceStep::Closed) => {
                 if let Some(ending) = self.end(dir, now, false) {
                     return Poll::Ready(Err(ending));
                 }
@@ -365,7 +365,7 @@ impl Forwarder {
         if reset {
             return Some(ForwardEnd::Reset(dir));
         }
-        let fault = self.see().is_err() | self.watch.handle(now, dir, Input::Fin, &self.shared.outlet).is_err();
+        let fault = self.see().is_err() | self.session.handle(now, dir, Input::Fin, &self.shared.fanout).is_err();
         self.flows[dir].state = FlowState::Ending;
         (fault && self.shared.on_fault == OnFault::Close).then_some(ForwardEnd::Fault)
     }
@@ -384,9 +384,9 @@ impl Forwarder {
         if octets.is_empty() {
             return Ok(());
         }
-        let told = self.watch.handle(at, dir, Input::Data(octets), &self.shared.outlet);
+        let told = self.session.handle(at, dir, Input::Data(octets), &self.shared.fanout);
         if told.is_err() {
-            self.listener.count(|metrics| metrics.bypassed(self.watch.protocol(), Bypass::Panic));
+            self.listener.count(|metrics| metrics.bypassed(self.session.protocol(), Bypass::Panic));
         }
         self.greeted |= dir == Dir::ToClient;
         self.moved(at);
@@ -399,10 +399,10 @@ impl Forwarder {
     /// Octets moved at `at`: from then on the next ones are waited for.
     fn moved(&self, at: Timestamp) {
         let open = Dir::BOTH.iter().all(|dir| self.flows[*dir].state == FlowState::Open);
-        let patience = match self.watch.protocol() {
+        let patience = match self.session.protocol() {
             _ if !open => self.listener.settings.times.half_close,
             _ if !self.greeted => self.listener.settings.times.greeting,
-            protocol => self.listener.settings.times.idle(protocol, self.watch.is_opaque()),
+            protocol => self.listener.settings.times.idle(protocol, self.session.is_opaque()),
         };
         self.timer.moved(at, patience);
     }
@@ -426,12 +426,12 @@ impl Forwarder {
             ForwardEnd::Closed | ForwardEnd::Fault => End::Closed,
             ForwardEnd::Reset(dir) => {
                 abort(if dir == Dir::ToServer { &self.server } else { &self.client });
-                let _ = self.watch.handle(now, dir, Input::Reset, &self.shared.outlet);
+                let _ = self.session.handle(now, dir, Input::Reset, &self.shared.fanout);
                 End::Closed
             }
             ForwardEnd::TimedOut => End::Timeout,
             ForwardEnd::Drained => {
-                if let Some(line) = goodbye(&self.listener).filter(|_| !self.watch.is_opaque()) {
+                if let Some(line) = goodbye(&self.listener).filter(|_| !self.session.is_opaque()) {
                     // What the socket does not take at once is not worth waiting for.
                     let _ = self.client.try_write(line);
                 }
@@ -451,9 +451,9 @@ impl Forwarder {
             ForwardEnd::Closed | ForwardEnd::Reset(_) => None,
         };
         if let Some(reason) = reason {
-            self.listener.count(|metrics| metrics.terminated(self.watch.protocol(), reason, self.watch.phase()));
+            self.listener.count(|metrics| metrics.terminated(self.session.protocol(), reason, self.session.phase()));
         }
-        self.watch.finish(now, why, &self.shared.outlet);
+        self.session.finish(now, why, &self.shared.fanout);
     }
 
     /// Where octets of `dir` come from, and where they go.

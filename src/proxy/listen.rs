@@ -28,7 +28,7 @@ const GONE: Duration = Duration::from_secs(600);
 
 /// Opens a listening socket at `address`, non-blocking. IPv4 comes to `[::]` too.
 pub(super) fn listen(listener: &ListenerSettings, address: SocketAddr) -> Result<TcpListener, ListenError> {
-    let failed = |step: Step| {
+    let failed = |step: SocketStep| {
         let name = listener.name.clone();
         move |reason| ListenError { name, place: Some(address), step, reason }
     };
@@ -40,45 +40,45 @@ pub(super) fn listen(listener: &ListenerSettings, address: SocketAddr) -> Result
         address.set_ip(Ipv4Addr::UNSPECIFIED.into());
         made = socket_of(&address);
     }
-    let socket = made.map_err(failed(Step::Socket))?;
+    let socket = made.map_err(failed(SocketStep::Socket))?;
     let prepared = socket.set_reuse_address(true).and_then(|()| match address {
         SocketAddr::V6(v6) => socket.set_only_v6(!v6.ip().is_unspecified()),
         SocketAddr::V4(_) => Ok(()),
     });
-    prepared.map_err(failed(Step::Socket))?;
+    prepared.map_err(failed(SocketStep::Socket))?;
     if listener.target == Target::Original(Transparent::Tproxy) {
-        transparent(&socket, address.is_ipv6()).map_err(failed(Step::Transparent))?;
+        transparent(&socket, address.is_ipv6()).map_err(failed(SocketStep::Transparent))?;
     }
-    socket.bind(&address.into()).map_err(failed(Step::Bind))?;
-    socket.listen(BACKLOG).map_err(failed(Step::Bind))?;
+    socket.bind(&address.into()).map_err(failed(SocketStep::Bind))?;
+    socket.listen(BACKLOG).map_err(failed(SocketStep::Bind))?;
     Ok(socket.into())
 }
 
 /// Prepares the socket `listening`, opened here or passed by somebody, for `listener`; finds out whether this process
 /// may do what its connections to servers need. Gives the address it listens at.
 pub(super) fn prepare(listener: &ListenerSettings, listening: &TcpListener) -> Result<SocketAddr, ListenError> {
-    let failed = |place: Option<SocketAddr>, step: Step| {
+    let failed = |place: Option<SocketAddr>, step: SocketStep| {
         let name = listener.name.clone();
         move |reason| ListenError { name, place, step, reason }
     };
-    let address = listening.local_addr().map_err(failed(None, Step::Socket))?;
+    let address = listening.local_addr().map_err(failed(None, SocketStep::Socket))?;
     let tuned = listening.set_nonblocking(true).and_then(|()| tune(listening));
-    tuned.map_err(failed(Some(address), Step::Socket))?;
+    tuned.map_err(failed(Some(address), SocketStep::Socket))?;
     if listener.target == Target::Original(Transparent::Tproxy) {
         let set = transparent(&SockRef::from(listening), address.is_ipv6());
-        set.map_err(failed(Some(address), Step::Transparent))?;
+        set.map_err(failed(Some(address), SocketStep::Transparent))?;
     }
     let failed = |step| failed(None, step);
     let mark = listener.mark.filter(|mark| *mark != 0);
     if !listener.spoof_source && mark.is_none() {
         return Ok(address);
     }
-    let probe = socket_of(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).map_err(failed(Step::Socket))?;
+    let probe = socket_of(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).map_err(failed(SocketStep::Socket))?;
     if listener.spoof_source {
-        transparent(&probe, false).map_err(failed(Step::Spoof))?;
+        transparent(&probe, false).map_err(failed(SocketStep::Spoof))?;
     }
     if let Some(mark) = mark {
-        probe.set_mark(mark).map_err(failed(Step::Mark))?;
+        probe.set_mark(mark).map_err(failed(SocketStep::Mark))?;
     }
     Ok(address)
 }
@@ -105,7 +105,7 @@ pub(super) fn transparent(socket: &Socket, is_ipv6: bool) -> io::Result<()> {
 
 /// What was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum SocketStep {
     Socket,
     Transparent,
     Bind,
@@ -118,7 +118,7 @@ enum Step {
 pub struct ListenError {
     name: String,
     place: Option<SocketAddr>,
-    step: Step,
+    step: SocketStep,
     reason: io::Error,
 }
 
@@ -131,8 +131,10 @@ impl ListenError {
     fn advice(&self) -> &'static str {
         use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
         match (self.reason.kind(), self.step) {
-            (PermissionDenied, Step::Mark) => "that needs CAP_NET_RAW: see deploy/systemd, or say --mark 0",
-            (PermissionDenied, Step::Transparent | Step::Spoof) => "that needs CAP_NET_RAW: see deploy/systemd",
+            (PermissionDenied, SocketStep::Mark) => "that needs CAP_NET_RAW: see deploy/systemd, or say --mark 0",
+            (PermissionDenied, SocketStep::Transparent | SocketStep::Spoof) => {
+                "that needs CAP_NET_RAW: see deploy/systemd"
+            }
             (PermissionDenied, _) => {
                 "ports below 1024 need CAP_NET_BIND_SERVICE: see deploy/systemd, or choose another port"
             }
@@ -149,10 +151,10 @@ impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "listener {}: ", self.name)?;
         match self.step {
-            Step::Socket | Step::Bind => f.write_str("cannot listen")?,
-            Step::Transparent => f.write_str("cannot listen for connections of TPROXY")?,
-            Step::Spoof => f.write_str("cannot take the client's address towards the server")?,
-            Step::Mark => f.write_str("cannot mark connections to the server")?,
+            SocketStep::Socket | SocketStep::Bind => f.write_str("cannot listen")?,
+            SocketStep::Transparent => f.write_str("cannot listen for connections of TPROXY")?,
+            SocketStep::Spoof => f.write_str("cannot take the client's address towards the server")?,
+            SocketStep::Mark => f.write_str("cannot mark connections to the server")?,
         }
         if let Some(place) = self.place {
             write!(f, " at {place}")?;
@@ -168,7 +170,7 @@ mod tests {
     use super::*;
     use std::net::TcpStream;
 
-    use crate::proxy::settings::{Admission, Times};
+    use crate::proxy::settings::{AdmissionSettings, Times};
 
     fn listener() -> ListenerSettings {
         ListenerSettings {
@@ -181,7 +183,7 @@ mod tests {
             header_from: Vec::new(),
             header_to: None,
             tls: None,
-            admission: Admission::default(),
+            admission: AdmissionSettings::default(),
             times: Times::default(),
         }
     }

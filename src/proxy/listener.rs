@@ -15,10 +15,10 @@ use crate::event::Protocol;
 use crate::output::metrics::ProxyMetrics;
 use crate::time::Timestamp;
 
-/// A door and its sockets, which nobody holds but those who accept: a connection must not keep them open.
+/// A listener and its sockets, which nobody holds but those who accept: a connection must not keep them open.
 #[derive(Clone, Debug)]
 pub struct BoundListener {
-    /// The door.
+    /// The listener.
     pub listener: Arc<Listener>,
     /// The sockets, non-blocking.
     pub sockets: Vec<Arc<TcpListener>>,
@@ -47,7 +47,7 @@ pub struct Listener {
 
 /// What a listener is opened with, besides what the operator said of it.
 #[derive(Debug)]
-pub struct Opening<'a> {
+pub struct ListenerOptions<'a> {
     /// Its position in the list of listeners.
     pub source: u32,
     /// Caps of a session, as they are at a listener that says nothing.
@@ -63,8 +63,8 @@ pub struct Opening<'a> {
 impl Listener {
     /// Opens the addresses of `settings` at which none of the given sockets listens, prepares all of them, looks its server
     /// up and reads its certificates.
-    pub fn open(settings: &ListenerSettings, opening: Opening<'_>) -> Result<BoundListener, OpenError> {
-        let Opening { source, limits, mut sockets, before, metrics } = opening;
+    pub fn open(settings: &ListenerSettings, opening: ListenerOptions<'_>) -> Result<BoundListener, OpenError> {
+        let ListenerOptions { source, limits, mut sockets, before, metrics } = opening;
         for address in &settings.listen {
             if !listens(&sockets, address) {
                 sockets.push(listen::listen(settings, *address).map_err(OpenError::Socket)?);

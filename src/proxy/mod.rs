@@ -1,7 +1,7 @@
-//! The inline proxy: connections come in at a door, go on to their server, and are observed on the way.
+//! The inline proxy: connections come in at a listener, go on to their server, and are observed on the way.
 //!
 //! Mail servers speak first, so the server is dialled when the client is accepted. One task per connection owns both
-//! sockets and the engine's session: no channel, no lock. Threads share nothing but the doors. Octets go on before
+//! sockets and the engine's session: no channel, no lock. Threads share nothing but the listeners. Octets go on before
 //! they are looked at, and nothing the observer does can hold them up.
 
 pub mod admission;
@@ -34,8 +34,8 @@ use std::time::Duration;
 use tokio::sync::watch as channel;
 
 pub use listen::ListenError;
-pub use listener::{BoundListener, Listener, OpenError, Opening};
-pub use settings::Settings;
+pub use listener::{BoundListener, Listener, ListenerOptions, OpenError};
+pub use settings::ProxySettings;
 
 use crate::output::EventFanout;
 use loops::LoopGuard;
@@ -44,7 +44,7 @@ use settings::Forwarding;
 /// What the threads are to do.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// Accept at these doors.
+    /// Accept at these listeners.
     Serve(Arc<Vec<BoundListener>>),
     /// Accept no more, and close connections as they come to rest.
     Drain {
@@ -71,16 +71,16 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts a thread for each outlet, which accepts at `entrances`.
-    pub fn start(forwarding: Forwarding, outlets: Vec<EventFanout>, listeners: Vec<BoundListener>) -> io::Result<Self> {
+    /// Starts a thread for each of `fanouts`, which accepts at `listeners`.
+    pub fn start(forwarding: Forwarding, fanouts: Vec<EventFanout>, listeners: Vec<BoundListener>) -> io::Result<Self> {
         let (orders, _) = channel::channel(Order::Serve(Arc::new(listeners)));
-        let mut threads = Vec::with_capacity(outlets.len());
+        let mut threads = Vec::with_capacity(fanouts.len());
         let ends = LoopGuard::default();
-        for outlet in outlets {
+        for fanout in fanouts {
             let ends = ends.clone();
             let orders = orders.subscribe();
             let thread = thread::Builder::new().name("forward".into());
-            threads.push(thread.spawn(move || worker::run(&forwarding, outlet, ends, orders))?);
+            threads.push(thread.spawn(move || worker::run(&forwarding, fanout, ends, orders))?);
         }
         Ok(Self { orders, threads })
     }

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 pub(super) struct ProxiedPair {
     pub(super) client: TcpStream,
     pub(super) server: TcpStream,
-    pub(super) watch: GuardedSession,
+    pub(super) session: GuardedSession,
     /// What came behind a PROXY header, and when.
     pub(super) early: Option<(Vec<u8>, Timestamp)>,
     /// What it holds as long as it lives.

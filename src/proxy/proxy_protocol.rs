@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::engine::proxy_header::{self, LONGEST_V1, Parsed, Reading, SIGNATURE, extension};
+use crate::engine::proxy_header::{self, LONGEST_V1, ParsedHeader, Reading, SIGNATURE, extension};
 use crate::proxy::settings::HeaderOut;
 
 /// The longest header that is read. The length field allows 65 551 octets; addresses and all extensions in use, those of
@@ -12,7 +12,7 @@ pub const LONGEST_HEADER: usize = 4096;
 
 /// What the first octets of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Header {
+pub enum HeaderRead {
     /// The beginning of a header.
     NeedMore,
     /// No header, and more octets will not make it one.
@@ -31,13 +31,13 @@ pub enum Header {
 }
 
 /// Reads the header at the beginning of `octets`.
-pub fn parse(octets: &[u8]) -> Header {
+pub fn parse(octets: &[u8]) -> HeaderRead {
     match proxy_header::parse(octets, Reading::Strict { longest: LONGEST_HEADER }) {
-        Parsed::NeedMore => Header::NeedMore,
-        Parsed::Invalid => Header::Invalid,
-        Parsed::Complete(header) => {
+        ParsedHeader::NeedMore => HeaderRead::NeedMore,
+        ParsedHeader::Invalid => HeaderRead::Invalid,
+        ParsedHeader::Complete(header) => {
             let (client, server) = header.ends.unzip();
-            Header::Complete { length: header.length, client, server, local: header.local }
+            HeaderRead::Complete { length: header.length, client, server, local: header.local }
         }
     }
 }

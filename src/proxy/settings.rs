@@ -10,7 +10,7 @@ use crate::event::{Protocol, words};
 
 /// Settings of the proxy.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct ProxySettings {
     /// Where connections come in; names are unique, at least one.
     pub listeners: Vec<ListenerSettings>,
     /// What all threads do alike.
@@ -52,9 +52,9 @@ pub struct ListenerSettings {
     /// Header that connections to the server begin with.
     pub header_to: Option<HeaderOut>,
     /// TLS that is answered here; `None` passes it through.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsSettings>,
     /// How many connections are let in.
-    pub admission: Admission,
+    pub admission: AdmissionSettings,
     /// Times.
     pub times: Times,
 }
@@ -75,7 +75,7 @@ pub enum Target {
 
 /// TLS that is answered here (RFC 8314, RFC 3207, RFC 2595).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
+pub struct TlsSettings {
     /// From the first octet, or on STARTTLS and STLS.
     pub listen: TlsListen,
     /// Certificate chains and their keys; the first is for clients that name none.
@@ -90,7 +90,7 @@ pub struct Tls {
 
 /// How many connections are let in. 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Admission {
+pub struct AdmissionSettings {
     /// At the same time.
     pub connections: u32,
     /// At the same time from one address (IPv6: /64).

@@ -19,7 +19,7 @@ pub(super) struct Shared {
     pub(super) pool: BufferPool,
     /// Where the kernel may move octets.
     pub(super) pipes: Option<Pipes>,
-    pub(super) outlet: RefCell<EventFanout>,
+    pub(super) fanout: RefCell<EventFanout>,
     pub(super) on_fault: OnFault,
     pub(super) draining: Cell<bool>,
     pub(super) ends: LoopGuard,
@@ -28,12 +28,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(forwarding: &Forwarding, outlet: EventFanout, ends: LoopGuard) -> Rc<Self> {
+    pub(super) fn new(forwarding: &Forwarding, fanout: EventFanout, ends: LoopGuard) -> Rc<Self> {
         Rc::new(Self {
             clock: Clock::new(),
             pool: BufferPool::default(),
             pipes: (forwarding.splice == Splice::Auto).then(Pipes::default),
-            outlet: RefCell::new(outlet),
+            fanout: RefCell::new(fanout),
             on_fault: forwarding.on_fault,
             draining: Cell::new(false),
             ends,
@@ -75,16 +75,16 @@ impl Shared {
 }
 
 /// Counts an open connection while it lives.
-pub(super) struct OpenConnection(Rc<Shared>);
+pub(super) struct OpenCount(Rc<Shared>);
 
-impl OpenConnection {
+impl OpenCount {
     pub(super) fn new(shared: &Rc<Shared>) -> Self {
         shared.open.set(shared.open.get() + 1);
         Self(Rc::clone(shared))
     }
 }
 
-impl Drop for OpenConnection {
+impl Drop for OpenCount {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
     }

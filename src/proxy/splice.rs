@@ -33,7 +33,7 @@ pub(super) struct Pipe {
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum SpliceStep {
     /// So many octets went on.
     Passed(usize),
     /// The sender closed.
@@ -85,14 +85,14 @@ impl Pipe {
         from: &TcpStream,
         to: &TcpStream,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Step, Broken>> {
+    ) -> Poll<Result<SpliceStep, Broken>> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         if self.held == 0 {
             let filled = from.try_io(Interest::READABLE, || Ok(splice(from, None, &self.writer, None, SIZE, flags)?));
             match filled {
-                Ok(0) => return Poll::Ready(Ok(Step::Closed)),
+                Ok(0) => return Poll::Ready(Ok(SpliceStep::Closed)),
                 Ok(octets) => self.held = octets,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Ready(Ok(Step::Empty)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Ready(Ok(SpliceStep::Empty)),
                 Err(_) => return Poll::Ready(Err(Broken::Sender)),
             }
         }
@@ -104,7 +104,7 @@ impl Pipe {
             match moved {
                 Ok(octets) => {
                     self.held = self.held.saturating_sub(octets);
-                    return Poll::Ready(Ok(Step::Passed(octets)));
+                    return Poll::Ready(Ok(SpliceStep::Passed(octets)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Poll::Ready(Err(Broken::Receiver)),

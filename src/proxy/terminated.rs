@@ -10,7 +10,7 @@ use super::observer::{Fault, GuardedSession};
 use super::pair::{ConnectionGuards, ProxiedPair};
 use super::refuse::goodbye;
 use super::shared::Shared;
-use super::tls::{Ending, Observer, Sides, Stop, Terminator, terminate};
+use super::tls::{Observer, SessionStop, Terminator, TlsEnd, TwoSides, terminate};
 use crate::event::{Both, Bypass, Dir, End, EstablishedTls, Input, Phase, Refusal, Termination};
 use crate::proxy::settings::OnFault;
 
@@ -21,11 +21,11 @@ pub(super) async fn serve(
     terminator: &Terminator,
     joined: Box<ProxiedPair>,
 ) {
-    let ProxiedPair { client, server, watch, early, held } = *joined;
+    let ProxiedPair { client, server, session, early, held } = *joined;
     let (prior, goodbye) = (listener.protocol(), goodbye(listener).unwrap_or_default());
     let timer = shared.timer(shared.clock.now(), listener.settings.times.greeting);
-    let mut warden = TlsObserver {
-        watch,
+    let mut observer = TlsObserver {
+        session,
         timer,
         goodbye,
         _held: held,
@@ -37,23 +37,23 @@ pub(super) async fn serve(
         why: None,
     };
     let early = early.map(|(octets, _)| octets).unwrap_or_default();
-    let sides = Sides { client, early, server, prior, refusal: goodbye };
-    let ending = terminate(sides, terminator, &mut warden).await;
+    let sides = TwoSides { client, early, server, prior, refusal: goodbye };
+    let ending = terminate(sides, terminator, &mut observer).await;
     let name = &listener.settings.name;
     match &ending {
-        Ending::Client(error) => tracing::info!(listener = name, %error, "TLS with the client failed"),
-        Ending::Server(error) => {
+        TlsEnd::Client(error) => tracing::info!(listener = name, %error, "TLS with the client failed"),
+        TlsEnd::Server(error) => {
             tracing::warn!(listener = name, %error, "TLS with the server failed");
             listener.count(|metrics| metrics.not_connected(prior, Refusal::Other));
         }
-        Ending::Closed | Ending::Reset(_) | Ending::Stopped(_) => {}
+        TlsEnd::Closed | TlsEnd::Reset(_) | TlsEnd::Stopped(_) => {}
     }
-    warden.end(&ending);
+    observer.end(&ending);
 }
 
 /// Sees the clear text, and ends what stands still or has to go.
 struct TlsObserver {
-    watch: GuardedSession,
+    session: GuardedSession,
     timer: Rc<IdleTimer>,
     goodbye: &'static [u8],
     shared: Rc<Shared>,
@@ -70,17 +70,17 @@ impl TlsObserver {
     fn moved(&mut self) {
         let closed = Dir::BOTH.iter().any(|dir| self.closed[*dir]);
         let times = &self.listener.settings.times;
-        let patience = match self.watch.protocol() {
+        let patience = match self.session.protocol() {
             _ if closed => times.half_close,
             _ if !self.greeted => times.greeting,
-            protocol => times.idle(protocol, self.watch.is_opaque()),
+            protocol => times.idle(protocol, self.session.is_opaque()),
         };
         self.timer.moved(self.shared.clock.now(), patience);
     }
 
     fn note(&mut self, told: Result<(), Fault>) {
         if told.is_err() {
-            self.listener.count(|metrics| metrics.bypassed(self.watch.protocol(), Bypass::Panic));
+            self.listener.count(|metrics| metrics.bypassed(self.session.protocol(), Bypass::Panic));
             self.failed |= self.shared.on_fault == OnFault::Close;
         }
     }
@@ -88,19 +88,19 @@ impl TlsObserver {
     /// Whether it can be closed without cutting anything short: between commands, and nothing is on its way.
     fn is_quiet(&self, rests: bool) -> bool {
         const STILL: std::time::Duration = std::time::Duration::from_millis(500);
-        rests && self.timer.still(self.shared.clock.now()) >= STILL && self.watch.phase() == Phase::Idle
+        rests && self.timer.still(self.shared.clock.now()) >= STILL && self.session.phase() == Phase::Idle
     }
 
-    fn end(mut self, ending: &Ending) {
+    fn end(mut self, ending: &TlsEnd) {
         let now = self.shared.clock.now();
-        if let Ending::Reset(dir) = ending {
-            let _ = self.watch.handle(now, *dir, Input::Reset, &self.shared.outlet);
+        if let TlsEnd::Reset(dir) = ending {
+            let _ = self.session.handle(now, *dir, Input::Reset, &self.shared.fanout);
         }
         if let Some((_, reason)) = self.why {
-            self.listener.count(|metrics| metrics.terminated(self.watch.protocol(), reason, self.watch.phase()));
+            self.listener.count(|metrics| metrics.terminated(self.session.protocol(), reason, self.session.phase()));
         }
         let why = self.why.map_or(End::Closed, |(why, _)| why);
-        self.watch.finish(now, why, &self.shared.outlet);
+        self.session.finish(now, why, &self.shared.fanout);
     }
 }
 
@@ -110,20 +110,20 @@ impl Observer for TlsObserver {
             return;
         }
         let now = self.shared.clock.now();
-        let told = self.watch.handle(now, dir, Input::Data(octets), &self.shared.outlet);
+        let told = self.session.handle(now, dir, Input::Data(octets), &self.shared.fanout);
         self.note(told);
         self.greeted |= dir == Dir::ToClient;
         self.moved();
     }
 
     fn tls_established(&mut self, how: &EstablishedTls) {
-        let told = self.watch.tls_established(self.shared.clock.now(), how, &self.shared.outlet);
+        let told = self.session.tls_established(self.shared.clock.now(), how, &self.shared.fanout);
         self.note(told);
         self.moved();
     }
 
     fn fin(&mut self, dir: Dir) {
-        let told = self.watch.handle(self.shared.clock.now(), dir, Input::Fin, &self.shared.outlet);
+        let told = self.session.handle(self.shared.clock.now(), dir, Input::Fin, &self.shared.fanout);
         self.note(told);
         if !self.closed[dir.reverse()] {
             self.listener.count(|metrics| metrics.half_closed(true));
@@ -132,7 +132,7 @@ impl Observer for TlsObserver {
         self.moved();
     }
 
-    fn poll_stop(&mut self, rests: bool, cx: &mut Context<'_>) -> Poll<Stop> {
+    fn poll_stop(&mut self, rests: bool, cx: &mut Context<'_>) -> Poll<SessionStop> {
         self.timer.wait(cx.waker());
         let (why, abort, goodbye) = match self.timer.call() {
             _ if self.failed => ((End::Closed, Termination::Error), true, &b""[..]),
@@ -142,14 +142,14 @@ impl Observer for TlsObserver {
                 ((End::Drain, Termination::Drain), false, self.goodbye)
             }
             Some(ConnectionRequest::Shrink) => {
-                self.watch.shrink();
+                self.session.shrink();
                 self.timer.answered();
                 return Poll::Pending;
             }
             Some(ConnectionRequest::Drain) | None => return Poll::Pending,
         };
         self.why = Some(why);
-        Poll::Ready(Stop { abort, goodbye })
+        Poll::Ready(SessionStop { abort, goodbye })
     }
 }
 

@@ -18,7 +18,7 @@ use super::idle::ConnectionRequest;
 use super::listener::{BoundListener, Listener};
 use super::loops::LoopGuard;
 use super::settings::Forwarding;
-use super::shared::{OpenConnection, Shared};
+use super::shared::{OpenCount, Shared};
 use crate::output::EventFanout;
 
 /// How often connections are looked at.
@@ -33,12 +33,12 @@ const BREATH: Duration = Duration::from_millis(100);
 /// Runs until an order to stop, then until its connections are closed.
 pub(super) fn run(
     forwarding: &Forwarding,
-    outlet: EventFanout,
+    fanout: EventFanout,
     ends: LoopGuard,
     mut orders: watch::Receiver<Order>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let shared = Shared::new(forwarding, outlet, ends);
+    let shared = Shared::new(forwarding, fanout, ends);
     runtime.block_on(async {
         let chores = spawn_local(chores(Rc::clone(&shared)));
         let mut accepting = Vec::new();
@@ -62,7 +62,7 @@ pub(super) fn run(
         }
         drain(&shared, orders).await;
         chores.abort();
-        shared.outlet.borrow_mut().flush();
+        shared.fanout.borrow_mut().flush();
     });
     Ok(())
 }
@@ -75,7 +75,7 @@ async fn chores(shared: Rc<Shared>) {
     loop {
         tokio::select! {
             _ = sweep.tick() => shared.sweep(),
-            _ = flush.tick() => shared.outlet.borrow_mut().flush(),
+            _ = flush.tick() => shared.fanout.borrow_mut().flush(),
         }
     }
 }
@@ -90,7 +90,7 @@ async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdList
         listener.admission.room().await;
         match acceptor.accept().await {
             Ok((client, peer)) => {
-                let open = OpenConnection::new(&shared);
+                let open = OpenCount::new(&shared);
                 spawn_local(connection::serve(Rc::clone(&shared), Arc::clone(&listener), client, peer, open));
             }
             Err(error) if is_passing(&error) => {}

@@ -32,7 +32,7 @@ impl Default for FragmentLimits {
 
 /// What fragments of one datagram have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct DatagramKey {
     from: IpAddr,
     to: IpAddr,
     id: u32,
@@ -40,7 +40,7 @@ pub(super) struct Key {
     protocol: u8,
 }
 
-impl Key {
+impl DatagramKey {
     pub(super) fn new(from: IpAddr, to: IpAddr, id: u32, protocol: u8) -> Self {
         Self { from, to, id, protocol: if from.is_ipv4() { protocol } else { 0 } }
     }
@@ -53,9 +53,9 @@ pub(super) struct Unusable;
 #[derive(Debug)]
 pub(super) struct Fragments {
     limits: FragmentLimits,
-    waiting: HashMap<Key, Datagram>,
+    waiting: HashMap<DatagramKey, Datagram>,
     /// In order of their first fragment; entries of finished datagrams stay for a while.
-    order: VecDeque<(Key, u64)>,
+    order: VecDeque<(DatagramKey, u64)>,
     octets: usize,
     serial: u64,
     dropped: u64,
@@ -97,7 +97,7 @@ impl Fragments {
     pub(super) fn add(
         &mut self,
         at: Timestamp,
-        key: Key,
+        key: DatagramKey,
         protocol: u8,
         offset: u32,
         more: bool,
@@ -131,7 +131,7 @@ impl Fragments {
         Ok(None)
     }
 
-    fn begin(&mut self, at: Timestamp, key: Key, protocol: u8) {
+    fn begin(&mut self, at: Timestamp, key: DatagramKey, protocol: u8) {
         while self.waiting.len() >= self.limits.datagrams.max(1) && self.drop_oldest() {}
         self.serial += 1;
         let datagram =
@@ -171,13 +171,13 @@ impl Fragments {
         false
     }
 
-    fn drop_datagram(&mut self, key: &Key) {
+    fn drop_datagram(&mut self, key: &DatagramKey) {
         if self.remove(key).is_some() {
             self.dropped += 1;
         }
     }
 
-    fn remove(&mut self, key: &Key) -> Option<Datagram> {
+    fn remove(&mut self, key: &DatagramKey) -> Option<Datagram> {
         let datagram = self.waiting.remove(key)?;
         self.octets -= datagram.held as usize + datagram.pieces.len() * OVERHEAD;
         Some(datagram)

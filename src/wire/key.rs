@@ -19,12 +19,12 @@ struct Endpoint {
 
 /// A pair of endpoints, the lesser first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
+pub(crate) struct ConnectionKey {
     lesser: Endpoint,
     greater: Endpoint,
 }
 
-impl Key {
+impl ConnectionKey {
     /// The key of a segment, and which end sent it.
     pub(crate) fn of(from: SocketAddr, to: SocketAddr) -> (Self, Side) {
         let (from, to) = (Endpoint::from(from), Endpoint::from(to));
@@ -62,13 +62,13 @@ impl Key {
 
 /// The id of the connection between `client` and `server` that began at `began`: the same whoever observes it.
 pub fn connection_id(client: SocketAddr, server: SocketAddr, began: Timestamp) -> u64 {
-    Key::of(client, server).0.id(began, 0)
+    ConnectionKey::of(client, server).0.id(began, 0)
 }
 
 impl Segment<'_> {
     /// A number that is the same for all segments of a connection, both ways, and in every run.
     pub fn flow_hash(&self) -> u64 {
-        Key::of(self.from, self.to).0.hash(0x2d35_8dcc_aa6c_78a5)
+        ConnectionKey::of(self.from, self.to).0.hash(0x2d35_8dcc_aa6c_78a5)
     }
 }
 

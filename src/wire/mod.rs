@@ -13,6 +13,8 @@ pub mod stream;
 pub use clock::PacketClock;
 pub use fragment::FragmentLimits;
 pub use key::connection_id;
-pub use packet::{Counters, Decoder, DecoderLimits, LinkType, Packet, Segment, Unread, UnreadClass, UnreadCounts};
+pub use packet::{
+    DecodeCounters, Decoder, DecoderLimits, LinkType, Packet, Segment, Unread, UnreadClass, UnreadCounts,
+};
 pub use side::Side;
 pub use stream::{Duplex, StreamCounters, StreamLimits};

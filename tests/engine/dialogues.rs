@@ -7,7 +7,7 @@ use std::path::Path;
 
 use mailtap::event::{Context, Event, Sink};
 use mailtap::output::InputKind;
-use mailtap::output::metrics::{FAMILIES, Inputs, Metrics, MetricsRecorder, Setup};
+use mailtap::output::metrics::{FAMILIES, FamilyInputs, Metrics, MetricsRecorder, MetricsSetup};
 use mailtap::time::Timestamp;
 use serde_json::Value;
 
@@ -183,14 +183,14 @@ fn counted(dialogues: &[Dialogue]) {
         ("capture, merged", &|d, out| play::capture_to(d, Cut::Merged, Family::V6, out)),
     ];
     let texts = ways.map(|(way, play)| {
-        let metrics = Metrics::new(Setup::new(InputKind::File, ["dialogue"])).unwrap();
+        let metrics = Metrics::new(MetricsSetup::new(InputKind::File, ["dialogue"])).unwrap();
         let mut recorder = metrics.recorder();
         let cut = dialogues.iter().filter(|dialogue| !dialogue.is_cut_as_listed());
         cut.for_each(|dialogue| play(dialogue, &mut recorder));
         let text = String::from_utf8(metrics.render()).unwrap();
         let of_all = |line: &&str| {
             let name = line.split(['{', ' ']).next().unwrap_or_default();
-            let all = FAMILIES.iter().filter(|f| f.inputs == Inputs::All);
+            let all = FAMILIES.iter().filter(|f| f.inputs == FamilyInputs::All);
             let timed = name.contains("_seconds") || name.contains("_unobserved") || name.contains("_connect_errors");
             !timed && all.into_iter().any(|f| name.starts_with(f.name))
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mailtap::engine::{Limits, Session};
 use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink};
 use mailtap::output::InputKind;
-use mailtap::output::metrics::{Metrics, MetricsRecorder, Setup};
+use mailtap::output::metrics::{Metrics, MetricsRecorder, MetricsSetup};
 use mailtap::pipeline::flow::{FlowLimits, FlowTable};
 use mailtap::time::Timestamp;
 use mailtap::wire::{Decoder, DecoderLimits, LinkType, Packet, Segment};
@@ -26,7 +26,7 @@ struct Ignore {
 impl Default for Ignore {
     fn default() -> Self {
         static METRICS: LazyLock<Metrics> =
-            LazyLock::new(|| Metrics::new(Setup::new(InputKind::Live, ["lo"])).expect("names that are good"));
+            LazyLock::new(|| Metrics::new(MetricsSetup::new(InputKind::Live, ["lo"])).expect("names that are good"));
         Self { transactions: 0, ends: 0, metrics: METRICS.recorder() }
     }
 }

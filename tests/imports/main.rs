@@ -18,7 +18,7 @@ use std::fs;
 use sources::{root, sources};
 use text::tokens;
 
-/// Who may name whom. `lib` is the map and declares all; a room may always name itself.
+/// Who may name whom. `lib` is the map and declares all; a module may always name itself.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("main", &["cli", "commands", "console", "error"]),
     (
@@ -50,7 +50,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("time", &[]),
 ];
 
-/// Rooms that know no environment: no I/O, no clock, no thread, no logging.
+/// Modules that know no environment: no I/O, no clock, no thread, no logging.
 const SANS_IO: &[&str] = &["engine", "event", "message", "time", "tls", "wire"];
 
 /// What they never name: the beginning of a path.
@@ -85,22 +85,22 @@ const FORBIDDEN_WORDS: &[&str] = &["async", "await", "dbg", "eprint", "eprintln"
 const LONGEST: usize = 600;
 
 #[test]
-fn every_room_names_only_those_below_it() {
+fn every_module_names_only_those_below_it() {
     let mut faults = Vec::new();
     for source in sources() {
-        let Some((_, allowed)) = MAY_NAME.iter().find(|(room, _)| *room == source.room) else {
-            assert_eq!(source.room, "lib", "{}: a room this test does not know", source.path.display());
+        let Some((_, allowed)) = MAY_NAME.iter().find(|(module, _)| *module == source.module) else {
+            assert_eq!(source.module, "lib", "{}: a module this test does not know", source.path.display());
             continue;
         };
         for path in &source.paths {
-            let Some(room) = path.strip_prefix("crate::").and_then(|rest| rest.split("::").next()) else {
+            let Some(module) = path.strip_prefix("crate::").and_then(|rest| rest.split("::").next()) else {
                 continue;
             };
-            let is_room = MAY_NAME.iter().any(|(name, _)| *name == room);
-            if is_room && room != source.room && !allowed.contains(&room) {
+            let is_module = MAY_NAME.iter().any(|(name, _)| *name == module);
+            if is_module && module != source.module && !allowed.contains(&module) {
                 faults.push(format!("{} names {path}", source.path.display()));
             }
-            if source.room == "output" && path.starts_with("crate::engine::Session") {
+            if source.module == "output" && path.starts_with("crate::engine::Session") {
                 faults.push(format!("{} runs a session: {path}", source.path.display()));
             }
         }
@@ -111,10 +111,10 @@ fn every_room_names_only_those_below_it() {
 #[test]
 fn the_core_knows_no_environment() {
     let mut faults = Vec::new();
-    for source in sources().iter().filter(|source| SANS_IO.contains(&source.room.as_str())) {
+    for source in sources().iter().filter(|source| SANS_IO.contains(&source.module.as_str())) {
         for path in &source.paths {
             let banned = FORBIDDEN.iter().any(|start| is_below(path, start));
-            if banned || is_below(path, "etherparse") && source.room != "wire" {
+            if banned || is_below(path, "etherparse") && source.module != "wire" {
                 faults.push(format!("{} names {path}", source.path.display()));
             }
         }
@@ -144,7 +144,7 @@ fn unsafe_code_is_forbidden() {
 }
 
 #[test]
-fn no_file_outgrows_its_room() {
+fn no_file_is_too_long() {
     let sources = sources();
     let long = sources.iter().filter(|source| source.lines() > LONGEST);
     let long = long.map(|source| format!("{}: {}", source.path.display(), source.lines())).collect::<Vec<_>>();

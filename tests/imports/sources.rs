@@ -11,7 +11,7 @@ pub(crate) struct Source {
     /// Below `src`.
     pub(crate) path: PathBuf,
     /// The first part of the path.
-    pub(crate) room: String,
+    pub(crate) module: String,
     /// Without comments, what strings contain, and tests.
     pub(crate) code: String,
     /// Every path in it.
@@ -22,8 +22,8 @@ impl Source {
     pub(crate) fn new(path: PathBuf, text: &str) -> Self {
         let code = blank(text);
         let paths = paths(&code, &module(&path));
-        let room = path.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned();
-        Self { path, room, code, paths }
+        let module = path.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned();
+        Self { path, module, code, paths }
     }
 
     /// Its module, from the root of the crate.

@@ -8,12 +8,12 @@
     reason = "a test may be blunt; clippy knows only those inside #[test]"
 )]
 
+mod admission;
 mod browser;
 #[path = "../common/captures.rs"]
 mod captures;
 mod cli;
 mod corpus;
-mod entrance;
 mod generated;
 #[path = "../common/leaks.rs"]
 mod leaks;

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use mailtap::event::{Context, Event, Sink};
 use mailtap::output::InputKind;
-use mailtap::output::page::{PageCollector, Show, State};
-use mailtap::output::serve::{Content, Handle, Readiness, Server, Settings};
+use mailtap::output::page::{PageCollector, PageState, Show};
+use mailtap::output::serve::{BoundServer, Handle, Readiness, ServeSettings, ServedContent};
 use mailtap::secret::Secret;
 use mailtap::time::Timestamp;
 
@@ -26,7 +26,7 @@ use crate::traffic::{Talk, hello, message};
 
 struct Page {
     handle: Handle,
-    state: Arc<State>,
+    state: Arc<PageState>,
     recorder: PageCollector,
 }
 
@@ -36,13 +36,13 @@ impl Page {
     }
 
     fn at(listen: SocketAddr, token: Option<&str>) -> Self {
-        let config = Settings { listen, token: token.map(|token| Secret::from(token.to_owned())), tls: None };
+        let config = ServeSettings { listen, token: token.map(|token| Secret::from(token.to_owned())), tls: None };
         let show = Show { addresses: true, subjects: true };
-        let state = Arc::new(State::new(InputKind::Proxy, vec!["mx".into(), "submission".into()], show));
+        let state = Arc::new(PageState::new(InputKind::Proxy, vec!["mx".into(), "submission".into()], show));
         let recorder = state.recorder();
         let page = Arc::clone(&state);
-        let content = Content { metrics: Box::new(Vec::new), page, readiness: Readiness::new() };
-        Self { handle: Server::bind(&config).unwrap().start(content).unwrap(), state, recorder }
+        let content = ServedContent { metrics: Box::new(Vec::new), page, readiness: Readiness::new() };
+        Self { handle: BoundServer::bind(&config).unwrap().start(content).unwrap(), state, recorder }
     }
 
     fn url(&self) -> String {
@@ -331,9 +331,9 @@ fn the_proxy_shows_its_live_traffic() {
     let Some(mut browser) = browser("the_proxy_shows_its_live_traffic") else { return };
     // Free a moment ago; nothing else here takes ports by number.
     let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (door, shown) = (free(), free());
+    let (listener, shown) = (free(), free());
     let mut proxy = Command::new(env!("CARGO_BIN_EXE_mailtap"))
-        .args(["proxy", "--listen", &door.to_string(), "--upstream", &mail_server().to_string()])
+        .args(["proxy", "--listen", &listener.to_string(), "--upstream", &mail_server().to_string()])
         .args(["--metrics-listen", &shown.to_string(), "--metrics-token", "t0ken", "--log", "/dev/null"])
         .stderr(Stdio::piped())
         .spawn()
@@ -344,10 +344,10 @@ fn the_proxy_shows_its_live_traffic() {
     browser.open(&format!("http://me:t0ken@{shown}/"));
     browser.wait("document.querySelector('#link').innerText === 'Live'");
     let hello = "EHLO client.example.net";
-    let held = converse(door, &[hello, "MAIL FROM:<ann@example.org>"]);
+    let held = converse(listener, &[hello, "MAIL FROM:<ann@example.org>"]);
     let (refused, taken) = ("RCPT TO:<nobody@example.org>", "RCPT TO:<bob@example.org>");
     let message = "Subject: Lunch\r\n\r\nAt one?\r\n.";
-    drop(converse(door, &[hello, "MAIL FROM:<ann@example.org>", refused, taken, "DATA", message, "QUIT"]));
+    drop(converse(listener, &[hello, "MAIL FROM:<ann@example.org>", refused, taken, "DATA", message, "QUIT"]));
     browser.wait("document.querySelectorAll('#t-sessions tbody tr').length === 2");
     browser.wait("document.querySelector('#t-sessions').innerText.includes('MAIL 250')");
     browser.wait("document.querySelectorAll('#t-sessions .tone-open').length === 1");

@@ -1,4 +1,4 @@
-//! Conversations that go on now, straight into an engine: what an input would hand to its outlet.
+//! Conversations that go on now, straight into an engine: what an input would hand to its fan-out.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::wire::{Counters as Decoded, UnreadClass};
+use crate::wire::{DecodeCounters as Decoded, UnreadClass};
 
 /// A number that one thread raises and others read.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ impl Count {
 
 /// What became of the packets of one interface.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct InterfaceCounters {
     /// Packets that came here. Not what libpcap calls received: on loopback that counts each twice.
     pub packets: Count,
     /// Octets of them on the wire.
@@ -47,7 +47,7 @@ pub struct Counters {
     away: AtomicBool,
 }
 
-impl Counters {
+impl InterfaceCounters {
     /// Whether the interface is away now.
     pub fn is_away(&self) -> bool {
         self.away.load(Ordering::Relaxed)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pcap::{Active, Capture, Error, Linktype, Precision};
 
 use super::filter;
-use super::{Counters, DeviceError, DeviceErrorKind, Moment, Options, Switch};
+use super::{DeviceError, DeviceErrorKind, InterfaceCounters, Moment, Options, Switch};
 use crate::console::{self, Level};
 use crate::time::Timestamp;
 use crate::wire::{LinkType, Packet};
@@ -36,7 +36,7 @@ pub struct Device {
     filters: u64,
     link: LinkType,
     handle: Option<Capture<Active>>,
-    counters: Arc<Counters>,
+    counters: Arc<InterfaceCounters>,
     /// Kernel's counters as they were read last: drops, drops of the interface.
     seen: [u32; 2],
     read: Instant,
@@ -70,7 +70,7 @@ impl Device {
     }
 
     /// What becomes of its packets.
-    pub fn counters(&self) -> &Arc<Counters> {
+    pub fn counters(&self) -> &Arc<InterfaceCounters> {
         &self.counters
     }
 

@@ -3,7 +3,7 @@
 //! A thread polls the ring and a stop switch, since a read from an idle link returns for nobody. Packets are lent from
 //! the ring, in order, and nothing is copied or allocated here. An interface that goes away is told of once, counted,
 //! and opened again when it is back. Whoever takes the packets must not wait: what the kernel cannot put into a full
-//! ring is lost, and shows in [`Counters`] only.
+//! ring is lost, and shows in [`InterfaceCounters`] only.
 
 mod counters;
 mod device;
@@ -19,7 +19,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 
 use crate::wire::Packet;
 
-pub use counters::{Count, Counters};
+pub use counters::{Count, InterfaceCounters};
 pub use device::Device;
 
 /// How interfaces are opened and what is taken from them.

@@ -8,8 +8,10 @@ use crate::capture::Totals;
 use crate::error::Error;
 use crate::output::InputKind;
 use crate::output::log_queue::LogCounters;
-use crate::output::metrics::{CaptureCounts, Metrics, MetricsFile, NotUnderstood, PacketLoss, ReplyReasons, Setup};
-use crate::wire::Counters;
+use crate::output::metrics::{
+    CaptureCounts, Metrics, MetricsFile, MetricsSetup, NotUnderstood, PacketLoss, ReplyReasons,
+};
+use crate::wire::DecodeCounters;
 
 /// Metrics and the file they go to.
 pub(super) struct Counting {
@@ -27,7 +29,7 @@ impl Counting {
         log: bool,
     ) -> Result<Self, Error> {
         let file = MetricsFile::open(path)?;
-        let setup = Setup { reasons, ..Setup::new(InputKind::File, [listener(files)]) };
+        let setup = MetricsSetup { reasons, ..MetricsSetup::new(InputKind::File, [listener(files)]) };
         let metrics = Metrics::new(setup).map_err(|e| Error::Fault(e.to_string()))?;
         let lines = log.then(Arc::<LogCounters>::default);
         if let Some(lines) = &lines {
@@ -44,7 +46,7 @@ impl Counting {
         }
     }
 
-    pub(super) fn finish(self, totals: &Totals, packets: &Counters) -> Result<(), Error> {
+    pub(super) fn finish(self, totals: &Totals, packets: &DecodeCounters) -> Result<(), Error> {
         let mut counts = CaptureCounts { packets: totals.packets, octets: totals.octets, ..CaptureCounts::default() };
         counts.set_dropped(PacketLoss::Snaplen, packets.cut());
         counts.set_dropped(PacketLoss::Decode, packets.undecodable());

@@ -1,6 +1,6 @@
 //! `mailtap analyze`: captures in, the log and a summary out.
 //!
-//! Ties the rooms together and decides nothing about mail. The log is opened before a capture is read; what a damaged
+//! Ties the modules together and decides nothing about mail. The log is opened before a capture is read; what a damaged
 //! capture held is reported all the same, and the run then says that it was not whole.
 
 mod metrics_file;
@@ -13,16 +13,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::capture::{Capture, CaptureError, Order};
+use crate::capture::{Capture, CaptureError, FileOrder};
 use crate::config::Analyze;
 use crate::console::{self, Level};
 use crate::error;
 use crate::error::Error;
 use crate::event::{Context, Event, Sink};
 use crate::output::metrics::MetricsRecorder;
-use crate::output::{Capture as Captured, Log, LogError, LogSettings, RecordSet, RecordWriter, Report, Style};
+use crate::output::{CaptureFacts as Captured, Log, LogError, LogSettings, RecordSet, RecordWriter, Report, Style};
 use crate::pipeline as shard;
-use crate::pipeline::{Outcome, RecordSink, Setup, Stopped};
+use crate::pipeline::{RecordSink, RunOutcome, Setup, Stopped};
 use crate::time::Timestamp;
 use crate::wire::DecoderLimits;
 
@@ -31,7 +31,7 @@ use progress::Progress;
 
 /// How a run went that came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Read {
+pub enum Completeness {
     /// Everything was read, or all that is there of a capture that is cut at its end.
     Whole,
     /// Some input could not be read; that has been said.
@@ -66,7 +66,7 @@ impl RecordSink for AnalyzeSink {
 }
 
 /// Analyzes, writes the log and the summary; troubles of the captures go to standard error as they are met.
-pub fn run(ready: Analyze) -> Result<Read, Error> {
+pub fn run(ready: Analyze) -> Result<Completeness, Error> {
     let Analyze {
         files,
         in_order_given,
@@ -90,19 +90,19 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
     let counted = files.len() as u64;
     let began = Instant::now();
     let mut warnings = Vec::new();
-    let capture = Capture::new(files, if in_order_given { Order::Given } else { Order::Time });
+    let capture = Capture::new(files, if in_order_given { FileOrder::Given } else { FileOrder::Time });
     let setup = Setup { threads, limits: Arc::new(limits), flows, decoder: DecoderLimits::default() };
     let progress = Progress::start(&capture, quiet);
-    let mut read = Read::Whole;
+    let mut read = Completeness::Whole;
     let mut trouble = |trouble: CaptureError| {
         let level = if trouble.what.is_warning() { Level::Warning } else { Level::Error };
         if level == Level::Error {
-            read = Read::Partly;
+            read = Completeness::Partly;
         }
         progress.pause(|| console::print(level, &trouble));
         warnings.push(trouble.to_string());
     };
-    let tap = || AnalyzeSink {
+    let sink = || AnalyzeSink {
         records: RecordWriter::new(Arc::clone(&policy)),
         report: Report::default(),
         metrics: metrics.as_ref().map(|m| m.metrics.recorder()),
@@ -114,7 +114,7 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         }
         written
     };
-    let outcome = catch_unwind(AssertUnwindSafe(|| shard::run(&capture, &setup, &mut trouble, &tap, &mut write)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| shard::run(&capture, &setup, &mut trouble, &sink, &mut write)));
     progress.stop();
     let flushed = log.as_mut().map_or(Ok(()), Log::flush);
     let Ok(outcome) = outcome else {
@@ -134,7 +134,7 @@ pub fn run(ready: Analyze) -> Result<Read, Error> {
         metrics.finish(&outcome.totals, &outcome.packets)?;
     }
     // Of inputs that gave nothing, the errors say all there is to say.
-    let nothing = outcome.totals.packets == 0 && read == Read::Partly;
+    let nothing = outcome.totals.packets == 0 && read == Completeness::Partly;
     if !quiet && !nothing {
         summary(outcome, counted, began, warnings, on_stdout)?;
     }
@@ -147,21 +147,21 @@ pub fn schema() -> Result<(), Error> {
 }
 
 fn summary(
-    outcome: Outcome<AnalyzeSink, LogError>,
+    outcome: RunOutcome<AnalyzeSink, LogError>,
     files: u64,
     began: Instant,
     mut warnings: Vec<String>,
     on_stderr: bool,
 ) -> Result<(), Error> {
-    let Outcome { taps, totals, packets, unread, flows, wild, .. } = outcome;
+    let RunOutcome { sinks, totals, packets, unread, flows, wild, .. } = outcome;
     if wild > 0 {
         let have = if wild == 1 { "packet has a time" } else { "packets have times" };
         warnings.push(format!("{wild} {have} far from those around; taken as captured with the packet before"));
     }
     tracing::info!(?totals, ?packets, ?flows, "read");
     let mut report = Report::default();
-    for tap in taps {
-        report.merge(tap.report);
+    for sink in sinks {
+        report.merge(sink.report);
     }
     let terminal = if on_stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
     report.set_capture(Captured {

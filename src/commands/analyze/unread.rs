@@ -1,12 +1,12 @@
 //! Packets that were not understood, in words for the summary.
 
-use crate::wire::{Counters, UnreadCounts};
+use crate::wire::{DecodeCounters, UnreadCounts};
 
 /// Kinds that are listed.
 const LISTED: usize = 8;
 
 /// How many packets of what kind were not understood, the most frequent first.
-pub(super) fn lines(packets: &Counters, unread: &UnreadCounts) -> Vec<(u64, String)> {
+pub(super) fn lines(packets: &DecodeCounters, unread: &UnreadCounts) -> Vec<(u64, String)> {
     let kinds = unread.kinds();
     let mut lines = kinds.iter().take(LISTED).map(|(kind, packets)| (*packets, kind.to_string())).collect::<Vec<_>>();
     let rest = kinds.iter().skip(LISTED).map(|(_, packets)| packets).sum::<u64>() + unread.others();
@@ -24,7 +24,7 @@ pub(super) fn lines(packets: &Counters, unread: &UnreadCounts) -> Vec<(u64, Stri
 }
 
 /// What is said at once: that a tenth of the packets or more were not understood, or all that might hold mail.
-pub(super) fn warning(packets: &Counters, unread: &UnreadCounts) -> Option<String> {
+pub(super) fn warning(packets: &DecodeCounters, unread: &UnreadCounts) -> Option<String> {
     let lines = lines(packets, unread);
     let count = lines.iter().map(|(packets, _)| packets).sum::<u64>();
     if count == 0 || packets.segments > 0 && count < packets.packets / 10 {

@@ -9,7 +9,7 @@ use crate::config::Proxy;
 use crate::error::Error;
 use crate::output::Metrics;
 use crate::proxy::settings::ListenerSettings;
-use crate::proxy::{BoundListener, Listener, Opening};
+use crate::proxy::{BoundListener, Listener, ListenerOptions};
 
 /// Sockets that listen already: from the service manager, a predecessor, or this process before a reload.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ pub(super) fn open(
     let mut listeners = Vec::with_capacity(ready.proxy.listeners.len());
     for (source, settings) in (0..).zip(&ready.proxy.listeners) {
         let before = before.iter().map(|old| &*old.listener).find(|old| old.settings.name == settings.name);
-        let opening = Opening {
+        let opening = ListenerOptions {
             source,
             limits: &ready.limits,
             sockets: sockets.of(settings),

@@ -1,6 +1,6 @@
 //! `mailtap proxy`: connections in, the same connections out, the log and metrics beside.
 //!
-//! Ties the rooms together: opens everything, drops what it may no longer do, starts the threads that forward, and
+//! Ties the modules together: opens everything, drops what it may no longer do, starts the threads that forward, and
 //! waits for signals. Nothing here touches an octet of a conversation.
 
 mod check;
@@ -21,7 +21,7 @@ use tokio::time;
 use crate::config::{Proxy, Running};
 use crate::console::{self, Level};
 use crate::error::Error;
-use crate::output::metrics::Source;
+use crate::output::metrics::MetricsSource;
 use crate::output::serve::Ready;
 use crate::output::{Log, LogError, LogQueue, MetricsEndpoint};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
@@ -48,7 +48,8 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
         predecessor
     });
     let taken = ready.running.monitor.server.as_ref().and_then(|config| sockets.at(config.listen));
-    let sources = ready.proxy.listeners.iter().map(|l| Source { name: l.name.clone(), protocol: l.protocol }).collect();
+    let sources =
+        ready.proxy.listeners.iter().map(|l| MetricsSource { name: l.name.clone(), protocol: l.protocol }).collect();
     let mut monitor = MetricsEndpoint::open(&ready.running.monitor, sources, &ready.policy, taken)?;
     let listeners = listeners::open(&ready, sockets, &[], monitor.metrics())?;
     let successors =
@@ -58,13 +59,13 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     // By the user who will have to open it again.
     let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
     confine(&ready)?;
-    let (feed, keeper) = LogQueue::start(log, complain).map_err(Error::Thread)?;
+    let (log_queue, log_writer) = LogQueue::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let cautions = monitor.cautions();
-    monitor.follow(&feed);
+    monitor.follow(&log_queue);
     monitor.start()?;
-    let outlets = (0..ready.proxy.threads).map(|_| monitor.outlet(&policy, &feed)).collect();
-    let workers = Workers::start(ready.proxy.forwarding, outlets, listeners.clone()).map_err(Error::Thread)?;
+    let fanouts = (0..ready.proxy.threads).map(|_| monitor.fanout(&policy, &log_queue)).collect();
+    let workers = Workers::start(ready.proxy.forwarding, fanouts, listeners.clone()).map_err(Error::Thread)?;
     if let Some(predecessor) = predecessor {
         // If it is gone already, all the better.
         let _ = predecessor.release();
@@ -75,10 +76,10 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     }
     readiness::ready();
     monitor.say(Ready::Ready);
-    let control = Control { workers, feed, listeners, monitor, drain: ready.proxy.drain };
+    let control = Control { workers, log_queue, listeners, monitor, drain: ready.proxy.drain };
     runtime.block_on(control.watch(signals, successors, again))?;
     runtime.shutdown_background();
-    if let Err(error) = keeper.finish() {
+    if let Err(error) = log_writer.finish() {
         return if error.is_broken_pipe() { Ok(()) } else { Err(Error::LogWrite(error)) };
     }
     Ok(())
@@ -114,7 +115,7 @@ fn confine(ready: &Proxy) -> Result<(), Error> {
 /// What signals act on.
 struct Control {
     workers: Workers,
-    feed: LogQueue,
+    log_queue: LogQueue,
     listeners: Vec<BoundListener>,
     monitor: MetricsEndpoint,
     drain: Option<Duration>,
@@ -145,7 +146,7 @@ impl Control {
     /// Reads everything again; what cannot be had leaves things as they are.
     fn reload(&mut self, again: &dyn Fn() -> Result<Proxy, Error>) {
         readiness::reloading();
-        self.feed.reopen();
+        self.log_queue.reopen();
         let open = again().and_then(|ready| {
             let mut sockets = Sockets::default();
             sockets.extend(self.sockets().map_err(Error::Thread)?);
@@ -213,7 +214,7 @@ impl Control {
         while !self.workers.are_done() {
             tokio::select! {
                 signal = signals.next() => match signal {
-                    Signal::Reload => self.feed.reopen(),
+                    Signal::Reload => self.log_queue.reopen(),
                     Signal::Terminate | Signal::Again => self.workers.order(Order::Stop),
                 },
                 () = time::sleep(Duration::from_millis(20)) => {}

@@ -1,11 +1,11 @@
 //! What a run shows of its interfaces: their counters, carried over to the metrics once a second, so that no packet
 //! waits for a scrape.
 
-use crate::capture::live::Counters;
+use crate::capture::live::InterfaceCounters;
 use crate::config::Sniff;
 use crate::output::MetricsEndpoint;
 use crate::output::metrics::{CaptureCounts, CaptureMetrics, PacketLoss};
-use crate::pipeline::live::State;
+use crate::pipeline::live::WorkerState;
 
 /// The meters of the interfaces.
 pub(super) struct Meters(Vec<CaptureMetrics>);
@@ -22,8 +22,8 @@ impl Meters {
     pub(super) fn update<'a>(
         &self,
         monitor: &MetricsEndpoint,
-        counters: impl Iterator<Item = &'a Counters>,
-        states: impl Iterator<Item = State>,
+        counters: impl Iterator<Item = &'a InterfaceCounters>,
+        states: impl Iterator<Item = WorkerState>,
         queued: usize,
     ) {
         for (metrics, counters) in self.0.iter().zip(counters) {
@@ -40,7 +40,7 @@ impl Meters {
     }
 }
 
-fn counts(of: &Counters) -> CaptureCounts {
+fn counts(of: &InterfaceCounters) -> CaptureCounts {
     let dropped = PacketLoss::ALL.iter().map(|reason| match reason {
         PacketLoss::Kernel => of.dropped_kernel.value(),
         PacketLoss::Interface => of.dropped_interface.value(),

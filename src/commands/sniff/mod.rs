@@ -1,6 +1,6 @@
 //! `mailtap sniff`: packets of live interfaces in, the log and metrics out.
 //!
-//! Ties the rooms together: opens the interfaces, gives up what that took, confines itself, starts the threads and waits
+//! Ties the modules together: opens the interfaces, gives up what that took, confines itself, starts the threads and waits
 //! for signals. The log and the capture file are opened by the user who will have to open them again. Nothing here
 //! looks into a packet.
 
@@ -16,7 +16,7 @@ use crate::capture::live::Device;
 use crate::config::Sniff;
 use crate::console::{self, Level};
 use crate::error::Error;
-use crate::output::pcapng::{self, Source};
+use crate::output::pcapng::{self, PacketSource};
 use crate::output::{Files, Log, LogError, LogQueue, MetricsEndpoint, PcapThread, metrics};
 use crate::pipeline::Setup;
 use crate::pipeline::live::WorkerPool;
@@ -36,7 +36,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     let user = ready.running.process.user.as_deref().map(Account::find).transpose()?;
     let opened = (0..).zip(&ready.interfaces).map(|(source, name)| Device::open(name, source, &ready.options));
     let devices = opened.collect::<Result<Vec<_>, _>>().map_err(Error::Interface)?;
-    let sources = ready.interfaces.iter().map(|name| metrics::Source::named(name)).collect();
+    let sources = ready.interfaces.iter().map(|name| metrics::MetricsSource::named(name)).collect();
     let mut monitor = MetricsEndpoint::open(&ready.running.monitor, sources, &ready.policy, None)?;
     privileges::drop_to(user.as_ref(), kept(&devices))?;
     let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
@@ -44,9 +44,9 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     if ready.running.process.sandbox {
         sandbox(&ready).enforce()?;
     }
-    let archive =
+    let pcap_thread =
         files.map(|files| PcapThread::start(files, complain_of_packets)).transpose().map_err(Error::Thread)?;
-    let (feed, keeper) = LogQueue::start(log, complain).map_err(Error::Thread)?;
+    let (log_queue, log_writer) = LogQueue::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let setup = Setup {
         threads: ready.threads,
@@ -54,15 +54,16 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
         flows: ready.flows,
         decoder: DecoderLimits::default(),
     };
-    let outlet = || monitor.outlet(&policy, &feed);
-    let crew = WorkerPool::start(&setup, outlet).map_err(Error::Thread)?;
+    let fanout = || monitor.fanout(&policy, &log_queue);
+    let pool = WorkerPool::start(&setup, fanout).map_err(Error::Thread)?;
     let cautions = monitor.cautions();
-    monitor.follow(&feed);
+    monitor.follow(&log_queue);
     monitor.start()?;
     let meters = Meters::new(&ready, &monitor);
     announce(&ready, &monitor, &cautions);
-    let outputs = Outputs { feed, keeper, archive, monitor, meters, on_stdout: ready.running.log.is_on_stdout() };
-    let watch = Watch::start(devices, &setup, crew, outputs)?;
+    let outputs =
+        Outputs { log_queue, log_writer, pcap_thread, monitor, meters, on_stdout: ready.running.log.is_on_stdout() };
+    let watch = Watch::start(devices, &setup, pool, outputs)?;
     readiness::ready();
     watch.until_stopped(waiter, &ready, again)
 }
@@ -77,8 +78,8 @@ fn sandbox(ready: &Sniff) -> Sandbox {
     written.fold(Sandbox::new().isolated(), |sandbox, path| sandbox.file(path))
 }
 
-fn keep(write: &pcapng::Settings, devices: &[Device], snaplen: u32) -> Result<Files, Error> {
-    let source = |device: &Device| Source { name: device.name().to_owned(), link: device.link().0, snaplen };
+fn keep(write: &pcapng::PacketFileSettings, devices: &[Device], snaplen: u32) -> Result<Files, Error> {
+    let source = |device: &Device| PacketSource { name: device.name().to_owned(), link: device.link().0, snaplen };
     let sources: Vec<_> = devices.iter().map(source).collect();
     Files::open(write.clone(), &sources).map_err(|reason| Error::Packets { path: write.path.clone(), reason })
 }

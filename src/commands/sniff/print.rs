@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use crate::capture::live;
-use crate::capture::live::Counters;
+use crate::capture::live::InterfaceCounters;
 use crate::error::Error;
-use crate::pipeline::live::State;
+use crate::pipeline::live::WorkerState;
 
 /// Prints the interfaces that can be watched.
 pub fn interfaces() -> Result<(), Error> {
@@ -35,8 +35,8 @@ pub fn interfaces() -> Result<(), Error> {
 
 /// One line on how a run went.
 pub(super) fn statistics<'a>(
-    counters: impl Iterator<Item = (&'a str, &'a Counters)>,
-    states: &[State],
+    counters: impl Iterator<Item = (&'a str, &'a InterfaceCounters)>,
+    states: &[WorkerState],
     records_lost: u64,
 ) -> String {
     let mut text = String::new();
@@ -55,7 +55,7 @@ pub(super) fn statistics<'a>(
         }
         text.push_str("; ");
     }
-    let sum = |of: fn(&State) -> u64| states.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&WorkerState) -> u64| states.iter().map(of).sum::<u64>();
     let (opened, empty) = (sum(|s| s.flows.opened), sum(|s| s.flows.empty));
     let _ = write!(text, "{} sessions", opened.saturating_sub(empty));
     for (count, what) in [
@@ -100,11 +100,11 @@ mod tests {
 
     #[test]
     fn only_what_was_lost_is_told() {
-        let counters = Counters::default();
+        let counters = InterfaceCounters::default();
         counters.packets.add(5);
         counters.octets.add(700);
         let flows = FlowCounters { opened: 3, empty: 1, ..FlowCounters::default() };
-        let states = [State { flows, ..State::default() }];
+        let states = [WorkerState { flows, ..WorkerState::default() }];
         let text = statistics([("eth0", &counters)].into_iter(), &states, 0);
         assert_eq!(text, "eth0: 5 packets (700 B); 2 sessions");
         counters.dropped_kernel.add(2);

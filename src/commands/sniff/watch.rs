@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::meters::Meters;
 use super::print;
-use crate::capture::live::{Counters, Device, Moment, Switch};
+use crate::capture::live::{Device, InterfaceCounters, Moment, Switch};
 use crate::config::Sniff;
 use crate::console::{self, Level};
 use crate::error;
@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::output::serve::Ready;
 use crate::output::{LogQueue, LogWriter, MetricsEndpoint, PcapThread, PcapWriter};
 use crate::pipeline::Setup;
-use crate::pipeline::live::{Dispatcher, State, WorkerPool};
+use crate::pipeline::live::{Dispatcher, WorkerPool, WorkerState};
 use crate::process::{Signal, Waiter, readiness};
 
 /// How often it is looked whether all threads are well.
@@ -31,15 +31,15 @@ const STATUS: Duration = Duration::from_secs(10);
 pub(super) struct Watch {
     switch: Arc<Switch>,
     captures: Vec<CaptureThreads>,
-    crew: WorkerPool,
+    pool: WorkerPool,
     outputs: Outputs,
 }
 
 /// Where everything goes.
 pub(super) struct Outputs {
-    pub(super) feed: LogQueue,
-    pub(super) keeper: LogWriter,
-    pub(super) archive: Option<PcapThread>,
+    pub(super) log_queue: LogQueue,
+    pub(super) log_writer: LogWriter,
+    pub(super) pcap_thread: Option<PcapThread>,
     pub(super) monitor: MetricsEndpoint,
     pub(super) meters: Meters,
     /// Whether the log is standard output.
@@ -48,16 +48,16 @@ pub(super) struct Outputs {
 
 struct CaptureThreads {
     name: String,
-    counters: Arc<Counters>,
+    counters: Arc<InterfaceCounters>,
     thread: JoinHandle<()>,
 }
 
 impl Watch {
-    /// Starts a thread for each of `devices`, whose packets `crew` analyzes.
+    /// Starts a thread for each of `devices`, whose packets `pool` analyzes.
     pub(super) fn start(
         devices: Vec<Device>,
         setup: &Setup,
-        crew: WorkerPool,
+        pool: WorkerPool,
         outputs: Outputs,
     ) -> Result<Self, Error> {
         let switch = Arc::new(Switch::new().map_err(Error::Thread)?);
@@ -65,14 +65,15 @@ impl Watch {
         let mut captures = Vec::with_capacity(devices.len());
         for (index, device) in (0..).zip(devices) {
             let counters = Arc::clone(device.counters());
-            let lanes = crew.lanes(setup, index, all, Arc::clone(&counters));
-            let (name, switch, shelf) =
-                (device.name().to_owned(), Arc::clone(&switch), outputs.archive.as_ref().map(PcapThread::shelf));
+            let dispatcher = pool.dispatcher(setup, index, all, Arc::clone(&counters));
+            let (name, switch, pcap_writer) =
+                (device.name().to_owned(), Arc::clone(&switch), outputs.pcap_thread.as_ref().map(PcapThread::writer));
             let thread = thread::Builder::new().name(format!("capture {name}"));
-            let thread = thread.spawn(move || capture(device, &switch, lanes, shelf)).map_err(Error::Thread)?;
+            let thread =
+                thread.spawn(move || capture(device, &switch, dispatcher, pcap_writer)).map_err(Error::Thread)?;
             captures.push(CaptureThreads { name, counters, thread });
         }
-        Ok(Self { switch, captures, crew, outputs })
+        Ok(Self { switch, captures, pool, outputs })
     }
 
     /// Waits for a signal, or a thread that fails, and ends everything.
@@ -95,7 +96,7 @@ impl Watch {
             self.update();
             if told.elapsed() >= STATUS {
                 told = Instant::now();
-                readiness::status(&self.statistics(&self.crew.states().collect::<Vec<_>>()));
+                readiness::status(&self.statistics(&self.pool.states().collect::<Vec<_>>()));
             }
         }
         readiness::stopping();
@@ -104,8 +105,8 @@ impl Watch {
 
     /// Whether going on makes no sense: a fault, or nobody reads the records.
     fn has_ended(&self) -> bool {
-        self.crew.has_fault()
-            || self.outputs.keeper.is_finished()
+        self.pool.has_fault()
+            || self.outputs.log_writer.is_finished()
             || self.reader_left()
             || self.captures.iter().any(|c| c.thread.is_finished())
     }
@@ -122,15 +123,15 @@ impl Watch {
     fn update(&self) {
         let counters = self.captures.iter().map(|c| &*c.counters);
         let Outputs { monitor, meters, .. } = &self.outputs;
-        meters.update(monitor, counters, self.crew.states(), self.crew.queued());
+        meters.update(monitor, counters, self.pool.states(), self.pool.queued());
     }
 
     /// Opens the files anew. What else has changed takes a restart, and that is said.
     fn reload(&self, ready: &Sniff, again: &dyn Fn() -> Result<Sniff, Error>) {
         readiness::reloading();
-        self.outputs.feed.reopen();
-        if let Some(archive) = &self.outputs.archive {
-            archive.renew();
+        self.outputs.log_queue.reopen();
+        if let Some(pcap_thread) = &self.outputs.pcap_thread {
+            pcap_thread.renew();
         }
         let now = again().and_then(|now| {
             self.outputs.monitor.reload(now.running.monitor.server.as_ref())?;
@@ -155,8 +156,8 @@ impl Watch {
 
     /// Stops capturing, finishes what is open, and writes everything.
     fn end(self, quiet: bool) -> Result<(), Error> {
-        let Self { switch, captures, crew, outputs } = self;
-        let Outputs { feed, keeper, archive, mut monitor, .. } = outputs;
+        let Self { switch, captures, pool, outputs } = self;
+        let Outputs { log_queue, log_writer, pcap_thread, mut monitor, .. } = outputs;
         monitor.say(Ready::Draining);
         switch.stop();
         let mut whole = true;
@@ -165,12 +166,12 @@ impl Watch {
             whole &= thread.join().is_ok();
             counters.push((name, counted));
         }
-        let states = crew.finish();
-        let lost = Arc::clone(feed.counters());
-        drop(feed);
-        let written = keeper.finish();
+        let states = pool.finish();
+        let lost = Arc::clone(log_queue.counters());
+        drop(log_queue);
+        let written = log_writer.finish();
         monitor.stop();
-        let kept = archive.map(|archive| (archive.path().to_owned(), archive.finish()));
+        let kept = pcap_thread.map(|pcap_thread| (pcap_thread.path().to_owned(), pcap_thread.finish()));
         if !quiet && let Some(states) = &states {
             let lost = lost.queue_full.load(Ordering::Relaxed) + lost.failed.load(Ordering::Relaxed);
             let counters = counters.iter().map(|(name, counters)| (name.as_str(), &**counters));
@@ -186,27 +187,27 @@ impl Watch {
         }
     }
 
-    fn statistics(&self, states: &[State]) -> String {
+    fn statistics(&self, states: &[WorkerState]) -> String {
         let counters = self.captures.iter().map(|c| (c.name.as_str(), &*c.counters));
-        let lost = self.outputs.feed.counters();
+        let lost = self.outputs.log_queue.counters();
         let lost = lost.queue_full.load(Ordering::Relaxed) + lost.failed.load(Ordering::Relaxed);
         print::statistics(counters, states, lost)
     }
 }
 
 /// One capture thread.
-fn capture(device: Device, switch: &Switch, mut lanes: Dispatcher, mut shelf: Option<PcapWriter>) {
+fn capture(device: Device, switch: &Switch, mut dispatcher: Dispatcher, mut pcap_writer: Option<PcapWriter>) {
     device.watch(switch, &mut |moment| match moment {
         Moment::Packet(packet) => {
-            if let Some(shelf) = &mut shelf {
-                shelf.packet(packet.at, packet.source, packet.data, packet.wire_len);
+            if let Some(pcap_writer) = &mut pcap_writer {
+                pcap_writer.packet(packet.at, packet.source, packet.data, packet.wire_len);
             }
-            lanes.packet(packet);
+            dispatcher.packet(packet);
         }
         Moment::Pause => {
-            lanes.flush();
-            if let Some(shelf) = &mut shelf {
-                shelf.flush();
+            dispatcher.flush();
+            if let Some(pcap_writer) = &mut pcap_writer {
+                pcap_writer.flush();
             }
         }
     });

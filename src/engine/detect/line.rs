@@ -20,26 +20,26 @@ pub(super) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 }
 
 /// The first word of `line` in upper case, for comparing; cut to the length of the longest word compared with.
-pub(super) fn verb(line: &[u8]) -> Verb {
+pub(super) fn verb(line: &[u8]) -> ShortWord {
     let word = words(line).next().unwrap_or_default();
-    let mut upper = [0; Verb::LONGEST];
+    let mut upper = [0; ShortWord::LONGEST];
     if word.len() > upper.len() {
-        return Verb { upper, length: 0 };
+        return ShortWord { upper, length: 0 };
     }
     for (to, from) in upper.iter_mut().zip(word) {
         *to = from.to_ascii_uppercase();
     }
-    Verb { upper, length: word.len() }
+    ShortWord { upper, length: word.len() }
 }
 
 /// A short word in upper case.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Verb {
+pub(super) struct ShortWord {
     upper: [u8; Self::LONGEST],
     length: usize,
 }
 
-impl Verb {
+impl ShortWord {
     const LONGEST: usize = 16;
 
     /// Empty if the word is longer than any that is known.

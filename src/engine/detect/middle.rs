@@ -6,15 +6,15 @@ use super::client;
 use super::client::Says;
 use super::line::{is_binary, lines};
 use super::server::{self, Greets};
-use super::{ENOUGH, Evidence, Other, Protocol, Verdict, encrypted, first, hello, kin, opening, related};
+use super::{DetectionEvidence, ENOUGH, Other, Protocol, Verdict, encrypted, first, hello, kin, opening, related};
 use smallvec::SmallVec;
 
 /// Weighs `evidence`.
-pub(super) fn decide(evidence: &Evidence<'_>) -> Verdict {
+pub(super) fn decide(evidence: &DetectionEvidence<'_>) -> Verdict {
     if let Some(verdict) = records(evidence) {
         return verdict;
     }
-    let swapped = Evidence {
+    let swapped = DetectionEvidence {
         client: evidence.server,
         server: evidence.client,
         prior: None,
@@ -45,7 +45,7 @@ pub(super) fn decide(evidence: &Evidence<'_>) -> Verdict {
 }
 
 /// TLS records: of a handshake, or long after it.
-fn records(evidence: &Evidence<'_>) -> Option<Verdict> {
+fn records(evidence: &DetectionEvidence<'_>) -> Option<Verdict> {
     if let Some(verdict) = encrypted(evidence) {
         return Some(verdict);
     }
@@ -56,7 +56,7 @@ fn records(evidence: &Evidence<'_>) -> Option<Verdict> {
 }
 
 /// What the start of the connection says, if what is first seen of the server may be its greeting.
-fn greeted(view: &Evidence<'_>) -> Option<Verdict> {
+fn greeted(view: &DetectionEvidence<'_>) -> Option<Verdict> {
     let server = first(view.server, view.last)?;
     match server::greets(server) {
         Greets::Ready | Greets::Pop3 | Greets::Imap | Greets::Sieve => Some(opening(view)),
@@ -73,12 +73,12 @@ fn greeted(view: &Evidence<'_>) -> Option<Verdict> {
 }
 
 /// Anchors of both directions that agree, or of one that agree with the port.
-fn agreed(evidence: &Evidence<'_>, swapped: &Evidence<'_>) -> Option<Verdict> {
-    let sides = |view: &Evidence<'_>| {
+fn agreed(evidence: &DetectionEvidence<'_>, swapped: &DetectionEvidence<'_>) -> Option<Verdict> {
+    let sides = |view: &DetectionEvidence<'_>| {
         let (client, server) = (lines(view.client, view.last), lines(view.server, view.last));
         (most(client, client::anchor), most(server, server::anchor))
     };
-    let told = |view: &Evidence<'_>, protocol, reversed| {
+    let told = |view: &DetectionEvidence<'_>, protocol, reversed| {
         let hello = first(view.client, view.last).unwrap_or_default();
         Some(Verdict::Mail { protocol: kin(protocol, hello, view.prior), reversed })
     };
@@ -125,7 +125,7 @@ pub(super) fn is_bare_answer(server: &[u8]) -> bool {
 
 /// Whether nothing speaks against `prior`, which the port suggests. Text of a message may be anything, and in the middle
 /// it may be all that is seen; but a server of SMTP speaks in codes, and a client of POP3 in commands.
-pub(super) fn may_be(evidence: &Evidence<'_>, prior: Protocol) -> bool {
+pub(super) fn may_be(evidence: &DetectionEvidence<'_>, prior: Protocol) -> bool {
     let client = || lines(evidence.client, evidence.last).filter(|line| !line.is_empty()).take(ENOUGH);
     let mut server = lines(evidence.server, evidence.last).filter(|line| !line.is_empty()).take(ENOUGH);
     let is_silent = server.clone().next().is_none();
@@ -166,13 +166,13 @@ fn most<'a>(lines: impl Iterator<Item = &'a [u8]>, anchor: fn(&[u8]) -> Option<P
 }
 
 /// One direction only, on any port: nothing in it but anchors of one protocol, three or more.
-fn alone(evidence: &Evidence<'_>, swapped: &Evidence<'_>) -> Option<Verdict> {
+fn alone(evidence: &DetectionEvidence<'_>, swapped: &DetectionEvidence<'_>) -> Option<Verdict> {
     let only = |octets: &[u8], anchor: fn(&[u8]) -> Option<Protocol>| {
         let protocol = most(lines(octets, true), anchor)?;
         let of_it = |line: &[u8]| anchor(line).is_some_and(|p| related(p, protocol));
         (lines(octets, true).count() >= 3 && lines(octets, true).all(of_it)).then_some(protocol)
     };
-    let told = |view: &Evidence<'_>| match (view.client, view.server) {
+    let told = |view: &DetectionEvidence<'_>| match (view.client, view.server) {
         (octets, []) => only(octets, client::anchor),
         // Replies of SMTP are like those of others, unless one of them is like none; `+OK` alone is what Redis says.
         ([], octets) if lines(octets, true).any(|line| server::is_strong(line) || line.starts_with(b"+OK ")) => {

@@ -19,7 +19,7 @@ use client::Says;
 use hello::Inside;
 use line::{holds, is_binary, lines, verb};
 use server::Greets;
-pub(crate) use tunnel::{Host, Opened};
+pub(crate) use tunnel::{Host, OpenTunnel};
 
 /// Lines of either direction after which a connection that nothing tells is given up.
 const ENOUGH: usize = 4;
@@ -43,14 +43,14 @@ pub(crate) enum Verdict {
     /// Not mail, and the side taken for the client is the server (picked up in the middle).
     OtherReversed(Other),
     /// A tunnel is open: what it carries is to be told apart anew.
-    Tunnel(Opened),
+    Tunnel(OpenTunnel),
     /// Nothing known.
     Unknown,
 }
 
 /// What is known when a verdict is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Evidence<'a> {
+pub(crate) struct DetectionEvidence<'a> {
     /// First octets of the client, after a PROXY preamble.
     pub(crate) client: &'a [u8],
     /// First octets of the server.
@@ -70,7 +70,7 @@ pub(crate) struct Evidence<'a> {
 }
 
 /// Weighs `evidence`.
-pub(crate) fn decide(evidence: &Evidence<'_>) -> Verdict {
+pub(crate) fn decide(evidence: &DetectionEvidence<'_>) -> Verdict {
     let verdict = if evidence.midstream { middle::decide(evidence) } else { opening(evidence) };
     let silent = evidence.client.is_empty() && evidence.server.is_empty();
     match (verdict, evidence.last) {
@@ -110,18 +110,18 @@ const fn mail(protocol: Protocol) -> Verdict {
 }
 
 /// A connection seen from its start.
-fn opening(evidence: &Evidence<'_>) -> Verdict {
+fn opening(evidence: &DetectionEvidence<'_>) -> Verdict {
     if let Some(verdict) = encrypted(evidence).or_else(|| tunneled(evidence)).or_else(|| binary(evidence)) {
         return verdict;
     }
     let spoken = |octets: &'_ [u8]| lines(octets, evidence.last).filter(|line| !line.is_empty()).count();
     let enough = evidence.last || (spoken(evidence.client) >= ENOUGH && spoken(evidence.server) >= ENOUGH);
     match (first(evidence.client, evidence.last), first(evidence.server, evidence.last)) {
-        (Some(client), Some(server)) => Dialogue { evidence, client, server, enough }.verdict(),
+        (Some(client), Some(server)) => FirstLines { evidence, client, server, enough }.verdict(),
         (None, Some(server)) => match server::greets(server) {
             Greets::Other(other) => Verdict::Other(other),
             Greets::Sieve => mail(Protocol::ManageSieve),
-            _ if evidence.last => Dialogue { evidence, client: b"", server, enough }.verdict(),
+            _ if evidence.last => FirstLines { evidence, client: b"", server, enough }.verdict(),
             _ => Verdict::Wait,
         },
         (Some(client), None) => monologue(evidence, client),
@@ -138,7 +138,7 @@ fn first(octets: &[u8], last: bool) -> Option<&[u8]> {
 }
 
 /// TLS from the client's first octet. A server that greets in clear has not understood: then it is not TLS.
-fn encrypted(evidence: &Evidence<'_>) -> Option<Verdict> {
+fn encrypted(evidence: &DetectionEvidence<'_>) -> Option<Verdict> {
     let answer = evidence.server.first().copied();
     if !hello::begins(evidence.client) || answer.is_some_and(|octet| !is_binary(octet)) {
         return None;
@@ -155,19 +155,19 @@ fn encrypted(evidence: &Evidence<'_>) -> Option<Verdict> {
 }
 
 /// A tunnel that the client asks a proxy for.
-fn tunneled(evidence: &Evidence<'_>) -> Option<Verdict> {
+fn tunneled(evidence: &DetectionEvidence<'_>) -> Option<Verdict> {
     Some(match tunnel::progress(evidence.client, evidence.server) {
-        tunnel::Progress::None => return None,
-        tunnel::Progress::Asked(other) if evidence.last => Verdict::Other(other),
-        tunnel::Progress::Asked(_) => Verdict::Wait,
-        tunnel::Progress::Refused(other) => Verdict::Other(other),
-        tunnel::Progress::Open(_) if evidence.is_deep => Verdict::Other(Other::Other),
-        tunnel::Progress::Open(opened) => Verdict::Tunnel(opened),
+        tunnel::TunnelProgress::None => return None,
+        tunnel::TunnelProgress::Asked(other) if evidence.last => Verdict::Other(other),
+        tunnel::TunnelProgress::Asked(_) => Verdict::Wait,
+        tunnel::TunnelProgress::Refused(other) => Verdict::Other(other),
+        tunnel::TunnelProgress::Open(_) if evidence.is_deep => Verdict::Other(Other::Other),
+        tunnel::TunnelProgress::Open(opened) => Verdict::Tunnel(opened),
     })
 }
 
 /// Protocols that are not lines of text.
-fn binary(evidence: &Evidence<'_>) -> Option<Verdict> {
+fn binary(evidence: &DetectionEvidence<'_>) -> Option<Verdict> {
     let (client, server) = (evidence.client, evidence.server);
     if server::is_mysql(server) {
         return Some(Verdict::Other(Other::Mysql));
@@ -185,15 +185,15 @@ fn binary(evidence: &Evidence<'_>) -> Option<Verdict> {
 }
 
 /// The server's greeting, and the client's first line (empty if it said nothing).
-struct Dialogue<'a> {
-    evidence: &'a Evidence<'a>,
+struct FirstLines<'a> {
+    evidence: &'a DetectionEvidence<'a>,
     client: &'a [u8],
     server: &'a [u8],
     /// What is not told now will not be.
     enough: bool,
 }
 
-impl Dialogue<'_> {
+impl FirstLines<'_> {
     fn verdict(&self) -> Verdict {
         let said = client::says(self.client);
         match server::greets(self.server) {
@@ -345,7 +345,7 @@ fn kin(protocol: Protocol, client: &[u8], prior: Option<Protocol>) -> Protocol {
 }
 
 /// Only the client is heard so far: it did not wait for the greeting, or the server's direction is not captured.
-fn monologue(evidence: &Evidence<'_>, client: &[u8]) -> Verdict {
+fn monologue(evidence: &DetectionEvidence<'_>, client: &[u8]) -> Verdict {
     let anchors = |family: Protocol| {
         let spoken = lines(evidence.client, evidence.last);
         spoken.filter(|line| client::anchor(line).is_some_and(|p| related(p, family))).count()

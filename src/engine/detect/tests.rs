@@ -44,7 +44,7 @@ impl Talk<'_> {
     fn at(&self, count: usize, last: bool) -> Verdict {
         let octets = self.octets();
         let of = |who| octets[..count].iter().filter(|(w, _)| *w == who).map(|(_, o)| *o).collect::<Vec<u8>>();
-        decide(&Evidence {
+        decide(&DetectionEvidence {
             client: &of('C'),
             server: &of('S'),
             prior: self.prior,
@@ -438,7 +438,7 @@ fn roles_the_wrong_way_round_are_turned() {
     middle(ODD, &[('C', b"+OK hi\r\n"), ('S', b"USER a\r\n")]).is_at_once(reversed(Protocol::Pop3));
     middle(ODD, &[('C', b"* 1 EXISTS\r\n* 2 EXISTS\r\n* 3 EXISTS\r\n")]).is(reversed(Protocol::Imap));
     middle(ODD, &[('C', b"250-mx\r\n250-PIPELINING\r\n250 SIZE 1\r\n")]).is(reversed(Protocol::Smtp));
-    let certain = Evidence {
+    let certain = DetectionEvidence {
         client: b"250 2.1.0 ok\r\n",
         server: b"RCPT TO:<a@b>\r\n",
         prior: None,
@@ -499,20 +499,20 @@ proptest! {
         flags in any::<(bool, bool, bool)>(),
     ) {
         let (midstream, reversible, server_first) = flags;
-        let evidence = Evidence {
+        let evidence = DetectionEvidence {
             client: &client, server: &server, prior: prior(port), midstream, reversible, server_first, is_deep: false, last: true,
         };
         let verdict = decide(&evidence);
         prop_assert_ne!(verdict, Verdict::Wait);
         prop_assert_eq!(verdict, decide(&evidence));
-        _ = decide(&Evidence { last: false, ..evidence });
+        _ = decide(&DetectionEvidence { last: false, ..evidence });
     }
 }
 
 #[test]
 fn a_bare_answer_in_the_middle_is_no_sign_of_pop3() {
     let picked = |server: &[u8]| {
-        let evidence = Evidence {
+        let evidence = DetectionEvidence {
             client: b"",
             server,
             prior: Some(Protocol::Pop3),

@@ -14,7 +14,7 @@ const REQUESTS: usize = 4;
 
 /// How far a request for a tunnel has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum TunnelProgress {
     /// There is none.
     None,
     /// It is not answered yet.
@@ -22,12 +22,12 @@ pub(super) enum Progress {
     /// The proxy refused, or it is of a kind that cannot be followed.
     Refused(Other),
     /// The proxy granted it.
-    Open(Opened),
+    Open(OpenTunnel),
 }
 
 /// A tunnel that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Opened {
+pub(crate) struct OpenTunnel {
     /// How it was asked for.
     pub(crate) kind: TunnelKind,
     /// Where it leads.
@@ -48,13 +48,13 @@ pub(crate) enum Host {
 }
 
 /// What the first bytes of `client` and `server` say of a tunnel.
-pub(super) fn progress(client: &[u8], server: &[u8]) -> Progress {
-    let walk = Walk { client: Side::new(client), server: Side::new(server) };
+pub(super) fn progress(client: &[u8], server: &[u8]) -> TunnelProgress {
+    let walk = Walk { client: TunnelSide::new(client), server: TunnelSide::new(server) };
     match client {
         [5, ..] if matches!(server, [] | [5, ..]) => walk.socks5(),
         [4, ..] if matches!(server, [] | [0, ..]) => walk.socks4(),
         _ if client.starts_with(b"CONNECT ") && is_head(server, b"HTTP/1.") => walk.http(),
-        _ => Progress::None,
+        _ => TunnelProgress::None,
     }
 }
 
@@ -65,12 +65,12 @@ fn is_head(bytes: &[u8], head: &[u8]) -> bool {
 
 /// One side's bytes, and how many of them were read.
 #[derive(Clone, Copy)]
-struct Side<'a> {
+struct TunnelSide<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Side<'a> {
+impl<'a> TunnelSide<'a> {
     const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
@@ -100,19 +100,19 @@ impl<'a> Side<'a> {
     }
 
     /// Header lines up to the empty one behind them: whether one says that a body follows, and how long it is.
-    fn header(&mut self) -> Option<Body> {
-        let mut body = Body::Length(0);
+    fn header(&mut self) -> Option<BodyLength> {
+        let mut body = BodyLength::Length(0);
         loop {
             let line = self.line()?;
             if line.is_empty() {
                 return Some(body);
             }
             if starts(line, b"TRANSFER-ENCODING:") {
-                body = Body::Unknown;
-            } else if starts(line, b"CONTENT-LENGTH:") && body != Body::Unknown {
+                body = BodyLength::Unknown;
+            } else if starts(line, b"CONTENT-LENGTH:") && body != BodyLength::Unknown {
                 let digits = line.get(15..).unwrap_or_default().trim_ascii();
                 let length = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
-                body = length.map_or(Body::Unknown, Body::Length);
+                body = length.map_or(BodyLength::Unknown, BodyLength::Length);
             }
         }
     }
@@ -120,58 +120,60 @@ impl<'a> Side<'a> {
 
 /// What follows a header.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Body {
+enum BodyLength {
     Length(usize),
     /// Chunks, or until the end.
     Unknown,
 }
 
 struct Walk<'a> {
-    client: Side<'a>,
-    server: Side<'a>,
+    client: TunnelSide<'a>,
+    server: TunnelSide<'a>,
 }
 
 impl Walk<'_> {
-    fn open(&self, kind: TunnelKind, host: Host, port: u16) -> Progress {
-        Progress::Open(Opened { kind, host, port, used: [self.client.at, self.server.at] })
+    fn open(&self, kind: TunnelKind, host: Host, port: u16) -> TunnelProgress {
+        TunnelProgress::Open(OpenTunnel { kind, host, port, used: [self.client.at, self.server.at] })
     }
 
-    fn socks5(mut self) -> Progress {
-        self.method().unwrap_or(Progress::Asked(Other::Socks))
+    fn socks5(mut self) -> TunnelProgress {
+        self.method().unwrap_or(TunnelProgress::Asked(Other::Socks))
     }
 
     /// Sections 3 to 6 of RFC 1928; `None` while more must come.
-    fn method(&mut self) -> Option<Progress> {
+    fn method(&mut self) -> Option<TunnelProgress> {
         let [_, methods] = self.client.array()?;
         self.client.take(methods.into())?;
         match self.server.array()? {
             [5, 0] => {}
             [5, 2] => {
                 // RFC 1929: a name and a password, each behind its length.
-                let [1, name] = self.client.array()? else { return Some(Progress::Refused(Other::Socks)) };
+                let [1, name] = self.client.array()? else { return Some(TunnelProgress::Refused(Other::Socks)) };
                 self.client.take(name.into())?;
                 let [password] = self.client.array()?;
                 self.client.take(password.into())?;
-                let [_, 0] = self.server.array()? else { return Some(Progress::Refused(Other::Socks)) };
+                let [_, 0] = self.server.array()? else { return Some(TunnelProgress::Refused(Other::Socks)) };
             }
             // None is acceptable, or the method wraps what follows (GSSAPI).
-            _ => return Some(Progress::Refused(Other::Socks)),
+            _ => return Some(TunnelProgress::Refused(Other::Socks)),
         }
         // BIND and UDP ASSOCIATE lead to no mail server.
-        let [5, 1, _, family] = self.client.array()? else { return Some(Progress::Refused(Other::Socks)) };
-        let Some(host) = address(&mut self.client, family)? else { return Some(Progress::Refused(Other::Socks)) };
+        let [5, 1, _, family] = self.client.array()? else { return Some(TunnelProgress::Refused(Other::Socks)) };
+        let Some(host) = address(&mut self.client, family)? else { return Some(TunnelProgress::Refused(Other::Socks)) };
         let port = self.client.array().map(u16::from_be_bytes)?;
-        let [5, 0, _, family] = self.server.array()? else { return Some(Progress::Refused(Other::Socks)) };
-        let Some(_bound) = address(&mut self.server, family)? else { return Some(Progress::Refused(Other::Socks)) };
+        let [5, 0, _, family] = self.server.array()? else { return Some(TunnelProgress::Refused(Other::Socks)) };
+        let Some(_bound) = address(&mut self.server, family)? else {
+            return Some(TunnelProgress::Refused(Other::Socks));
+        };
         self.server.take(2)?;
         Some(self.open(TunnelKind::Socks5, host, port))
     }
 
-    fn socks4(mut self) -> Progress {
-        self.request().unwrap_or(Progress::Asked(Other::Socks))
+    fn socks4(mut self) -> TunnelProgress {
+        self.request().unwrap_or(TunnelProgress::Asked(Other::Socks))
     }
 
-    fn request(&mut self) -> Option<Progress> {
+    fn request(&mut self) -> Option<TunnelProgress> {
         let [_, command, p0, p1, a, b, c, d] = self.client.array()?;
         self.client.until(0)?;
         let host = match [a, b, c, d] {
@@ -182,30 +184,32 @@ impl Walk<'_> {
             }
             ip => Host::Ip(Ipv4Addr::from(ip).into()),
         };
-        let [0, answer, ..] = self.server.array::<8>()? else { return Some(Progress::Refused(Other::Socks)) };
+        let [0, answer, ..] = self.server.array::<8>()? else { return Some(TunnelProgress::Refused(Other::Socks)) };
         // 90: granted. Command 1 is CONNECT.
         let is_granted = command == 1 && answer == 90;
         let port = u16::from_be_bytes([p0, p1]);
-        Some(if is_granted { self.open(TunnelKind::Socks4, host, port) } else { Progress::Refused(Other::Socks) })
+        Some(if is_granted { self.open(TunnelKind::Socks4, host, port) } else { TunnelProgress::Refused(Other::Socks) })
     }
 
-    fn http(mut self) -> Progress {
+    fn http(mut self) -> TunnelProgress {
         for _ in 0..REQUESTS {
             match self.connect() {
                 Some(Some(progress)) => return progress,
                 Some(None) => {}
-                None => return Progress::Asked(Other::Http),
+                None => return TunnelProgress::Asked(Other::Http),
             }
         }
-        Progress::Refused(Other::Http)
+        TunnelProgress::Refused(Other::Http)
     }
 
     /// One request and its answer: `None` while more must come, `Some(None)` if the client may try again.
-    fn connect(&mut self) -> Option<Option<Progress>> {
+    fn connect(&mut self) -> Option<Option<TunnelProgress>> {
         let start = self.client.at;
         let line = self.client.line()?;
         self.client.header()?;
-        let Some((host, port)) = authority(line, start) else { return Some(Some(Progress::Refused(Other::Http))) };
+        let Some((host, port)) = authority(line, start) else {
+            return Some(Some(TunnelProgress::Refused(Other::Http)));
+        };
         loop {
             let status = self.server.line()?;
             let body = self.server.header()?;
@@ -216,18 +220,20 @@ impl Walk<'_> {
                 Some(200..=299) => return Some(Some(self.open(TunnelKind::HttpConnect, host, port))),
                 // A password is asked for: the client tries again on the same connection.
                 Some(401 | 407) => {
-                    let Body::Length(length) = body else { return Some(Some(Progress::Refused(Other::Http))) };
+                    let BodyLength::Length(length) = body else {
+                        return Some(Some(TunnelProgress::Refused(Other::Http)));
+                    };
                     self.server.take(length)?;
                     return Some(None);
                 }
-                _ => return Some(Some(Progress::Refused(Other::Http))),
+                _ => return Some(Some(TunnelProgress::Refused(Other::Http))),
             }
         }
     }
 }
 
 /// An address of SOCKS 5 (section 5): `None` while more must come, `Some(None)` if it is of no kind that exists.
-fn address(side: &mut Side<'_>, family: u8) -> Option<Option<Host>> {
+fn address(side: &mut TunnelSide<'_>, family: u8) -> Option<Option<Host>> {
     Some(match family {
         1 => Some(Host::Ip(IpAddr::V4(Ipv4Addr::from(side.array::<4>()?)))),
         3 => {
@@ -269,7 +275,7 @@ mod tests {
     #[track_caller]
     fn opens(kind: TunnelKind, client: &[u8], server: &[u8], host: &str, port: u16) {
         let whole = progress(client, server);
-        let Progress::Open(opened) = whole else { panic!("{whole:?}") };
+        let TunnelProgress::Open(opened) = whole else { panic!("{whole:?}") };
         assert_eq!((opened.kind, opened.port, opened.used), (kind, port, [client.len(), server.len()]));
         let found = match opened.host {
             Host::Ip(ip) => ip.to_string(),
@@ -277,10 +283,16 @@ mod tests {
         };
         assert_eq!(found, host);
         for cut in 0..client.len() {
-            assert!(!matches!(progress(&client[..cut], server), Progress::Open(_) | Progress::Refused(_)), "{cut}");
+            assert!(
+                !matches!(progress(&client[..cut], server), TunnelProgress::Open(_) | TunnelProgress::Refused(_)),
+                "{cut}"
+            );
         }
         for cut in 0..server.len() {
-            assert!(!matches!(progress(client, &server[..cut]), Progress::Open(_) | Progress::Refused(_)), "{cut}");
+            assert!(
+                !matches!(progress(client, &server[..cut]), TunnelProgress::Open(_) | TunnelProgress::Refused(_)),
+                "{cut}"
+            );
         }
         let more = |bytes: &[u8]| [bytes, b"220 mx\r\n"].concat();
         assert_eq!(progress(&more(client), &more(server)), whole);
@@ -326,13 +338,13 @@ mod tests {
 
     #[test]
     fn what_is_refused_or_cannot_be_followed() {
-        let http = Progress::Refused(Other::Http);
+        let http = TunnelProgress::Refused(Other::Http);
         assert_eq!(progress(REQUEST, b"HTTP/1.1 403 no\r\n\r\n"), http);
         assert_eq!(progress(REQUEST, b"HTTP/1.1 407 no\r\nTransfer-Encoding: chunked\r\n\r\n"), http);
         let (asked, no) = ([REQUEST; 9].concat(), [&b"HTTP/1.1 407 no\r\n\r\n"[..]; 9].concat());
         assert_eq!(progress(&asked, &no), http);
         assert_eq!(progress(b"CONNECT ann:pw@mx:25 HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"), http);
-        let socks = Progress::Refused(Other::Socks);
+        let socks = TunnelProgress::Refused(Other::Socks);
         for (client, server) in [
             (&b"\x05\x01\0"[..], &b"\x05\xff"[..]),
             (b"\x05\x01\x01", b"\x05\x01"),
@@ -350,9 +362,9 @@ mod tests {
     #[test]
     fn a_mail_server_that_greets_is_no_proxy() {
         for client in [REQUEST, b"\x05\x01\0", b"\x04\x01\0\x19\x01\x02\x03\x04\0"] {
-            assert_eq!(progress(client, b"220 mx ESMTP\r\n"), Progress::None);
+            assert_eq!(progress(client, b"220 mx ESMTP\r\n"), TunnelProgress::None);
         }
-        assert_eq!(progress(b"CAPA\r\n", b""), Progress::None);
-        assert_eq!(progress(b"", b"HTTP/1.1 200 OK\r\n\r\n"), Progress::None);
+        assert_eq!(progress(b"CAPA\r\n", b""), TunnelProgress::None);
+        assert_eq!(progress(b"", b"HTTP/1.1 200 OK\r\n\r\n"), TunnelProgress::None);
     }
 }

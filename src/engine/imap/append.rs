@@ -5,7 +5,7 @@ use super::lex::{Token, Tokens};
 use crate::engine::session::state::EventContext;
 use crate::event::Text;
 use crate::event::Verb;
-use crate::event::{Command, Kind, Missing, Outcome, Reply, Status, Transaction};
+use crate::event::{Command, Missing, Reply, Status, Transaction, TransactionKind, TransactionOutcome};
 use crate::time::Timestamp;
 
 /// Messages of one command that wait for its reply; those beyond are told without it.
@@ -13,7 +13,7 @@ const WAITING: usize = 64;
 
 /// What the octets of a literal are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum LiteralTarget {
     /// An argument.
     Argument,
     /// A message.
@@ -24,7 +24,7 @@ pub(super) enum Target {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum AppendPosition {
     /// Before the number of the message to replace.
     Number,
     Mailbox,
@@ -35,7 +35,7 @@ enum Place {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
+enum AppendWord {
     None,
     Catenate,
     Text,
@@ -47,8 +47,8 @@ enum Word {
 pub(super) struct Append {
     verb: Verb,
     began: Timestamp,
-    place: Place,
-    word: Word,
+    place: AppendPosition,
+    word: AppendWord,
     pub(super) mailbox: Text,
     /// The message that flags, date or data are coming in of.
     current: Option<Box<Transaction>>,
@@ -68,8 +68,8 @@ impl Append {
         Self {
             verb,
             began,
-            place: if verb == Verb::Append { Place::Mailbox } else { Place::Number },
-            word: Word::None,
+            place: if verb == Verb::Append { AppendPosition::Mailbox } else { AppendPosition::Number },
+            word: AppendWord::None,
             mailbox: Text::default(),
             current: None,
             waiting: Vec::new(),
@@ -84,22 +84,24 @@ impl Append {
     pub(super) fn text(&mut self, text: &[u8], cx: &mut EventContext<'_>) {
         for token in Tokens::new(text) {
             match (self.place, token) {
-                (Place::Number, _) => self.place = Place::Mailbox,
-                (Place::Mailbox, token) => {
+                (AppendPosition::Number, _) => self.place = AppendPosition::Mailbox,
+                (AppendPosition::Mailbox, token) => {
                     command::name(&token, &mut self.mailbox);
-                    self.place = Place::Group;
+                    self.place = AppendPosition::Group;
                 }
-                (Place::Group, Token::Open) if self.word == Word::Catenate => self.place = Place::Catenate,
-                (Place::Group, Token::Open) => {
-                    let flags = self.word == Word::None;
-                    self.place = if flags { Place::Flags } else { Place::Group };
-                    self.word = Word::None;
+                (AppendPosition::Group, Token::Open) if self.word == AppendWord::Catenate => {
+                    self.place = AppendPosition::Catenate;
                 }
-                (Place::Group, Token::Quoted(date)) => self.current(cx).internal_date.set(date),
-                (Place::Group, token @ Token::Atom(_)) => {
-                    self.word = if token.is(b"CATENATE") { Word::Catenate } else { Word::Text };
+                (AppendPosition::Group, Token::Open) => {
+                    let flags = self.word == AppendWord::None;
+                    self.place = if flags { AppendPosition::Flags } else { AppendPosition::Group };
+                    self.word = AppendWord::None;
                 }
-                (Place::Flags, Token::Atom(flag)) => {
+                (AppendPosition::Group, Token::Quoted(date)) => self.current(cx).internal_date.set(date),
+                (AppendPosition::Group, token @ Token::Atom(_)) => {
+                    self.word = if token.is(b"CATENATE") { AppendWord::Catenate } else { AppendWord::Text };
+                }
+                (AppendPosition::Flags, Token::Atom(flag)) => {
                     let transaction = self.current(cx);
                     if transaction.flags.octets() + flag.len() <= cx.limits.line {
                         transaction.flags.push(flag);
@@ -107,16 +109,18 @@ impl Append {
                         transaction.incomplete.add(Missing::Truncated);
                     }
                 }
-                (Place::Flags, Token::Close) => self.place = Place::Group,
-                (Place::Catenate, Token::Close) => {
-                    self.place = Place::Group;
-                    self.word = Word::None;
+                (AppendPosition::Flags, Token::Close) => self.place = AppendPosition::Group,
+                (AppendPosition::Catenate, Token::Close) => {
+                    self.place = AppendPosition::Group;
+                    self.word = AppendWord::None;
                     self.end_message(true, cx);
                 }
-                (Place::Catenate, token @ Token::Atom(_)) => {
-                    self.word = if token.is(b"URL") { Word::Url } else { Word::Text };
+                (AppendPosition::Catenate, token @ Token::Atom(_)) => {
+                    self.word = if token.is(b"URL") { AppendWord::Url } else { AppendWord::Text };
                 }
-                (Place::Catenate, Token::Quoted(_) | Token::Literal(_) | Token::Dropped) if self.word == Word::Url => {
+                (AppendPosition::Catenate, Token::Quoted(_) | Token::Literal(_) | Token::Dropped)
+                    if self.word == AppendWord::Url =>
+                {
                     // What the URL stands for is in the message, but not on the wire.
                     self.begin_message(cx);
                     self.current(cx).message.gap_unknown();
@@ -127,19 +131,21 @@ impl Append {
     }
 
     /// A literal of `octets` is announced: what it will be.
-    pub(super) fn literal(&mut self, octets: u64, cx: &mut EventContext<'_>) -> Target {
+    pub(super) fn literal(&mut self, octets: u64, cx: &mut EventContext<'_>) -> LiteralTarget {
         match (self.place, self.word) {
-            (Place::Number | Place::Mailbox, _) | (Place::Catenate, Word::Url) => Target::Argument,
-            (Place::Flags, _) => Target::Nothing,
-            (Place::Group | Place::Catenate, _) => {
-                let whole = self.place == Place::Group;
+            (AppendPosition::Number | AppendPosition::Mailbox, _) | (AppendPosition::Catenate, AppendWord::Url) => {
+                LiteralTarget::Argument
+            }
+            (AppendPosition::Flags, _) => LiteralTarget::Nothing,
+            (AppendPosition::Group | AppendPosition::Catenate, _) => {
+                let whole = self.place == AppendPosition::Group;
                 self.header = Some(cx.stamp.at);
                 self.go = None;
                 let transaction = self.current(cx);
                 if whole {
                     transaction.declared_size = Some(octets);
                 }
-                Target::Message
+                LiteralTarget::Message
             }
         }
     }
@@ -176,7 +182,7 @@ impl Append {
         if let Some(transaction) = &mut self.current {
             transaction.ended = cx.stamp.at;
         }
-        if last && self.place == Place::Group {
+        if last && self.place == AppendPosition::Group {
             self.end_message(true, cx);
         }
     }
@@ -201,7 +207,13 @@ impl Append {
     }
 
     /// The reply is in, or will not come: every message of the command is told.
-    pub(super) fn finish(mut self, outcome: Outcome, reply: &Reply, answered: bool, cx: &mut EventContext<'_>) {
+    pub(super) fn finish(
+        mut self,
+        outcome: TransactionOutcome,
+        reply: &Reply,
+        answered: bool,
+        cx: &mut EventContext<'_>,
+    ) {
         self.cut(None, cx);
         let ids = |text: &Text| text.get().is_some_and(|code| Ids::of(code).is_some());
         let code = if ids(&reply.response_code) { &reply.response_code } else { &self.code };
@@ -211,7 +223,7 @@ impl Append {
             if answered && transaction.has_message {
                 transaction.timing.reply = cx.stamp.at.since(transaction.ended);
             }
-            if outcome == Outcome::Accepted
+            if outcome == TransactionOutcome::Accepted
                 && let Some(ids) = &mut ids
             {
                 transaction.uid_validity = Some(ids.validity);
@@ -227,7 +239,7 @@ impl Append {
     fn current(&mut self, cx: &mut EventContext<'_>) -> &mut Transaction {
         let Self { current, mailbox, verb, began, .. } = self;
         current.get_or_insert_with(|| {
-            let mut transaction = cx.session.transaction(Kind::Append, *began);
+            let mut transaction = cx.session.transaction(TransactionKind::Append, *began);
             transaction.verb = Some(*verb);
             transaction.mailbox.copy_from(mailbox);
             transaction
@@ -257,7 +269,7 @@ impl Append {
         self.waiting.push(transaction);
         if self.waiting.len() > WAITING {
             let mut oldest = self.waiting.remove(0);
-            oldest.outcome = Outcome::Unknown;
+            oldest.outcome = TransactionOutcome::Unknown;
             oldest.incomplete.add(Missing::Truncated);
             cx.transaction(oldest);
         }
@@ -265,8 +277,8 @@ impl Append {
 }
 
 /// What a tagged reply with `status` says of an append.
-pub(super) fn outcome(status: Status) -> Outcome {
-    if status == Status::Ok { Outcome::Accepted } else { Outcome::Error }
+pub(super) fn outcome(status: Status) -> TransactionOutcome {
+    if status == Status::Ok { TransactionOutcome::Accepted } else { TransactionOutcome::Error }
 }
 
 /// UIDVALIDITY and UIDs of a response code (RFC 4315 section 3).

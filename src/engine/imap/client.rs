@@ -1,21 +1,21 @@
 //! The client's side: logical lines over literals, and what of them is an argument, a message or a secret.
 
-use super::append::{Append, Target};
+use super::append::{Append, LiteralTarget};
 use super::command::{self, Asked};
 use super::lex::{self, Token, Tokens};
 use super::sets::Set;
-use super::{Flight, Imap, Task, Wait, suspect};
-use crate::engine::frame::{Line, Mode};
+use super::{CommandTask, CommandWait, Flight, Imap, suspect};
+use crate::engine::frame::{FramingMode, Line};
 use crate::engine::pending::Waiting;
-use crate::engine::sasl::{Exchange, Opening};
+use crate::engine::sasl::{AuthCommand, Exchange};
 use crate::engine::session::state::EventContext;
 use crate::event::Dir;
 use crate::event::Verb;
-use crate::event::{AuthMethod, Command, Missing, Outcome};
+use crate::event::{AuthMethod, Command, Missing, TransactionOutcome};
 
 /// What the client's next line is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Expect {
+pub(super) enum ExpectedLine {
     /// A command, or DONE.
     #[default]
     Command,
@@ -31,14 +31,14 @@ pub(super) enum Expect {
 
 /// The client's side.
 #[derive(Debug, Default)]
-pub(super) struct Client {
-    pub(super) expect: Expect,
+pub(super) struct ImapClient {
+    pub(super) expect: ExpectedLine,
     /// The logical line so far, without tag and verb, literals in it as `lex` has them.
     line: Vec<u8>,
     /// Where in it the current literal begins.
     literal_at: usize,
     /// What the octets of the current literal are.
-    pub(super) target: Target,
+    pub(super) target: LiteralTarget,
     /// The last command in flight is not read to its end.
     pub(super) reading: bool,
     /// Nothing of the current literal came yet, and the go-ahead for it was not seen.
@@ -58,7 +58,7 @@ pub(super) struct Client {
     truncated: bool,
 }
 
-impl Client {
+impl ImapClient {
     /// `certain`: the connection's start was seen.
     pub(super) fn new(certain: bool) -> Self {
         Self { lost: !certain, broken: !certain, ..Self::default() }
@@ -66,11 +66,11 @@ impl Client {
 
     /// Whether message data is moving.
     pub(super) fn is_moving(&self) -> bool {
-        self.reading && self.target == Target::Message && self.expect == Expect::More && !self.awaiting
+        self.reading && self.target == LiteralTarget::Message && self.expect == ExpectedLine::More && !self.awaiting
     }
 
     pub(super) fn shrink(&mut self) {
-        if !self.reading && self.expect != Expect::Discard {
+        if !self.reading && self.expect != ExpectedLine::Discard {
             self.line.clear();
         }
         self.line.shrink_to_fit();
@@ -85,13 +85,13 @@ impl Client {
     pub(super) fn drop_argument(&mut self) {
         self.line.truncate(self.literal_at);
         lex::drop_literal(&mut self.line);
-        self.target = Target::Nothing;
+        self.target = LiteralTarget::Nothing;
     }
 
     /// What the next octets are depends on the server's answer.
     fn wait(&mut self, cx: &mut EventContext<'_>) {
         self.awaiting = true;
-        cx.switch(Dir::ToServer, Mode::Await);
+        cx.switch(Dir::ToServer, FramingMode::Await);
     }
 }
 
@@ -100,19 +100,19 @@ impl Imap {
         self.believe(cx);
         let broken = std::mem::take(&mut self.client.broken);
         match self.client.expect {
-            Expect::Command => self.command_line(line, broken, cx),
-            Expect::More => {
+            ExpectedLine::Command => self.command_line(line, broken, cx),
+            ExpectedLine::More => {
                 // `suspect_read` looks at the whole of it.
                 cx.session.secrets.settle_line();
                 self.count_client(line.wire, cx);
                 self.text(line.octets, line.truncated, cx);
             }
-            Expect::Discard => match lex::client_literal(line.octets) {
-                Some(header) if !header.sync => cx.switch(Dir::ToServer, Mode::Octets(header.octets)),
-                _ => self.client.expect = Expect::Command,
+            ExpectedLine::Discard => match lex::client_literal(line.octets) {
+                Some(header) if !header.sync => cx.switch(Dir::ToServer, FramingMode::Octets(header.octets)),
+                _ => self.client.expect = ExpectedLine::Command,
             },
-            Expect::Sasl => self.sasl_line(line, cx),
-            Expect::SaslMaybe => {
+            ExpectedLine::Sasl => self.sasl_line(line, cx),
+            ExpectedLine::SaslMaybe => {
                 if broken || is_base64(line.octets) {
                     self.sasl_line(line, cx);
                 } else {
@@ -127,16 +127,16 @@ impl Imap {
         self.client.untouched = false;
         self.count_client(octets.len() as u64, cx);
         match self.client.target {
-            Target::Argument => {
+            LiteralTarget::Argument => {
                 self.client.line.extend_from_slice(octets);
                 self.client.whole = last;
             }
-            Target::Message => {
+            LiteralTarget::Message => {
                 if let Some(append) = self.append() {
                     append.octets(octets, last, cx);
                 }
             }
-            Target::Nothing if self.client.expect == Expect::Discard => {
+            LiteralTarget::Nothing if self.client.expect == ExpectedLine::Discard => {
                 let room = cx.limits.literal_argument.saturating_sub(self.client.line.len());
                 self.client.line.extend_from_slice(octets.get(..room.min(octets.len())).unwrap_or_default());
                 if last {
@@ -144,12 +144,12 @@ impl Imap {
                     self.client.line.clear();
                 }
             }
-            Target::Nothing => {}
+            LiteralTarget::Nothing => {}
         }
     }
 
     /// The client's octets go on as `mode`, if they waited.
-    pub(super) fn resume(&mut self, mode: Mode, cx: &mut EventContext<'_>) {
+    pub(super) fn resume(&mut self, mode: FramingMode, cx: &mut EventContext<'_>) {
         if std::mem::take(&mut self.client.awaiting) {
             cx.switch(Dir::ToServer, mode);
         }
@@ -161,48 +161,48 @@ impl Imap {
         if let Some(append) = self.append() {
             append.go_ahead(cx.stamp.at);
         }
-        self.resume(Mode::Octets(octets), cx);
+        self.resume(FramingMode::Octets(octets), cx);
     }
 
     /// A challenge came.
     pub(super) fn response_wanted(&mut self, cx: &mut EventContext<'_>) {
-        self.client.expect = Expect::Sasl;
-        self.resume(Mode::Line, cx);
+        self.client.expect = ExpectedLine::Sasl;
+        self.resume(FramingMode::Line, cx);
     }
 
     /// The exchange of the last command is over.
     pub(super) fn exchange_over(&mut self, cx: &mut EventContext<'_>) {
-        if matches!(self.client.expect, Expect::Sasl | Expect::SaslMaybe) {
-            self.client.expect = Expect::Command;
+        if matches!(self.client.expect, ExpectedLine::Sasl | ExpectedLine::SaslMaybe) {
+            self.client.expect = ExpectedLine::Command;
         }
-        self.resume(Mode::Line, cx);
+        self.resume(FramingMode::Line, cx);
     }
 
     /// The client goes on with a command: the exchange is over, and how is not known.
     fn exchange_left(&mut self) {
-        self.client.expect = Expect::Command;
-        if let Some(waiting) = self.pending.iter_mut().rfind(|w| matches!(w.kind.task, Task::Auth(..))) {
-            waiting.kind.wait = Wait::Nothing;
+        self.client.expect = ExpectedLine::Command;
+        if let Some(waiting) = self.pending.iter_mut().rfind(|w| matches!(w.kind.task, CommandTask::Auth(..))) {
+            waiting.kind.wait = CommandWait::Nothing;
         }
     }
 
     /// The command that is being read was completed before its end.
     pub(super) fn reading_refused(&mut self, cx: &mut EventContext<'_>) {
         self.client.reading = false;
-        self.client.target = Target::Nothing;
-        self.client.expect = Expect::Discard;
+        self.client.target = LiteralTarget::Nothing;
+        self.client.expect = ExpectedLine::Discard;
         if self.client.awaiting || std::mem::take(&mut self.client.untouched) {
             // The literal was refused: the client goes on with a command.
             self.client.awaiting = false;
-            self.client.expect = Expect::Command;
-            cx.switch(Dir::ToServer, Mode::Line);
+            self.client.expect = ExpectedLine::Command;
+            cx.switch(Dir::ToServer, FramingMode::Line);
         }
     }
 
     pub(super) fn append(&mut self) -> Option<&mut Append> {
         let waiting = if self.client.reading { self.pending.back_mut() } else { None };
         match &mut waiting?.kind.task {
-            Task::Append(append) => Some(append),
+            CommandTask::Append(append) => Some(append),
             _ => None,
         }
     }
@@ -218,18 +218,18 @@ impl Imap {
     }
 
     fn sasl_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
-        let sure = self.client.expect == Expect::Sasl;
-        let found = self.pending.iter_mut().rfind(|w| matches!(w.kind.task, Task::Auth(..)));
+        let sure = self.client.expect == ExpectedLine::Sasl;
+        let found = self.pending.iter_mut().rfind(|w| matches!(w.kind.task, CommandTask::Auth(..)));
         let Some(waiting) = found else {
             cx.session.secrets.learn(line.octets);
-            self.client.expect = Expect::Command;
+            self.client.expect = ExpectedLine::Command;
             return;
         };
         let [client, _] = &mut waiting.command.octets;
         *client += line.wire;
         waiting.command.sent = cx.stamp.at;
-        waiting.kind.wait = Wait::Challenge;
-        if let Task::Auth(exchange, cancelled) = &mut waiting.kind.task {
+        waiting.kind.wait = CommandWait::Challenge;
+        if let CommandTask::Auth(exchange, cancelled) = &mut waiting.kind.task {
             *cancelled = !exchange.response(line, &mut cx.session.secrets);
             exchange.answered(cx.stamp.at);
         }
@@ -279,16 +279,18 @@ impl Imap {
         }
         command.tag.set(tag.get(..cx.limits.tag.min(tag.len())).unwrap_or_default());
         let task = match verb {
-            Verb::Append | Verb::Replace | Verb::UidReplace => Task::Append(Box::new(Append::new(verb, line.began))),
-            Verb::Fetch | Verb::UidFetch => Task::Fetch(Asked::default(), 0),
-            Verb::Idle => Task::Idle(None, None),
-            _ => Task::Plain,
+            Verb::Append | Verb::Replace | Verb::UidReplace => {
+                CommandTask::Append(Box::new(Append::new(verb, line.began)))
+            }
+            Verb::Fetch | Verb::UidFetch => CommandTask::Fetch(Asked::default(), 0),
+            Verb::Idle => CommandTask::Idle(None, None),
+            _ => CommandTask::Plain,
         };
         if self.pending.len() >= cx.limits.in_flight
             && let Some(mut oldest) = self.pending.pop()
         {
             oldest.command.incomplete.add(Missing::Truncated);
-            self.abandon(oldest, Outcome::Unknown, cx);
+            self.abandon(oldest, TransactionOutcome::Unknown, cx);
         }
         self.stop_waiting_for_idle();
         self.client.form = Some(lex::form(tag));
@@ -297,7 +299,7 @@ impl Imap {
             hidden: verb == Verb::Other,
             unsure: self.client.lost,
             peer: cx.stamp.peer,
-            wait: Wait::Nothing,
+            wait: CommandWait::Nothing,
             set: Set::anything(),
             task,
         };
@@ -311,8 +313,8 @@ impl Imap {
     /// A client that sends a command where it would have to send DONE does not wait for IDLE any more.
     fn stop_waiting_for_idle(&mut self) {
         for waiting in self.pending.iter_mut() {
-            if waiting.kind.wait == Wait::Idle && matches!(waiting.kind.task, Task::Idle(_, None)) {
-                waiting.kind.wait = Wait::Nothing;
+            if waiting.kind.wait == CommandWait::Idle && matches!(waiting.kind.task, CommandTask::Idle(_, None)) {
+                waiting.kind.wait = CommandWait::Nothing;
             }
         }
     }
@@ -331,35 +333,35 @@ impl Imap {
         line.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
         let Some(header) = header else { return self.command_read(cx) };
         waiting.command.literals = waiting.command.literals.saturating_add(1);
-        let mut target = Target::Argument;
-        if let Task::Append(append) = &mut waiting.kind.task {
+        let mut target = LiteralTarget::Argument;
+        if let CommandTask::Append(append) = &mut waiting.kind.task {
             append.text(line, cx);
             line.clear();
             target = append.literal(header.octets, cx);
         }
         let kept = header.octets <= cx.limits.literal_argument as u64 && line.len() < cx.limits.line_imap;
-        if target == Target::Argument && !kept {
-            target = Target::Nothing;
+        if target == LiteralTarget::Argument && !kept {
+            target = LiteralTarget::Nothing;
         }
         self.client.literal_at = line.len();
         match target {
-            Target::Argument => lex::keep_literal(line, header.octets),
-            Target::Nothing => lex::drop_literal(line),
-            Target::Message => {}
+            LiteralTarget::Argument => lex::keep_literal(line, header.octets),
+            LiteralTarget::Nothing => lex::drop_literal(line),
+            LiteralTarget::Message => {}
         }
         self.client.target = target;
-        self.client.expect = Expect::More;
+        self.client.expect = ExpectedLine::More;
         if header.sync {
-            waiting.kind.wait = Wait::Literal(header.octets);
+            waiting.kind.wait = CommandWait::Literal(header.octets);
             self.client.wait(cx);
         } else {
-            cx.switch(Dir::ToServer, Mode::Octets(header.octets));
+            cx.switch(Dir::ToServer, FramingMode::Octets(header.octets));
         }
     }
 
     /// The last command is read to its end.
     fn command_read(&mut self, cx: &mut EventContext<'_>) {
-        self.client.expect = Expect::Command;
+        self.client.expect = ExpectedLine::Command;
         self.client.reading = false;
         let Some(waiting) = self.pending.back_mut() else { return };
         let command = &mut waiting.command;
@@ -371,12 +373,12 @@ impl Imap {
         match command.verb {
             Verb::Login => {
                 let exchange = login(line, command, cx);
-                waiting.kind.task = Task::Auth(Box::new(exchange), false);
+                waiting.kind.task = CommandTask::Auth(Box::new(exchange), false);
             }
             Verb::Authenticate => {
                 let exchange = Exchange::sasl(line, opening(command), &mut cx.session.secrets);
-                waiting.kind.task = Task::Auth(Box::new(exchange), false);
-                waiting.kind.wait = Wait::Challenge;
+                waiting.kind.task = CommandTask::Auth(Box::new(exchange), false);
+                waiting.kind.wait = CommandWait::Challenge;
                 self.client.wait(cx);
             }
             Verb::StartTls => {
@@ -387,10 +389,10 @@ impl Imap {
                 command.args.set(line.get(..line.len().min(64)).unwrap_or_default());
                 self.client.wait(cx);
             }
-            Verb::Idle => waiting.kind.wait = Wait::Idle,
+            Verb::Idle => waiting.kind.wait = CommandWait::Idle,
             Verb::Logout => cx.session.quit_sent = true,
             Verb::Append | Verb::Replace | Verb::UidReplace => {
-                if let Task::Append(append) = &mut waiting.kind.task {
+                if let CommandTask::Append(append) = &mut waiting.kind.task {
                     append.text(line, cx);
                     append.cut(None, cx);
                     super::append::name_of_append(append, command);
@@ -420,7 +422,8 @@ impl Imap {
     /// not wait for what is behind it, and Dovecot does not.
     pub(super) fn arguments_cut(&self, waiting: &mut Waiting<Flight>, cx: &EventContext<'_>) {
         let Waiting { command, kind: flight } = waiting;
-        let plain = matches!(flight.task, Task::Plain | Task::Fetch(..)) && command.verb != Verb::Authenticate;
+        let plain =
+            matches!(flight.task, CommandTask::Plain | CommandTask::Fetch(..)) && command.verb != Verb::Authenticate;
         if plain && self.client.whole {
             arguments(command, flight, &self.client.line, cx);
         }
@@ -429,7 +432,7 @@ impl Imap {
     /// DONE ends the oldest IDLE that has not ended (RFC 2177); it may come before the server's `+` is seen.
     fn done(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         for waiting in self.pending.iter_mut() {
-            if let Task::Idle(_, until @ None) = &mut waiting.kind.task {
+            if let CommandTask::Idle(_, until @ None) = &mut waiting.kind.task {
                 *until = Some(cx.stamp.at);
                 let [client, _] = &mut waiting.command.octets;
                 *client += line.wire;
@@ -453,7 +456,7 @@ fn arguments(command: &mut Command, flight: &mut Flight, line: &[u8], cx: &Event
     if !command::arguments(*verb, line, cx.limits.line, args, mailbox) && !incomplete.has(Missing::ClientGap) {
         incomplete.add(Missing::Truncated);
     }
-    if let Task::Fetch(asked, _) = &mut flight.task {
+    if let CommandTask::Fetch(asked, _) = &mut flight.task {
         *asked = command::asked(line);
     }
     if matches!(verb, Verb::Fetch | Verb::UidFetch | Verb::Store | Verb::UidStore) {
@@ -485,13 +488,13 @@ fn login(line: &[u8], command: &Command, cx: &mut EventContext<'_>) -> Exchange 
             user.clear();
         }
     }
-    let opening = Opening { sent: cx.stamp.at, ..opening(command) };
+    let opening = AuthCommand { sent: cx.stamp.at, ..opening(command) };
     Exchange::plain(AuthMethod::Login, &user, &password, opening, secrets)
 }
 
-fn opening(command: &Command) -> Opening {
+fn opening(command: &Command) -> AuthCommand {
     let [octets, _] = command.octets;
-    Opening { began: command.began, sent: command.sent, octets }
+    AuthCommand { began: command.began, sent: command.sent, octets }
 }
 
 /// Whether a client's line can be a response of a SASL exchange.

@@ -109,26 +109,26 @@ fn known(word: &[u8], uid: bool) -> Option<Verb> {
 
 /// How much of the arguments may be shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shown {
+enum ShownArguments {
     All,
     First(u8),
     Nothing,
 }
 
 /// Which of the arguments is a mailbox name, and how many may be shown.
-fn shape(verb: Verb) -> (Option<usize>, Shown) {
+fn shape(verb: Verb) -> (Option<usize>, ShownArguments) {
     match verb {
-        Verb::Select | Verb::Examine | Verb::Create | Verb::Delete | Verb::Rename => (Some(0), Shown::All),
-        Verb::Subscribe | Verb::Unsubscribe | Verb::StatusCmd | Verb::GetAcl => (Some(0), Shown::All),
-        Verb::MyRights | Verb::GetQuotaRoot => (Some(0), Shown::All),
-        Verb::SetAcl | Verb::DeleteAcl | Verb::ListRights => (Some(0), Shown::First(1)),
-        Verb::SetMetadata | Verb::GetAnnotation | Verb::SetAnnotation => (Some(0), Shown::First(1)),
-        Verb::List | Verb::Lsub | Verb::Xlist | Verb::Rlist | Verb::Rlsub => (None, Shown::All),
-        Verb::Fetch | Verb::UidFetch | Verb::Store | Verb::UidStore => (None, Shown::All),
-        Verb::Expunge | Verb::UidExpunge | Verb::Enable | Verb::Compress => (None, Shown::All),
-        Verb::Copy | Verb::UidCopy | Verb::Move | Verb::UidMove => (Some(1), Shown::All),
-        Verb::Convert | Verb::UidConvert => (None, Shown::First(1)),
-        _ => (None, Shown::Nothing),
+        Verb::Select | Verb::Examine | Verb::Create | Verb::Delete | Verb::Rename => (Some(0), ShownArguments::All),
+        Verb::Subscribe | Verb::Unsubscribe | Verb::StatusCmd | Verb::GetAcl => (Some(0), ShownArguments::All),
+        Verb::MyRights | Verb::GetQuotaRoot => (Some(0), ShownArguments::All),
+        Verb::SetAcl | Verb::DeleteAcl | Verb::ListRights => (Some(0), ShownArguments::First(1)),
+        Verb::SetMetadata | Verb::GetAnnotation | Verb::SetAnnotation => (Some(0), ShownArguments::First(1)),
+        Verb::List | Verb::Lsub | Verb::Xlist | Verb::Rlist | Verb::Rlsub => (None, ShownArguments::All),
+        Verb::Fetch | Verb::UidFetch | Verb::Store | Verb::UidStore => (None, ShownArguments::All),
+        Verb::Expunge | Verb::UidExpunge | Verb::Enable | Verb::Compress => (None, ShownArguments::All),
+        Verb::Copy | Verb::UidCopy | Verb::Move | Verb::UidMove => (Some(1), ShownArguments::All),
+        Verb::Convert | Verb::UidConvert => (None, ShownArguments::First(1)),
+        _ => (None, ShownArguments::Nothing),
     }
 }
 
@@ -139,9 +139,9 @@ pub(super) fn arguments(verb: Verb, line: &[u8], cap: usize, args: &mut Text, ma
         name(&token, mailbox);
     }
     let text = match shown {
-        Shown::Nothing => return true,
-        Shown::All => line,
-        Shown::First(count) => {
+        ShownArguments::Nothing => return true,
+        ShownArguments::All => line,
+        ShownArguments::First(count) => {
             let mut tokens = Tokens::new(line);
             for _ in 0..count {
                 tokens.next();
@@ -155,9 +155,9 @@ pub(super) fn arguments(verb: Verb, line: &[u8], cap: usize, args: &mut Text, ma
 /// Where in the arguments `line` of `verb` begins what may not be shown.
 pub(super) fn shown(verb: Verb, line: &[u8]) -> usize {
     match shape(verb).1 {
-        Shown::All => line.len(),
-        Shown::Nothing => 0,
-        Shown::First(count) => {
+        ShownArguments::All => line.len(),
+        ShownArguments::Nothing => 0,
+        ShownArguments::First(count) => {
             let mut tokens = Tokens::new(line);
             (0..count).for_each(|_| _ = tokens.next());
             line.len() - tokens.rest().len()

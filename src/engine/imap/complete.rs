@@ -1,13 +1,13 @@
 //! Completions: the command with the tag, and what its end means for the session.
 
-use super::{Flight, Imap, Task, append, has_tag, idle_over, lex, response};
-use crate::engine::frame::{Line, Mode};
-use crate::engine::pending::{Arrival, Waiting};
+use super::{CommandTask, Flight, Imap, append, has_tag, idle_over, lex, response};
+use crate::engine::frame::{FramingMode, Line};
+use crate::engine::pending::{ReplyArrival, Waiting};
 use crate::engine::session::state::{EventContext, Layer};
 use crate::event::Dir;
 use crate::event::Text;
 use crate::event::Verb;
-use crate::event::{AuthOutcome, Kind, Missing, Outcome, Status, TlsMode};
+use crate::event::{AuthOutcome, Missing, Status, TlsMode, TransactionKind, TransactionOutcome};
 
 /// A tagged reply.
 #[derive(Debug, Default)]
@@ -15,11 +15,11 @@ pub(super) struct Completion {
     tag: Text,
     status: Option<Status>,
     text: Text,
-    arrival: Arrival,
+    arrival: ReplyArrival,
 }
 
 impl Completion {
-    pub(super) fn new(tag: &[u8], status: Status, text: &[u8], arrival: Arrival) -> Self {
+    pub(super) fn new(tag: &[u8], status: Status, text: &[u8], arrival: ReplyArrival) -> Self {
         let mut completion = Self { status: Some(status), arrival, ..Self::default() };
         completion.tag.set(tag);
         completion.text.set(text);
@@ -69,7 +69,7 @@ impl Imap {
         tag: &[u8],
         status: Status,
         text: &[u8],
-        arrival: Arrival,
+        arrival: ReplyArrival,
         cx: &mut EventContext<'_>,
     ) -> bool {
         let Some(at) = self.flight_of(tag, cx.limits.tag) else { return false };
@@ -85,7 +85,7 @@ impl Imap {
         if last && self.client.reading {
             self.suspect_read(command, cx);
             if command.verb == Verb::Login {
-                waiting.kind.task = Task::Auth(self.login_cut(command, cx), false);
+                waiting.kind.task = CommandTask::Auth(self.login_cut(command, cx), false);
             } else {
                 self.arguments_cut(&mut waiting, cx);
             }
@@ -129,7 +129,7 @@ impl Imap {
         let Waiting { mut command, kind: Flight { task, .. } } = waiting;
         let ok = status == Status::Ok;
         match task {
-            Task::Auth(exchange, cancelled) => {
+            CommandTask::Auth(exchange, cancelled) => {
                 let reply = &command.reply;
                 let (code, text) = (reply.response_code.as_bytes(), reply.text.as_bytes());
                 let (disabled, before) = (self.login_disabled, self.authenticated);
@@ -141,25 +141,25 @@ impl Imap {
                 cx.auth(exchange.finish(outcome, reply.clone(), Some(cx.stamp.at), tls));
                 self.exchange_over(cx);
             }
-            Task::Idle(since, until) => {
+            CommandTask::Idle(since, until) => {
                 idle_over(since, until, cx);
                 command.latency = None;
                 command.service_latency = None;
             }
-            Task::Append(append) => {
+            CommandTask::Append(append) => {
                 append::name_of_append(&append, &mut command);
                 append.finish(append::outcome(status), &command.reply, true, cx);
             }
-            Task::Fetch(asked, bodies) => {
+            CommandTask::Fetch(asked, bodies) => {
                 if !ok && asked.body && bodies == 0 {
-                    let mut transaction = cx.session.transaction(Kind::Retrieval, command.began);
+                    let mut transaction = cx.session.transaction(TransactionKind::Retrieval, command.began);
                     transaction.verb = Some(command.verb);
                     transaction.mailbox.copy_from(&self.selected);
-                    transaction.outcome = Outcome::Error;
+                    transaction.outcome = TransactionOutcome::Error;
                     cx.transaction(transaction);
                 }
             }
-            Task::Plain => {}
+            CommandTask::Plain => {}
         }
         match command.verb {
             Verb::Select | Verb::Examine if ok => {
@@ -175,7 +175,7 @@ impl Imap {
                         cx.layers[dir] = Some(Layer::Deflate);
                     }
                 }
-                self.resume(Mode::Line, cx);
+                self.resume(FramingMode::Line, cx);
             }
             Verb::Unauthenticate => {
                 if ok {
@@ -185,7 +185,7 @@ impl Imap {
                         cx.layers[dir] = Some(Layer::Plain);
                     }
                 }
-                self.resume(Mode::Line, cx);
+                self.resume(FramingMode::Line, cx);
             }
             Verb::Logout if ok => cx.session.quit_answered = true,
             _ => {}
@@ -196,13 +196,13 @@ impl Imap {
     fn start_tls(&mut self, ok: bool, cx: &mut EventContext<'_>) {
         cx.session.tls_answered(ok);
         if !ok {
-            return self.resume(Mode::Line, cx);
+            return self.resume(FramingMode::Line, cx);
         }
         self.client.awaiting = false;
         cx.session.tls.mode = Some(TlsMode::StartTls);
         cx.session.opaque = true;
-        cx.switch(Dir::ToServer, Mode::Opaque);
-        cx.switch(Dir::ToClient, Mode::Opaque);
+        cx.switch(Dir::ToServer, FramingMode::Opaque);
+        cx.switch(Dir::ToClient, FramingMode::Opaque);
     }
 
     /// After a gap, commands that were overtaken by a later one have lost their completions.
@@ -212,7 +212,7 @@ impl Imap {
         let mut end = before;
         while let Some(index) = at {
             let Some(waiting) = self.pending.remove(index) else { return };
-            self.abandon(waiting, Outcome::Unknown, cx);
+            self.abandon(waiting, TransactionOutcome::Unknown, cx);
             end -= 1;
             let next = self.pending.iter().take(end).skip(index).position(lost);
             at = next.map(|more| index + more);
@@ -231,6 +231,6 @@ pub(super) fn is_selection(code: &[u8]) -> bool {
     is(b"READ-WRITE") || is(b"READ-ONLY") || is(b"UIDVALIDITY")
 }
 
-pub(super) fn arrival(line: &Line<'_>, cx: &EventContext<'_>) -> Arrival {
-    Arrival { first: line.began, last: cx.stamp, octets: line.wire, end: cx.offset }
+pub(super) fn arrival(line: &Line<'_>, cx: &EventContext<'_>) -> ReplyArrival {
+    ReplyArrival { first: line.began, last: cx.stamp, octets: line.wire, end: cx.offset }
 }

@@ -7,7 +7,7 @@ use memchr::memchr3;
 use super::lex::{self, Shape};
 use crate::engine::session::state::EventContext;
 use crate::event::Verb;
-use crate::event::{Kind, Missing, Outcome, Transaction};
+use crate::event::{Missing, Transaction, TransactionKind, TransactionOutcome};
 use crate::time::Timestamp;
 
 /// Octets of an item's name and of a section that are kept.
@@ -17,7 +17,7 @@ const SECTION: usize = 1024;
 const WAITING: usize = 64;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum FetchPosition {
     /// Before the list.
     #[default]
     Before,
@@ -37,7 +37,7 @@ enum Place {
 
 /// The command a response belongs to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Request {
+pub(super) struct FetchCommand {
     pub(super) verb: Verb,
     pub(super) began: Timestamp,
     pub(super) sent: Timestamp,
@@ -53,7 +53,7 @@ pub(super) struct Fetch {
     /// Bodies it had.
     pub(super) bodies: u32,
     began: Timestamp,
-    place: Place,
+    place: FetchPosition,
     /// Lists of items that are open: one, but for servers that put lists around items.
     lists: u32,
     /// Inside a list that is a value.
@@ -80,7 +80,7 @@ impl Fetch {
         self.uid = uid;
         self.bodies = 0;
         self.began = began;
-        self.place = Place::Before;
+        self.place = FetchPosition::Before;
         self.lists = 0;
         self.nested = Shape::default();
         self.size = None;
@@ -90,20 +90,22 @@ impl Fetch {
     /// Whether a list or a string is open, so that what comes in the next line may belong to it.
     pub(super) fn is_open(&self) -> bool {
         match self.place {
-            Place::Before | Place::After => false,
-            Place::Nested | Place::Quoted => true,
-            Place::Name | Place::Section | Place::Origin | Place::Value => self.lists > 0,
+            FetchPosition::Before | FetchPosition::After => false,
+            FetchPosition::Nested | FetchPosition::Quoted => true,
+            FetchPosition::Name | FetchPosition::Section | FetchPosition::Origin | FetchPosition::Value => {
+                self.lists > 0
+            }
         }
     }
 
     /// Whether a string is open.
     pub(super) fn is_quoted(&self) -> bool {
-        self.place == Place::Quoted || (self.place == Place::Nested && self.nested.quoted)
+        self.place == FetchPosition::Quoted || (self.place == FetchPosition::Nested && self.nested.quoted)
     }
 
     /// Whether `line` would end the response, were it the rest of it.
     pub(super) fn would_end(&self, line: &[u8]) -> bool {
-        let inner = if self.place == Place::Nested { self.nested.depth } else { 0 };
+        let inner = if self.place == FetchPosition::Nested { self.nested.depth } else { 0 };
         let mut shape = Shape { depth: self.lists.saturating_add(inner), quoted: self.is_quoted() };
         shape.read(line);
         !shape.is_open()
@@ -121,39 +123,39 @@ impl Fetch {
         &mut self,
         text: &[u8],
         literal: bool,
-        request: Option<Request>,
+        request: Option<FetchCommand>,
         mailbox: &[u8],
         cx: &mut EventContext<'_>,
     ) {
         self.items(text, request, mailbox, cx);
         if !literal {
-            if self.place == Place::Quoted {
+            if self.place == FetchPosition::Quoted {
                 // The line end is part of the string: the server should not have sent it.
                 self.octets(b"\r\n", false, cx);
             }
             return;
         }
-        if matches!(self.place, Place::Nested | Place::Quoted)
+        if matches!(self.place, FetchPosition::Nested | FetchPosition::Quoted)
             && let Some(item) = last_item(text)
         {
             // Quotes that do not balance have led astray: no list that is a value holds such an item.
             self.octets(b"", true, cx);
-            self.place = Place::Name;
+            self.place = FetchPosition::Name;
             self.clear_name();
             self.items(text.get(item..).unwrap_or_default(), request, mailbox, cx);
         }
         self.nested.quoted = false;
-        if self.place == Place::Quoted {
+        if self.place == FetchPosition::Quoted {
             // No string holds a literal: the quote was one too many.
             self.octets(b"", true, cx);
-            self.place = Place::Name;
+            self.place = FetchPosition::Name;
             self.clear_name();
         }
         match self.place {
-            Place::Value | Place::Origin => {}
-            Place::Name if !self.name.is_empty() => {}
+            FetchPosition::Value | FetchPosition::Origin => {}
+            FetchPosition::Name if !self.name.is_empty() => {}
             // `BODY[] ({5}`: nothing but a body can be meant.
-            Place::Nested if self.is_body() => {
+            FetchPosition::Nested if self.is_body() => {
                 if self.body.is_none() {
                     self.open(request, mailbox, cx);
                 }
@@ -161,24 +163,24 @@ impl Fetch {
             }
             _ => return,
         }
-        self.place = Place::Name;
+        self.place = FetchPosition::Name;
         if self.is_body() {
             self.open(request, mailbox, cx);
         }
         self.clear_name();
     }
 
-    fn items(&mut self, text: &[u8], request: Option<Request>, mailbox: &[u8], cx: &mut EventContext<'_>) {
+    fn items(&mut self, text: &[u8], request: Option<FetchCommand>, mailbox: &[u8], cx: &mut EventContext<'_>) {
         let mut rest = text;
         while let Some(octet) = rest.first() {
             let used = match self.place {
-                Place::Before | Place::After => self.between(*octet),
-                Place::Name => self.name(*octet),
-                Place::Section => self.section(rest),
-                Place::Origin => self.origin(rest),
-                Place::Value => self.value(rest, request, mailbox, cx),
-                Place::Nested => self.nested(rest),
-                Place::Quoted => self.quoted(rest, cx),
+                FetchPosition::Before | FetchPosition::After => self.between(*octet),
+                FetchPosition::Name => self.name(*octet),
+                FetchPosition::Section => self.section(rest),
+                FetchPosition::Origin => self.origin(rest),
+                FetchPosition::Value => self.value(rest, request, mailbox, cx),
+                FetchPosition::Nested => self.nested(rest),
+                FetchPosition::Quoted => self.quoted(rest, cx),
             };
             rest = rest.get(used..).unwrap_or_default();
         }
@@ -190,10 +192,10 @@ impl Fetch {
             b' ' | b'\t' | b')' => return 1,
             b'(' => {
                 self.lists = 1;
-                self.place = Place::Name;
+                self.place = FetchPosition::Name;
                 return 1;
             }
-            _ => self.place = Place::Name,
+            _ => self.place = FetchPosition::Name,
         }
         self.clear_name();
         0
@@ -201,15 +203,15 @@ impl Fetch {
 
     fn name(&mut self, octet: u8) -> usize {
         match octet {
-            b' ' | b'\t' if !self.name.is_empty() => self.place = Place::Value,
+            b' ' | b'\t' if !self.name.is_empty() => self.place = FetchPosition::Value,
             b' ' | b'\t' => {}
             b'[' => {
-                self.place = Place::Section;
+                self.place = FetchPosition::Section;
                 self.has_section = true;
             }
             b'(' if self.name.is_empty() => self.lists = self.lists.saturating_add(1),
             b'(' | b'"' => {
-                self.place = Place::Value;
+                self.place = FetchPosition::Value;
                 return 0;
             }
             b')' => self.close_list(),
@@ -222,7 +224,7 @@ impl Fetch {
     fn close_list(&mut self) {
         self.clear_name();
         self.lists = self.lists.saturating_sub(1);
-        self.place = if self.lists == 0 { Place::After } else { Place::Name };
+        self.place = if self.lists == 0 { FetchPosition::After } else { FetchPosition::Name };
     }
 
     fn section(&mut self, rest: &[u8]) -> usize {
@@ -236,7 +238,7 @@ impl Fetch {
         let room = SECTION.saturating_sub(self.section.len());
         self.section.extend_from_slice(rest.get(..used.min(room)).unwrap_or_default());
         if used == end && end < rest.len() {
-            self.place = Place::Origin;
+            self.place = FetchPosition::Origin;
             return used + 1;
         }
         used.max(1)
@@ -244,12 +246,12 @@ impl Fetch {
 
     fn origin(&mut self, rest: &[u8]) -> usize {
         if rest.first().is_some_and(|o| lex::is_blank(*o)) {
-            self.place = Place::Value;
+            self.place = FetchPosition::Value;
             return 1;
         }
         let end = rest.iter().position(|o| matches!(o, b' ' | b'\t' | b'"' | b'(' | b')')).unwrap_or(rest.len());
         if end == 0 {
-            self.place = Place::Value;
+            self.place = FetchPosition::Value;
             return 0;
         }
         let inner = rest.get(..end).and_then(|t| t.strip_prefix(b"<")?.strip_suffix(b">"));
@@ -257,12 +259,18 @@ impl Fetch {
         end
     }
 
-    fn value(&mut self, rest: &[u8], request: Option<Request>, mailbox: &[u8], cx: &mut EventContext<'_>) -> usize {
+    fn value(
+        &mut self,
+        rest: &[u8],
+        request: Option<FetchCommand>,
+        mailbox: &[u8],
+        cx: &mut EventContext<'_>,
+    ) -> usize {
         match rest.first() {
             Some(b' ' | b'\t') => return 1,
             Some(b'(') => {
                 self.nested = Shape { depth: 1, quoted: false };
-                self.place = Place::Nested;
+                self.place = FetchPosition::Nested;
                 return 1;
             }
             Some(b')') => {
@@ -270,7 +278,7 @@ impl Fetch {
                 return 1;
             }
             Some(b'"') => {
-                self.place = Place::Quoted;
+                self.place = FetchPosition::Quoted;
                 if self.is_body() {
                     self.open(request, mailbox, cx);
                 }
@@ -278,7 +286,7 @@ impl Fetch {
             }
             _ => {}
         }
-        self.place = Place::Name;
+        self.place = FetchPosition::Name;
         let end = rest.iter().position(|o| matches!(o, b' ' | b'\t' | b')')).unwrap_or(rest.len());
         let number = rest.get(..end).and_then(lex::number);
         match &*self.name {
@@ -297,7 +305,7 @@ impl Fetch {
         lex::unquote(raw, |piece| self.octets(piece, false, cx));
         let Some(end) = end else { return rest.len() };
         self.octets(b"", true, cx);
-        self.place = Place::Name;
+        self.place = FetchPosition::Name;
         self.clear_name();
         end + 1
     }
@@ -315,7 +323,7 @@ impl Fetch {
             _ => {
                 self.nested.depth = self.nested.depth.saturating_sub(1);
                 if self.nested.depth == 0 {
-                    self.place = Place::Name;
+                    self.place = FetchPosition::Name;
                     self.clear_name();
                 }
             }
@@ -332,9 +340,9 @@ impl Fetch {
         }
     }
 
-    fn open(&mut self, request: Option<Request>, mailbox: &[u8], cx: &mut EventContext<'_>) {
+    fn open(&mut self, request: Option<FetchCommand>, mailbox: &[u8], cx: &mut EventContext<'_>) {
         let began = request.map_or(self.began, |r| r.began);
-        let mut transaction = cx.session.transaction(Kind::Retrieval, began);
+        let mut transaction = cx.session.transaction(TransactionKind::Retrieval, began);
         transaction.verb = request.map(|r| r.verb);
         if !mailbox.is_empty() {
             transaction.mailbox.set(mailbox);
@@ -389,31 +397,31 @@ impl Fetch {
         transaction.message.finish(complete && whole);
         transaction.timing.transfer = self.first.and_then(|first| cx.stamp.at.since(first));
         if complete {
-            transaction.outcome = Outcome::Complete;
+            transaction.outcome = TransactionOutcome::Complete;
         }
         self.bodies = self.bodies.saturating_add(1);
         self.waiting.push(transaction);
         if self.waiting.len() > WAITING {
-            self.emit(Outcome::Unknown, cx);
+            self.emit(TransactionOutcome::Unknown, cx);
         }
     }
 
     /// The response is over; `cut`: how, if it did not come to its end.
-    pub(super) fn end(&mut self, cut: Option<Outcome>, cx: &mut EventContext<'_>) {
+    pub(super) fn end(&mut self, cut: Option<TransactionOutcome>, cx: &mut EventContext<'_>) {
         self.close(false, cx);
-        self.emit(cut.unwrap_or(Outcome::Unknown), cx);
-        self.place = Place::After;
+        self.emit(cut.unwrap_or(TransactionOutcome::Unknown), cx);
+        self.place = FetchPosition::After;
         self.lists = 0;
     }
 
-    fn emit(&mut self, cut: Outcome, cx: &mut EventContext<'_>) {
+    fn emit(&mut self, cut: TransactionOutcome, cx: &mut EventContext<'_>) {
         for mut transaction in self.waiting.drain(..) {
             transaction.uid = self.uid;
             transaction.message_number = (self.number > 0).then_some(self.number);
             if transaction.section.as_bytes().is_empty() && transaction.origin.is_none() {
                 transaction.declared_size = self.size;
             }
-            if transaction.outcome != Outcome::Complete {
+            if transaction.outcome != TransactionOutcome::Complete {
                 transaction.outcome = cut;
             }
             cx.transaction(transaction);

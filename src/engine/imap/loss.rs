@@ -3,15 +3,15 @@
 //! Tags need no order, so a command keeps its completion whatever was lost before it. What may be text of a message whose
 //! start was lost is believed only where lines around it have the form of responses too, or the client acts on it.
 
-use super::append::Target;
-use super::client::Expect;
+use super::append::LiteralTarget;
+use super::client::ExpectedLine;
 use super::complete::{Completion, arrival};
 use super::response::Response;
-use super::{Imap, Task, Wait, lex};
-use crate::engine::frame::{Line, Mode};
+use super::{CommandTask, CommandWait, Imap, lex};
+use crate::engine::frame::{FramingMode, Line};
 use crate::engine::session::state::{EventContext, Layer};
 use crate::event::Dir;
-use crate::event::{Missing, Outcome, TlsMode};
+use crate::event::{Missing, TlsMode, TransactionOutcome};
 use crate::event::{Untagged, Verb};
 
 /// Lines in a row that must have the form of responses, after a gap in which a message may have begun.
@@ -29,7 +29,7 @@ impl Imap {
     /// The server's place in a line is lost.
     fn server_gap(&mut self, cx: &mut EventContext<'_>) {
         self.server.opened = true;
-        self.server_end(Outcome::Unknown, cx);
+        self.server_end(TransactionOutcome::Unknown, cx);
         self.server.broken = true;
         self.server.gap = Some(cx.offset);
         self.server.candidate = None;
@@ -92,28 +92,28 @@ impl Imap {
         self.believe(cx);
         self.client.lost = true;
         self.client.broken = true;
-        let sasl = matches!(self.client.expect, Expect::Sasl | Expect::SaslMaybe);
-        if let Some(waiting) = self.pending.iter_mut().find(|w| matches!(w.kind.task, Task::Auth(..)))
-            && let Task::Auth(exchange, _) = &mut waiting.kind.task
+        let sasl = matches!(self.client.expect, ExpectedLine::Sasl | ExpectedLine::SaslMaybe);
+        if let Some(waiting) = self.pending.iter_mut().find(|w| matches!(w.kind.task, CommandTask::Auth(..)))
+            && let CommandTask::Auth(exchange, _) = &mut waiting.kind.task
             && sasl
         {
             exchange.tear();
             waiting.command.incomplete.add(Missing::ClientGap);
             // It was in what is lost, or will come: the server tells.
-            waiting.kind.wait = Wait::Challenge;
+            waiting.kind.wait = CommandWait::Challenge;
         }
         if std::mem::take(&mut self.client.reading)
             && let Some(waiting) = self.pending.back_mut()
         {
             waiting.command.incomplete.add(Missing::ClientGap);
             waiting.command.sent = cx.stamp.at;
-            waiting.kind.wait = Wait::Nothing;
-            if let Task::Append(append) = &mut waiting.kind.task {
+            waiting.kind.wait = CommandWait::Nothing;
+            if let CommandTask::Append(append) = &mut waiting.kind.task {
                 append.cut(Some(Missing::ClientGap), cx);
             }
         }
-        self.client.expect = if sasl { Expect::SaslMaybe } else { Expect::Command };
-        self.client.target = Target::Nothing;
+        self.client.expect = if sasl { ExpectedLine::SaslMaybe } else { ExpectedLine::Command };
+        self.client.target = LiteralTarget::Nothing;
     }
 
     /// Octets of a literal of the client were lost.
@@ -127,13 +127,13 @@ impl Imap {
         }
         match self.client.target {
             // What is left of a name is no name.
-            Target::Argument => self.client.drop_argument(),
-            Target::Message => {
+            LiteralTarget::Argument => self.client.drop_argument(),
+            LiteralTarget::Message => {
                 if let Some(append) = self.append() {
                     append.lost(octets, last, cx);
                 }
             }
-            Target::Nothing => {}
+            LiteralTarget::Nothing => {}
         }
     }
 
@@ -146,31 +146,31 @@ impl Imap {
         let head = held.get(..LONGEST_HEAD).unwrap_or(held);
         let line = head.iter().position(|o| *o == b'\n');
         let first = head.get(..line.unwrap_or(head.len())).unwrap_or_default();
-        let Some(waiting) = self.pending.back_mut() else { return self.resume(Mode::Line, cx) };
+        let Some(waiting) = self.pending.back_mut() else { return self.resume(FramingMode::Line, cx) };
         match (waiting.kind.wait, waiting.command.verb) {
-            (Wait::Literal(octets), _) if self.client.reading => {
+            (CommandWait::Literal(octets), _) if self.client.reading => {
                 if line.is_none() && !surely && head.len() < LONGEST_HEAD {
                     return;
                 }
-                waiting.kind.wait = Wait::Nothing;
+                waiting.kind.wait = CommandWait::Nothing;
                 if line.is_some() && self.is_next_command(first) {
                     // The literal was refused, and the client went on.
                     self.cut_reading(cx);
-                    return self.resume(Mode::Line, cx);
+                    return self.resume(FramingMode::Line, cx);
                 }
                 self.client.untouched = true;
-                self.resume(Mode::Octets(octets), cx);
+                self.resume(FramingMode::Octets(octets), cx);
             }
-            (Wait::Challenge, _) => {
-                self.client.expect = Expect::SaslMaybe;
-                self.resume(Mode::Line, cx);
+            (CommandWait::Challenge, _) => {
+                self.client.expect = ExpectedLine::SaslMaybe;
+                self.resume(FramingMode::Line, cx);
             }
             (_, Verb::StartTls) if held.first() == Some(&0x16) => {
                 self.client.awaiting = false;
                 cx.session.tls.mode = Some(TlsMode::StartTls);
                 cx.session.opaque = true;
-                cx.switch(Dir::ToServer, Mode::Opaque);
-                cx.switch(Dir::ToClient, Mode::Opaque);
+                cx.switch(Dir::ToServer, FramingMode::Opaque);
+                cx.switch(Dir::ToClient, FramingMode::Opaque);
             }
             (_, Verb::Compress) => {
                 // Commands are text up to their line end; DEFLATE is not for long.
@@ -183,9 +183,9 @@ impl Imap {
                         cx.layers[dir] = Some(Layer::Deflate);
                     }
                 }
-                self.resume(Mode::Line, cx);
+                self.resume(FramingMode::Line, cx);
             }
-            _ => self.resume(Mode::Line, cx),
+            _ => self.resume(FramingMode::Line, cx),
         }
     }
 
@@ -205,11 +205,11 @@ impl Imap {
     /// The command that is being read will have no more of it read.
     fn cut_reading(&mut self, cx: &mut EventContext<'_>) {
         self.client.reading = false;
-        self.client.target = Target::Nothing;
-        self.client.expect = Expect::Command;
+        self.client.target = LiteralTarget::Nothing;
+        self.client.expect = ExpectedLine::Command;
         if let Some(waiting) = self.pending.back_mut() {
-            waiting.kind.wait = Wait::Nothing;
-            if let Task::Append(append) = &mut waiting.kind.task {
+            waiting.kind.wait = CommandWait::Nothing;
+            if let CommandTask::Append(append) = &mut waiting.kind.task {
                 append.cut(None, cx);
             }
         }
@@ -226,7 +226,7 @@ impl Imap {
     /// The answer that the client waited for will not come: what it sent meanwhile is commands.
     pub(super) fn wait_no_more(&mut self, cx: &mut EventContext<'_>) {
         self.cut_reading(cx);
-        self.resume(Mode::Line, cx);
+        self.resume(FramingMode::Line, cx);
     }
 
     /// What was held has been read: now the reply to it that was put off.

@@ -18,25 +18,25 @@ mod sets;
 mod suspect;
 mod untagged;
 
-use super::frame::{Ending, Frame, Line};
+use super::frame::{Frame, Line, LineEnding};
 use super::pending::{Pending, Waiting};
 use super::sasl::Exchange;
 use super::session::state::EventContext;
 use crate::event::Text;
-use crate::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Reply, Status};
+use crate::event::{AuthOutcome, Command, How, Missing, Phase, Reply, Status, TransactionOutcome};
 use crate::event::{Dir, End};
 use crate::event::{Untagged, Verb};
 use crate::time::Timestamp;
 use append::Append;
-use client::Client;
+use client::ImapClient;
 use complete::Completion;
-use server::Server;
+use server::ImapServer;
 use sets::Set;
 pub(super) use suspect::suspect;
 
 /// What a command waits for, before its completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
+enum CommandWait {
     Nothing,
     /// The go-ahead for a literal of so many octets.
     Literal(u64),
@@ -48,7 +48,7 @@ enum Wait {
 
 /// What is remembered with a command.
 #[derive(Debug)]
-enum Task {
+enum CommandTask {
     Plain,
     /// LOGIN or AUTHENTICATE; the flag: the client cancelled.
     Auth(Box<Exchange>, bool),
@@ -70,10 +70,10 @@ struct Flight {
     unsure: bool,
     /// Octets of the server that the client had when it sent it.
     peer: u64,
-    wait: Wait,
+    wait: CommandWait,
     /// FETCH and STORE: the messages that it names.
     set: Set,
-    task: Task,
+    task: CommandTask,
 }
 
 /// An IMAP session.
@@ -81,8 +81,8 @@ struct Flight {
 pub(crate) struct Imap {
     certain: bool,
     pending: Pending<Flight>,
-    client: Client,
-    server: Server,
+    client: ImapClient,
+    server: ImapServer,
     selected: Text,
     authenticated: bool,
     login_disabled: bool,
@@ -97,8 +97,8 @@ impl Imap {
         Self {
             certain,
             pending: Pending::default(),
-            client: Client::new(certain),
-            server: Server::new(certain),
+            client: ImapClient::new(certain),
+            server: ImapServer::new(certain),
             selected: Text::default(),
             authenticated: false,
             login_disabled: false,
@@ -131,11 +131,11 @@ impl Imap {
     /// The next frame of `dir`.
     pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, cx: &mut EventContext<'_>) {
         match (dir, frame) {
-            (_, Frame::Line(line)) if line.ending == Ending::MultiCr => {
+            (_, Frame::Line(line)) if line.ending == LineEnding::MultiCr => {
                 // CR CR LF: one CR is left, and is no part of the line.
                 let cut = line.octets.iter().rev().take_while(|o| **o == b'\r').count();
                 let octets = line.octets.get(..line.octets.len() - cut).unwrap_or_default();
-                self.frame(dir, &Frame::Line(Line { octets, ending: Ending::Crlf, ..*line }), cx);
+                self.frame(dir, &Frame::Line(Line { octets, ending: LineEnding::Crlf, ..*line }), cx);
             }
             (Dir::ToServer, Frame::Line(line)) => self.client_line(line, cx),
             (Dir::ToServer, Frame::Octets { octets, last }) => self.client_octets(octets, *last, cx),
@@ -150,13 +150,13 @@ impl Imap {
     /// The session is over: what is open is emitted. `closed`: how the first side closed, if one did.
     pub(crate) fn finish(&mut self, closed: Option<How>, why: End, cx: &mut EventContext<'_>) {
         let cut = match (closed, why) {
-            _ if self.bye => Outcome::ServerClosed,
-            _ if cx.session.opaque => Outcome::Encrypted,
+            _ if self.bye => TransactionOutcome::ServerClosed,
+            _ if cx.session.opaque => TransactionOutcome::Encrypted,
             // The answers may be in what could not be read: DEFLATE behind a gap.
-            _ if cx.session.incomplete.has(Missing::Unparseable) => Outcome::Unknown,
-            (Some(_), _) | (None, End::Closed) => Outcome::ConnectionLost,
-            (None, End::Timeout) => Outcome::TimedOut,
-            (None, End::Drain | End::Evicted | End::CaptureEnd) => Outcome::Unknown,
+            _ if cx.session.incomplete.has(Missing::Unparseable) => TransactionOutcome::Unknown,
+            (Some(_), _) | (None, End::Closed) => TransactionOutcome::ConnectionLost,
+            (None, End::Timeout) => TransactionOutcome::TimedOut,
+            (None, End::Drain | End::Evicted | End::CaptureEnd) => TransactionOutcome::Unknown,
         };
         self.believe(cx);
         self.server_end(cut, cx);
@@ -166,10 +166,10 @@ impl Imap {
     }
 
     /// Emits a command that gets no completion.
-    fn abandon(&mut self, waiting: Waiting<Flight>, cut: Outcome, cx: &mut EventContext<'_>) {
+    fn abandon(&mut self, waiting: Waiting<Flight>, cut: TransactionOutcome, cx: &mut EventContext<'_>) {
         let Waiting { mut command, kind: flight } = waiting;
         let unseen = command.incomplete.has(Missing::ServerGap);
-        let cut = if unseen || command.incomplete.has(Missing::ClientGap) { Outcome::Unknown } else { cut };
+        let cut = if unseen || command.incomplete.has(Missing::ClientGap) { TransactionOutcome::Unknown } else { cut };
         // What LOGOUT brings cuts nothing short.
         if self.bye && !unseen && !cx.session.quit_answered {
             command.reply.status = Some(Status::Bye);
@@ -182,18 +182,18 @@ impl Imap {
             command.tag.clear();
         }
         match flight.task {
-            Task::Auth(exchange, _) => {
+            CommandTask::Auth(exchange, _) => {
                 let outcome = AuthOutcome::Incomplete;
                 let mut auth = exchange.finish(outcome, Reply::default(), None, cx.session.tls_mode());
                 auth.incomplete = command.incomplete;
                 cx.auth(auth);
             }
-            Task::Append(append) => {
+            CommandTask::Append(append) => {
                 append::name_of_append(&append, &mut command);
                 append.finish(cut, &command.reply, false, cx);
             }
-            Task::Idle(since, until) => idle_over(since, until, cx),
-            Task::Plain | Task::Fetch(..) => {}
+            CommandTask::Idle(since, until) => idle_over(since, until, cx),
+            CommandTask::Plain | CommandTask::Fetch(..) => {}
         }
         cx.command(command);
     }

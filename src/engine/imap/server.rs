@@ -1,16 +1,16 @@
 //! The server's side: lines, the literals in them, and where a response ends that quotes or breaks its lines badly.
 
 use super::complete::Completion;
-use super::fetch::{Fetch, Request};
+use super::fetch::{Fetch, FetchCommand};
 use super::lex::{self, Shape};
 use super::response::{self, Response};
-use super::{Flight, Imap, Task, Wait};
-use crate::engine::frame::{Line, Mode};
+use super::{CommandTask, CommandWait, Flight, Imap};
+use crate::engine::frame::{FramingMode, Line};
 use crate::engine::pending::Waiting;
 use crate::engine::session::state::EventContext;
 use crate::event::Dir;
-use crate::event::Outcome;
 use crate::event::Text;
+use crate::event::TransactionOutcome;
 use crate::event::{Untagged, Verb};
 
 /// What the next line may belong to.
@@ -31,7 +31,7 @@ enum Open {
 
 /// The server's side.
 #[derive(Debug, Default)]
-pub(super) struct Server {
+pub(super) struct ImapServer {
     /// Its first line came.
     pub(super) opened: bool,
     open: Open,
@@ -60,7 +60,7 @@ pub(super) struct Server {
     pub(super) candidate: Option<Box<Completion>>,
 }
 
-impl Server {
+impl ImapServer {
     /// `certain`: the connection's start was seen.
     pub(super) fn new(certain: bool) -> Self {
         Self { doubt: if certain { 0 } else { super::loss::DOUBT }, ..Self::default() }
@@ -170,7 +170,7 @@ impl Imap {
     }
 
     /// What is open of the server's line ends here.
-    pub(super) fn server_end(&mut self, cut: Outcome, cx: &mut EventContext<'_>) {
+    pub(super) fn server_end(&mut self, cut: TransactionOutcome, cx: &mut EventContext<'_>) {
         self.server.moving = false;
         if self.server.unfinished {
             return self.end_response(cx);
@@ -206,7 +206,7 @@ impl Imap {
         if let Some(header) = header {
             self.server.shape.quoted = false;
             self.server.moving = header.octets > 0;
-            cx.switch(Dir::ToClient, Mode::Octets(header.octets));
+            cx.switch(Dir::ToClient, FramingMode::Octets(header.octets));
         } else if !is_open {
             self.end_response(cx);
         }
@@ -244,7 +244,7 @@ impl Imap {
     }
 
     /// The command that the current FETCH response answers, as far as it is known.
-    fn request(&self) -> Option<Request> {
+    fn request(&self) -> Option<FetchCommand> {
         let fetch = self.server.fetch.as_deref()?;
         let holds = |waiting: &&Waiting<Flight>| match waiting.command.verb {
             Verb::Fetch => waiting.kind.set.may_hold(fetch.number),
@@ -253,36 +253,36 @@ impl Imap {
         };
         let waiting = self.pending.iter().find(holds)?;
         let head = match &waiting.kind.task {
-            Task::Fetch(asked, _) => asked.head,
+            CommandTask::Fetch(asked, _) => asked.head,
             _ => None,
         };
         let command = &waiting.command;
-        Some(Request { verb: command.verb, began: command.began, sent: command.sent, head })
+        Some(FetchCommand { verb: command.verb, began: command.began, sent: command.sent, head })
     }
 
     fn continuation(&mut self, text: &[u8], cx: &mut EventContext<'_>) {
-        let Some(waiting) = self.pending.iter_mut().find(|w| w.kind.wait != Wait::Nothing) else { return };
-        match std::mem::replace(&mut waiting.kind.wait, Wait::Nothing) {
-            Wait::Literal(octets) => self.literal_wanted(octets, cx),
-            Wait::Challenge => {
-                if let Task::Auth(exchange, _) = &mut waiting.kind.task {
+        let Some(waiting) = self.pending.iter_mut().find(|w| w.kind.wait != CommandWait::Nothing) else { return };
+        match std::mem::replace(&mut waiting.kind.wait, CommandWait::Nothing) {
+            CommandWait::Literal(octets) => self.literal_wanted(octets, cx),
+            CommandWait::Challenge => {
+                if let CommandTask::Auth(exchange, _) = &mut waiting.kind.task {
                     exchange.challenge(text, &mut cx.session.secrets);
                     exchange.asked(cx.stamp.at);
                 }
                 self.response_wanted(cx);
             }
-            Wait::Idle => {
-                if let Task::Idle(since, _) = &mut waiting.kind.task {
+            CommandWait::Idle => {
+                if let CommandTask::Idle(since, _) = &mut waiting.kind.task {
                     *since = Some(cx.stamp.at);
                     cx.idle();
                 }
             }
-            Wait::Nothing => {}
+            CommandWait::Nothing => {}
         }
     }
 
     /// Whether a command waits for `+`.
     fn is_waited_for(&self) -> bool {
-        self.pending.iter().any(|w| w.kind.wait != Wait::Nothing)
+        self.pending.iter().any(|w| w.kind.wait != CommandWait::Nothing)
     }
 }

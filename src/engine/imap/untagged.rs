@@ -1,7 +1,7 @@
 //! The greeting and untagged responses: what they tell of the session, and which command they belong to.
 
 use super::complete::{arrival, is_selection};
-use super::{Flight, Imap, Task, command, count, lex, response};
+use super::{CommandTask, Flight, Imap, command, count, lex, response};
 use crate::engine::frame::Line;
 use crate::engine::pending::Waiting;
 use crate::engine::session::state::EventContext;
@@ -137,7 +137,7 @@ impl Imap {
     fn told(&mut self, text: &[u8], cx: &EventContext<'_>) {
         let (Some(code), _) = lex::response_code(text) else { return };
         for waiting in self.pending.iter_mut() {
-            if let Task::Append(append) = &mut waiting.kind.task {
+            if let CommandTask::Append(append) = &mut waiting.kind.task {
                 return append.told(code, cx.limits.reply_text);
             }
         }
@@ -160,7 +160,7 @@ impl Imap {
         let Self { pending, server, .. } = self;
         let is_fetch = matches!(kind, Untagged::Fetch | Untagged::UidFetch);
         let (fetch, correlator) = (server.fetch.as_deref().filter(|_| is_fetch), server.correlator.get());
-        if pending.iter().any(|w| matches!(w.kind.task, Task::Idle(Some(_), None))) {
+        if pending.iter().any(|w| matches!(w.kind.task, CommandTask::Idle(Some(_), None))) {
             let idle = cx.session.idle.get_or_insert_with(Idle::default);
             // Dovecot says `* OK Still here` every two minutes; a response code has something to say.
             let kept_alive = kind == Untagged::Ok && !server.coded;
@@ -184,7 +184,7 @@ impl Imap {
         count(&mut waiting.command.untagged, kind);
         let [_, server_octets] = &mut waiting.command.octets;
         *server_octets = server_octets.saturating_add(octets);
-        if let (Task::Fetch(_, bodies), Some(fetch)) = (&mut waiting.kind.task, fetch) {
+        if let (CommandTask::Fetch(_, bodies), Some(fetch)) = (&mut waiting.kind.task, fetch) {
             *bodies = bodies.saturating_add(fetch.bodies);
         }
     }

@@ -1,18 +1,25 @@
 //! POP3's replies: what they say of the command that they answer.
 
 use super::body::note_size;
-use super::grammar::{self, Head};
-use super::{Ask, Entry, Expects, Pop3, Xmit};
-use crate::engine::frame::Mode;
-use crate::engine::pending::{Arrival, Waiting};
-use crate::engine::sasl::{Exchange, Opening};
+use super::grammar::{self, Indicator};
+use super::{Ask, Expects, Pop3, QueuedCommand, Xmit};
+use crate::engine::frame::FramingMode;
+use crate::engine::pending::{ReplyArrival, Waiting};
+use crate::engine::sasl::{AuthCommand, Exchange};
 use crate::engine::session::state::EventContext;
-use crate::event::{AuthMethod, AuthOutcome, Command, Kind, Maildrop, Outcome, Reply, Status, TlsMode};
+use crate::event::{
+    AuthMethod, AuthOutcome, Command, Maildrop, Reply, Status, TlsMode, TransactionKind, TransactionOutcome,
+};
 use crate::event::{Dir, Verb};
 
 impl Pop3 {
     /// A reply of one line is complete.
-    pub(super) fn answered(&mut self, waiting: Waiting<Entry>, status: Arrival, cx: &mut EventContext<'_>) {
+    pub(super) fn answered(
+        &mut self,
+        waiting: Waiting<QueuedCommand>,
+        status: ReplyArrival,
+        cx: &mut EventContext<'_>,
+    ) {
         let Waiting { mut command, kind } = waiting;
         self.pending.answer(&mut command, status);
         let ok = command.reply.status == Some(Status::PopOk);
@@ -22,7 +29,7 @@ impl Pop3 {
             Ask::User if !ok => self.user_refused(&command, cx),
             Ask::Login(exchange) => self.attempted(*exchange, &command.reply, cx),
             Ask::Auth => {
-                cx.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, FramingMode::Line);
                 self.expects = Expects::Command;
                 if let Some(exchange) = self.exchange.take() {
                     self.attempted(exchange, &command.reply, cx);
@@ -56,26 +63,26 @@ impl Pop3 {
                 }
             }
             Ask::Message => {
-                let mut transaction = cx.session.transaction(Kind::Retrieval, command.began);
+                let mut transaction = cx.session.transaction(TransactionKind::Retrieval, command.began);
                 transaction.verb = Some(command.verb);
                 transaction.message_number = kind.number;
                 transaction.pipelined = command.pipelined;
-                transaction.outcome = Outcome::Error;
+                transaction.outcome = TransactionOutcome::Error;
                 transaction.timing.first_byte = status.first.since(command.sent);
                 transaction.last.copy_from(&command.reply);
                 cx.transaction(transaction);
             }
             Ask::Xmit if ok => {
                 self.xmit = Some(Xmit::begin(&command, cx));
-                cx.switch(Dir::ToServer, Mode::Dot);
+                cx.switch(Dir::ToServer, FramingMode::Dot);
             }
             Ask::Xmit => {
                 let mut xmit = Xmit::begin(&command, cx);
                 xmit.transaction.has_message = false;
-                xmit.transaction.outcome = Outcome::Error;
+                xmit.transaction.outcome = TransactionOutcome::Error;
                 xmit.transaction.last.copy_from(&command.reply);
                 cx.transaction(xmit.transaction);
-                cx.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, FramingMode::Line);
             }
             _ => {}
         }
@@ -86,7 +93,7 @@ impl Pop3 {
     fn user_refused(&mut self, command: &Command, cx: &mut EventContext<'_>) {
         let secrets = &mut cx.session.secrets;
         let user = self.user.as_bytes();
-        let opening = Opening { began: command.began, sent: command.sent, octets: command.octets[0] };
+        let opening = AuthCommand { began: command.began, sent: command.sent, octets: command.octets[0] };
         let exchange = Exchange::plain(AuthMethod::UserPass, user, b"", opening, secrets);
         if let Some(next) = self.pending.front_mut().filter(|w| w.command.verb == Verb::Pass) {
             next.kind.ask = Ask::Single;
@@ -109,19 +116,25 @@ impl Pop3 {
     }
 
     /// The `+OK` to AUTH NTLM was no challenge: the client goes on with a command.
-    pub(super) fn authenticated(&mut self, status: Arrival, cx: &mut EventContext<'_>) {
+    pub(super) fn authenticated(&mut self, status: ReplyArrival, cx: &mut EventContext<'_>) {
         if let Some(waiting) = self.pending.pop() {
             self.answered(waiting, status, cx);
         }
     }
 
-    pub(super) fn xmit_answered(&mut self, xmit: Xmit, head: Head<'_>, status: Arrival, cx: &mut EventContext<'_>) {
+    pub(super) fn xmit_answered(
+        &mut self,
+        xmit: Xmit,
+        head: Indicator<'_>,
+        status: ReplyArrival,
+        cx: &mut EventContext<'_>,
+    ) {
         let Xmit { mut transaction, sent, .. } = xmit;
         if sent.is_none() {
             transaction.message.finish(false);
         }
-        let taken = matches!(head, Head::Ok(_));
-        transaction.outcome = if taken { Outcome::Accepted } else { Outcome::Error };
+        let taken = matches!(head, Indicator::Ok(_));
+        transaction.outcome = if taken { TransactionOutcome::Accepted } else { TransactionOutcome::Error };
         transaction.timing.reply = sent.and_then(|sent| status.last.at.since(sent));
         grammar::fill(&mut transaction.last, head, self.response_codes, cx.limits.reply_text);
         self.pending.note(status);
@@ -141,7 +154,7 @@ impl Pop3 {
 
 fn stls_answered(ok: bool, cx: &mut EventContext<'_>) {
     cx.session.tls_answered(ok);
-    let mode = if ok { Mode::Opaque } else { Mode::Line };
+    let mode = if ok { FramingMode::Opaque } else { FramingMode::Line };
     if ok {
         cx.session.tls.mode = Some(TlsMode::StartTls);
         cx.session.opaque = true;

@@ -1,8 +1,8 @@
 //! What follows a `+OK` up to the terminator: a message, or a list (RFC 1939 section 3).
 
-use super::Entry;
+use super::QueuedCommand;
 use super::grammar::two_numbers;
-use crate::engine::frame::Ending;
+use crate::engine::frame::LineEnding;
 use crate::engine::pending::Waiting;
 use crate::engine::session::state::Stamp;
 use crate::event::List;
@@ -11,10 +11,10 @@ use crate::time::Timestamp;
 
 /// A multi-line reply that is going on.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct MultilineReply {
     /// The command it answers, taken out of the queue; `None` if that was not seen.
-    pub(super) entry: Option<Waiting<Entry>>,
-    pub(super) content: Content,
+    pub(super) entry: Option<Waiting<QueuedCommand>>,
+    pub(super) content: BodyContent,
     /// Time of the first octet of the status line.
     pub(super) first: Timestamp,
     /// Octets of the status line.
@@ -30,14 +30,14 @@ pub(super) struct Body {
     /// Of lines: the last one ended with CRLF.
     pub(super) ended_by_crlf: bool,
     /// Line ends of the text so far.
-    pub(super) ends: Ends,
+    pub(super) ends: LineEndEvidence,
     /// A lone dot whose line ends are not CRLF: the end, or text.
     pub(super) loose: Option<Loose>,
 }
 
 /// What the line ends of a text show of its sender.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ends {
+pub(super) struct LineEndEvidence {
     /// The status line, or a line of the text, ended with something else than CRLF: so do all lines of this server.
     pub(super) loose_server: bool,
     /// Some line ended with CRLF.
@@ -46,10 +46,10 @@ pub(super) struct Ends {
     tail: [u8; 2],
 }
 
-impl Ends {
+impl LineEndEvidence {
     /// Of a text behind a status line that ended so.
-    pub(super) fn behind(status: Ending) -> Self {
-        Self { loose_server: status != Ending::Crlf, ..Self::default() }
+    pub(super) fn behind(status: LineEnding) -> Self {
+        Self { loose_server: status != LineEnding::Crlf, ..Self::default() }
     }
 
     /// Takes the next octets of the text.
@@ -98,20 +98,20 @@ pub(super) enum Cut {
 
 /// What is in a body.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(super) enum BodyContent {
     /// A message.
     Message(Box<Transaction>),
     /// Capabilities (RFC 2449 section 5).
-    Capabilities(Lines),
+    Capabilities(LineAssembler),
     /// A scan listing: messages and octets.
-    Sizes(Lines),
+    Sizes(LineAssembler),
     /// Something that nobody asks for.
     Other,
 }
 
 /// Lines put together from pieces, bounded.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct LineAssembler {
     partial: Vec<u8>,
     /// Lines kept, if they are to be kept.
     pub(super) kept: List,
@@ -137,7 +137,7 @@ pub(super) fn note_size(listed: &mut Vec<u32>, number: u64, size: u64, cap: usiz
     }
 }
 
-impl Lines {
+impl LineAssembler {
     /// Takes the next octets; keeps whole lines up to `cap` octets in all (0 keeps none), and the sizes of `listed` messages.
     pub(super) fn octets(&mut self, octets: &[u8], cap: usize, listed: usize) {
         for piece in octets.split_inclusive(|o| *o == b'\n') {
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn lines_come_together_from_any_pieces() {
         for size in 1..20 {
-            let mut lines = Lines::default();
+            let mut lines = LineAssembler::default();
             for piece in b"1 120\r\n2 200\r\nstls\r\nsasl plain x\r\n".chunks(size) {
                 lines.octets(piece, 99, 9);
             }
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_list_is_bounded() {
-        let mut lines = Lines::default();
+        let mut lines = LineAssembler::default();
         for _ in 0..1000 {
             lines.octets(&[b'x'; 1000], 50, 0);
             lines.octets(b"\r\n", 50, 0);

@@ -1,20 +1,20 @@
 //! POP3's client side: commands, the responses of a SASL exchange, and what of them is secret.
 
 use super::unseen;
-use super::{Ask, Entry, Expects, Pop3, grammar};
-use crate::engine::frame::{Ending, Line, Mode};
+use super::{Ask, Expects, Pop3, QueuedCommand, grammar};
+use crate::engine::frame::{FramingMode, Line, LineEnding};
 use crate::engine::pending::Waiting;
-use crate::engine::sasl::{Exchange, Opening};
+use crate::engine::sasl::{AuthCommand, Exchange};
 use crate::engine::session::state::EventContext;
-use crate::event::{AuthMethod, AuthOutcome, Missing, Outcome, Reply};
+use crate::event::{AuthMethod, AuthOutcome, Missing, Reply, TransactionOutcome};
 use crate::event::{Dir, Verb};
 
 impl Pop3 {
     /// A line of the client.
     pub(super) fn client(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
-        if line.ending == Ending::MultiCr {
+        if line.ending == LineEnding::MultiCr {
             let octets = without_cr(line.octets);
-            return self.client(&Line { octets, ending: Ending::Crlf, ..*line }, cx);
+            return self.client(&Line { octets, ending: LineEnding::Crlf, ..*line }, cx);
         }
         self.client_seen = true;
         let broken = std::mem::take(&mut self.broken.to_server);
@@ -63,15 +63,15 @@ impl Pop3 {
             let [client, _] = &mut command.octets;
             *client += line.wire;
         }
-        cx.switch(Dir::ToServer, Mode::Await);
+        cx.switch(Dir::ToServer, FramingMode::Await);
     }
 
-    fn command(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, cx: &mut EventContext<'_>) {
+    fn command(&mut self, line: &Line<'_>, words: &grammar::CommandLine<'_>, cx: &mut EventContext<'_>) {
         if self.pending.len() >= cx.limits.pending
             && let Some(mut oldest) = self.pending.pop()
         {
             oldest.command.incomplete.add(Missing::Truncated);
-            self.unmatched(oldest, Outcome::Unknown, cx);
+            self.unmatched(oldest, TransactionOutcome::Unknown, cx);
         }
         let mut command = cx.session.command(line.began, cx.stamp.at);
         command.verb = words.verb;
@@ -86,7 +86,7 @@ impl Pop3 {
             command.args.set(args);
         }
         let after_gap = std::mem::take(&mut self.client_gap);
-        let entry = Entry {
+        let entry = QueuedCommand {
             ask: self.ask(line, words, cx),
             number: grammar::number(words.rest.trim_ascii_start()).map(|(n, _)| n),
             peer: cx.stamp.peer,
@@ -97,7 +97,7 @@ impl Pop3 {
     }
 
     /// What the answer to this command will mean; what the command itself means happens here.
-    fn ask(&mut self, line: &Line<'_>, words: &grammar::Words<'_>, cx: &mut EventContext<'_>) -> Ask {
+    fn ask(&mut self, line: &Line<'_>, words: &grammar::CommandLine<'_>, cx: &mut EventContext<'_>) -> Ask {
         let bare = words.rest.trim_ascii().is_empty();
         match words.verb {
             Verb::User => {
@@ -126,7 +126,7 @@ impl Pop3 {
             Verb::Auth => self.auth(line, words.rest.trim_ascii(), cx),
             Verb::Stls => {
                 cx.session.tls.requested = Some(true);
-                cx.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, FramingMode::Await);
                 Ask::Stls
             }
             Verb::Quit => {
@@ -143,7 +143,7 @@ impl Pop3 {
             Verb::List | Verb::Uidl if bare => Ask::List,
             Verb::Lang if bare => Ask::Maybe,
             Verb::Xtnd if words.rest.trim_ascii().eq_ignore_ascii_case(b"XMIT") => {
-                cx.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, FramingMode::Await);
                 Ask::Xmit
             }
             Verb::Xtnd | Verb::Other => Ask::Maybe,
@@ -161,7 +161,7 @@ impl Pop3 {
         cx: &mut EventContext<'_>,
     ) -> Ask {
         let name = name.unwrap_or(self.user.as_bytes());
-        let mut opening = Opening::of(line, cx.stamp.at);
+        let mut opening = AuthCommand::of(line, cx.stamp.at);
         if method == AuthMethod::UserPass {
             opening.octets += self.user_octets;
         }
@@ -170,8 +170,8 @@ impl Pop3 {
 
     fn auth(&mut self, line: &Line<'_>, args: &[u8], cx: &mut EventContext<'_>) -> Ask {
         self.give_up(cx);
-        self.exchange = Some(Exchange::sasl(args, Opening::of(line, cx.stamp.at), &mut cx.session.secrets));
-        cx.switch(Dir::ToServer, Mode::Await);
+        self.exchange = Some(Exchange::sasl(args, AuthCommand::of(line, cx.stamp.at), &mut cx.session.secrets));
+        cx.switch(Dir::ToServer, FramingMode::Await);
         Ask::Auth
     }
 

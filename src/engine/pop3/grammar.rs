@@ -6,7 +6,7 @@ use memchr::memmem;
 
 /// A command line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Words<'a> {
+pub(super) struct CommandLine<'a> {
     pub(super) verb: Verb,
     /// Everything after the first space, spaces included.
     pub(super) rest: &'a [u8],
@@ -15,14 +15,14 @@ pub(super) struct Words<'a> {
 }
 
 /// Splits a command line; blanks before the verb are passed over.
-pub(super) fn words(line: &[u8]) -> Words<'_> {
+pub(super) fn words(line: &[u8]) -> CommandLine<'_> {
     let line = trim_blanks(line);
     let space = line.iter().position(|o| *o == b' ' || *o == b'\t');
     let (verb, rest) = match space.and_then(|at| line.split_at_checked(at)) {
         Some((verb, rest)) => (verb, rest.get(1..).unwrap_or_default()),
         None => (line, &[][..]),
     };
-    Words { verb: verb_of(verb), rest, trailing_space: space.is_some() && rest.trim_ascii().is_empty() }
+    CommandLine { verb: verb_of(verb), rest, trailing_space: space.is_some() && rest.trim_ascii().is_empty() }
 }
 
 fn verb_of(word: &[u8]) -> Verb {
@@ -53,7 +53,7 @@ fn verb_of(word: &[u8]) -> Verb {
 }
 
 /// The arguments of `words` that may be shown: numbers and language tags, nothing a person chose.
-pub(super) fn safe_args<'a>(words: &Words<'a>) -> Option<&'a [u8]> {
+pub(super) fn safe_args<'a>(words: &CommandLine<'a>) -> Option<&'a [u8]> {
     const LONGEST: usize = 64;
     let args = words.rest.trim_ascii();
     let safe = |octet: &u8| match words.verb {
@@ -74,7 +74,7 @@ pub(super) fn trim_blanks(text: &[u8]) -> &[u8] {
 
 /// What a line of the server begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Head<'a> {
+pub(super) enum Indicator<'a> {
     /// `+OK`, and the text after it.
     Ok(&'a [u8]),
     /// `-ERR`, and the text after it.
@@ -84,28 +84,28 @@ pub(super) enum Head<'a> {
 }
 
 /// Reads a status or continuation line; `None` for anything else. Lower case is seen in the field.
-pub(super) fn head(line: &[u8]) -> Option<Head<'_>> {
+pub(super) fn head(line: &[u8]) -> Option<Indicator<'_>> {
     if let Some(text) = after(line, b"+OK") {
-        return Some(Head::Ok(text));
+        return Some(Indicator::Ok(text));
     }
     if let Some(text) = after(line, b"-ERR") {
-        return Some(Head::Err(text));
+        return Some(Indicator::Err(text));
     }
     match line {
-        [b'+'] => Some(Head::Challenge(b"")),
-        [b'+', b' ', text @ ..] => Some(Head::Challenge(text)),
+        [b'+'] => Some(Indicator::Challenge(b"")),
+        [b'+', b' ', text @ ..] => Some(Indicator::Challenge(text)),
         _ => None,
     }
 }
 
 /// The same where nothing but a reply can come: blanks before it, and text right behind it, are passed over.
-pub(super) fn loose_head(line: &[u8], challenge: bool) -> Option<Head<'_>> {
+pub(super) fn loose_head(line: &[u8], challenge: bool) -> Option<Indicator<'_>> {
     let line = trim_blanks(line);
     let glued = |word: &[u8]| line.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
     match line {
-        _ if glued(b"+OK") => Some(Head::Ok(line.get(3..).unwrap_or_default().trim_ascii_start())),
-        _ if glued(b"-ERR") => Some(Head::Err(line.get(4..).unwrap_or_default().trim_ascii_start())),
-        [b'+', text @ ..] if challenge => Some(Head::Challenge(trim_blanks(text))),
+        _ if glued(b"+OK") => Some(Indicator::Ok(line.get(3..).unwrap_or_default().trim_ascii_start())),
+        _ if glued(b"-ERR") => Some(Indicator::Err(line.get(4..).unwrap_or_default().trim_ascii_start())),
+        [b'+', text @ ..] if challenge => Some(Indicator::Challenge(trim_blanks(text))),
         _ => None,
     }
 }
@@ -130,11 +130,11 @@ fn after<'a>(line: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
 
 /// Fills `reply`. A response code is believed if the server announced such (`trusted`) or if it is a known one
 /// (RFC 2449 section 8). At most `cap` octets of text are kept.
-pub(super) fn fill(reply: &mut Reply, head: Head<'_>, trusted: bool, cap: usize) {
+pub(super) fn fill(reply: &mut Reply, head: Indicator<'_>, trusted: bool, cap: usize) {
     let (status, mut text) = match head {
-        Head::Ok(text) => (Some(Status::PopOk), text),
-        Head::Err(text) => (Some(Status::PopErr), text),
-        Head::Challenge(_) => (None, &[][..]),
+        Indicator::Ok(text) => (Some(Status::PopOk), text),
+        Indicator::Err(text) => (Some(Status::PopErr), text),
+        Indicator::Challenge(_) => (None, &[][..]),
     };
     reply.clear();
     reply.status = status;
@@ -269,11 +269,11 @@ mod tests {
 
     #[test]
     fn a_status_stands_alone_and_in_any_case() {
-        assert_eq!(head(b"+OK"), Some(Head::Ok(b"")));
-        assert_eq!(head(b"+ok  hi"), Some(Head::Ok(b"hi")));
-        assert_eq!(head(b"-ERR no"), Some(Head::Err(b"no")));
-        assert_eq!(head(b"+"), Some(Head::Challenge(b"")));
-        assert_eq!(head(b"+ YQ=="), Some(Head::Challenge(b"YQ==")));
+        assert_eq!(head(b"+OK"), Some(Indicator::Ok(b"")));
+        assert_eq!(head(b"+ok  hi"), Some(Indicator::Ok(b"hi")));
+        assert_eq!(head(b"-ERR no"), Some(Indicator::Err(b"no")));
+        assert_eq!(head(b"+"), Some(Indicator::Challenge(b"")));
+        assert_eq!(head(b"+ YQ=="), Some(Indicator::Challenge(b"YQ==")));
         for no in [&b"+OKAY"[..], b"-ERROR", b"text", b"", b"-", b"+x", b"--=_next"] {
             assert_eq!(head(no), None);
         }
@@ -298,9 +298,9 @@ mod tests {
 
     #[test]
     fn a_status_may_have_blanks_before_it_and_text_behind_it() {
-        assert_eq!(loose_head(b" +OKwelcome", false), Some(Head::Ok(b"welcome")));
-        assert_eq!(loose_head(b"-ERRno", false), Some(Head::Err(b"no")));
-        assert_eq!(loose_head(b"+YQ==", true), Some(Head::Challenge(b"YQ==")));
+        assert_eq!(loose_head(b" +OKwelcome", false), Some(Indicator::Ok(b"welcome")));
+        assert_eq!(loose_head(b"-ERRno", false), Some(Indicator::Err(b"no")));
+        assert_eq!(loose_head(b"+YQ==", true), Some(Indicator::Challenge(b"YQ==")));
         assert_eq!(loose_head(b"+YQ==", false), None);
         assert_eq!(words(b" \tSTAT").verb, Verb::Stat);
         assert_eq!((two_numbers(b"1\t 20"), two_numbers(b"120")), (Some((1, 20)), None));
@@ -314,11 +314,11 @@ mod tests {
     #[test]
     fn a_response_code_is_believed_when_known_or_announced() {
         let mut reply = Reply::default();
-        fill(&mut reply, Head::Err(b"[IN-USE] wait"), false, 99);
+        fill(&mut reply, Indicator::Err(b"[IN-USE] wait"), false, 99);
         assert_eq!((reply.response_code.as_bytes(), reply.text.as_bytes()), (&b"IN-USE"[..], &b"wait"[..]));
-        fill(&mut reply, Head::Err(b"[POP3] no"), false, 99);
+        fill(&mut reply, Indicator::Err(b"[POP3] no"), false, 99);
         assert_eq!((reply.response_code.get(), reply.text.as_bytes()), (None, &b"[POP3] no"[..]));
-        fill(&mut reply, Head::Err(b"[POP3] no"), true, 1);
+        fill(&mut reply, Indicator::Err(b"[POP3] no"), true, 1);
         assert_eq!((reply.response_code.as_bytes(), reply.text.as_bytes()), (&b"POP3"[..], &b"n"[..]));
     }
 
@@ -334,7 +334,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             let mut reply = Reply::default();
-            fill(&mut reply, Head::Err(text), false, 999);
+            fill(&mut reply, Indicator::Err(text), false, 999);
             assert_eq!(refusal(&reply, false, true, false), *expected);
             assert_eq!(refusal(&reply, true, true, false), AuthOutcome::Cancelled);
         }

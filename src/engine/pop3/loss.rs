@@ -3,15 +3,15 @@
 //! Replies carry no tag. What tells is what the client had received when it sent a command, what a reply can answer, and
 //! time. Where that does not tell, the commands stay without their replies: a reply is never given to another command.
 
-use crate::event::{AuthOutcome, Kind, Missing, Outcome, Reply, TlsMode};
+use crate::event::{AuthOutcome, Missing, Reply, TlsMode, TransactionKind, TransactionOutcome};
 use std::time::Duration;
 
-use super::body::{Content, Cut, Loose};
+use super::body::{BodyContent, Cut, Loose};
 use super::client::is_response;
-use super::grammar::{self, Head};
+use super::grammar::{self, Indicator};
 use super::unseen;
-use super::{Ask, Entry, Expects, Pop3, Xmit};
-use crate::engine::frame::{Line, Mode};
+use super::{Ask, Expects, Pop3, QueuedCommand, Xmit};
+use crate::engine::frame::{FramingMode, Line};
 use crate::engine::pending::Waiting;
 use crate::engine::session::state::EventContext;
 use crate::event::{Dir, Verb};
@@ -51,20 +51,20 @@ impl Pop3 {
         }
         let line = held.get(..end.unwrap_or(held.len())).unwrap_or_default().trim_ascii();
         let command = grammar::words(line).verb != Verb::Other;
-        let mut mode = Mode::Line;
+        let mut mode = FramingMode::Line;
         match self.pending.back().map(|w| &w.kind.ask) {
             Some(Ask::Stls) if held.first() == Some(&0x16) => {
                 cx.session.tls.mode = Some(TlsMode::StartTls);
                 cx.session.opaque = true;
-                cx.switch(Dir::ToClient, Mode::Opaque);
-                mode = Mode::Opaque;
+                cx.switch(Dir::ToClient, FramingMode::Opaque);
+                mode = FramingMode::Opaque;
             }
             Some(Ask::Auth) if !command && end.is_some() && is_response(line) => self.expects = Expects::Response,
             Some(Ask::Auth) => self.give_up(cx),
             Some(Ask::Xmit) if !command && !line.is_empty() => {
                 if let Some(Waiting { command, .. }) = self.pending.back() {
                     self.xmit = Some(Xmit::begin(command, cx));
-                    mode = Mode::Dot;
+                    mode = FramingMode::Dot;
                 }
             }
             _ => {}
@@ -83,23 +83,28 @@ impl Pop3 {
             self.server_gap = Some(cx.offset);
             if self.exchange.is_some() {
                 self.expects = Expects::Either;
-                cx.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, FramingMode::Line);
             }
             return;
         };
-        if let Content::Message(transaction) = &mut body.content {
+        if let BodyContent::Message(transaction) = &mut body.content {
             transaction.message.gap(lost);
             transaction.incomplete.add(Missing::ServerGap);
         } else {
             // Half a list says nothing.
-            body.content = Content::Other;
+            body.content = BodyContent::Other;
         }
         body.cut = Cut::Torn(cx.offset);
-        cx.switch(Dir::ToClient, Mode::Line);
+        cx.switch(Dir::ToClient, FramingMode::Line);
     }
 
     /// A command whose reply was not seen, or never came.
-    pub(super) fn unmatched(&mut self, waiting: Waiting<Entry>, outcome: Outcome, cx: &mut EventContext<'_>) {
+    pub(super) fn unmatched(
+        &mut self,
+        waiting: Waiting<QueuedCommand>,
+        outcome: TransactionOutcome,
+        cx: &mut EventContext<'_>,
+    ) {
         let Waiting { mut command, kind } = waiting;
         let missing = unseen(cx);
         command.incomplete.merge(missing);
@@ -112,7 +117,7 @@ impl Pop3 {
             }
             Ask::Auth => self.give_up(cx),
             Ask::Message => {
-                let mut transaction = cx.session.transaction(Kind::Retrieval, command.began);
+                let mut transaction = cx.session.transaction(TransactionKind::Retrieval, command.began);
                 transaction.verb = Some(command.verb);
                 transaction.message_number = kind.number;
                 transaction.pipelined = command.pipelined;
@@ -127,7 +132,7 @@ impl Pop3 {
 
     /// Whether a status line answers the oldest command that waits: those before it whose replies are lost, or will never
     /// come, are taken out of the queue first.
-    pub(super) fn is_placed(&mut self, head: Head<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) -> bool {
+    pub(super) fn is_placed(&mut self, head: Indicator<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) -> bool {
         if !self.resynchronise(head, line, cx) {
             // Later commands tell: who sends one when it has this reply has those before it too.
             self.server_gap = Some(line.end());
@@ -139,12 +144,12 @@ impl Pop3 {
         if let Some(at) = self.better_place(head) {
             self.drop_answered(at, cx);
         }
-        let early = |w: &Waiting<Entry>| w.kind.after_gap && line.start < w.kind.peer;
+        let early = |w: &Waiting<QueuedCommand>| w.kind.after_gap && line.start < w.kind.peer;
         self.pending.front().is_some_and(|w| !early(w))
     }
 
     /// After a loss: takes out the commands whose replies were in it. False if it cannot be told which command is answered.
-    fn resynchronise(&mut self, head: Head<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) -> bool {
+    fn resynchronise(&mut self, head: Indicator<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) -> bool {
         let outstanding = self.pending.len();
         if let Some(gap) = self.server_gap.filter(|gap| line.start >= *gap) {
             let before = self.pending.iter().take_while(|w| w.kind.peer < gap).count();
@@ -152,15 +157,15 @@ impl Pop3 {
                 // The client sent a command after it had what is lost here.
                 self.drop_answered(before, cx);
             } else if outstanding > 1 {
-                let sized = matches!(head, Head::Ok(text) if grammar::octets(text).is_some());
-                let is_message = |w: &Waiting<Entry>| matches!(w.kind.ask, Ask::Message);
+                let sized = matches!(head, Indicator::Ok(text) if grammar::octets(text).is_some());
+                let is_message = |w: &Waiting<QueuedCommand>| matches!(w.kind.ask, Ask::Message);
                 let only = self.pending.iter().filter(|w| is_message(w)).count() == 1;
                 let Some(at) = self.pending.iter().position(is_message).filter(|_| only && sized) else { return false };
                 self.drop_answered(at, cx);
                 if self.pending.len() > 1 {
                     return true;
                 }
-            } else if matches!(head, Head::Err(text) if grammar::is_timeout(text)) {
+            } else if matches!(head, Indicator::Err(text) if grammar::is_timeout(text)) {
                 // The reply may be lost as well, and this the server's last word.
                 return false;
             }
@@ -178,16 +183,17 @@ impl Pop3 {
     }
 
     /// Where a command stands that fits a reply which the oldest one does not: size and number of messages answer few.
-    fn better_place(&self, head: Head<'_>) -> Option<usize> {
-        let Head::Ok(text) = head else { return None };
+    fn better_place(&self, head: Indicator<'_>) -> Option<usize> {
+        let Indicator::Ok(text) = head else { return None };
         let (sized, counted) = (grammar::octets(text).is_some(), grammar::is_two_numbers(text));
-        let fits = |w: &Waiting<Entry>| match w.kind.ask {
+        let fits = |w: &Waiting<QueuedCommand>| match w.kind.ask {
             Ask::Message => sized,
             Ask::Stat => counted,
             Ask::Single => counted && w.command.verb == Verb::List,
             _ => false,
         };
-        let silent = |w: &Waiting<Entry>| matches!(w.command.verb, Verb::Noop | Verb::Dele | Verb::Rset | Verb::User);
+        let silent =
+            |w: &Waiting<QueuedCommand>| matches!(w.command.verb, Verb::Noop | Verb::Dele | Verb::Rset | Verb::User);
         self.pending.front().filter(|w| silent(w))?;
         self.pending.iter().position(fits)
     }
@@ -219,11 +225,11 @@ impl Pop3 {
         if !is_end {
             // What was sent meanwhile was sent ahead.
             self.pending.iter_mut().for_each(|w| w.command.pipelined = true);
-            return cx.switch(Dir::ToClient, Mode::DotResume);
+            return cx.switch(Dir::ToClient, FramingMode::DotResume);
         }
-        cx.switch(Dir::ToClient, Mode::Line);
+        cx.switch(Dir::ToClient, FramingMode::Line);
         let now = std::mem::replace(&mut cx.stamp, loose.stamp);
-        self.end(Some(loose.wire), Outcome::Complete, cx);
+        self.end(Some(loose.wire), TransactionOutcome::Complete, cx);
         cx.stamp = now;
     }
 
@@ -231,7 +237,7 @@ impl Pop3 {
     pub(super) fn drop_answered(&mut self, count: usize, cx: &mut EventContext<'_>) {
         for _ in 0..count {
             if let Some(waiting) = self.pending.pop() {
-                self.unmatched(waiting, Outcome::Unknown, cx);
+                self.unmatched(waiting, TransactionOutcome::Unknown, cx);
             }
         }
     }

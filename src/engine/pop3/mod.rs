@@ -15,19 +15,21 @@ mod suspect;
 mod text;
 
 use super::frame::Frame;
-use super::pending::{Arrival, Pending, Waiting};
+use super::pending::{Pending, ReplyArrival, Waiting};
 use super::sasl::Exchange;
 use super::session::state::EventContext;
 use crate::event::Both;
-use crate::event::{Command, How, Incomplete, Kind, Mechanism, Missing, Outcome, Phase, Transaction};
+use crate::event::{
+    Command, How, Incomplete, Mechanism, Missing, Phase, Transaction, TransactionKind, TransactionOutcome,
+};
 use crate::event::{Dir, End, Text};
 use crate::time::Timestamp;
-use body::{Body, Content, Cut};
+use body::{BodyContent, Cut, MultilineReply};
 pub(super) use suspect::suspect;
 
 /// What is remembered with a command that waits.
 #[derive(Debug)]
-struct Entry {
+struct QueuedCommand {
     ask: Ask,
     /// Message number.
     number: Option<u64>,
@@ -71,7 +73,7 @@ enum Expects {
     /// A SASL response.
     Response,
     /// NTLM was answered `+OK`: a response if that was a challenge (MS-OXPOP3 section 3.2.5.1), else a command.
-    Ntlm(Arrival),
+    Ntlm(ReplyArrival),
     /// What the server said in the exchange was lost: a response if it looks like one, else a command.
     Either,
     /// A SASL response of an exchange whose start was not seen.
@@ -81,8 +83,8 @@ enum Expects {
 /// A `+OK` that may or may not be the first line of a list.
 #[derive(Debug)]
 struct Doubt {
-    entry: Option<Waiting<Entry>>,
-    status: Arrival,
+    entry: Option<Waiting<QueuedCommand>>,
+    status: ReplyArrival,
     loose: bool,
 }
 
@@ -104,8 +106,8 @@ pub(crate) struct Pop3 {
     /// Lines of the client, and of either side, were seen.
     client_seen: bool,
     begun: bool,
-    pending: Pending<Entry>,
-    body: Option<Body>,
+    pending: Pending<QueuedCommand>,
+    body: Option<MultilineReply>,
     doubt: Option<Doubt>,
     exchange: Option<Exchange>,
     expects: Expects,
@@ -170,8 +172,8 @@ impl Pop3 {
 
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
-        let message = self.body.as_ref().is_some_and(|b| matches!(b.content, Content::Message(_)));
-        let login = |w: &Waiting<Entry>| matches!(w.kind.ask, Ask::User | Ask::Login(_) | Ask::Auth);
+        let message = self.body.as_ref().is_some_and(|b| matches!(b.content, BodyContent::Message(_)));
+        let login = |w: &Waiting<QueuedCommand>| matches!(w.kind.ask, Ask::User | Ask::Login(_) | Ask::Auth);
         if !self.greeted {
             Phase::Greeting
         } else if message || self.xmit.is_some() {
@@ -208,13 +210,13 @@ impl Pop3 {
         self.settle(cx);
         self.looked_at(b"", true, cx);
         let outcome = match (closed, why) {
-            _ if self.server_gap.is_some() || self.is_torn() => Outcome::Unknown,
+            _ if self.server_gap.is_some() || self.is_torn() => TransactionOutcome::Unknown,
             _ if [Missing::ServerUnseen, Missing::ClientGap].iter().any(|m| cx.session.incomplete.has(*m)) => {
-                Outcome::Unknown
+                TransactionOutcome::Unknown
             }
-            (Some(_), _) => Outcome::ConnectionLost,
-            (None, End::Timeout) => Outcome::TimedOut,
-            _ => Outcome::Unknown,
+            (Some(_), _) => TransactionOutcome::ConnectionLost,
+            (None, End::Timeout) => TransactionOutcome::TimedOut,
+            _ => TransactionOutcome::Unknown,
         };
         if self.body.is_some() {
             self.end(None, outcome, cx);
@@ -239,7 +241,7 @@ impl Pop3 {
 impl Xmit {
     /// The message that follows `command`.
     fn begin(command: &Command, cx: &mut EventContext<'_>) -> Self {
-        let mut transaction = cx.session.transaction(Kind::Append, command.began);
+        let mut transaction = cx.session.transaction(TransactionKind::Append, command.began);
         transaction.verb = Some(command.verb);
         transaction.has_message = true;
         transaction.message.begin(cx.limits.hash, cx.limits.header);

@@ -1,12 +1,12 @@
 //! POP3's server side: status lines find their command (RFC 1939 section 3).
 
-use super::body::{Body, Content};
+use super::body::{BodyContent, MultilineReply};
 use super::client::without_cr;
-use super::grammar::{self, Head};
+use super::grammar::{self, Indicator};
 use super::text::{content, unknown_message};
-use super::{Ask, Doubt, Entry, Expects, Pop3, may_be_ntlm};
-use crate::engine::frame::{Ending, Line, Mode};
-use crate::engine::pending::{Arrival, Waiting};
+use super::{Ask, Doubt, Expects, Pop3, QueuedCommand, may_be_ntlm};
+use crate::engine::frame::{FramingMode, Line, LineEnding};
+use crate::engine::pending::{ReplyArrival, Waiting};
 use crate::engine::session::state::EventContext;
 use crate::event::{Dir, Verb};
 use crate::event::{Incomplete, Missing, Reply};
@@ -36,7 +36,7 @@ impl Pop3 {
         }
         self.settle(cx);
         match head {
-            Some(Head::Challenge(text)) => self.challenge(text, line, cx),
+            Some(Indicator::Challenge(text)) => self.challenge(text, line, cx),
             Some(head) => self.status(head, line, cx),
             None if broken => {}
             None => self.stray(line, cx),
@@ -44,7 +44,7 @@ impl Pop3 {
     }
 
     /// A status line as some servers write them, where nothing but one can come.
-    fn loose_head<'a>(&self, line: &'a [u8]) -> Option<Head<'a>> {
+    fn loose_head<'a>(&self, line: &'a [u8]) -> Option<Indicator<'a>> {
         let asked = self.pending.front().is_some() && self.doubt.is_none() && !self.is_unsure();
         let challenge = self.pending.front().is_some_and(|w| matches!(w.kind.ask, Ask::Auth));
         (asked || !self.greeted).then(|| grammar::loose_head(line, challenge)).flatten()
@@ -57,8 +57,8 @@ impl Pop3 {
         }
     }
 
-    fn greet(&mut self, head: Option<Head<'_>>, line: &Line<'_>, cx: &mut EventContext<'_>) {
-        let Some(head @ (Head::Ok(_) | Head::Err(_))) = head else { return };
+    fn greet(&mut self, head: Option<Indicator<'_>>, line: &Line<'_>, cx: &mut EventContext<'_>) {
+        let Some(head @ (Indicator::Ok(_) | Indicator::Err(_))) = head else { return };
         self.greeted = true;
         let greeting = &mut cx.session.greeting;
         grammar::fill(&mut greeting.reply, head, false, cx.limits.reply_text);
@@ -66,16 +66,16 @@ impl Pop3 {
         greeting.reply.text.set(&text);
         let established = cx.context.peers.established;
         greeting.delay = established.and_then(|at| line.began.since(at));
-        cx.session.refused = matches!(head, Head::Err(_));
+        cx.session.refused = matches!(head, Indicator::Err(_));
         self.pending.note(arrival(line, cx));
         cx.greeting();
     }
 
     /// A server that says nothing until it is spoken to: only its list of capabilities is told from a greeting.
-    fn is_answer_without_greeting(&self, head: Option<Head<'_>>, cx: &EventContext<'_>) -> bool {
+    fn is_answer_without_greeting(&self, head: Option<Indicator<'_>>, cx: &EventContext<'_>) -> bool {
         let asked = self.pending.front().is_some_and(|w| w.command.verb == Verb::Capa);
         let named = |text: &[u8]| text.get(..5).is_some_and(|t| t.eq_ignore_ascii_case(b"capab"));
-        asked && cx.stamp.peer > 0 && matches!(head, Some(Head::Ok(text)) if named(text))
+        asked && cx.stamp.peer > 0 && matches!(head, Some(Indicator::Ok(text)) if named(text))
     }
 
     fn challenge(&mut self, text: &[u8], line: &Line<'_>, cx: &mut EventContext<'_>) {
@@ -98,15 +98,15 @@ impl Pop3 {
         let [_, octets] = &mut waiting.command.octets;
         *octets += line.wire;
         self.expects = Expects::Response;
-        cx.switch(Dir::ToServer, Mode::Line);
+        cx.switch(Dir::ToServer, FramingMode::Line);
     }
 
-    fn status(&mut self, head: Head<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) {
+    fn status(&mut self, head: Indicator<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let status = arrival(line, cx);
         if let Some(xmit) = self.xmit.take() {
             return self.xmit_answered(xmit, head, status, cx);
         }
-        let ok = matches!(head, Head::Ok(_));
+        let ok = matches!(head, Indicator::Ok(_));
         if !self.is_placed(head, line, cx) {
             return self.unasked(head, line, cx);
         }
@@ -115,7 +115,7 @@ impl Pop3 {
         let auth = matches!(waiting.kind.ask, Ask::Auth);
         if ok && auth && self.exchange.as_ref().is_some_and(may_be_ntlm) {
             self.expects = Expects::Ntlm(status);
-            return cx.switch(Dir::ToServer, Mode::Line);
+            return cx.switch(Dir::ToServer, FramingMode::Line);
         }
         let Some(mut waiting) = self.pending.pop() else { return };
         match waiting.kind.ask {
@@ -125,22 +125,22 @@ impl Pop3 {
             }
             Ask::Maybe if ok => {
                 self.pending.answer(&mut waiting.command, status);
-                self.doubt = Some(Doubt { entry: Some(waiting), status, loose: line.ending != Ending::Crlf });
+                self.doubt = Some(Doubt { entry: Some(waiting), status, loose: line.ending != LineEnding::Crlf });
             }
             _ => self.answered(waiting, status, cx),
         }
     }
 
     /// A reply to a command that was not seen.
-    fn unasked(&mut self, head: Head<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) {
+    fn unasked(&mut self, head: Indicator<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let status = arrival(line, cx);
-        if matches!(head, Head::Err(_)) {
+        if matches!(head, Indicator::Err(_)) {
             let mut reply = Reply::default();
             grammar::fill(&mut reply, head, self.response_codes, cx.limits.reply_text);
             cx.notice(&reply);
             cx.close_reason(&reply.text);
         }
-        if matches!(head, Head::Err(text) if grammar::is_timeout(text)) {
+        if matches!(head, Indicator::Err(text) if grammar::is_timeout(text)) {
             (cx.session.shutdown, cx.session.shutdown_timeout) = (true, true);
         }
         self.pending.note(status);
@@ -148,15 +148,17 @@ impl Pop3 {
             return;
         }
         match head {
-            Head::Ok(text) if grammar::octets(text).is_some() => {
+            Indicator::Ok(text) if grammar::octets(text).is_some() => {
                 let content = unknown_message(line, false, cx);
                 self.begin(None, content, status, line.ending, cx);
-                if let Some(Body { content: Content::Message(transaction), .. }) = &mut self.body {
+                if let Some(MultilineReply { content: BodyContent::Message(transaction), .. }) = &mut self.body {
                     transaction.declared_size = grammar::octets(text);
                 }
             }
-            Head::Ok(_) => self.doubt = Some(Doubt { entry: None, status, loose: line.ending != Ending::Crlf }),
-            Head::Err(_) | Head::Challenge(_) => {}
+            Indicator::Ok(_) => {
+                self.doubt = Some(Doubt { entry: None, status, loose: line.ending != LineEnding::Crlf });
+            }
+            Indicator::Err(_) | Indicator::Challenge(_) => {}
         }
     }
 
@@ -172,15 +174,15 @@ impl Pop3 {
         }
         let front = multiline.and_then(|_| self.pending.front()).map(|w| &w.kind.ask);
         let listed = grammar::is_listing(line.octets);
-        let status = Arrival { octets: 0, end: line.start, ..arrival(line, cx) };
+        let status = ReplyArrival { octets: 0, end: line.start, ..arrival(line, cx) };
         let (entry, content) = match front {
             Some(Ask::Message) => (self.pending.pop(), unknown_message(line, true, cx)),
-            Some(Ask::List) => (self.pending.pop(), Content::Other),
-            _ if listed => (None, Content::Other),
+            Some(Ask::List) => (self.pending.pop(), BodyContent::Other),
+            _ if listed => (None, BodyContent::Other),
             _ => (None, unknown_message(line, true, cx)),
         };
         let mut content = content;
-        if let (Some(waiting), Content::Message(transaction)) = (&entry, &mut content) {
+        if let (Some(waiting), BodyContent::Message(transaction)) = (&entry, &mut content) {
             transaction.began = waiting.command.began;
             transaction.verb = Some(waiting.command.verb);
             transaction.message_number = waiting.kind.number;
@@ -195,20 +197,20 @@ impl Pop3 {
 
     /// How many commands wait before the only one whose answer has several lines.
     fn only_multiline(&self) -> Option<usize> {
-        let several = |w: &Waiting<Entry>| matches!(w.kind.ask, Ask::Message | Ask::List | Ask::Maybe);
+        let several = |w: &Waiting<QueuedCommand>| matches!(w.kind.ask, Ask::Message | Ask::List | Ask::Maybe);
         let at = self.pending.iter().position(several)?;
         let sure = self.pending.iter().nth(at).is_some_and(|w| !matches!(w.kind.ask, Ask::Maybe));
         (sure && !self.pending.iter().skip(at + 1).any(several)).then_some(at)
     }
 }
 
-pub(super) fn arrival(line: &Line<'_>, cx: &EventContext<'_>) -> Arrival {
-    Arrival { first: line.began, last: cx.stamp, octets: line.wire, end: line.end() }
+pub(super) fn arrival(line: &Line<'_>, cx: &EventContext<'_>) -> ReplyArrival {
+    ReplyArrival { first: line.began, last: cx.stamp, octets: line.wire, end: line.end() }
 }
 
 /// A greeting where none is due: the capture has its first octets, but not the handshake.
-fn looks_like_greeting(head: Head<'_>) -> bool {
-    let Head::Ok(text) = head else { return false };
+fn looks_like_greeting(head: Indicator<'_>) -> bool {
+    let Indicator::Ok(text) = head else { return false };
     let lower = text.to_ascii_lowercase();
     let says = |word: &[u8]| memchr::memmem::find(&lower, word).is_some();
     says(b"pop") || says(b"ready") || (says(b"<") && says(b"@") && text.ends_with(b">"))

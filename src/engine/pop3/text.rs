@@ -1,16 +1,16 @@
 //! Lists and messages of a POP3 server: where they begin and end, and what is in them.
 
 use super::answer::maildrop;
-use super::body::{Body, Content, Cut, Ends, Lines};
+use super::body::{BodyContent, Cut, LineAssembler, LineEndEvidence, MultilineReply};
 use super::client::without_cr;
-use super::grammar::{self, Head};
+use super::grammar::{self, Indicator};
 use super::unseen;
-use super::{Ask, Doubt, Entry, Pop3};
-use crate::engine::frame::{Ending, Line, Mode};
-use crate::engine::pending::{Arrival, Waiting};
+use super::{Ask, Doubt, Pop3, QueuedCommand};
+use crate::engine::frame::{FramingMode, Line, LineEnding};
+use crate::engine::pending::{ReplyArrival, Waiting};
 use crate::engine::session::state::EventContext;
 use crate::event::{Dir, Verb};
-use crate::event::{Kind, Missing, Outcome, TlsMode, Transaction};
+use crate::event::{Missing, TlsMode, Transaction, TransactionKind, TransactionOutcome};
 
 impl Pop3 {
     /// Octets of a message or list, stuffing removed.
@@ -18,13 +18,13 @@ impl Pop3 {
         let Some(body) = &mut self.body else { return };
         body.began.get_or_insert(cx.stamp.at);
         match &mut body.content {
-            Content::Message(transaction) => {
+            BodyContent::Message(transaction) => {
                 body.ends.read(octets);
                 cx.body(transaction, octets);
             }
-            Content::Capabilities(lines) => lines.octets(octets, cx.limits.capabilities, 0),
-            Content::Sizes(lines) => lines.octets(octets, 0, cx.limits.listed),
-            Content::Other => {}
+            BodyContent::Capabilities(lines) => lines.octets(octets, cx.limits.capabilities, 0),
+            BodyContent::Sizes(lines) => lines.octets(octets, 0, cx.limits.listed),
+            BodyContent::Other => {}
         }
     }
 
@@ -32,31 +32,31 @@ impl Pop3 {
     pub(super) fn body_end(&mut self, wire: u64, cx: &mut EventContext<'_>) {
         let Some(body) = &self.body else { return };
         let wire = body.wire + wire;
-        self.end(Some(wire), Outcome::Complete, cx);
+        self.end(Some(wire), TransactionOutcome::Complete, cx);
     }
 
     /// The list or message of `entry` begins.
     pub(super) fn begin(
         &mut self,
-        entry: Option<Waiting<Entry>>,
-        mut content: Content,
-        status: Arrival,
-        ending: Ending,
+        entry: Option<Waiting<QueuedCommand>>,
+        mut content: BodyContent,
+        status: ReplyArrival,
+        ending: LineEnding,
         cx: &mut EventContext<'_>,
     ) {
-        if let (Content::Message(transaction), Some(waiting)) = (&mut content, &entry) {
+        if let (BodyContent::Message(transaction), Some(waiting)) = (&mut content, &entry) {
             transaction.timing.first_byte = status.first.since(waiting.command.sent);
         }
         let cut = match content {
             // Its stuffing is behind LF, where the framer takes a dot for text.
-            _ if ending == Ending::Lf => Cut::Loose,
-            Content::Message(_) => Cut::Dot,
-            Content::Capabilities(_) | Content::Sizes(_) | Content::Other => Cut::Listed,
+            _ if ending == LineEnding::Lf => Cut::Loose,
+            BodyContent::Message(_) => Cut::Dot,
+            BodyContent::Capabilities(_) | BodyContent::Sizes(_) | BodyContent::Other => Cut::Listed,
         };
         if cut == Cut::Dot {
-            cx.switch(Dir::ToClient, Mode::DotLoose);
+            cx.switch(Dir::ToClient, FramingMode::DotLoose);
         }
-        self.body = Some(Body {
+        self.body = Some(MultilineReply {
             entry,
             content,
             first: status.first,
@@ -67,7 +67,7 @@ impl Pop3 {
             cut,
             ended_by_crlf: true,
             // Who ends its status lines with LF alone will not end its text with CRLF `.` CRLF.
-            ends: Ends::behind(ending),
+            ends: LineEndEvidence::behind(ending),
             loose: None,
         });
     }
@@ -77,26 +77,26 @@ impl Pop3 {
         let Some(body) = &mut self.body else { return true };
         let bare = without_cr(line.octets);
         let head = grammar::head(bare);
-        let status = matches!(head, Some(Head::Ok(_) | Head::Err(_)));
+        let status = matches!(head, Some(Indicator::Ok(_) | Indicator::Err(_)));
         let (start, cut) = (body.start, body.cut);
         let waits = |after| self.pending.front().is_some_and(|w| w.kind.peer >= after);
-        let asks = |w: &Waiting<Entry>| matches!(w.kind.ask, Ask::Auth);
-        let challenge = matches!(head, Some(Head::Challenge(_))) && self.pending.front().is_some_and(asks);
+        let asks = |w: &Waiting<QueuedCommand>| matches!(w.kind.ask, Ask::Auth);
+        let challenge = matches!(head, Some(Indicator::Challenge(_))) && self.pending.front().is_some_and(asks);
         if (status || challenge) && matches!(cut, Cut::Torn(_)) && waits(start) {
             // The end was among what is lost, and a command waits for exactly this.
-            self.end(None, Outcome::Unknown, cx);
+            self.end(None, TransactionOutcome::Unknown, cx);
             return true;
         }
         if status && cut == Cut::Listed && waits(0) {
-            self.end(Some(line.start.saturating_sub(start)), Outcome::Complete, cx);
+            self.end(Some(line.start.saturating_sub(start)), TransactionOutcome::Complete, cx);
             return true;
         }
         let listed = matches!(cut, Cut::Loose | Cut::Listed) || body.ends.loose_server;
         if bare == b"." && !broken && (listed || body.ended_by_crlf) {
-            self.end(Some(line.end().saturating_sub(start)), Outcome::Complete, cx);
+            self.end(Some(line.end().saturating_sub(start)), TransactionOutcome::Complete, cx);
             return false;
         }
-        body.ended_by_crlf = line.ending != Ending::Lf;
+        body.ended_by_crlf = line.ending != LineEnding::Lf;
         self.text_line(line, !broken, cx);
         false
     }
@@ -106,13 +106,13 @@ impl Pop3 {
         let text = if whole { line.octets.strip_prefix(b".").unwrap_or(line.octets) } else { line.octets };
         self.text(text, cx);
         let end: &[u8] = match line.ending {
-            Ending::Crlf | Ending::MultiCr => b"\r\n",
-            Ending::Lf => b"\n",
-            Ending::None => b"",
+            LineEnding::Crlf | LineEnding::MultiCr => b"\r\n",
+            LineEnding::Lf => b"\n",
+            LineEnding::None => b"",
         };
         let kept = line.octets.len() as u64 + end.len() as u64;
         if line.truncated
-            && let Some(Body { content: Content::Message(transaction), .. }) = &mut self.body
+            && let Some(MultilineReply { content: BodyContent::Message(transaction), .. }) = &mut self.body
         {
             transaction.message.gap(line.wire.saturating_sub(kept));
             transaction.incomplete.add(Missing::Truncated);
@@ -121,11 +121,11 @@ impl Pop3 {
     }
 
     /// The body is over: `wire` octets of it with the terminator, `None` if that was not seen.
-    pub(super) fn end(&mut self, wire: Option<u64>, outcome: Outcome, cx: &mut EventContext<'_>) {
+    pub(super) fn end(&mut self, wire: Option<u64>, outcome: TransactionOutcome, cx: &mut EventContext<'_>) {
         let Some(body) = self.body.take() else { return };
-        let Body { entry, content, first, status, start, began, .. } = body;
+        let MultilineReply { entry, content, first, status, start, began, .. } = body;
         let octets = wire.unwrap_or(0);
-        let arrival = Arrival { first, last: cx.stamp, octets: status + octets, end: start + octets };
+        let arrival = ReplyArrival { first, last: cx.stamp, octets: status + octets, end: start + octets };
         let retr = entry.as_ref().is_some_and(|w| w.command.verb == Verb::Retr);
         match entry {
             Some(Waiting { mut command, .. }) => {
@@ -141,7 +141,7 @@ impl Pop3 {
             None => self.pending.note(arrival),
         }
         match content {
-            Content::Message(mut transaction) => {
+            BodyContent::Message(mut transaction) => {
                 transaction.message.finish(wire.is_some());
                 transaction.wire_size = wire.filter(|_| transaction.message.size_known());
                 transaction.timing.transfer = cx.stamp.at.since(began.unwrap_or(cx.stamp.at));
@@ -153,16 +153,16 @@ impl Pop3 {
                 }
                 cx.transaction(transaction);
             }
-            Content::Capabilities(lines) if wire.is_some() => self.capabilities(lines, cx),
-            Content::Sizes(lines) if wire.is_some() && lines.odd == 0 => {
+            BodyContent::Capabilities(lines) if wire.is_some() => self.capabilities(lines, cx),
+            BodyContent::Sizes(lines) if wire.is_some() && lines.odd == 0 => {
                 maildrop(cx).size.get_or_insert(lines.sizes);
                 self.listed = lines.listed;
             }
-            Content::Capabilities(_) | Content::Sizes(_) | Content::Other => {}
+            BodyContent::Capabilities(_) | BodyContent::Sizes(_) | BodyContent::Other => {}
         }
     }
 
-    fn capabilities(&mut self, lines: Lines, cx: &mut EventContext<'_>) {
+    fn capabilities(&mut self, lines: LineAssembler, cx: &mut EventContext<'_>) {
         if lines.truncated {
             cx.missing(Missing::Truncated);
         }
@@ -187,11 +187,11 @@ impl Pop3 {
         }
         let message = entry.is_none() && is_header(line.octets);
         let content = match &entry {
-            Some(_) => content(entry.as_ref(), Head::Ok(b""), &self.listed, cx),
+            Some(_) => content(entry.as_ref(), Indicator::Ok(b""), &self.listed, cx),
             None if message => unknown_message(line, false, cx),
-            None => Content::Other,
+            None => BodyContent::Other,
         };
-        let ending = if loose { Ending::Lf } else { line.ending };
+        let ending = if loose { LineEnding::Lf } else { line.ending };
         self.begin(entry, content, status, ending, cx);
         self.first_line(line, cx);
     }
@@ -201,8 +201,8 @@ impl Pop3 {
         let Some(body) = &mut self.body else { return };
         body.wire = line.wire;
         if without_cr(line.octets) == b"." {
-            cx.switch(Dir::ToClient, Mode::Line);
-            return self.end(Some(line.wire), Outcome::Complete, cx);
+            cx.switch(Dir::ToClient, FramingMode::Line);
+            return self.end(Some(line.wire), TransactionOutcome::Complete, cx);
         }
         self.text_line(line, true, cx);
     }
@@ -216,42 +216,42 @@ fn is_header(line: &[u8]) -> bool {
 
 /// What follows the `+OK` to this command.
 pub(super) fn content(
-    waiting: Option<&Waiting<Entry>>,
-    head: Head<'_>,
+    waiting: Option<&Waiting<QueuedCommand>>,
+    head: Indicator<'_>,
     listed: &[u32],
     cx: &mut EventContext<'_>,
-) -> Content {
-    let Some(Waiting { command, kind }) = waiting else { return Content::Other };
+) -> BodyContent {
+    let Some(Waiting { command, kind }) = waiting else { return BodyContent::Other };
     match command.verb {
-        Verb::Capa => Content::Capabilities(Lines::default()),
-        Verb::List => Content::Sizes(Lines::default()),
+        Verb::Capa => BodyContent::Capabilities(LineAssembler::default()),
+        Verb::List => BodyContent::Sizes(LineAssembler::default()),
         Verb::Retr | Verb::Top => {
-            let mut transaction = cx.session.transaction(Kind::Retrieval, command.began);
+            let mut transaction = cx.session.transaction(TransactionKind::Retrieval, command.began);
             transaction.verb = Some(command.verb);
             transaction.message_number = kind.number;
             transaction.pipelined = command.pipelined;
             transaction.has_message = true;
             transaction.message.begin(cx.limits.hash, cx.limits.header);
-            if let (Verb::Retr, Head::Ok(text)) = (command.verb, head) {
+            if let (Verb::Retr, Indicator::Ok(text)) = (command.verb, head) {
                 let number = kind.number.and_then(|n| usize::try_from(n).ok()?.checked_sub(1));
                 let listed = number.and_then(|at| listed.get(at)).filter(|size| **size > 0);
                 transaction.declared_size = grammar::announced(text).or_else(|| listed.map(|size| u64::from(*size)));
             }
             transaction.last.copy_from(&command.reply);
-            Content::Message(transaction)
+            BodyContent::Message(transaction)
         }
-        _ => Content::Other,
+        _ => BodyContent::Other,
     }
 }
 
 /// A message whose command was not seen; `headless`: nor was its start.
-pub(super) fn unknown_message(line: &Line<'_>, headless: bool, cx: &mut EventContext<'_>) -> Content {
-    let mut transaction: Box<Transaction> = cx.session.transaction(Kind::Retrieval, line.began);
+pub(super) fn unknown_message(line: &Line<'_>, headless: bool, cx: &mut EventContext<'_>) -> BodyContent {
+    let mut transaction: Box<Transaction> = cx.session.transaction(TransactionKind::Retrieval, line.began);
     transaction.has_message = true;
     transaction.message.begin(cx.limits.hash, cx.limits.header);
     if headless {
         transaction.message.headless();
     }
     transaction.incomplete.add(Missing::StartMissing);
-    Content::Message(transaction)
+    BodyContent::Message(transaction)
 }

@@ -14,7 +14,7 @@ const CUT_SHORT: usize = 8;
 
 /// A string with which some word begins.
 #[derive(Clone, Copy, Default)]
-struct State {
+struct AutomatonState {
     /// Its last byte, folded.
     label: u8,
     /// Lengths below [`INSIDE_WORDS`] of the words that it ends with, a bit each.
@@ -31,7 +31,7 @@ struct State {
 
 /// A set of words, ready to be found.
 pub(super) struct Automaton {
-    states: Vec<State>,
+    states: Vec<AutomatonState>,
     /// The bytes that words begin with: most bytes of most texts are none of them.
     heads: [u64; 4],
 }
@@ -44,7 +44,7 @@ impl Automaton {
         let mut automaton = Self { states: Vec::with_capacity(most), heads: [0; 4] };
         // The words that begin with the string of each state.
         let mut ranges = Vec::with_capacity(most);
-        automaton.states.push(State::default());
+        automaton.states.push(AutomatonState::default());
         ranges.push((0, words.len()));
         let mut parent = 0;
         while let Some((from, to)) = ranges.get(parent).copied() {
@@ -52,7 +52,7 @@ impl Automaton {
             parent += 1;
         }
         let first = automaton.next_index();
-        automaton.states.push(State { first, ..State::default() });
+        automaton.states.push(AutomatonState { first, ..AutomatonState::default() });
         automaton
     }
 
@@ -89,14 +89,14 @@ impl Automaton {
         if let (1, Some(heads)) = (depth, self.heads.get_mut(usize::from(label >> 6))) {
             *heads |= 1 << (label & 63);
         }
-        self.states.push(State { label, short, depth: depth as u16, whole, fail, first: 0 });
+        self.states.push(AutomatonState { label, short, depth: depth as u16, whole, fail, first: 0 });
     }
 
     fn next_index(&self) -> u16 {
         u16::try_from(self.states.len()).unwrap_or(u16::MAX)
     }
 
-    fn state(&self, index: u16) -> State {
+    fn state(&self, index: u16) -> AutomatonState {
         self.states.get(usize::from(index)).copied().unwrap_or_default()
     }
 
@@ -129,7 +129,7 @@ impl Automaton {
             if state == 0 {
                 continue;
             }
-            let State { depth, whole, short, .. } = self.state(state);
+            let AutomatonState { depth, whole, short, .. } = self.state(state);
             let length = if usize::from(depth) >= CUT_SHORT { depth } else { whole };
             let end = at + 1;
             if length > 0 {
@@ -146,7 +146,7 @@ impl Automaton {
 
 impl Drop for Automaton {
     fn drop(&mut self) {
-        self.states.fill(State::default());
+        self.states.fill(AutomatonState::default());
         std::hint::black_box(&mut self.states);
     }
 }

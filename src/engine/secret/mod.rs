@@ -33,14 +33,14 @@ static PERMISSIVE: LazyLock<Encoding> = LazyLock::new(|| {
 #[derive(Default)]
 pub(crate) struct Secrets {
     /// Sessions are many, and most know none.
-    known: Option<Box<Known>>,
+    known: Option<Box<KnownSecrets>>,
     /// The client's line that is being read was understood, or is known to be secret.
     settled: bool,
 }
 
 /// What there is to know.
 #[derive(Default)]
-struct Known {
+struct KnownSecrets {
     /// Secret wherever they stand.
     certain: WordSet,
     /// Words of lines that were not understood: secret where the server says them.
@@ -55,7 +55,7 @@ struct Known {
 static NOBODY: Names = Names::nobody();
 
 impl Secrets {
-    fn known(&mut self) -> &mut Known {
+    fn known(&mut self) -> &mut KnownSecrets {
         self.known.get_or_insert_default()
     }
 
@@ -96,7 +96,7 @@ impl Secrets {
     /// Remembers `secret`, and nothing else.
     pub(crate) fn remember(&mut self, secret: &[u8]) {
         if !secret.is_empty() {
-            let Known { certain, overrun, .. } = self.known();
+            let KnownSecrets { certain, overrun, .. } = self.known();
             *overrun |= !certain.add(secret);
         }
     }
@@ -104,7 +104,7 @@ impl Secrets {
     /// Remembers every word of `text`, which was not understood: a server may repeat any of them, and any may be secret.
     pub(crate) fn suspect(&mut self, text: &[u8]) {
         words::each(text, |word| {
-            let Known { suspected, overrun, .. } = self.known();
+            let KnownSecrets { suspected, overrun, .. } = self.known();
             *overrun |= !suspected.add(word);
         });
     }
@@ -181,8 +181,8 @@ impl Secrets {
 impl Mask for Secrets {
     fn said(&self, text: &[u8]) -> Option<Vec<u8>> {
         match self.known.as_deref() {
-            Some(Known { overrun: true, .. }) if !text.is_empty() => Some(REDACTED.to_vec()),
-            Some(Known { certain, suspected, .. }) => masked(text, &[certain, suspected]),
+            Some(KnownSecrets { overrun: true, .. }) if !text.is_empty() => Some(REDACTED.to_vec()),
+            Some(KnownSecrets { certain, suspected, .. }) => masked(text, &[certain, suspected]),
             None => masked(text, &[]),
         }
     }

@@ -9,14 +9,14 @@ use crate::time::Timestamp;
 
 /// Counts what goes into the log.
 #[derive(Default)]
-struct Log {
+struct LogCounter {
     commands: u64,
     written: u64,
     omitted: u32,
     work_limit: bool,
 }
 
-impl Sink for Log {
+impl Sink for LogCounter {
     fn event(&mut self, context: &Context, _: Timestamp, event: &Event<'_>) {
         match event {
             Event::Command(_) => {
@@ -41,11 +41,11 @@ fn session() -> Session {
 }
 
 /// A session that gets `count` times `line`, packed, in one input: its bytes and what came of it.
-fn packed(line: &[u8], count: usize) -> (u64, Log) {
+fn packed(line: &[u8], count: usize) -> (u64, LogCounter) {
     let mut stream = flate2::Compress::new(flate2::Compression::best(), false);
     let mut bytes = Vec::with_capacity(count);
     stream.compress_vec(&line.repeat(count), &mut bytes, flate2::FlushCompress::Sync).unwrap();
-    let (mut session, mut log) = (session(), Log::default());
+    let (mut session, mut log) = (session(), LogCounter::default());
     let turns: [(Dir, &[u8]); 4] = [
         (Dir::ToClient, b"* OK hi\r\n"),
         (Dir::ToServer, b"b COMPRESS DEFLATE\r\n"),

@@ -1,10 +1,10 @@
 //! The beginning of a session: inputs are held until they tell which protocol is spoken, then read again by its machine.
 
 use super::state::Stamp;
-use crate::engine::detect::{Evidence, Host, Opened, Verdict};
-use crate::engine::frame::Mode;
+use crate::engine::detect::{DetectionEvidence, Host, OpenTunnel, Verdict};
+use crate::engine::frame::FramingMode;
 use crate::engine::protocol::ProtocolState;
-use crate::engine::proxy_header::{self, Parsed, Reading};
+use crate::engine::proxy_header::{self, ParsedHeader, Reading};
 use crate::engine::{Session, detect, imap, pop3, smtp};
 use crate::event::{Dir, Input, Other, Protocol, Sink, Text, TlsMode, Tunnel, TunnelHost};
 use crate::time::Timestamp;
@@ -41,8 +41,8 @@ impl Session {
         if self.context.peers.roles_certain && self.state.proxied_client.is_none() {
             let octets = held.octets(Dir::ToServer);
             match proxy_header::parse(octets, Reading::Lenient) {
-                Parsed::NeedMore if !last && !octets.is_empty() => return,
-                Parsed::Complete(header) => {
+                ParsedHeader::NeedMore if !last && !octets.is_empty() => return,
+                ParsedHeader::Complete(header) => {
                     let (length, ends) = (header.length, header.ends);
                     held.consume(Dir::ToServer, length);
                     self.directions[Dir::ToServer].framer.advance_by(length as u64);
@@ -55,7 +55,7 @@ impl Session {
             }
         }
         let overflow = [Dir::ToServer, Dir::ToClient].iter().any(|d| held.octets(*d).len() >= self.limits.detect);
-        let evidence = Evidence {
+        let evidence = DetectionEvidence {
             client: held.octets(Dir::ToServer),
             server: held.octets(Dir::ToClient),
             prior,
@@ -92,7 +92,7 @@ impl Session {
     pub(super) fn tear_header(&mut self) {
         let ProtocolState::Undecided(held) = &mut self.protocol_state else { return };
         let octets = held.octets(Dir::ToServer);
-        let begun = !octets.is_empty() && proxy_header::parse(octets, Reading::Lenient) == Parsed::NeedMore;
+        let begun = !octets.is_empty() && proxy_header::parse(octets, Reading::Lenient) == ParsedHeader::NeedMore;
         let first = self.context.peers.roles_certain && self.state.proxied_client.is_none() && !held.has_gap();
         if begun && first {
             let length = octets.len();
@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// A tunnel is open: what asked for it is passed over, and what it carries is told apart anew.
-    fn enter(&mut self, opened: Opened, at: Timestamp) {
+    fn enter(&mut self, opened: OpenTunnel, at: Timestamp) {
         let ProtocolState::Undecided(held) = &mut self.protocol_state else { return };
         self.tunnels += 1;
         let host = match opened.host {
@@ -146,7 +146,7 @@ impl Session {
                 self.state.tls.mode = Some(TlsMode::Implicit);
                 self.state.opaque = true;
                 for dir in [Dir::ToServer, Dir::ToClient] {
-                    self.directions[dir].framer.set_mode(Mode::Opaque);
+                    self.directions[dir].framer.set_mode(FramingMode::Opaque);
                 }
                 return;
             }

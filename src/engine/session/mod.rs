@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::Limits;
 use super::detect::Verdict;
-use super::frame::{Framer, Mode};
+use super::frame::{Framer, FramingMode};
 use super::protocol::ProtocolState;
 use crate::event::Masked;
 use crate::event::anomaly::Id;
@@ -199,7 +199,7 @@ impl Session {
         for dir in Dir::BOTH {
             self.directions[dir].held = ReplayBuffer::default();
             self.directions[dir].layer = None;
-            self.directions[dir].framer.set_mode(Mode::Opaque);
+            self.directions[dir].framer.set_mode(FramingMode::Opaque);
         }
     }
 

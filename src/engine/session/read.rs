@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use super::replay::{Piece, ReplayBuffer};
+use super::replay::{HeldInput, ReplayBuffer};
 use super::state::{EventContext, Layer, Stamp};
 use crate::engine::Session;
-use crate::engine::frame::{Ending, Frame, Framer, Line, Mode};
+use crate::engine::frame::{Frame, Framer, FramingMode, Line, LineEnding};
 use crate::engine::inflate::Inflate;
 use crate::engine::protocol::ProtocolState;
 use crate::event::Both;
@@ -60,7 +60,7 @@ impl Session {
             return;
         }
         let held = self.directions[dir].held.waits();
-        let waits = held || self.directions[dir].framer.mode() == Mode::Await;
+        let waits = held || self.directions[dir].framer.mode() == FramingMode::Await;
         // A hole behind a hole is one hole: nothing lies between them that could wait.
         let waits = waits && (held || !matches!(input, Input::Gap(_)) || !self.protocol_state.is_behind_gap());
         match input {
@@ -94,7 +94,8 @@ impl Session {
         if rest.is_empty() {
             return;
         }
-        if self.directions[dir].layer.is_some() && used > 0 && self.directions[dir].framer.mode() != Mode::Await {
+        if self.directions[dir].layer.is_some() && used > 0 && self.directions[dir].framer.mode() != FramingMode::Await
+        {
             return self.inflate(dir, stamp, rest, out);
         }
         if self.is_given_up(dir, stamp) {
@@ -159,28 +160,29 @@ impl Session {
             let rest = input.get(used..).unwrap_or_default();
             let direction = &mut self.directions[dir];
             let mode = direction.framer.mode();
-            if mode == Mode::Await || (rest.is_empty() && !direction.framer.is_ready()) {
+            if mode == FramingMode::Await || (rest.is_empty() && !direction.framer.is_ready()) {
                 return used;
             }
-            if mode == Mode::Line && !direction.framer.inside_line() && std::mem::take(&mut self.state.may_wrap) {
+            if mode == FramingMode::Line && !direction.framer.inside_line() && std::mem::take(&mut self.state.may_wrap)
+            {
                 // A SASL buffer begins with its length in four octets, below 16 MiB (RFC 4422 section 3.7); no text does.
                 if rest.first().is_some_and(|octet| *octet <= 1) {
                     self.wrap();
                     continue;
                 }
             }
-            if mode == Mode::Line && !direction.framer.inside_line() && !layered && is_tls_in_clear(dir, rest) {
+            if mode == FramingMode::Line && !direction.framer.inside_line() && !layered && is_tls_in_clear(dir, rest) {
                 if is_fresh(&self.directions[dir]) {
                     // It took the port for one where TLS is spoken from the start.
                     self.state.tls.mode = Some(TlsMode::Implicit);
                 }
-                self.directions[dir].framer.set_mode(Mode::Opaque);
+                self.directions[dir].framer.set_mode(FramingMode::Opaque);
                 continue;
             }
-            if mode == Mode::Opaque {
+            if mode == FramingMode::Opaque {
                 let taken = self.opaque(dir, stamp, rest);
                 used += taken;
-                if taken == 0 && self.directions[dir].framer.mode() == Mode::Opaque {
+                if taken == 0 && self.directions[dir].framer.mode() == FramingMode::Opaque {
                     return input.len();
                 }
                 continue;
@@ -255,12 +257,12 @@ impl Session {
     }
 
     /// Applies what a machine asked for; whether the other lane may have become readable.
-    fn apply(&mut self, modes: Both<Option<Mode>>, layers: Both<Option<Layer>>) -> bool {
+    fn apply(&mut self, modes: Both<Option<FramingMode>>, layers: Both<Option<Layer>>) -> bool {
         let mut changed = false;
         for role in [Dir::ToServer, Dir::ToClient] {
             let dir = if self.state.reversed { role.reverse() } else { role };
             if let Some(mode) = modes[role] {
-                if mode == Mode::Opaque && self.state.tls.accepted == Some(true) {
+                if mode == FramingMode::Opaque && self.state.tls.accepted == Some(true) {
                     self.agreed = self.directions[Dir::ToClient].framer.offset();
                 }
                 self.directions[dir].framer.set_mode(mode);
@@ -288,10 +290,10 @@ impl Session {
 
     /// Takes up what was held, as far as it is decided now.
     fn drain(&mut self, dir: Dir, out: &mut dyn Sink) {
-        while self.directions[dir].framer.mode() != Mode::Await {
+        while self.directions[dir].framer.mode() != FramingMode::Await {
             let Some((stamp, piece, buffer)) = self.directions[dir].held.first() else { return };
             match piece {
-                Piece::Octets { from, to } => {
+                HeldInput::Octets { from, to } => {
                     let octets = buffer.get(from..to).unwrap_or_default();
                     if self.directions[dir].layer.is_some() && !self.directions[dir].inflated {
                         // A layer began where the wait began: what waited goes through it.
@@ -302,13 +304,13 @@ impl Session {
                     let used = self.pump(dir, stamp, octets, out);
                     self.directions[dir].held.used(used, buffer);
                 }
-                Piece::Gap(lost) => {
+                HeldInput::Gap(lost) => {
                     self.directions[dir].held.used(0, buffer);
                     self.gap(dir, stamp, lost, out);
                 }
-                Piece::Fin | Piece::Reset => {
+                HeldInput::Fin | HeldInput::Reset => {
                     self.directions[dir].held.used(0, buffer);
-                    self.close(dir, stamp, matches!(piece, Piece::Reset), out);
+                    self.close(dir, stamp, matches!(piece, HeldInput::Reset), out);
                 }
             }
         }
@@ -334,7 +336,7 @@ impl Session {
                 self.unanswered(true, out);
             } else {
                 self.look(dir, true, out);
-                self.directions[dir].framer.set_mode(Mode::Line);
+                self.directions[dir].framer.set_mode(FramingMode::Line);
                 self.drain(dir, out);
             }
             if self.directions[dir].held.waits() && self.directions[dir].held.len() == before {
@@ -348,14 +350,14 @@ impl Session {
         let direction = &self.directions[dir];
         dir == Dir::ToServer
             && matches!(self.protocol_state, ProtocolState::Pop3(_) | ProtocolState::Imap(_))
-            && direction.framer.mode() == Mode::Await
+            && direction.framer.mode() == FramingMode::Await
             && stamp.at.since(direction.since).is_some_and(|pause| pause >= GIVEN_UP)
     }
 
     /// The server's octets stopped where a text may end: what follows tells whether it does. `last`: no more will come to
     /// help.
     fn look(&mut self, dir: Dir, last: bool, out: &mut dyn Sink) {
-        if dir != Dir::ToClient || self.directions[dir].framer.mode() != Mode::Await {
+        if dir != Dir::ToClient || self.directions[dir].framer.mode() != FramingMode::Await {
             return;
         }
         let held = std::mem::take(&mut self.directions[dir].held);
@@ -373,13 +375,13 @@ impl Session {
     /// Whether answers cannot come: the server's direction is not captured, or cannot be read any more.
     fn is_blind(&self) -> bool {
         let server = &self.directions.to_client;
-        (server.seen == 0 && server.lost > 0) || (server.framer.mode() == Mode::Opaque && !self.state.opaque)
+        (server.seen == 0 && server.lost > 0) || (server.framer.mode() == FramingMode::Opaque && !self.state.opaque)
     }
 
     /// No answer to what the client's octets wait for: the machine says how to read on. `surely`: it must.
     fn unanswered(&mut self, surely: bool, out: &mut dyn Sink) {
         let dir = if self.state.reversed { Dir::ToClient } else { Dir::ToServer };
-        if self.directions[dir].framer.mode() != Mode::Await {
+        if self.directions[dir].framer.mode() != FramingMode::Await {
             return;
         }
         let held = std::mem::take(&mut self.directions[dir].held);
@@ -389,10 +391,10 @@ impl Session {
         });
         self.directions[dir].held = held;
         self.apply(modes, layers);
-        if self.directions[dir].framer.mode() == Mode::Await {
+        if self.directions[dir].framer.mode() == FramingMode::Await {
             self.directions[dir].deferred = !surely;
             if surely {
-                self.directions[dir].framer.set_mode(Mode::Line);
+                self.directions[dir].framer.set_mode(FramingMode::Line);
             }
         }
         self.drain(dir, out);
@@ -402,7 +404,7 @@ impl Session {
         if self.directions[dir].layer.take().is_some() {
             return self.lose_layer(dir, stamp, out);
         }
-        if self.directions[dir].framer.mode() == Mode::Opaque {
+        if self.directions[dir].framer.mode() == FramingMode::Opaque {
             self.tls.gap(dir);
             _ = self.directions[dir].framer.gap(lost);
             return;
@@ -435,7 +437,7 @@ impl Session {
         let role = if self.state.reversed { dir.reverse() } else { dir };
         let (modes, layers) = self.with_protocol(stamp, out, |protocol_state, cx| protocol_state.gap(role, 1, cx));
         self.apply(modes, layers);
-        self.directions[dir].framer.set_mode(Mode::Opaque);
+        self.directions[dir].framer.set_mode(FramingMode::Opaque);
         self.unanswered(false, out);
     }
 
@@ -468,7 +470,7 @@ impl Session {
         stamp: Stamp,
         out: &mut dyn Sink,
         act: impl FnOnce(&mut ProtocolState, &mut EventContext<'_>),
-    ) -> (Both<Option<Mode>>, Both<Option<Layer>>) {
+    ) -> (Both<Option<FramingMode>>, Both<Option<Layer>>) {
         let mut cx = EventContext {
             session: &mut self.state,
             limits: &self.limits,
@@ -489,7 +491,7 @@ impl Session {
     fn wrap(&mut self) {
         self.state.opaque = true;
         for dir in [Dir::ToServer, Dir::ToClient] {
-            self.directions[dir].framer.set_mode(Mode::Opaque);
+            self.directions[dir].framer.set_mode(FramingMode::Opaque);
         }
     }
 
@@ -517,7 +519,7 @@ impl Session {
 
     fn plain_again(&mut self) {
         for dir in [Dir::ToServer, Dir::ToClient] {
-            self.directions[dir].framer.set_mode(Mode::Line);
+            self.directions[dir].framer.set_mode(FramingMode::Line);
         }
         self.state.opaque = false;
         self.state.tls.mode = None;
@@ -538,7 +540,7 @@ fn is_tls_in_clear(dir: Dir, octets: &[u8]) -> bool {
 fn suspect(line: &Line<'_>, dir: Dir, cx: &mut EventContext<'_>) {
     // The longest line that an extension explains: a SASL response (RFC 4954 section 4).
     const LONGEST: u64 = 12_288;
-    if line.ending == Ending::Lf {
+    if line.ending == LineEnding::Lf {
         cx.anomaly(Id::LineBareLf, Severity::Low, dir, line.start, 1);
     }
     if line.wire > LONGEST || line.truncated {

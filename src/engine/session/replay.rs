@@ -7,7 +7,7 @@ use crate::event::{Dir, Input};
 
 /// One input that waits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Piece {
+pub(crate) enum HeldInput {
     /// A range of the direction's buffer.
     Octets {
         from: usize,
@@ -26,7 +26,7 @@ pub(crate) struct ReplayBuffer(Option<Box<Inputs>>);
 struct Inputs {
     client: Vec<u8>,
     server: Vec<u8>,
-    pieces: VecDeque<(Dir, Stamp, Piece)>,
+    pieces: VecDeque<(Dir, Stamp, HeldInput)>,
     waiting: usize,
     gap: bool,
 }
@@ -67,26 +67,26 @@ impl ReplayBuffer {
                 buffer.extend_from_slice(octets);
                 let end = from + octets.len();
                 inputs.waiting += octets.len();
-                if let Some((d, s, Piece::Octets { to, .. })) = inputs.pieces.back_mut()
+                if let Some((d, s, HeldInput::Octets { to, .. })) = inputs.pieces.back_mut()
                     && (*d, s.piece, *to) == (dir, stamp.piece, from)
                 {
                     // More of the same input.
                     return *to = end;
                 }
-                Piece::Octets { from, to: end }
+                HeldInput::Octets { from, to: end }
             }
             Input::Gap(lost) => {
                 inputs.gap = true;
-                if let Some((d, _, Piece::Gap(before))) = inputs.pieces.back_mut()
+                if let Some((d, _, HeldInput::Gap(before))) = inputs.pieces.back_mut()
                     && *d == dir
                 {
                     // One hole, however it was told of.
                     return *before = before.saturating_add(*lost);
                 }
-                Piece::Gap(*lost)
+                HeldInput::Gap(*lost)
             }
-            Input::Fin => Piece::Fin,
-            Input::Reset => Piece::Reset,
+            Input::Fin => HeldInput::Fin,
+            Input::Reset => HeldInput::Reset,
         };
         inputs.pieces.push_back((dir, stamp, piece));
     }
@@ -107,7 +107,7 @@ impl ReplayBuffer {
     pub(crate) fn consume(&mut self, dir: Dir, mut length: usize) {
         let Some(inputs) = &mut self.0 else { return };
         for (d, _, piece) in &mut inputs.pieces {
-            if let Piece::Octets { from, to } = piece
+            if let HeldInput::Octets { from, to } = piece
                 && *d == dir
             {
                 let used = length.min(*to - *from);
@@ -116,7 +116,7 @@ impl ReplayBuffer {
                 length -= used;
             }
         }
-        inputs.pieces.retain(|(_, _, piece)| !matches!(piece, Piece::Octets { from, to } if from == to));
+        inputs.pieces.retain(|(_, _, piece)| !matches!(piece, HeldInput::Octets { from, to } if from == to));
     }
 
     /// Hands every input on, in order.
@@ -125,16 +125,18 @@ impl ReplayBuffer {
         for (dir, stamp, piece) in pieces {
             let buffer = if dir == Dir::ToServer { &client } else { &server };
             match piece {
-                Piece::Octets { from, to } => take(dir, stamp, Input::Data(buffer.get(from..to).unwrap_or_default())),
-                Piece::Gap(lost) => take(dir, stamp, Input::Gap(lost)),
-                Piece::Fin => take(dir, stamp, Input::Fin),
-                Piece::Reset => take(dir, stamp, Input::Reset),
+                HeldInput::Octets { from, to } => {
+                    take(dir, stamp, Input::Data(buffer.get(from..to).unwrap_or_default()));
+                }
+                HeldInput::Gap(lost) => take(dir, stamp, Input::Gap(lost)),
+                HeldInput::Fin => take(dir, stamp, Input::Fin),
+                HeldInput::Reset => take(dir, stamp, Input::Reset),
             }
         }
     }
 
     /// The first input, with the buffer it points into: to be given back with [`Self::used`].
-    pub(crate) fn first(&mut self) -> Option<(Stamp, Piece, Vec<u8>)> {
+    pub(crate) fn first(&mut self) -> Option<(Stamp, HeldInput, Vec<u8>)> {
         let inputs = self.0.as_mut()?;
         let &(dir, stamp, piece) = inputs.pieces.front()?;
         Some((stamp, piece, std::mem::take(inputs.buffer(dir))))
@@ -146,12 +148,12 @@ impl ReplayBuffer {
         let Some((dir, _, piece)) = inputs.pieces.front_mut() else { return };
         let dir = *dir;
         let spent = match piece {
-            Piece::Octets { from, to } => {
+            HeldInput::Octets { from, to } => {
                 *from += used;
                 inputs.waiting -= used;
                 from >= to
             }
-            Piece::Gap(_) | Piece::Fin | Piece::Reset => true,
+            HeldInput::Gap(_) | HeldInput::Fin | HeldInput::Reset => true,
         };
         if spent {
             inputs.pieces.pop_front();
@@ -172,7 +174,7 @@ impl Inputs {
     /// Where in its buffer the first octet of `dir` that waits stands.
     fn start(&self, dir: Dir) -> Option<usize> {
         self.pieces.iter().find_map(|(d, _, piece)| match piece {
-            Piece::Octets { from, .. } if *d == dir => Some(*from),
+            HeldInput::Octets { from, .. } if *d == dir => Some(*from),
             _ => None,
         })
     }
@@ -183,7 +185,7 @@ impl Inputs {
         let Some(start) = self.start(dir).filter(|start| *start > WORTH && *start > buffer.len() / 2) else { return };
         buffer.drain(..start);
         for (d, _, piece) in &mut self.pieces {
-            if let Piece::Octets { from, to } = piece
+            if let HeldInput::Octets { from, to } = piece
                 && *d == dir
             {
                 *from -= start;

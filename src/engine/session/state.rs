@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::engine::Limits;
-use crate::engine::frame::Mode;
+use crate::engine::frame::FramingMode;
 use crate::engine::secret::Secrets;
 use crate::engine::software;
 use crate::event;
@@ -15,8 +15,8 @@ use crate::event::Both;
 use crate::event::anomaly::Id;
 use crate::event::{
     Anomaly, Auth, AuthOutcome, AuthSummary, Command, Context, Counts, Dir, Event, Extension, Extensions, Greeting,
-    Idle, Incomplete, Kind, Maildrop, Masked, Mechanism, Missing, Notice, Protocol, Reply, Severity, Sink, Software,
-    Status, Summary, Texts, Tls, TlsMode, Transaction,
+    Idle, Incomplete, Maildrop, Masked, Mechanism, Missing, Notice, Protocol, Reply, Severity, Sink, Software, Status,
+    Summary, Texts, Tls, TlsMode, Transaction, TransactionKind,
 };
 use crate::event::{List, Text};
 use crate::event::{Untagged, Verb};
@@ -150,7 +150,7 @@ impl SessionState {
     }
 
     /// An empty transaction with the next number, begun as told.
-    pub(crate) fn transaction(&mut self, kind: Kind, began: Timestamp) -> Box<Transaction> {
+    pub(crate) fn transaction(&mut self, kind: TransactionKind, began: Timestamp) -> Box<Transaction> {
         self.numbers.1 = self.numbers.1.saturating_add(1);
         let mut transaction = self.transactions.pop().unwrap_or_else(|| Box::new(Transaction::blank()));
         transaction.kind = kind;
@@ -265,7 +265,7 @@ pub(crate) struct EventContext<'a> {
     /// Stream offset just after the frame.
     pub(crate) offset: u64,
     /// Mode changes asked for: applied when the frame is handled.
-    pub(crate) modes: Both<Option<Mode>>,
+    pub(crate) modes: Both<Option<FramingMode>>,
     /// Layer changes asked for.
     pub(crate) layers: Both<Option<Layer>>,
     /// What the client has sent that is not read yet.
@@ -316,7 +316,7 @@ impl Fact for Anomaly {
 
 impl EventContext<'_> {
     /// Asks for a mode.
-    pub(crate) fn switch(&mut self, dir: Dir, mode: Mode) {
+    pub(crate) fn switch(&mut self, dir: Dir, mode: FramingMode) {
         self.modes[dir] = Some(mode);
     }
 

@@ -1,14 +1,14 @@
 //! The client's side: its lines, its chunks, its message.
 
 use super::command;
-use super::command::Chunk;
+use super::command::BdatArgs;
 use super::delivery::Delivery;
 use super::{Smtp, Want};
 use crate::engine::Limits;
-use crate::engine::frame::{Line, Mode};
-use crate::engine::sasl::{Exchange, Opening};
+use crate::engine::frame::{FramingMode, Line};
+use crate::engine::sasl::{AuthCommand, Exchange};
 use crate::engine::session::state::EventContext;
-use crate::event::{Command, Kind as Moved, Mechanism, Missing, Protocol};
+use crate::event::{Command, Mechanism, Missing, Protocol, TransactionKind as Moved};
 use crate::event::{Dir, Verb};
 
 impl Smtp {
@@ -66,7 +66,7 @@ impl Smtp {
             waiting.kind.end = line.end();
             waiting.kind.from = cx.stamp.peer;
         }
-        cx.switch(Dir::ToServer, Mode::Await);
+        cx.switch(Dir::ToServer, FramingMode::Await);
     }
 
     /// What `command` waits for, and what the client's next octets are.
@@ -99,7 +99,7 @@ impl Smtp {
                 if let Some(delivery) = self.envelope(cx).and_then(|number| self.delivery(number)) {
                     delivery.data_sent = true;
                 }
-                cx.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, FramingMode::Await);
             }
             Verb::Bdat => {
                 if command::bdat(args).is_some_and(|chunk| chunk.clean) {
@@ -136,17 +136,17 @@ impl Smtp {
             Verb::Auth | Verb::XExps => self.auth(command, args, line, cx),
             Verb::StartTls | Verb::XAnonymousTls => {
                 cx.session.tls.requested = Some(true);
-                cx.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, FramingMode::Await);
             }
             Verb::Turn | Verb::Atrn | Verb::Xclient => {
                 if command.verb == Verb::Xclient {
                     self.xclient(args, cx);
                 }
-                cx.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, FramingMode::Await);
             }
             Verb::Xexch50 => {
                 let octets = args.split(|o| *o == b' ').find_map(command::number).unwrap_or(0);
-                cx.switch(Dir::ToServer, Mode::Await);
+                cx.switch(Dir::ToServer, FramingMode::Await);
                 return Want::Xexch50(octets);
             }
             Verb::Vrfy | Verb::Expn | Verb::Etrn => command.args.set(args),
@@ -187,7 +187,7 @@ impl Smtp {
     }
 
     pub(super) fn bdat(&mut self, args: &[u8], cx: &mut EventContext<'_>) -> Want {
-        let Some(Chunk { size, last, clean }) = command::bdat(args) else { return Want::Command };
+        let Some(BdatArgs { size, last, clean }) = command::bdat(args) else { return Want::Command };
         let limits = cx.limits;
         let capabilities = &cx.session.capabilities;
         let sure = clean && (capabilities.is_empty() || capabilities.iter().any(|c| c == b"CHUNKING"));
@@ -199,11 +199,11 @@ impl Smtp {
             }
         }
         if !sure {
-            cx.switch(Dir::ToServer, Mode::Await);
+            cx.switch(Dir::ToServer, FramingMode::Await);
             return Want::Doubtful(size);
         }
         self.moving = self.sending;
-        cx.switch(Dir::ToServer, Mode::Octets(size));
+        cx.switch(Dir::ToServer, FramingMode::Octets(size));
         Want::Chunk { last }
     }
 
@@ -258,7 +258,7 @@ impl Smtp {
     }
 
     pub(super) fn auth(&mut self, command: &mut Command, args: &[u8], line: &Line<'_>, cx: &mut EventContext<'_>) {
-        let opening = Opening::of(line, cx.stamp.at);
+        let opening = AuthCommand::of(line, cx.stamp.at);
         if args.trim_ascii().is_empty() {
             return;
         }
@@ -268,7 +268,7 @@ impl Smtp {
         }
         self.cancelled = false;
         self.exchange = Some(exchange);
-        cx.switch(Dir::ToServer, Mode::Await);
+        cx.switch(Dir::ToServer, FramingMode::Await);
     }
 
     /// `ADDR=` and `PORT=` of XCLIENT: who the client really is.

@@ -188,7 +188,7 @@ pub(super) fn decode_xtext(mut text: &[u8], out: &mut Vec<u8>) {
 
 /// The arguments of BDAT (RFC 3030 section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Chunk {
+pub(super) struct BdatArgs {
     /// Octets that follow.
     pub(super) size: u64,
     /// Whether they end the message.
@@ -198,13 +198,13 @@ pub(super) struct Chunk {
 }
 
 /// Takes the arguments of BDAT apart. `None` if there is no size.
-pub(super) fn bdat(args: &[u8]) -> Option<Chunk> {
+pub(super) fn bdat(args: &[u8]) -> Option<BdatArgs> {
     let mut words = args.split(|o| matches!(o, b' ' | b'\t')).filter(|word| !word.is_empty());
     let size = number(words.next()?)?;
     let word = words.next();
     let last = word.is_some_and(|word| word.eq_ignore_ascii_case(b"LAST"));
     let clean = (last || word.is_none()) && words.next().is_none();
-    Some(Chunk { size, last, clean })
+    Some(BdatArgs { size, last, clean })
 }
 
 /// A decimal number without sign.
@@ -296,9 +296,9 @@ mod tests {
 
     #[test]
     fn bdat_sizes() {
-        assert_eq!(bdat(b"21"), Some(Chunk { size: 21, last: false, clean: true }));
-        assert_eq!(bdat(b"0  last"), Some(Chunk { size: 0, last: true, clean: true }));
-        assert_eq!(bdat(b"5 X"), Some(Chunk { size: 5, last: false, clean: false }));
+        assert_eq!(bdat(b"21"), Some(BdatArgs { size: 21, last: false, clean: true }));
+        assert_eq!(bdat(b"0  last"), Some(BdatArgs { size: 0, last: true, clean: true }));
+        assert_eq!(bdat(b"5 X"), Some(BdatArgs { size: 5, last: false, clean: false }));
         assert_eq!(bdat(b"+5"), None);
         assert_eq!(bdat(b"99999999999999999999"), None);
     }

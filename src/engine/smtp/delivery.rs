@@ -4,7 +4,9 @@ use crate::engine::Limits;
 use crate::engine::session::state::EventContext;
 use crate::event::Span;
 use crate::event::Verb;
-use crate::event::{DataMode, Missing, Outcome, Param, Recipient, RecipientReply, Reply, Stage, Status, Transaction};
+use crate::event::{
+    DataMode, Missing, Param, Recipient, RecipientReply, Reply, Stage, Status, Transaction, TransactionOutcome,
+};
 use crate::time::Timestamp;
 
 use super::command;
@@ -280,12 +282,12 @@ impl Delivery {
     }
 
     /// How it stands when something else than its final reply ends it: `otherwise`, unless it was refused before.
-    pub(super) fn ended(&mut self, otherwise: Outcome) {
+    pub(super) fn ended(&mut self, otherwise: TransactionOutcome) {
         let (outcome, stage) = match self.refusal() {
             Some(refusal) => refusal,
             // A refusal may have passed unseen.
             None if self.commands_unsure || self.recipients_unsure && self.accepted == 0 => {
-                (Outcome::Unknown, self.stage())
+                (TransactionOutcome::Unknown, self.stage())
             }
             None => (otherwise, self.stage()),
         };
@@ -310,10 +312,10 @@ impl Delivery {
             return;
         }
         match all {
-            _ if yes > 0 && later + no > 0 => self.tx.outcome = Outcome::Partial,
+            _ if yes > 0 && later + no > 0 => self.tx.outcome = TransactionOutcome::Partial,
             // The others were never answered; what was said is all that was to be said.
             1.. if !self.finals_unsure => self.answered(if yes > 0 { 250 } else { 550 }),
-            _ => self.tx.outcome = Outcome::Unknown,
+            _ => self.tx.outcome = TransactionOutcome::Unknown,
         }
         if self.eod.is_none() && self.tx.has_message {
             self.tx.message.finish(false);
@@ -340,7 +342,7 @@ impl Delivery {
         let unseen = self.presumed || self.tx.incomplete.has(Missing::StartMissing);
         if unseen && matches!(code, 500..=503) {
             // No server refuses a message so: it took for commands what was read as the message.
-            (self.tx.outcome, self.tx.stage) = (Outcome::Unknown, None);
+            (self.tx.outcome, self.tx.stage) = (TransactionOutcome::Unknown, None);
             self.tx.has_message = false;
             return self.tx.last.clear();
         }
@@ -349,16 +351,16 @@ impl Delivery {
         let bdat = matches!(self.tx.data_mode, Some(DataMode::Bdat | DataMode::Burl | DataMode::Mixed));
         let stage = if bdat { Stage::Bdat } else { Stage::Eod };
         (self.tx.outcome, self.tx.stage) = match code {
-            _ if yes > 0 && later + no > 0 => (Outcome::Partial, None),
+            _ if yes > 0 && later + no > 0 => (TransactionOutcome::Partial, None),
             _ if yes + later + no > 0 && yes == 0 => (refused(later > 0), Some(stage)),
-            200..=399 => (Outcome::Accepted, None),
+            200..=399 => (TransactionOutcome::Accepted, None),
             _ if nobody => (refused(self.refused_for_now), Some(Stage::Rcpt)),
             _ => (refused(code < 500), Some(stage)),
         };
     }
 
     /// The refusal that beats an abort: all recipients, or the data.
-    fn refusal(&self) -> Option<(Outcome, Stage)> {
+    fn refusal(&self) -> Option<(TransactionOutcome, Stage)> {
         if self.accepted == 0 && self.recipients_unsure {
             return None;
         }
@@ -393,6 +395,6 @@ fn head(reply: &Reply, room: usize) -> &[u8] {
     text.get(..room).unwrap_or(text)
 }
 
-pub(super) fn refused(for_now: bool) -> Outcome {
-    if for_now { Outcome::RejectedTemporary } else { Outcome::RejectedPermanent }
+pub(super) fn refused(for_now: bool) -> TransactionOutcome {
+    if for_now { TransactionOutcome::RejectedTemporary } else { TransactionOutcome::RejectedPermanent }
 }

@@ -18,8 +18,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::reply;
-use super::{Kind, Smtp, Want};
-use crate::engine::pending::{Arrival, Waiting};
+use super::{CommandFacts, Smtp, Want};
+use crate::engine::pending::{ReplyArrival, Waiting};
 use crate::engine::session::state::{EventContext, Stamp};
 use crate::event::Verb;
 use crate::event::{Enhanced, Missing, Reply, Status};
@@ -34,16 +34,16 @@ const UNDECIDED: usize = 256;
 
 /// What is known besides the queue itself.
 #[derive(Debug, Default)]
-pub(super) struct Evidence {
+pub(super) struct PairingEvidence {
     /// Some command of the queue is unsure, or a reply is undecided.
     doubt: bool,
     /// Replies that several commands may have caused, in their order.
-    undecided: VecDeque<(Reply, Arrival)>,
+    undecided: VecDeque<(Reply, ReplyArrival)>,
     /// Id of the last command put in the queue.
     last: u32,
 }
 
-impl Evidence {
+impl PairingEvidence {
     /// An id for the next command to wait.
     pub(super) fn next_id(&mut self) -> u32 {
         self.last = self.last.wrapping_add(1);
@@ -74,7 +74,7 @@ pub(super) enum Answers {
 
 /// How well a reply code suits a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fit {
+enum CodeFit {
     /// It cannot be its answer.
     Never,
     /// No RFC has it, but servers do such things.
@@ -86,37 +86,37 @@ enum Fit {
 }
 
 /// How well `code` suits what waits (RFC 5321 section 4.3.2 and the extensions' RFCs).
-fn fit(kind: &Kind, verb: Verb, code: u16) -> Fit {
+fn fit(kind: &CommandFacts, verb: Verb, code: u16) -> CodeFit {
     match (kind.want, code) {
-        (Want::Unseen | Want::Dropped(_), _) | (_, 421) => Fit::Fits,
-        (Want::Greeting, 220) | (Want::Eod { .. }, 353) | (Want::Xexch50(_), 354) => Fit::Only,
-        (Want::Greeting, ..=399) => Fit::Odd,
-        (Want::Eod { .. } | Want::Chunk { .. }, 250..=252) => Fit::Fits,
-        (Want::Rcpt(_), 250..=252) => Fit::Fits,
+        (Want::Unseen | Want::Dropped(_), _) | (_, 421) => CodeFit::Fits,
+        (Want::Greeting, 220) | (Want::Eod { .. }, 353) | (Want::Xexch50(_), 354) => CodeFit::Only,
+        (Want::Greeting, ..=399) => CodeFit::Odd,
+        (Want::Eod { .. } | Want::Chunk { .. }, 250..=252) => CodeFit::Fits,
+        (Want::Rcpt(_), 250..=252) => CodeFit::Fits,
         (Want::Command, _) => fit_of_verb(verb, code),
-        (_, 400..) => Fit::Fits,
-        (_, 220 | 221 | 235 | 300..=399) => Fit::Never,
-        (Want::Doubtful(_) | Want::Xexch50(_), 250) => Fit::Fits,
-        _ => Fit::Odd,
+        (_, 400..) => CodeFit::Fits,
+        (_, 220 | 221 | 235 | 300..=399) => CodeFit::Never,
+        (Want::Doubtful(_) | Want::Xexch50(_), 250) => CodeFit::Fits,
+        _ => CodeFit::Odd,
     }
 }
 
-fn fit_of_verb(verb: Verb, code: u16) -> Fit {
+fn fit_of_verb(verb: Verb, code: u16) -> CodeFit {
     match (verb, code) {
         (Verb::Data, 354)
         | (Verb::Auth | Verb::XExps, 235 | 334 | 535)
         | (Verb::StartTls | Verb::XAnonymousTls | Verb::Xclient, 220)
         | (Verb::Quit, 221)
-        | (Verb::Help, 211 | 214) => Fit::Only,
-        (_, 353 | 354 | 334 | 235) => Fit::Never,
-        (_, 400..) => Fit::Fits,
+        | (Verb::Help, 211 | 214) => CodeFit::Only,
+        (_, 353 | 354 | 334 | 235) => CodeFit::Never,
+        (_, 400..) => CodeFit::Fits,
         // A goodbye to anything, as Postfix says to HTTP.
-        (_, 221) => Fit::Odd,
-        (Verb::Data | Verb::Auth | Verb::XExps | Verb::StartTls | Verb::XAnonymousTls | Verb::Quit, _) => Fit::Odd,
-        (Verb::Vrfy | Verb::Expn, 250..=252) | (Verb::Etrn, 250..=253) => Fit::Fits,
-        (Verb::Other, 200..=299) => Fit::Fits,
-        (_, 250) => Fit::Fits,
-        _ => Fit::Odd,
+        (_, 221) => CodeFit::Odd,
+        (Verb::Data | Verb::Auth | Verb::XExps | Verb::StartTls | Verb::XAnonymousTls | Verb::Quit, _) => CodeFit::Odd,
+        (Verb::Vrfy | Verb::Expn, 250..=252) | (Verb::Etrn, 250..=253) => CodeFit::Fits,
+        (Verb::Other, 200..=299) => CodeFit::Fits,
+        (_, 250) => CodeFit::Fits,
+        _ => CodeFit::Odd,
     }
 }
 
@@ -144,7 +144,7 @@ fn hint(code: u16, reply: &Reply) -> Option<Hint> {
     }
 }
 
-fn hinted(waiting: &Waiting<Kind>, hint: Hint) -> bool {
+fn hinted(waiting: &Waiting<CommandFacts>, hint: Hint) -> bool {
     match hint {
         Hint::Mail => matches!(waiting.command.verb, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml),
         Hint::Rcpt => {
@@ -156,13 +156,13 @@ fn hinted(waiting: &Waiting<Kind>, hint: Hint) -> bool {
 }
 
 /// Whether `kind` takes more than one reply.
-fn takes_more(kind: &Kind) -> bool {
+fn takes_more(kind: &CommandFacts) -> bool {
     matches!(kind.want, Want::Unseen | Want::Dropped(2..) | Want::Eod { .. })
 }
 
 impl Smtp {
     /// What the reply just assembled, which came with `arrival`, answers.
-    pub(super) fn answers(&self, code: u16, arrival: Arrival) -> Answers {
+    pub(super) fn answers(&self, code: u16, arrival: ReplyArrival) -> Answers {
         let received = arrival.last.peer;
         let begins = arrival.end.saturating_sub(arrival.octets);
         let doubt = self.evidence.doubt;
@@ -173,8 +173,8 @@ impl Smtp {
                 break;
             }
             match fit(kind, waiting.command.verb, code) {
-                Fit::Only => return Answers::Command(kind.id),
-                Fit::Fits if open => {
+                CodeFit::Only => return Answers::Command(kind.id),
+                CodeFit::Fits if open => {
                     several |= first.is_some();
                     first.get_or_insert(kind.id);
                     unseen = kind.want == Want::Unseen;
@@ -184,9 +184,9 @@ impl Smtp {
                     }
                 }
                 // Nothing was lost: the server has its own idea of what to say to the first one.
-                Fit::Odd if !doubt && first.is_none() && !is_anchor(code) => return Answers::Command(kind.id),
-                Fit::Odd if kind.over.is_none() && open => odd = odd.or(Some(kind.id)),
-                Fit::Fits | Fit::Odd | Fit::Never => {}
+                CodeFit::Odd if !doubt && first.is_none() && !is_anchor(code) => return Answers::Command(kind.id),
+                CodeFit::Odd if kind.over.is_none() && open => odd = odd.or(Some(kind.id)),
+                CodeFit::Fits | CodeFit::Odd | CodeFit::Never => {}
             }
         }
         match first.or(odd) {
@@ -219,7 +219,7 @@ impl Smtp {
     }
 
     /// Keeps the reply just assembled until it shows what it answers.
-    pub(super) fn wait_and_see(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) {
+    pub(super) fn wait_and_see(&mut self, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
         let reply = std::mem::take(&mut self.replies.reply);
         if self.evidence.undecided.len() >= UNDECIDED {
             cx.missing(Missing::Unparseable);
@@ -257,7 +257,7 @@ impl Smtp {
             self.settle(None, cx);
         }
         // In a capture of the client alone nothing is ever answered: then the end of the session says so.
-        let is_over = |kind: &Kind| Some(kind.id) != keep && kind.over.is_some_and(|over| over <= peer);
+        let is_over = |kind: &CommandFacts| Some(kind.id) != keep && kind.over.is_some_and(|over| over <= peer);
         while self.heard && self.pending.front().is_some_and(|w| is_over(&w.kind)) {
             self.drop_oldest(cx);
         }
@@ -305,7 +305,7 @@ impl Smtp {
     }
 
     /// What each of the `undecided` replies answers.
-    fn targets(&self, undecided: &VecDeque<(Reply, Arrival)>, before: Option<u32>) -> Vec<Option<u32>> {
+    fn targets(&self, undecided: &VecDeque<(Reply, ReplyArrival)>, before: Option<u32>) -> Vec<Option<u32>> {
         let mut targets = vec![None; undecided.len()];
         let all = self.pending.iter().position(|w| Some(w.kind.id) == before).unwrap_or(self.pending.len());
         // A sure command takes the first reply that it can; so many of them may be passed before reply number `n`.
@@ -321,9 +321,9 @@ impl Smtp {
         let mut limit = all;
         for (n, (reply, arrival)) in undecided.iter().enumerate().rev() {
             let code = reply.status.and_then(Status::code).unwrap_or(0);
-            let suits = |w: &Waiting<Kind>, last: bool| {
+            let suits = |w: &Waiting<CommandFacts>, last: bool| {
                 let fit = fit(&w.kind, w.command.verb, code);
-                let fits = matches!(fit, Fit::Fits | Fit::Only) || last && fit == Fit::Odd;
+                let fits = matches!(fit, CodeFit::Fits | CodeFit::Only) || last && fit == CodeFit::Odd;
                 fits && w.kind.end <= arrival.last.peer
             };
             let until = limit.min(reach(n));
@@ -360,8 +360,8 @@ fn is_anchor(code: u16) -> bool {
 mod tests {
     use super::*;
 
-    fn command(verb: Verb, code: u16) -> Fit {
-        fit(&Kind { want: Want::Command, tx: None, end: 0, from: 0, id: 0, over: None }, verb, code)
+    fn command(verb: Verb, code: u16) -> CodeFit {
+        fit(&CommandFacts { want: Want::Command, tx: None, end: 0, from: 0, id: 0, over: None }, verb, code)
     }
 
     #[test]
@@ -369,20 +369,20 @@ mod tests {
         for (verb, code) in
             [(Verb::Data, 354), (Verb::Auth, 235), (Verb::Auth, 334), (Verb::StartTls, 220), (Verb::Quit, 221)]
         {
-            assert_eq!(command(verb, code), Fit::Only, "{verb:?} {code}");
+            assert_eq!(command(verb, code), CodeFit::Only, "{verb:?} {code}");
         }
         for (verb, code) in
             [(Verb::Mail, 354), (Verb::Noop, 235), (Verb::Quit, 334), (Verb::Data, 235), (Verb::Auth, 354)]
         {
-            assert_eq!(command(verb, code), Fit::Never, "{verb:?} {code}");
+            assert_eq!(command(verb, code), CodeFit::Never, "{verb:?} {code}");
         }
         for (verb, code) in
             [(Verb::Data, 250), (Verb::Auth, 250), (Verb::StartTls, 250), (Verb::Quit, 250), (Verb::Mail, 221)]
         {
-            assert_eq!(command(verb, code), Fit::Odd, "{verb:?} {code}");
+            assert_eq!(command(verb, code), CodeFit::Odd, "{verb:?} {code}");
         }
         for (verb, code) in [(Verb::Data, 554), (Verb::Auth, 504), (Verb::Noop, 250), (Verb::Other, 502)] {
-            assert_eq!(command(verb, code), Fit::Fits, "{verb:?} {code}");
+            assert_eq!(command(verb, code), CodeFit::Fits, "{verb:?} {code}");
         }
     }
 }

@@ -9,8 +9,8 @@ use memchr::{memchr, memmem};
 
 use super::command;
 use super::{Smtp, Want};
-use crate::engine::frame::Mode;
-use crate::engine::pending::Arrival;
+use crate::engine::frame::FramingMode;
+use crate::engine::pending::ReplyArrival;
 use crate::engine::sasl::Exchange;
 use crate::engine::session::state::EventContext;
 use crate::event::{Dir, Verb};
@@ -79,7 +79,7 @@ impl Smtp {
                 if body {
                     self.headless(cx);
                 }
-                self.read_on(if body { Mode::DotLoose } else { Mode::Line }, cx);
+                self.read_on(if body { FramingMode::DotLoose } else { FramingMode::Line }, cx);
             }
             return;
         }
@@ -87,29 +87,29 @@ impl Smtp {
         let alone = surely && !self.heard;
         match (looks(held), hold) {
             (Looks::Nothing, _) if !surely => {}
-            (Looks::Commands, Hold::Answered) => self.read_on(Mode::Line, cx),
+            (Looks::Commands, Hold::Answered) => self.read_on(FramingMode::Line, cx),
             (Looks::Commands, _) if !surely => {}
             (Looks::Commands, Hold::LooseEnd { wire }) if alone => self.end_loosely(wire, cx),
             (Looks::Commands, Hold::Message) if alone => {
                 self.end_unseen(cx);
-                self.read_on(Mode::Line, cx);
+                self.read_on(FramingMode::Line, cx);
             }
             (_, Hold::Answered) => {
                 // Too early an answer: the client goes on to the end of the data, which has no answer of its own.
                 self.answered_early = true;
-                self.read_on(Mode::DotResume, cx);
+                self.read_on(FramingMode::DotResume, cx);
             }
-            _ => self.read_on(Mode::DotResume, cx),
+            _ => self.read_on(FramingMode::DotResume, cx),
         }
     }
 
-    fn read_on(&mut self, mode: Mode, cx: &mut EventContext<'_>) {
+    fn read_on(&mut self, mode: FramingMode, cx: &mut EventContext<'_>) {
         self.hold = None;
         cx.switch(Dir::ToServer, mode);
     }
 
     /// A reply came while the client's bytes `scope.held` were held; whether it is put off until these are read.
-    pub(super) fn end_hold(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) -> bool {
+    pub(super) fn end_hold(&mut self, arrival: ReplyArrival, cx: &mut EventContext<'_>) -> bool {
         let Some(hold) = self.hold else { return false };
         if arrival.last.peer < self.held_from {
             // Sent before the server had what was lost, or the dot: it shows nothing.
@@ -124,19 +124,19 @@ impl Smtp {
                     self.hold = Some(Hold::Answered);
                     return false;
                 }
-                self.read_on(Mode::Line, cx);
+                self.read_on(FramingMode::Line, cx);
             }
             Hold::LooseEnd { wire } => {
                 let strict = memmem::find(held, b"\r\n.\r\n").map(|at| self.held_from + at as u64 + 5);
                 if strict.is_some_and(|end| end <= arrival.last.peer) {
                     // The server had a strict end of data too: the strict reading comes first.
-                    self.read_on(Mode::DotResume, cx);
+                    self.read_on(FramingMode::DotResume, cx);
                 } else {
                     self.end_loosely(wire, cx);
                     if self.code() >= 400 && looks(held) == Looks::Nothing {
                         // Refused at the dot, or before the end of a message that happens to pause at a dot.
                         self.hold = Some(Hold::Answered);
-                        cx.switch(Dir::ToServer, Mode::Await);
+                        cx.switch(Dir::ToServer, FramingMode::Await);
                         return false;
                     }
                 }
@@ -152,15 +152,15 @@ impl Smtp {
         if self.exchange.is_some() {
             // A response was lost, or what is held is one.
             self.sasl_turn = !held.is_empty();
-            return self.read_on(Mode::Line, cx);
+            return self.read_on(FramingMode::Line, cx);
         }
         let ends = held.starts_with(b".\r\n") || memmem::find(held, b"\r\n.\r\n").is_some();
         if ends && self.code() != 354 && !command::begins_with_command(held) {
             self.headless(cx);
-            return self.read_on(Mode::DotLoose, cx);
+            return self.read_on(FramingMode::DotLoose, cx);
         }
         self.skip_until = self.held_from + left_over(held) as u64;
-        self.read_on(Mode::Line, cx);
+        self.read_on(FramingMode::Line, cx);
     }
 
     /// What was held before a reply has been read: now the reply.
@@ -176,7 +176,7 @@ impl Smtp {
         let stamp = std::mem::replace(&mut cx.stamp, self.held_stamp);
         self.end_of_data(wire, self.held_from, cx);
         cx.stamp = stamp;
-        self.read_on(Mode::Line, cx);
+        self.read_on(FramingMode::Line, cx);
     }
 
     /// The message ended in the gap, for the server has answered it.
@@ -208,7 +208,7 @@ impl Smtp {
         if cx.modes[Dir::ToServer].is_some() {
             return;
         }
-        let Some(back) = self.pending.back() else { return cx.switch(Dir::ToServer, Mode::Line) };
+        let Some(back) = self.pending.back() else { return cx.switch(Dir::ToServer, FramingMode::Line) };
         let (verb, want, over) = (back.command.verb, back.kind.want, back.kind.over);
         let gave_up = over.is_some();
         // By what it sends, the client shows the answer that it had.
@@ -219,10 +219,10 @@ impl Smtp {
         let command = command::begins_with_command(held);
         match verb {
             Verb::Data | Verb::Auth | Verb::XExps | Verb::Bdat if !whole => {}
-            Verb::Data | Verb::Bdat if command && (lost || gave_up) => cx.switch(Dir::ToServer, Mode::Line),
+            Verb::Data | Verb::Bdat if command && (lost || gave_up) => cx.switch(Dir::ToServer, FramingMode::Line),
             Verb::Auth | Verb::XExps if gave_up && !lost => {
                 if command {
-                    cx.switch(Dir::ToServer, Mode::Line);
+                    cx.switch(Dir::ToServer, FramingMode::Line);
                 }
             }
             _ if !lost => {}
@@ -239,14 +239,14 @@ impl Smtp {
                 let spent = self.exchange.as_ref().is_some_and(Exchange::is_spent);
                 let padded = line.trim_ascii().len().is_multiple_of(4) || line.trim_ascii() == b"*";
                 self.sasl_turn = command::is_base64(line) && padded && !(spent && command);
-                cx.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, FramingMode::Line);
             }
             Verb::Bdat => {
                 let size = if let Want::Doubtful(size) = want { size } else { 0 };
-                cx.switch(Dir::ToServer, Mode::Octets(size));
+                cx.switch(Dir::ToServer, FramingMode::Octets(size));
             }
             Verb::StartTls | Verb::XAnonymousTls if held.first() == Some(&0x16) => self.encrypt(cx),
-            _ => cx.switch(Dir::ToServer, Mode::Line),
+            _ => cx.switch(Dir::ToServer, FramingMode::Line),
         }
     }
 

@@ -2,11 +2,11 @@
 
 use super::delivery::Delivery;
 use super::hold::Hold;
-use super::{Kind, Smtp, Want};
-use crate::engine::frame::{Line, Mode};
-use crate::engine::pending::Arrival;
+use super::{CommandFacts, Smtp, Want};
+use crate::engine::frame::{FramingMode, Line};
+use crate::engine::pending::ReplyArrival;
 use crate::engine::session::state::EventContext;
-use crate::event::{AuthOutcome, Command, Kind as Moved, Missing, Outcome, Reply};
+use crate::event::{AuthOutcome, Command, Missing, Reply, TransactionKind as Moved, TransactionOutcome};
 use crate::event::{Dir, Verb};
 
 impl Smtp {
@@ -43,7 +43,7 @@ impl Smtp {
                 self.unseen(cx.offset, cx);
             }
         }
-        cx.switch(Dir::ToServer, Mode::Await);
+        cx.switch(Dir::ToServer, FramingMode::Await);
     }
 
     /// Replies may be lost: each command that waits may be one that was answered by them.
@@ -81,7 +81,7 @@ impl Smtp {
     }
 
     /// A reply to a command that was not seen.
-    pub(super) fn unseen_reply(&mut self, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
+    pub(super) fn unseen_reply(&mut self, code: u16, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
         if let Some(front) = self.pending.front_mut() {
             front.kind.over = Some(arrival.end);
         }
@@ -94,7 +94,7 @@ impl Smtp {
             221 => (cx.session.quit_sent, cx.session.quit_answered) = (true, true),
             250 if self.is_mail_reply() => {
                 if let Some(number) = self.current.take() {
-                    self.end(number, Outcome::Unknown);
+                    self.end(number, TransactionOutcome::Unknown);
                 }
                 self.unseen_envelope = true;
             }
@@ -103,7 +103,7 @@ impl Smtp {
     }
 
     /// 354 to a DATA that was not seen: what follows is a message all the same.
-    fn unseen_data(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) {
+    fn unseen_data(&mut self, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
         let number = self.current.or(self.sending).or_else(|| self.envelope(cx));
         let (limits, at) = (cx.limits, arrival.last.at);
         self.moving = number;
@@ -115,7 +115,7 @@ impl Smtp {
         }
         self.current = number;
         self.drop_oldest(cx);
-        cx.switch(Dir::ToServer, Mode::DotLoose);
+        cx.switch(Dir::ToServer, FramingMode::DotLoose);
     }
 
     /// The delivery that the client's commands belong to; one whose MAIL was not seen, if one may have passed.
@@ -174,7 +174,7 @@ impl Smtp {
     /// The oldest of those that wait will not be answered.
     pub(super) fn drop_oldest(&mut self, cx: &mut EventContext<'_>) {
         let Some(waiting) = self.pending.pop() else { return };
-        let Kind { want, tx, .. } = waiting.kind;
+        let CommandFacts { want, tx, .. } = waiting.kind;
         if matches!(want, Want::Eod { .. } | Want::Chunk { last: true }) {
             self.lapse(tx);
         }
@@ -213,7 +213,7 @@ impl Smtp {
     pub(super) fn drop_at_end(&mut self, cx: &mut EventContext<'_>) {
         let finals = self.pending.front().is_some_and(|front| self.has_finals(front));
         let Some(waiting) = self.pending.pop() else { return };
-        let Kind { want, tx, .. } = waiting.kind;
+        let CommandFacts { want, tx, .. } = waiting.kind;
         let verb = waiting.command.verb;
         Self::let_go(waiting.command, want, cx);
         if let (Want::Rcpt(_), Some(delivery)) = (want, tx.and_then(|number| self.delivery(number))) {
@@ -268,14 +268,14 @@ impl Smtp {
             _ => 0,
         };
         let Some(waiting) = self.pending.pop() else { return };
-        let Kind { want, tx, end, from, id, over } = waiting.kind;
+        let CommandFacts { want, tx, end, from, id, over } = waiting.kind;
         let opens = is_mail(waiting.command.verb);
         if opens || matches!(want, Want::Eod { .. } | Want::Chunk { last: true }) {
             self.lapse(tx);
         }
         Self::let_go(waiting.command, want, cx);
         let in_place = cx.session.unasked(cx.stamp.at);
-        let kind = Kind { want: Want::Dropped(skipped.saturating_add(1)), tx: None, end, from, id, over };
+        let kind = CommandFacts { want: Want::Dropped(skipped.saturating_add(1)), tx: None, end, from, id, over };
         self.pending.push_front(in_place, kind);
     }
 

@@ -18,15 +18,15 @@ mod suspect;
 
 use std::collections::VecDeque;
 
-use super::frame::{Frame, Mode};
-use super::pending::{Arrival, Pending};
+use super::frame::{Frame, FramingMode};
+use super::pending::{Pending, ReplyArrival};
 use super::sasl::Exchange;
 use super::session::state::{EventContext, Stamp};
-use crate::event::{AuthOutcome, Command, How, Missing, Outcome, Phase, Protocol, Reply};
+use crate::event::{AuthOutcome, Command, How, Missing, Phase, Protocol, Reply, TransactionOutcome};
 use crate::event::{Dir, End};
 
 use delivery::Delivery;
-use evidence::Evidence;
+use evidence::PairingEvidence;
 use hold::Hold;
 use reply::Assembler;
 pub(super) use suspect::suspect;
@@ -58,7 +58,7 @@ enum Want {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Kind {
+struct CommandFacts {
     want: Want,
     /// Number of the delivery that it belongs to.
     tx: Option<u32>,
@@ -76,7 +76,7 @@ struct Kind {
 /// State of a session.
 #[derive(Debug)]
 pub(crate) struct Smtp {
-    pending: Pending<Kind>,
+    pending: Pending<CommandFacts>,
     replies: Assembler,
     /// Those that are open, oldest first: more than one only with pipelining.
     deliveries: VecDeque<Delivery>,
@@ -98,7 +98,7 @@ pub(crate) struct Smtp {
     armed: Option<u64>,
     /// A 334 came that no AUTH asked for: the client's next line may be the response to it.
     stray_challenge: bool,
-    evidence: Evidence,
+    evidence: PairingEvidence,
     /// Why the client's bytes are held, if not for the answer to the last command.
     hold: Option<Hold>,
     /// Client stream offset from which on they are.
@@ -106,7 +106,7 @@ pub(crate) struct Smtp {
     /// Where and when that was.
     held_stamp: Stamp,
     /// The reply that ended that, to be taken once the client's bytes before it are read.
-    deferred: Option<Arrival>,
+    deferred: Option<ReplyArrival>,
     /// Client lines that begin before this offset are what is left of something that was lost.
     skip_until: u64,
     /// End of the last gap among the server's bytes.
@@ -144,7 +144,7 @@ impl Smtp {
             sasl_turn: false,
             armed: None,
             stray_challenge: false,
-            evidence: Evidence::default(),
+            evidence: PairingEvidence::default(),
             hold: (!certain).then_some(Hold::Commands),
             held_from: 0,
             held_stamp: Stamp::default(),
@@ -161,14 +161,14 @@ impl Smtp {
         };
         let want = if certain { Want::Greeting } else { Want::Unseen };
         let over = (!certain).then_some(u64::MAX);
-        smtp.pending.push(Box::default(), Kind { want, tx: None, end: 0, from: 0, id: 0, over });
+        smtp.pending.push(Box::default(), CommandFacts { want, tx: None, end: 0, from: 0, id: 0, over });
         smtp.weigh();
         smtp
     }
 
     /// How the client's octets are to be read at first.
-    pub(crate) fn first_mode(&self) -> Mode {
-        if self.hold.is_some() { Mode::Await } else { Mode::Line }
+    pub(crate) fn first_mode(&self) -> FramingMode {
+        if self.hold.is_some() { FramingMode::Await } else { FramingMode::Line }
     }
 
     /// Puts a command in the queue; `end` is the client's stream offset just after it.
@@ -180,7 +180,7 @@ impl Smtp {
         let from = cx.stamp.peer;
         let over = (from < self.server_gap).then_some(self.server_gap);
         let id = self.evidence.next_id();
-        self.pending.push(command, Kind { want, tx, end, from, id, over });
+        self.pending.push(command, CommandFacts { want, tx, end, from, id, over });
         if over.is_some() {
             self.weigh();
         }
@@ -268,19 +268,21 @@ impl Smtp {
             return cx.session.forget(delivery.tx);
         }
         let outcome = match (closed, why) {
-            _ if blind || delivery.is_lossy() => Outcome::Unknown,
-            _ if cx.session.quit_sent && delivery.eod.is_none() && delivery.mail.is_some() => Outcome::Aborted,
-            (Some(_), _) | (None, End::Closed) => Outcome::ConnectionLost,
-            (None, End::Timeout) => Outcome::TimedOut,
-            (None, End::Drain | End::Evicted | End::CaptureEnd) => Outcome::Unknown,
+            _ if blind || delivery.is_lossy() => TransactionOutcome::Unknown,
+            _ if cx.session.quit_sent && delivery.eod.is_none() && delivery.mail.is_some() => {
+                TransactionOutcome::Aborted
+            }
+            (Some(_), _) | (None, End::Closed) => TransactionOutcome::ConnectionLost,
+            (None, End::Timeout) => TransactionOutcome::TimedOut,
+            (None, End::Drain | End::Evicted | End::CaptureEnd) => TransactionOutcome::Unknown,
         };
         delivery.ended(outcome);
         if delivery.tx.incomplete.has(Missing::ServerGap) {
             // A goodbye may have passed unseen.
-            delivery.tx.outcome = Outcome::Unknown;
+            delivery.tx.outcome = TransactionOutcome::Unknown;
         }
-        delivery.tx.probe = delivery.tx.outcome == Outcome::Aborted && delivery.is_probe();
-        if delivery.tx.outcome == Outcome::Unknown && delivery.eod.is_some() {
+        delivery.tx.probe = delivery.tx.outcome == TransactionOutcome::Aborted && delivery.is_probe();
+        if delivery.tx.outcome == TransactionOutcome::Unknown && delivery.eod.is_some() {
             delivery.tx.stage = None;
         }
         if blind {

@@ -3,7 +3,7 @@
 use memchr::{memchr, memmem};
 
 use crate::engine::frame::Line;
-use crate::engine::pending::Arrival;
+use crate::engine::pending::ReplyArrival;
 use crate::engine::session::state::Stamp;
 use crate::event::{Enhanced, Reply, Status};
 use crate::time::Timestamp;
@@ -24,7 +24,7 @@ pub(super) struct Assembler {
 
 impl Assembler {
     /// Takes a line; `cap` bounds the text kept. When the reply was complete with it: when it came.
-    pub(super) fn line(&mut self, line: &Line<'_>, stamp: Stamp, end: u64, cap: usize) -> Option<Arrival> {
+    pub(super) fn line(&mut self, line: &Line<'_>, stamp: Stamp, end: u64, cap: usize) -> Option<ReplyArrival> {
         if self.first.is_none() {
             self.reply.clear();
             self.lines = 0;
@@ -66,7 +66,7 @@ impl Assembler {
             return None;
         }
         self.first = None;
-        Some(Arrival { first, last: stamp, octets: self.octets, end })
+        Some(ReplyArrival { first, last: stamp, octets: self.octets, end })
     }
 
     /// Forgets a reply that was told.

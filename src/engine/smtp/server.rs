@@ -4,12 +4,12 @@ use super::command::begins_with_command;
 use super::delivery::{self, Delivery};
 use super::evidence::Answers;
 use super::reply;
-use super::{Kind, Smtp, Want};
+use super::{CommandFacts, Smtp, Want};
 use crate::engine::Limits;
-use crate::engine::frame::{Line, Mode};
-use crate::engine::pending::{Arrival, Waiting};
+use crate::engine::frame::{FramingMode, Line};
+use crate::engine::pending::{ReplyArrival, Waiting};
 use crate::engine::session::state::EventContext;
-use crate::event::{AuthOutcome, Command, Missing, Outcome, Reply, Stage, Status, TlsMode};
+use crate::event::{AuthOutcome, Command, Missing, Reply, Stage, Status, TlsMode, TransactionOutcome};
 use crate::event::{Dir, Verb};
 
 impl Smtp {
@@ -28,7 +28,7 @@ impl Smtp {
     }
 
     /// A reply is complete: finds out what it answers, and takes it so.
-    pub(super) fn reply(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) {
+    pub(super) fn reply(&mut self, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
         let code = self.code();
         if code == 421 {
             cx.session.shutdown = !cx.session.quit_answered;
@@ -66,7 +66,7 @@ impl Smtp {
     }
 
     /// The reply just assembled answers the oldest of what waits.
-    pub(super) fn take(&mut self, arrival: Arrival, cx: &mut EventContext<'_>) {
+    pub(super) fn take(&mut self, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
         let Some(waiting) = self.pending.front() else { return };
         let code = self.code();
         match waiting.kind.want {
@@ -79,7 +79,7 @@ impl Smtp {
                     waiting.kind.want = Want::Command;
                 }
                 self.pending.note(arrival);
-                cx.switch(Dir::ToServer, Mode::Octets(octets));
+                cx.switch(Dir::ToServer, FramingMode::Octets(octets));
             }
             Want::Command
                 if self.exchange.is_some()
@@ -92,7 +92,7 @@ impl Smtp {
                 }
                 self.pending.note(arrival);
                 self.sasl_turn = true;
-                cx.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, FramingMode::Line);
             }
             Want::Chunk { last: true } if self.is_per_recipient(waiting.kind.tx) && code != 421 => {
                 self.final_reply(code, arrival, cx);
@@ -102,7 +102,7 @@ impl Smtp {
     }
 
     /// A reply to one of `count` commands that were not kept.
-    fn dropped_reply(&mut self, count: u32, arrival: Arrival, cx: &mut EventContext<'_>) {
+    fn dropped_reply(&mut self, count: u32, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
         self.pending.note(arrival);
         cx.count_reply(self.replies.reply.status);
         match self.pending.front_mut().filter(|_| count > 1) {
@@ -134,13 +134,13 @@ impl Smtp {
     }
 
     /// Whether `waiting` is a message of which some recipients have their final reply.
-    pub(super) fn has_finals(&self, waiting: &Waiting<Kind>) -> bool {
+    pub(super) fn has_finals(&self, waiting: &Waiting<CommandFacts>) -> bool {
         let delivery = waiting.kind.tx.and_then(|number| self.find(number));
         matches!(waiting.kind.want, Want::Eod { .. } | Want::Chunk { last: true })
             && delivery.is_some_and(|d| d.finals.iter().sum::<u32>() > 0)
     }
 
-    pub(super) fn greeting(&mut self, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
+    pub(super) fn greeting(&mut self, code: u16, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
         if let Some(waiting) = self.pending.pop() {
             cx.session.recycle_command(waiting.command);
         }
@@ -156,7 +156,7 @@ impl Smtp {
     }
 
     /// The reply of the oldest command.
-    pub(super) fn answer(&mut self, want: Want, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
+    pub(super) fn answer(&mut self, want: Want, code: u16, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
         let Some(waiting) = self.pending.pop() else { return };
         let (mut command, kind) = (waiting.command, waiting.kind);
         self.pending.answer(&mut command, arrival);
@@ -191,22 +191,22 @@ impl Smtp {
                     self.abort();
                     self.encrypt(cx);
                 } else {
-                    cx.switch(Dir::ToServer, Mode::Line);
+                    cx.switch(Dir::ToServer, FramingMode::Line);
                 }
             }
             (_, Verb::Xclient) => {
                 if code == 220 {
                     self.abort();
                 }
-                cx.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, FramingMode::Line);
             }
             (_, Verb::Turn | Verb::Atrn) => {
-                cx.switch(Dir::ToServer, Mode::Line);
+                cx.switch(Dir::ToServer, FramingMode::Line);
                 if code == 250 {
                     self.abort();
                     let unasked = cx.session.unasked(cx.stamp.at);
                     let id = self.evidence.next_id();
-                    let kind = Kind { want: Want::Greeting, tx: None, end: 0, from: 0, id, over: None };
+                    let kind = CommandFacts { want: Want::Greeting, tx: None, end: 0, from: 0, id, over: None };
                     self.pending.push(unasked, kind);
                     cx.turn = true;
                 }
@@ -214,9 +214,9 @@ impl Smtp {
             (Want::Doubtful(size), _) => {
                 // What was sent behind it are commands if they look so, or if the client waited for the refusal.
                 let counts = yes || !(cx.held.is_empty() || begins_with_command(cx.held));
-                cx.switch(Dir::ToServer, if counts { Mode::Octets(size) } else { Mode::Line });
+                cx.switch(Dir::ToServer, if counts { FramingMode::Octets(size) } else { FramingMode::Line });
             }
-            (_, Verb::Xexch50) => cx.switch(Dir::ToServer, Mode::Line),
+            (_, Verb::Xexch50) => cx.switch(Dir::ToServer, FramingMode::Line),
             _ => {}
         }
         cx.command(command);
@@ -225,14 +225,14 @@ impl Smtp {
         }
     }
 
-    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: Kind, cx: &mut EventContext<'_>) {
+    pub(super) fn mail_reply(&mut self, code: u16, reply: &Reply, kind: CommandFacts, cx: &mut EventContext<'_>) {
         let Some(number) = kind.tx else { return };
         // `kind.tx` is the delivery that this MAIL opened.
         let Some(delivery) = self.delivery(number) else { return };
         delivery.mail = Some(code);
         if code < 400 {
             if let Some(older) = self.current.replace(number).filter(|older| *older != number) {
-                self.end(older, Outcome::Aborted);
+                self.end(older, TransactionOutcome::Aborted);
             }
             return;
         }
@@ -290,8 +290,8 @@ impl Smtp {
         &mut self,
         code: u16,
         command: &Command,
-        kind: Kind,
-        arrival: Arrival,
+        kind: CommandFacts,
+        arrival: ReplyArrival,
         cx: &mut EventContext<'_>,
     ) {
         let number = kind.tx.filter(|number| self.find(*number).is_some()).or(self.current);
@@ -306,7 +306,7 @@ impl Smtp {
             }
             return self.go(cx);
         }
-        cx.switch(Dir::ToServer, Mode::Line);
+        cx.switch(Dir::ToServer, FramingMode::Line);
         let Some(delivery) = number.and_then(|number| self.delivery(number)) else { return };
         // Anything else is no refusal, though no 354 either.
         delivery.data_refused = (code >= 400).then_some(code);
@@ -324,7 +324,7 @@ impl Smtp {
             delivery.data(Verb::Data, limits);
             delivery.go.get_or_insert(at);
         }
-        cx.switch(Dir::ToServer, Mode::DotLoose);
+        cx.switch(Dir::ToServer, FramingMode::DotLoose);
     }
 
     pub(super) fn chunk_reply(
@@ -332,8 +332,8 @@ impl Smtp {
         last: bool,
         code: u16,
         reply: &Reply,
-        kind: Kind,
-        arrival: Arrival,
+        kind: CommandFacts,
+        arrival: ReplyArrival,
         cx: &mut EventContext<'_>,
     ) {
         let Some(delivery) = kind.tx.and_then(|number| self.delivery(number)) else { return };
@@ -348,7 +348,7 @@ impl Smtp {
         }
     }
 
-    pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, kind: &Kind, cx: &mut EventContext<'_>) {
+    pub(super) fn helo_reply(&mut self, yes: bool, command: &Command, kind: &CommandFacts, cx: &mut EventContext<'_>) {
         if !yes {
             self.asked_smtp = false;
             // Refused: the envelope stays as it was.
@@ -393,8 +393,8 @@ impl Smtp {
         }
     }
 
-    pub(super) fn auth_reply(&mut self, code: u16, reply: &Reply, arrival: Arrival, cx: &mut EventContext<'_>) {
-        cx.switch(Dir::ToServer, Mode::Line);
+    pub(super) fn auth_reply(&mut self, code: u16, reply: &Reply, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
+        cx.switch(Dir::ToServer, FramingMode::Line);
         let Some(exchange) = self.exchange.take() else { return };
         let outcome = match code {
             235 => AuthOutcome::Success,
@@ -415,7 +415,7 @@ impl Smtp {
     }
 
     /// The reply to a message that was sent to its end, or one of several such replies.
-    pub(super) fn final_reply(&mut self, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
+    pub(super) fn final_reply(&mut self, code: u16, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
         let Some(waiting) = self.pending.front_mut() else { return };
         let number = waiting.kind.tx;
         let at = arrival.last.at;
@@ -467,7 +467,7 @@ impl Smtp {
     }
 
     /// The reply that ends delivery `number`.
-    pub(super) fn finals(&mut self, number: Option<u32>, arrival: Arrival, cx: &mut EventContext<'_>) {
+    pub(super) fn finals(&mut self, number: Option<u32>, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
         let code = self.code();
         self.pending.note(arrival);
         cx.count_reply(self.replies.reply.status);
@@ -484,12 +484,13 @@ impl Smtp {
         self.complete(number, code, arrival, cx);
     }
 
-    pub(super) fn complete(&mut self, number: u32, code: u16, arrival: Arrival, cx: &mut EventContext<'_>) {
+    pub(super) fn complete(&mut self, number: u32, code: u16, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
         let early = self.answered_early;
         let left = cx.session.client_left.is_some_and(|piece| piece < arrival.last.piece);
         if let Some(delivery) = self.delivery(number) {
             delivery.answered(code);
-            delivery.tx.reply_undelivered = left && matches!(delivery.tx.outcome, Outcome::Accepted | Outcome::Partial);
+            delivery.tx.reply_undelivered =
+                left && matches!(delivery.tx.outcome, TransactionOutcome::Accepted | TransactionOutcome::Partial);
             if early {
                 delivery.tx.stage = Some(Stage::DataEarly);
             }
@@ -516,7 +517,8 @@ impl Smtp {
         if code != 421 {
             return;
         }
-        let outcome = if cx.session.shutdown_timeout { Outcome::TimedOut } else { Outcome::ServerClosed };
+        let outcome =
+            if cx.session.shutdown_timeout { TransactionOutcome::TimedOut } else { TransactionOutcome::ServerClosed };
         let open: Vec<u32> = self
             .deliveries
             .iter()
@@ -527,7 +529,7 @@ impl Smtp {
             let Some(delivery) = self.delivery(number) else { continue };
             delivery.ended(outcome);
             // It may have been refused, and that not seen.
-            delivery.tx.outcome = if delivery.mail.is_some() { outcome } else { Outcome::Unknown };
+            delivery.tx.outcome = if delivery.mail.is_some() { outcome } else { TransactionOutcome::Unknown };
             if delivery.eod.is_none() && delivery.tx.has_message {
                 delivery.tx.message.finish(false);
             }
@@ -539,24 +541,24 @@ impl Smtp {
 
     /// A command that ends deliveries was answered: the one in progress is over, and so is that which the client had in
     /// mind (the reply to its MAIL may have been lost).
-    pub(super) fn abort_at(&mut self, kind: &Kind) {
+    pub(super) fn abort_at(&mut self, kind: &CommandFacts) {
         self.abort();
         let waits = |d: &Delivery| d.eod.is_some() || d.end_unseen;
         if let Some(number) = kind.tx
             && self.delivery(number).is_some_and(|d| d.is_lossy() && !waits(d))
         {
-            self.end(number, Outcome::Aborted);
+            self.end(number, TransactionOutcome::Aborted);
         }
     }
 
     /// RSET, EHLO, STARTTLS, XCLIENT or QUIT was answered: the delivery in progress is over.
     pub(super) fn abort(&mut self) {
         if let Some(number) = self.current.take() {
-            self.end(number, Outcome::Aborted);
+            self.end(number, TransactionOutcome::Aborted);
         }
     }
 
-    pub(super) fn end(&mut self, number: u32, outcome: Outcome) {
+    pub(super) fn end(&mut self, number: u32, outcome: TransactionOutcome) {
         if let Some(delivery) = self.delivery(number) {
             delivery.ended(outcome);
             delivery.tx.probe = delivery.is_probe();
@@ -582,8 +584,8 @@ impl Smtp {
         cx.session.tls.accepted = Some(true);
         cx.session.tls.mode = Some(TlsMode::StartTls);
         cx.session.opaque = true;
-        cx.switch(Dir::ToServer, Mode::Opaque);
-        cx.switch(Dir::ToClient, Mode::Opaque);
+        cx.switch(Dir::ToServer, FramingMode::Opaque);
+        cx.switch(Dir::ToClient, FramingMode::Opaque);
     }
 
     fn find(&self, number: u32) -> Option<&Delivery> {

@@ -5,7 +5,7 @@
 use prometheus::{IntCounter, IntGauge};
 
 use super::MetricsShared;
-use super::families::Id;
+use super::families::FamilyId;
 use super::labels::{DIRECTIONS, Eviction, NotUnderstood, PacketLoss};
 
 /// Counts since the start. They only rise.
@@ -44,20 +44,22 @@ impl CaptureMetrics {
     pub(super) fn new(shared: &MetricsShared, source: u32) -> Self {
         let name = shared.name(shared.listener(source));
         let store = &shared.store;
-        let dropped = PacketLoss::ALL.iter().map(|r| store.counter(Id::CaptureDropped, &[&name, r.as_str()])).collect();
+        let dropped =
+            PacketLoss::ALL.iter().map(|r| store.counter(FamilyId::CaptureDropped, &[&name, r.as_str()])).collect();
         let unread = NotUnderstood::ALL.iter();
-        let not_understood = unread.map(|r| store.counter(Id::CaptureNotUnderstood, &[&name, r.as_str()])).collect();
+        let not_understood =
+            unread.map(|r| store.counter(FamilyId::CaptureNotUnderstood, &[&name, r.as_str()])).collect();
         // What the tracker did comes from the sessions; here it is only there from the start.
-        for id in [Id::GapBytes, Id::Retransmitted, Id::OutOfOrder, Id::Overlaps] {
+        for id in [FamilyId::GapBytes, FamilyId::Retransmitted, FamilyId::OutOfOrder, FamilyId::Overlaps] {
             DIRECTIONS.iter().for_each(|dir| store.zero(id, &[&name, dir]));
         }
-        Eviction::ALL.iter().for_each(|r| store.zero(Id::FlowsEvicted, &[&name, r.as_str()]));
+        Eviction::ALL.iter().for_each(|r| store.zero(FamilyId::FlowsEvicted, &[&name, r.as_str()]));
         Self {
-            packets: store.counter(Id::CapturePackets, &[&name]),
-            octets: store.counter(Id::CaptureBytes, &[&name]),
+            packets: store.counter(FamilyId::CapturePackets, &[&name]),
+            octets: store.counter(FamilyId::CaptureBytes, &[&name]),
             dropped,
             not_understood,
-            buffered: store.gauge(Id::TcpBuffered, &[&name]),
+            buffered: store.gauge(FamilyId::TcpBuffered, &[&name]),
         }
     }
 

@@ -51,7 +51,7 @@ pub enum Type {
 
 /// Which inputs have a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inputs {
+pub enum FamilyInputs {
     /// Every one.
     All,
     /// The proxy.
@@ -64,7 +64,7 @@ pub enum Inputs {
     Live,
 }
 
-impl Inputs {
+impl FamilyInputs {
     /// Whether `input` is one of them.
     pub const fn has(self, input: InputKind) -> bool {
         match (self, input) {
@@ -100,7 +100,7 @@ pub struct Family {
     /// Its labels, in order.
     pub labels: &'static [&'static str],
     /// Who has it.
-    pub inputs: Inputs,
+    pub inputs: FamilyInputs,
     /// What it means, in one sentence.
     pub help: &'static str,
 }
@@ -110,16 +110,16 @@ macro_rules! families {
         /// Position of a family in [`FAMILIES`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[allow(missing_docs, reason = "the list says it")]
-        pub(super) enum Id { $($id),+ }
+        pub(super) enum FamilyId { $($id),+ }
 
-        impl Id {
+        impl FamilyId {
             /// Every family.
             pub(super) const ALL: &'static [Self] = &[$(Self::$id),+];
         }
 
         /// Every family, in the order of the documentation.
         pub const FAMILIES: &[Family] = &[$(Family {
-            name: $name, kind: $kind, labels: &[$($label),*], inputs: Inputs::$inputs, help: $help,
+            name: $name, kind: $kind, labels: &[$($label),*], inputs: FamilyInputs::$inputs, help: $help,
         }),+];
     };
 }
@@ -205,10 +205,10 @@ families! {
     ReloadTime = "mailtap_config_last_reload_success_timestamp_seconds", Level, Running, [], "When a configuration was taken last.";
 }
 
-impl Id {
+impl FamilyId {
     /// The family.
     pub(super) fn family(self) -> &'static Family {
-        const NONE: Family = Family { name: "", kind: Gauge, labels: &[], inputs: Inputs::All, help: "" };
+        const NONE: Family = Family { name: "", kind: Gauge, labels: &[], inputs: FamilyInputs::All, help: "" };
         FAMILIES.get(self as usize).unwrap_or(&NONE)
     }
 }

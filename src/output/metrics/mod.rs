@@ -28,14 +28,14 @@ use crate::event::Protocol;
 
 pub use crate::event::{Bypass, Refusal, Rejection, Termination};
 pub use capture::{CaptureCounts, CaptureMetrics};
-pub use families::{FAMILIES, Family, Inputs, Type};
+pub use families::{FAMILIES, Family, FamilyInputs, Type};
 pub use file::{MetricsFile, MetricsFileError};
 pub use labels::{Enforcement, Eviction, LogLoss, NotUnderstood, PacketLoss};
 pub use proxy::ProxyMetrics;
 pub use reasons::{ReplyReasons, ReplyReasonsError};
 pub use recorder::MetricsRecorder;
 
-use families::Id;
+use families::FamilyId;
 use labels::DIRECTIONS;
 use registry::Store;
 use series::SeriesPlace;
@@ -44,7 +44,7 @@ use series::SeriesPlace;
 /// if there is no such family.
 pub fn label_values(name: &str, label: &str, protocol: Protocol) -> Option<Vec<&'static str>> {
     let at = FAMILIES.iter().position(|family| family.name == name && family.labels.contains(&label))?;
-    let id = *Id::ALL.get(at)?;
+    let id = *FamilyId::ALL.get(at)?;
     if labels::concerns(id, protocol) { labels::domain(id, label, protocol) } else { Some(Vec::new()) }
 }
 
@@ -56,12 +56,12 @@ const LISTENERS: usize = 16;
 
 /// What metrics are made for.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct MetricsSetup {
     /// Where octets come from: decides which families there are.
     pub input: InputKind,
     /// Listeners, interfaces or the file, by [`Peers::source`](crate::event::Peers::source); with one name every
     /// source has it.
-    pub sources: Vec<Source>,
+    pub sources: Vec<MetricsSource>,
     /// Label sets of a family at the most; the buckets of a histogram are one.
     pub cap: usize,
     /// Names for reply texts.
@@ -70,27 +70,27 @@ pub struct Setup {
 
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct MetricsSource {
     /// Its name.
     pub name: String,
     /// What is known to be spoken there; `None`: any of SMTP, LMTP, POP3 and IMAP.
     pub protocol: Option<Protocol>,
 }
 
-impl Source {
+impl MetricsSource {
     /// A source of any protocol.
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned(), protocol: None }
     }
 }
 
-impl Setup {
+impl MetricsSetup {
     /// The default of [`Self::cap`].
     pub const CAP: usize = 2000;
 
     /// Metrics of `input` with listeners of any protocol.
     pub fn new(input: InputKind, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let sources = names.into_iter().map(|name| Source { name: name.into(), protocol: None }).collect();
+        let sources = names.into_iter().map(|name| MetricsSource { name: name.into(), protocol: None }).collect();
         Self { input, sources, cap: Self::CAP, reasons: None }
     }
 }
@@ -126,18 +126,18 @@ impl MetricsShared {
         SeriesPlace { store: Arc::clone(&self.store), listener: self.name(listener), protocol }
     }
 
-    fn has(&self, id: Id) -> bool {
+    fn has(&self, id: FamilyId) -> bool {
         id.family().inputs.has(self.input)
     }
 }
 
 impl Metrics {
     /// Makes every family that `setup.input` has; label sets of small closed lists are there at zero.
-    pub fn new(setup: Setup) -> Result<Self, prometheus::Error> {
-        let Setup { input, mut sources, cap, reasons } = setup;
+    pub fn new(setup: MetricsSetup) -> Result<Self, prometheus::Error> {
+        let MetricsSetup { input, mut sources, cap, reasons } = setup;
         let registry = Registry::new();
         if sources.is_empty() {
-            sources.push(Source { name: "other".into(), protocol: None });
+            sources.push(MetricsSource { name: "other".into(), protocol: None });
         }
         let mut listeners: Vec<Arc<str>> = sources.iter().take(LISTENERS).map(|s| s.name.as_str().into()).collect();
         if listeners.len() > 1 {
@@ -175,21 +175,21 @@ impl Metrics {
 
     /// A configuration was read, at `now` seconds since 1970; whether it was taken.
     pub fn reloaded(&self, taken: bool, now: f64) {
-        self.shared.store.gauge(Id::ReloadSuccessful, &[]).set(i64::from(taken));
+        self.shared.store.gauge(FamilyId::ReloadSuccessful, &[]).set(i64::from(taken));
         if taken {
-            self.shared.store.level(Id::ReloadTime, &[]).set(now);
+            self.shared.store.level(FamilyId::ReloadTime, &[]).set(now);
         }
     }
 
     /// Batches that wait to be analyzed.
     pub fn set_queue_depth(&self, batches: usize) {
-        self.shared.store.gauge(Id::QueueDepth, &[]).set(i64::try_from(batches).unwrap_or(i64::MAX));
+        self.shared.store.gauge(FamilyId::QueueDepth, &[]).set(i64::try_from(batches).unwrap_or(i64::MAX));
     }
 
     /// A server's certificate was seen, good until `not_after`, in seconds since 1970.
     pub fn certificate(&self, source: u32, protocol: Protocol, not_after: f64) {
         let listener = self.shared.name(self.shared.listener(source));
-        self.shared.store.level(Id::CertificateNotAfter, &[&listener, protocol.as_str()]).set(not_after);
+        self.shared.store.level(FamilyId::CertificateNotAfter, &[&listener, protocol.as_str()]).set(not_after);
     }
 
     /// Everything, in the text format 0.0.4, sorted. Stops nobody who counts.
@@ -202,11 +202,11 @@ impl Metrics {
     }
 
     /// What is at zero, or at its only value, from the start.
-    fn zeros(&self, sources: &[Source]) {
+    fn zeros(&self, sources: &[MetricsSource]) {
         let shared = &self.shared;
         let store = &shared.store;
         let revision = option_env!("MAILTAP_REVISION").unwrap_or("unknown");
-        store.gauge(Id::BuildInfo, &[env!("CARGO_PKG_VERSION"), revision, shared.input.as_str()]).set(1);
+        store.gauge(FamilyId::BuildInfo, &[env!("CARGO_PKG_VERSION"), revision, shared.input.as_str()]).set(1);
         for (at, source) in sources.iter().enumerate().take(LISTENERS) {
             let any = [Protocol::Smtp, Protocol::Lmtp, Protocol::Pop3, Protocol::Imap];
             let spoken = source.protocol.as_ref().map_or(&any[..], std::slice::from_ref);
@@ -214,8 +214,8 @@ impl Metrics {
                 let place = shared.place(at, *protocol);
                 place.zero(|id| shared.has(id));
                 for reason in shared.reasons.iter().flat_map(|reasons| reasons.names()) {
-                    if labels::concerns(Id::SmtpReplyReasons, *protocol) {
-                        store.zero(Id::SmtpReplyReasons, &[&source.name, protocol.as_str(), reason]);
+                    if labels::concerns(FamilyId::SmtpReplyReasons, *protocol) {
+                        store.zero(FamilyId::SmtpReplyReasons, &[&source.name, protocol.as_str(), reason]);
                     }
                 }
             }
@@ -226,7 +226,7 @@ impl Metrics {
             }
         }
         if shared.input == InputKind::Live {
-            store.gauge(Id::QueueDepth, &[]);
+            store.gauge(FamilyId::QueueDepth, &[]);
         }
         debug_assert_eq!(DIRECTIONS.len(), 2);
     }
@@ -246,15 +246,15 @@ impl Metrics {
         let store = &self.shared.store;
         for (sink, counters) in &*self.logs.lock().unwrap_or_else(PoisonError::into_inner) {
             let raise = |id, labels: &[&str], to: u64| capture::raise(&store.counter(id, labels), to);
-            raise(Id::LogEvents, &[sink], counters.written.load(Ordering::Relaxed));
-            raise(Id::LogErrors, &[sink], counters.errors.load(Ordering::Relaxed));
+            raise(FamilyId::LogEvents, &[sink], counters.written.load(Ordering::Relaxed));
+            raise(FamilyId::LogErrors, &[sink], counters.errors.load(Ordering::Relaxed));
             for (loss, counter) in [(LogLoss::QueueFull, &counters.queue_full), (LogLoss::SinkError, &counters.failed)]
             {
-                raise(Id::LogDropped, &[sink, loss.as_str()], counter.load(Ordering::Relaxed));
+                raise(FamilyId::LogDropped, &[sink, loss.as_str()], counter.load(Ordering::Relaxed));
             }
             let lag = counters.lag.load(Ordering::Relaxed);
-            store.level(Id::LogLag, &[sink]).set(lag as f64 / 1e9);
-            store.gauge(Id::LogSpool, &[sink]).set(0);
+            store.level(FamilyId::LogLag, &[sink]).set(lag as f64 / 1e9);
+            store.gauge(FamilyId::LogSpool, &[sink]).set(0);
         }
     }
 }

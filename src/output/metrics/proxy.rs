@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 
 use super::MetricsShared;
-use super::families::Id;
+use super::families::FamilyId;
 use super::labels;
 use super::labels::Enforcement;
 use super::series::seconds;
@@ -36,20 +36,20 @@ impl ProxyMetrics {
         let name = shared.name(listener);
         let store = &shared.store;
         let both = [Dir::ToServer, Dir::ToClient].map(labels::direction);
-        let counters = |id: Id| both.map(|dir| store.counter(id, &[&name, dir]));
+        let counters = |id: FamilyId| both.map(|dir| store.counter(id, &[&name, dir]));
         Self {
             rejected: Rejection::ALL
                 .iter()
-                .map(|reason| store.counter(Id::SessionsRejected, &[&name, reason.as_str()]))
+                .map(|reason| store.counter(FamilyId::SessionsRejected, &[&name, reason.as_str()]))
                 .collect(),
-            added: both.map(|dir| store.histogram(Id::AddedLatency, &[&name, dir])),
-            paused: counters(Id::ForwardPaused),
-            paused_seconds: both.map(|dir| store.sum(Id::ForwardPausedSeconds, &[&name, dir])),
-            buffered: both.map(|dir| store.gauge(Id::ForwardBuffered, &[&name, dir])),
-            half_closed: store.gauge(Id::HalfClosed, &[&name]),
-            spliced: counters(Id::Spliced),
-            limit: store.gauge(Id::SessionsLimit, &[&name]),
-            draining: store.gauge(Id::Draining, &[]),
+            added: both.map(|dir| store.histogram(FamilyId::AddedLatency, &[&name, dir])),
+            paused: counters(FamilyId::ForwardPaused),
+            paused_seconds: both.map(|dir| store.sum(FamilyId::ForwardPausedSeconds, &[&name, dir])),
+            buffered: both.map(|dir| store.gauge(FamilyId::ForwardBuffered, &[&name, dir])),
+            half_closed: store.gauge(FamilyId::HalfClosed, &[&name]),
+            spliced: counters(FamilyId::Spliced),
+            limit: store.gauge(FamilyId::SessionsLimit, &[&name]),
+            draining: store.gauge(FamilyId::Draining, &[]),
             listener,
             shared,
         }
@@ -65,24 +65,24 @@ impl ProxyMetrics {
     /// The server did not take a connection. How long it took to take one is told by the session
     /// ([`Session::connected`](crate::engine::Session::connected)).
     pub fn not_connected(&self, protocol: Protocol, reason: Refusal) {
-        self.shared.place(self.listener, protocol).counter(Id::ConnectErrors, &[reason.as_str()]).inc();
+        self.shared.place(self.listener, protocol).counter(FamilyId::ConnectErrors, &[reason.as_str()]).inc();
     }
 
     /// The proxy closed a connection.
     pub fn terminated(&self, protocol: Protocol, reason: Termination, phase: Phase) {
         let place = self.shared.place(self.listener, protocol);
-        place.counter(Id::SessionsTerminated, &[reason.as_str(), phase.as_str()]).inc();
+        place.counter(FamilyId::SessionsTerminated, &[reason.as_str(), phase.as_str()]).inc();
     }
 
     /// A session is no longer observed.
     pub fn bypassed(&self, protocol: Protocol, reason: Bypass) {
-        self.shared.place(self.listener, protocol).counter(Id::SessionsBypassed, &[reason.as_str()]).inc();
+        self.shared.place(self.listener, protocol).counter(FamilyId::SessionsBypassed, &[reason.as_str()]).inc();
     }
 
     /// Something was kept from the server.
     pub fn enforced(&self, protocol: Protocol, anomaly: anomaly::Id, what: Enforcement) {
         let place = self.shared.place(self.listener, protocol);
-        place.counter(Id::Enforcements, &[anomaly.as_str(), what.as_str()]).inc();
+        place.counter(FamilyId::Enforcements, &[anomaly.as_str(), what.as_str()]).inc();
     }
 
     /// Time from a read to its completed write.

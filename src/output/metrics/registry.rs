@@ -12,18 +12,18 @@ use prometheus::{
     IntGaugeVec, Opts, Registry,
 };
 
-use super::families::{FAMILIES, Family, Id, Type};
+use super::families::{FAMILIES, Family, FamilyId, Type};
 
 /// Label sets that were asked for before.
 #[derive(Debug, Default)]
-struct Known {
+struct KnownLabels {
     /// Whether each has a series of its own.
     sets: HashMap<Vec<String>, bool>,
     /// How many have.
     own: usize,
 }
 
-impl Known {
+impl KnownLabels {
     fn add(&mut self, values: Vec<String>) {
         self.sets.insert(values, true);
         self.own += 1;
@@ -42,7 +42,7 @@ enum Series {
 #[derive(Debug)]
 struct SeriesEntry {
     series: Series,
-    known: Mutex<Known>,
+    known: Mutex<KnownLabels>,
 }
 
 /// Series of all families.
@@ -75,19 +75,19 @@ impl Store {
     }
 
     /// Makes a series at zero, unless the zeros of its family have used up half of the cap.
-    pub(super) fn zero(&self, id: Id, values: &[&str]) {
+    pub(super) fn zero(&self, id: FamilyId, values: &[&str]) {
         if self.len(id) < self.cap / 2 {
             self.counter(id, values);
         }
     }
 
     /// Label sets that a family has.
-    pub(super) fn len(&self, id: Id) -> usize {
+    pub(super) fn len(&self, id: FamilyId) -> usize {
         let Some(entry) = self.entries.get(id as usize) else { return 0 };
         entry.known.lock().unwrap_or_else(PoisonError::into_inner).own
     }
 
-    pub(super) fn counter(&self, id: Id, values: &[&str]) -> IntCounter {
+    pub(super) fn counter(&self, id: FamilyId, values: &[&str]) -> IntCounter {
         let made = self.resolve(id, values, |series, values| match series {
             Series::Counter(vec) => vec.get_metric_with_label_values(values).ok(),
             _ => None,
@@ -95,7 +95,7 @@ impl Store {
         made.unwrap_or_else(loose::counter)
     }
 
-    pub(super) fn sum(&self, id: Id, values: &[&str]) -> Counter {
+    pub(super) fn sum(&self, id: FamilyId, values: &[&str]) -> Counter {
         let made = self.resolve(id, values, |series, values| match series {
             Series::Sum(vec) => vec.get_metric_with_label_values(values).ok(),
             _ => None,
@@ -103,7 +103,7 @@ impl Store {
         made.unwrap_or_else(loose::sum)
     }
 
-    pub(super) fn gauge(&self, id: Id, values: &[&str]) -> IntGauge {
+    pub(super) fn gauge(&self, id: FamilyId, values: &[&str]) -> IntGauge {
         let made = self.resolve(id, values, |series, values| match series {
             Series::Gauge(vec) => vec.get_metric_with_label_values(values).ok(),
             _ => None,
@@ -111,7 +111,7 @@ impl Store {
         made.unwrap_or_else(loose::gauge)
     }
 
-    pub(super) fn level(&self, id: Id, values: &[&str]) -> Gauge {
+    pub(super) fn level(&self, id: FamilyId, values: &[&str]) -> Gauge {
         let made = self.resolve(id, values, |series, values| match series {
             Series::Level(vec) => vec.get_metric_with_label_values(values).ok(),
             _ => None,
@@ -119,7 +119,7 @@ impl Store {
         made.unwrap_or_else(loose::level)
     }
 
-    pub(super) fn histogram(&self, id: Id, values: &[&str]) -> Histogram {
+    pub(super) fn histogram(&self, id: FamilyId, values: &[&str]) -> Histogram {
         let made = self.resolve(id, values, |series, values| match series {
             Series::Histogram(vec) => vec.get_metric_with_label_values(values).ok(),
             _ => None,
@@ -128,7 +128,7 @@ impl Store {
     }
 
     /// The series of `values`, or the one that it collapses to.
-    fn resolve<T>(&self, id: Id, values: &[&str], make: impl Fn(&Series, &[&str]) -> Option<T>) -> Option<T> {
+    fn resolve<T>(&self, id: FamilyId, values: &[&str], make: impl Fn(&Series, &[&str]) -> Option<T>) -> Option<T> {
         let entry = self.entries.get(id as usize)?;
         let mut known = entry.known.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted: Vec<String> = values.iter().map(|v| (*v).to_owned()).collect();
@@ -158,9 +158,9 @@ impl Store {
         make(&entry.series, &collapsed)
     }
 
-    fn dropped(&self, id: Id) {
-        if id != Id::SeriesDropped {
-            self.counter(Id::SeriesDropped, &[id.family().name]).inc();
+    fn dropped(&self, id: FamilyId) {
+        if id != FamilyId::SeriesDropped {
+            self.counter(FamilyId::SeriesDropped, &[id.family().name]).inc();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use super::families::Id;
+use super::families::FamilyId;
 use super::labels;
 use super::labels::{combinations, concerns};
 use super::registry::Store;
@@ -21,7 +21,7 @@ pub(super) struct SeriesPlace {
 
 impl SeriesPlace {
     /// The values of the labels of `id`, `rest` being those after listener and protocol.
-    fn with<'a>(&'a self, id: Id, rest: &[&'a str]) -> Vec<&'a str> {
+    fn with<'a>(&'a self, id: FamilyId, rest: &[&'a str]) -> Vec<&'a str> {
         let common = id.family().labels.iter().filter_map(|label| match *label {
             "listener" => Some(&*self.listener),
             "protocol" => Some(self.protocol.as_str()),
@@ -30,24 +30,24 @@ impl SeriesPlace {
         common.chain(rest.iter().copied()).collect()
     }
 
-    pub(super) fn counter(&self, id: Id, rest: &[&str]) -> IntCounter {
+    pub(super) fn counter(&self, id: FamilyId, rest: &[&str]) -> IntCounter {
         self.store.counter(id, &self.with(id, rest))
     }
 
-    pub(super) fn gauge(&self, id: Id, rest: &[&str]) -> IntGauge {
+    pub(super) fn gauge(&self, id: FamilyId, rest: &[&str]) -> IntGauge {
         self.store.gauge(id, &self.with(id, rest))
     }
 
-    pub(super) fn histogram(&self, id: Id, rest: &[&str]) -> Histogram {
+    pub(super) fn histogram(&self, id: FamilyId, rest: &[&str]) -> Histogram {
         self.store.histogram(id, &self.with(id, rest))
     }
 
     /// Makes every label set of closed lists that is small enough, at zero.
-    pub(super) fn zero(&self, wanted: impl Fn(Id) -> bool) {
+    pub(super) fn zero(&self, wanted: impl Fn(FamilyId) -> bool) {
         use super::families::Type;
         // The most label sets of a listener and protocol that are made before they are used.
         const SMALL: usize = 200;
-        for id in Id::ALL.iter().copied().filter(|id| wanted(*id) && concerns(*id, self.protocol)) {
+        for id in FamilyId::ALL.iter().copied().filter(|id| wanted(*id) && concerns(*id, self.protocol)) {
             let family = id.family();
             if !family.labels.contains(&"listener") && !family.labels.contains(&"protocol") {
                 continue;
@@ -59,7 +59,7 @@ impl SeriesPlace {
                         self.store.zero(id, &self.with(id, &set));
                     }
                 }
-                Type::Gauge if matches!(id, Id::SessionsActive | Id::IdleActive) => _ = self.gauge(id, &[]),
+                Type::Gauge if matches!(id, FamilyId::SessionsActive | FamilyId::IdleActive) => _ = self.gauge(id, &[]),
                 _ => {}
             }
         }
@@ -69,12 +69,12 @@ impl SeriesPlace {
 /// Counters of a family, by an index over its own labels.
 #[derive(Debug)]
 pub(super) struct IndexedCounters {
-    id: Id,
+    id: FamilyId,
     cells: Box<[Option<IntCounter>]>,
 }
 
 impl IndexedCounters {
-    pub(super) fn new(id: Id, size: usize) -> Self {
+    pub(super) fn new(id: FamilyId, size: usize) -> Self {
         Self { id, cells: vec![None; size].into() }
     }
 
@@ -100,12 +100,12 @@ impl IndexedCounters {
 /// Histograms of a family, by an index over its own labels.
 #[derive(Debug)]
 pub(super) struct Histograms {
-    id: Id,
+    id: FamilyId,
     cells: Box<[Option<Histogram>]>,
 }
 
 impl Histograms {
-    pub(super) fn new(id: Id, size: usize) -> Self {
+    pub(super) fn new(id: FamilyId, size: usize) -> Self {
         Self { id, cells: vec![None; size].into() }
     }
 

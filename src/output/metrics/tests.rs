@@ -8,7 +8,8 @@ use super::*;
 use crate::event::Masked;
 use crate::event::Verb;
 use crate::event::{
-    Anomaly, Auth, AuthOutcome, Dir, Event, Kind, Mechanism, Missing, Outcome, Sink as _, Status, TlsMode,
+    Anomaly, Auth, AuthOutcome, Dir, Event, Mechanism, Missing, Sink as _, Status, TlsMode, TransactionKind,
+    TransactionOutcome,
 };
 use crate::output::testing::*;
 
@@ -125,7 +126,7 @@ fn text(metrics: &Metrics) -> String {
 }
 
 fn made(input: InputKind) -> Metrics {
-    Metrics::new(Setup::new(input, ["edge"])).unwrap()
+    Metrics::new(MetricsSetup::new(input, ["edge"])).unwrap()
 }
 
 /// Series with their values; of a histogram each bucket, the sum and the count.
@@ -156,8 +157,10 @@ fn everything(recorder: &mut MetricsRecorder, protocol: Protocol) {
     let mut say = |event: Event<'_>| recorder.event(&context, at(0), &event);
     let (statuses, moved) = match protocol {
         Protocol::Smtp | Protocol::Lmtp => ([Status::Code(250), Status::Code(599)], delivery()),
-        Protocol::Pop3 => ([Status::PopOk, Status::PopErr], transaction(Kind::Retrieval, Outcome::Complete)),
-        _ => ([Status::Ok, Status::Bye], transaction(Kind::Append, Outcome::Accepted)),
+        Protocol::Pop3 => {
+            ([Status::PopOk, Status::PopErr], transaction(TransactionKind::Retrieval, TransactionOutcome::Complete))
+        }
+        _ => ([Status::Ok, Status::Bye], transaction(TransactionKind::Append, TransactionOutcome::Accepted)),
     };
     say(Event::Start);
     for dir in Dir::BOTH {
@@ -224,7 +227,7 @@ fn every_series_has_the_labels_of_its_family_and_their_values() {
                 family.labels.iter().copied().collect(),
                 "{name}"
             );
-            let id = Id::ALL[FAMILIES.iter().position(|f| f.name == family.name).unwrap()];
+            let id = FamilyId::ALL[FAMILIES.iter().position(|f| f.name == family.name).unwrap()];
             let protocol = pairs
                 .get("protocol")
                 .map_or(Protocol::Imap, |p| *Protocol::ALL.iter().find(|q| q.as_str() == *p).unwrap());
@@ -279,7 +282,7 @@ fn small_closed_lists_are_there_at_zero() {
 
 #[test]
 fn a_listener_of_one_protocol_has_its_zeros_only() {
-    let mut setup = Setup::new(InputKind::Proxy, ["mx"]);
+    let mut setup = MetricsSetup::new(InputKind::Proxy, ["mx"]);
     setup.sources[0].protocol = Some(Protocol::Smtp);
     setup.reasons = Some(ReplyReasons::parse("greylisted = 'grey'").unwrap());
     let metrics = Metrics::new(setup).unwrap();
@@ -350,7 +353,7 @@ fn what_a_latency_says_nothing_about_is_counted_with_its_reason() {
 fn no_family_exceeds_its_cap() {
     let cap = 24;
     let names: Vec<String> = (0..40).map(|n| format!("l{n}")).collect();
-    let metrics = Metrics::new(Setup { cap, ..Setup::new(InputKind::Proxy, names) }).unwrap();
+    let metrics = Metrics::new(MetricsSetup { cap, ..MetricsSetup::new(InputKind::Proxy, names) }).unwrap();
     let mut recorder = metrics.recorder();
     for source in 0..40 {
         for protocol in Protocol::ALL {
@@ -380,7 +383,7 @@ fn no_family_exceeds_its_cap() {
 
 #[test]
 fn more_listeners_than_are_named_are_other() {
-    let metrics = Metrics::new(Setup::new(InputKind::Live, (0..20).map(|n| format!("eth{n}")))).unwrap();
+    let metrics = Metrics::new(MetricsSetup::new(InputKind::Live, (0..20).map(|n| format!("eth{n}")))).unwrap();
     let mut recorder = metrics.recorder();
     for source in [0, 15, 16, 19, 4_000_000] {
         let mut context = context(Protocol::Pop3);
@@ -457,7 +460,8 @@ fn a_scrape_stops_nobody_who_counts() {
     use std::sync::atomic::{AtomicBool, AtomicU64};
     use std::time::Instant;
     let metrics =
-        Metrics::new(Setup::new(InputKind::Proxy, ["mx", "submission", "lmtp", "pop3", "imap", "imaps"])).unwrap();
+        Metrics::new(MetricsSetup::new(InputKind::Proxy, ["mx", "submission", "lmtp", "pop3", "imap", "imaps"]))
+            .unwrap();
     let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut took = Vec::new();
     std::thread::scope(|scope| {

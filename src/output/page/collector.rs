@@ -1,8 +1,8 @@
 //! Gathers, in the thread where events happen, what the page will show.
 //!
-//! What an event changes is the thread's own: no lock, no clock. [`PageCollector::publish`] moves it into the [`State`] when
-//! that is free, which it nearly always is, and else leaves it for the next time: it never waits. So everything here has
-//! a cap, and what went over one is counted.
+//! What an event changes is the thread's own: no lock, no clock. [`PageCollector::publish`] moves it into the
+//! [`PageState`] when that is free, which it nearly always is, and else leaves it for the next time: it never waits. So
+//! everything here has a cap, and what went over one is counted.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -10,19 +10,19 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::State;
+use super::PageState;
 use super::latency::Latencies;
 use super::rates::Tick;
 use super::refusals;
 use super::refusals::RefusalCounts;
 use super::row;
-use super::row::Session;
-use super::step::Step;
+use super::row::SessionRow;
+use super::step::ServerStep;
 use super::text::shown;
 use crate::event::Masked;
 use crate::event::{
-    Anomaly, Command, Context, Dir, Event, Greeting, Kind, Outcome, Protocol, Reply, Sink, Stage, Summary, TlsMode,
-    Transaction,
+    Anomaly, Command, Context, Dir, Event, Greeting, Protocol, Reply, Sink, Stage, Summary, TlsMode, Transaction,
+    TransactionKind, TransactionOutcome,
 };
 use crate::time::Timestamp;
 
@@ -40,14 +40,14 @@ const OFTEN: u32 = 4096;
 
 /// What a thread has gathered and not published.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(super) struct PageBatch {
     pub(super) tick: Tick,
     pub(super) latencies: Latencies,
     /// Sessions that are open and have changed.
-    pub(super) changed: Vec<Session>,
-    pub(super) ended: VecDeque<Session>,
-    pub(super) messages: VecDeque<row::Message>,
-    pub(super) anomalies: VecDeque<row::Anomaly>,
+    pub(super) changed: Vec<SessionRow>,
+    pub(super) ended: VecDeque<SessionRow>,
+    pub(super) messages: VecDeque<row::MessageRow>,
+    pub(super) anomalies: VecDeque<row::AnomalyRow>,
     pub(super) refusals: RefusalCounts,
     /// By client: sessions, octets, refusals.
     pub(super) clients: HashMap<IpAddr, [u64; 3]>,
@@ -59,7 +59,7 @@ pub(super) struct Batch {
 
 #[derive(Debug)]
 struct Followed {
-    session: Session,
+    session: SessionRow,
     is_changed: bool,
     /// Octets that its client has been credited with.
     credited: u64,
@@ -68,17 +68,24 @@ struct Followed {
 /// One for each thread. Events go in, and come out on the page.
 #[derive(Debug)]
 pub struct PageCollector {
-    state: Arc<State>,
+    state: Arc<PageState>,
     number: usize,
-    batch: Batch,
+    batch: PageBatch,
     followed: HashMap<u64, Followed>,
     changed: Vec<u64>,
     events: u32,
 }
 
 impl PageCollector {
-    pub(super) fn new(state: Arc<State>, number: usize) -> Self {
-        Self { state, number, batch: Batch::default(), followed: HashMap::default(), changed: Vec::new(), events: 0 }
+    pub(super) fn new(state: Arc<PageState>, number: usize) -> Self {
+        Self {
+            state,
+            number,
+            batch: PageBatch::default(),
+            followed: HashMap::default(),
+            changed: Vec::new(),
+            events: 0,
+        }
     }
 
     /// Lets the page have what has gathered. Never waits; call it every 100 ms or so.
@@ -107,12 +114,12 @@ impl PageCollector {
     }
 
     /// The row of a session, if there is room for it; marks it as changed.
-    fn session(&mut self, context: &Context, at: Timestamp) -> Option<&mut Session> {
+    fn session(&mut self, context: &Context, at: Timestamp) -> Option<&mut SessionRow> {
         if !self.followed.contains_key(&context.id) {
             if self.followed.len() >= FOLLOWED {
                 return None;
             }
-            let session = Session::new(context, at);
+            let session = SessionRow::new(context, at);
             self.followed.insert(context.id, Followed { session, is_changed: false, credited: 0 });
         }
         let followed = self.followed.get_mut(&context.id)?;
@@ -162,17 +169,17 @@ impl PageCollector {
 
     fn greeting(&mut self, context: &Context, at: Timestamp, greeting: &Greeting) {
         if let Some(delay) = greeting.delay {
-            self.batch.latencies.add((context.protocol, Step::Greeting), delay);
+            self.batch.latencies.add((context.protocol, ServerStep::Greeting), delay);
         }
-        let refused = self.reply(context, Step::Greeting, &greeting.reply);
+        let refused = self.reply(context, ServerStep::Greeting, &greeting.reply);
         if let Some(session) = self.session(context, at) {
-            session.last = Some((Step::Greeting, greeting.reply.status));
+            session.last = Some((ServerStep::Greeting, greeting.reply.status));
             session.refused += refused;
         }
     }
 
     fn command(&mut self, context: &Context, at: Timestamp, command: &Command) {
-        let step = Step::Command(command.verb);
+        let step = ServerStep::Command(command.verb);
         self.batch.tick.commands += 1;
         if let Some(taken) = command.service_latency.filter(|_| step.is_timed() && !command.coalesced) {
             self.batch.latencies.add((context.protocol, step), taken);
@@ -186,7 +193,7 @@ impl PageCollector {
     }
 
     /// Counts a refusal; how many that was.
-    fn reply(&mut self, context: &Context, step: Step, reply: &Reply) -> u32 {
+    fn reply(&mut self, context: &Context, step: ServerStep, reply: &Reply) -> u32 {
         let Some(status) = reply.status.filter(|status| !status.is_positive()) else { return 0 };
         self.batch.tick.refused += 1;
         refusals::count(&mut self.batch.refusals, (context.protocol, step, Some(status), reply.enhanced), 1);
@@ -195,31 +202,35 @@ impl PageCollector {
     }
 
     fn transaction(&mut self, context: &Context, at: Timestamp, transaction: Masked<'_, Transaction>) {
-        let is_whole = matches!(transaction.outcome, Outcome::Accepted | Outcome::Partial | Outcome::Complete);
+        let is_whole = matches!(
+            transaction.outcome,
+            TransactionOutcome::Accepted | TransactionOutcome::Partial | TransactionOutcome::Complete
+        );
         self.batch.tick.messages += u64::from(is_whole);
-        let is_delivery = transaction.kind == Kind::Delivery;
+        let is_delivery = transaction.kind == TransactionKind::Delivery;
         let taken = transaction.timing.reply.filter(|_| is_delivery);
         if let Some(taken) = taken {
-            self.batch.latencies.add((context.protocol, Step::EndOfData), taken);
+            self.batch.latencies.add((context.protocol, ServerStep::EndOfData), taken);
         }
         // The reply to a last BDAT is that of a command.
         let is_final = matches!(transaction.stage, None | Some(Stage::Eod | Stage::DataEarly));
-        let refused = if is_delivery && is_final { self.reply(context, Step::EndOfData, &transaction.last) } else { 0 };
+        let refused =
+            if is_delivery && is_final { self.reply(context, ServerStep::EndOfData, &transaction.last) } else { 0 };
         if let Some(session) = self.session(context, at) {
             session.messages += u32::from(is_whole);
             session.refused += refused;
             if taken.is_some() {
-                session.last = Some((Step::EndOfData, transaction.last.status));
+                session.last = Some((ServerStep::EndOfData, transaction.last.status));
             }
         }
         let row = self.message(context, at, transaction);
         self.batch.skipped += push(&mut self.batch.messages, row);
     }
 
-    fn message(&self, context: &Context, at: Timestamp, transaction: Masked<'_, Transaction>) -> row::Message {
+    fn message(&self, context: &Context, at: Timestamp, transaction: Masked<'_, Transaction>) -> row::MessageRow {
         let show = self.state.show();
         let path = |span| Some(shown(transaction.text(span))).filter(|_| show.addresses);
-        row::Message {
+        row::MessageRow {
             at,
             session: context.id,
             protocol: context.protocol,
@@ -242,7 +253,7 @@ impl PageCollector {
         if let Some(session) = self.session(context, at) {
             session.anomalies = session.anomalies.saturating_add(anomaly.count);
         }
-        let row = row::Anomaly {
+        let row = row::AnomalyRow {
             at: anomaly.at,
             session: context.id,
             protocol: context.protocol,
@@ -264,7 +275,7 @@ impl PageCollector {
         }
         let followed = self.followed.remove(&context.id);
         let mut followed = followed.unwrap_or_else(|| Followed {
-            session: Session::new(context, summary.ended),
+            session: SessionRow::new(context, summary.ended),
             is_changed: false,
             credited: 0,
         });

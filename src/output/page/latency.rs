@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use super::step::Step;
+use super::step::ServerStep;
 use crate::event::Protocol;
 use crate::output::histogram::Histogram;
 
@@ -16,7 +16,7 @@ const SLOT: u64 = 30;
 const KINDS: usize = 64;
 
 /// What is told apart.
-pub(super) type LatencyKey = (Protocol, Step);
+pub(super) type LatencyKey = (Protocol, ServerStep);
 
 /// What one thread has gathered since it was last asked.
 #[derive(Debug, Default)]
@@ -32,18 +32,18 @@ impl Latencies {
 }
 
 fn known(kinds: &HashMap<LatencyKey, Histogram>, key: LatencyKey) -> LatencyKey {
-    if kinds.len() < KINDS || kinds.contains_key(&key) { key } else { (key.0, Step::Command(Default::default())) }
+    if kinds.len() < KINDS || kinds.contains_key(&key) { key } else { (key.0, ServerStep::Command(Default::default())) }
 }
 
 /// The last five minutes.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(super) struct LatencyWindow {
     slots: [HashMap<LatencyKey, Histogram>; SLOTS],
     /// Number of the slot that is filled now.
     current: u64,
 }
 
-impl Window {
+impl LatencyWindow {
     /// Moves what is gathered here, at `second` of the clock.
     pub(super) fn take(&mut self, second: u64, gathered: &mut Latencies) {
         self.turn(second);
@@ -86,17 +86,17 @@ mod tests {
     use super::*;
     use crate::event::Verb;
 
-    const MAIL: LatencyKey = (Protocol::Smtp, Step::Command(Verb::Mail));
+    const MAIL: LatencyKey = (Protocol::Smtp, ServerStep::Command(Verb::Mail));
 
     #[test]
     fn what_is_older_than_the_window_is_forgotten() {
-        let mut window = Window::default();
+        let mut window = LatencyWindow::default();
         let mut gathered = Latencies::default();
         for second in [0, 29, 30, 200] {
             gathered.add(MAIL, Duration::from_millis(5));
             window.take(second, &mut gathered);
         }
-        let count = |window: &mut Window, second| window.all(second).iter().map(|(_, h)| h.count()).sum::<u64>();
+        let count = |window: &mut LatencyWindow, second| window.all(second).iter().map(|(_, h)| h.count()).sum::<u64>();
         assert_eq!(count(&mut window, 200), 4);
         assert_eq!(count(&mut window, 300), 2);
         assert_eq!(count(&mut window, 10_000), 0);
@@ -106,14 +106,14 @@ mod tests {
     #[test]
     fn kinds_are_capped() {
         let mut gathered = Latencies::default();
-        let mut window = Window::default();
+        let mut window = LatencyWindow::default();
         for verb in Verb::ALL {
-            gathered.add((Protocol::Imap, Step::Command(*verb)), Duration::from_millis(1));
+            gathered.add((Protocol::Imap, ServerStep::Command(*verb)), Duration::from_millis(1));
         }
         window.take(0, &mut gathered);
         let all = window.all(0);
         assert!(all.len() <= KINDS + 1);
         assert_eq!(all.iter().map(|(_, h)| h.count()).sum::<u64>(), Verb::ALL.len() as u64);
-        assert_eq!(all[0].0.1, Step::Command(Verb::Other));
+        assert_eq!(all[0].0.1, ServerStep::Command(Verb::Other));
     }
 }

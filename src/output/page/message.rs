@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::latency::Window;
+use super::latency::LatencyWindow;
 use super::refusals::Refusals;
-use super::row::{Anomaly, Message, Session};
+use super::row::{AnomalyRow, MessageRow, SessionRow};
 use super::state::Show;
 use super::step::{enhanced, status};
 use super::top_clients::{PLACES, TopClients};
 use super::{LISTED, RECENT, rates};
-use crate::event::{AnomalyState, Dir, Kind, Outcome, Phase, Protocol, SessionOutcome, Severity, TlsMode};
+use crate::event::{
+    AnomalyState, Dir, Phase, Protocol, SessionOutcome, Severity, TlsMode, TransactionKind, TransactionOutcome,
+};
 use crate::output::InputKind;
 use crate::time::Timestamp;
 
@@ -41,7 +43,7 @@ pub(super) struct PageUpdate<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) anomalies: Vec<AnomalyView>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) digest: Option<&'a Digest>,
+    pub(super) digest: Option<&'a PageDigest>,
 }
 
 /// What a viewer must know first.
@@ -100,7 +102,7 @@ pub(super) struct SessionView<'a> {
     phase: Option<&'static str>,
 }
 
-impl Session {
+impl SessionRow {
     pub(super) fn view<'a>(&self, sources: &'a [String]) -> SessionView<'a> {
         SessionView {
             id: session(self.id),
@@ -140,15 +142,15 @@ pub(super) struct MessageView<'a> {
     subject: Option<&'a str>,
 }
 
-impl Message {
+impl MessageRow {
     pub(super) fn view(&self) -> MessageView<'_> {
         MessageView {
             at: millis(self.at),
             session: session(self.session),
             protocol: self.protocol.as_str(),
             client: self.client.to_string(),
-            kind: Kind::as_str(self.kind),
-            outcome: Outcome::as_str(self.outcome),
+            kind: TransactionKind::as_str(self.kind),
+            outcome: TransactionOutcome::as_str(self.outcome),
             tls: TlsMode::as_str(self.tls),
             size: self.size,
             recipients: self.recipients,
@@ -173,7 +175,7 @@ pub(super) struct AnomalyView {
     count: u32,
 }
 
-impl Anomaly {
+impl AnomalyRow {
     pub(super) fn view(&self) -> AnomalyView {
         AnomalyView {
             at: millis(self.at),
@@ -192,7 +194,7 @@ impl Anomaly {
 
 /// What is told as a whole whenever it has changed.
 #[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Digest {
+pub(super) struct PageDigest {
     open: Vec<(&'static str, u64)>,
     latencies: Vec<LatencyView>,
     talkers: [TalkersView; 3],
@@ -227,11 +229,11 @@ struct RefusalView {
     count: u32,
 }
 
-impl Digest {
+impl PageDigest {
     pub(super) fn new(
         second: u64,
         open: [u64; Protocol::ALL.len()],
-        latencies: &mut Window,
+        latencies: &mut LatencyWindow,
         talkers: &mut [TopClients; 3],
         refusals: &mut Refusals,
     ) -> Self {

@@ -1,9 +1,9 @@
 //! The live page: what is going on now, for a person with a browser.
 //!
-//! Each thread of the input has a [`PageCollector`] that gathers what its events say; the [`State`] holds what all of them
-//! have gathered, and tells it to viewers through [`serve`](super::serve). It keeps minutes, not history, in room
-//! fixed from the start: the log has every session, the metrics have the long run. It must never hold up an input,
-//! nor show more of a message than [`Show`] allows; who authenticated it never shows.
+//! Each thread of the input has a [`PageCollector`] that gathers what its events say; the [`PageState`] holds what all of
+//! them have gathered, and tells it to viewers through [`serve`](super::serve). It keeps minutes, not history, in room
+//! fixed from the start: the log has every session, the metrics have the long run. It must never hold up an input, nor
+//! show more of a message than [`Show`] allows; who authenticated it never shows.
 
 mod collector;
 mod latency;
@@ -19,7 +19,7 @@ mod text;
 mod top_clients;
 
 pub use collector::PageCollector;
-pub use state::{Cursor, Show, State};
+pub use state::{Cursor, PageState, Show};
 
 /// Open sessions listed: more than anybody reads, and few enough for a browser.
 const LISTED: usize = 500;

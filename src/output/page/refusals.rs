@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::row::RefusalKind;
-use super::step::Step;
+use super::step::ServerStep;
 use crate::event::Status;
 use crate::event::Verb;
 
@@ -19,7 +19,7 @@ pub(super) type RefusalCounts = HashMap<RefusalKind, u32>;
 /// Counts one, within the cap.
 pub(super) fn count(counts: &mut RefusalCounts, kind: RefusalKind, times: u32) {
     let fits = counts.len() < KINDS || counts.contains_key(&kind);
-    let kind = if fits { kind } else { (kind.0, Step::Command(Verb::Other), None, None) };
+    let kind = if fits { kind } else { (kind.0, ServerStep::Command(Verb::Other), None, None) };
     let count = counts.entry(kind).or_default();
     *count = count.saturating_add(times);
 }
@@ -76,14 +76,14 @@ mod tests {
         let mut refusals = Refusals::default();
         let mut gathered = RefusalCounts::default();
         for code in 0..600 {
-            count(&mut gathered, (Protocol::Smtp, Step::Greeting, Some(Status::Code(code)), None), 1);
+            count(&mut gathered, (Protocol::Smtp, ServerStep::Greeting, Some(Status::Code(code)), None), 1);
         }
         refusals.take(0, &mut gathered);
         assert!(gathered.is_empty());
         let top = refusals.top(0, 1000);
         assert!(top.len() <= KINDS + 1);
         let (others, times) = top[0];
-        assert_eq!(others, (Protocol::Smtp, Step::Command(Verb::Other), None, None));
+        assert_eq!(others, (Protocol::Smtp, ServerStep::Command(Verb::Other), None, None));
         assert!(times >= 600 - KINDS as u32 && top.iter().map(|(_, times)| times).sum::<u32>() == 600);
         assert_eq!(refusals.top(599, 3).len(), 3);
         assert!(refusals.top(600, 3).is_empty());

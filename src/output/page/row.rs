@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 
 use crate::event::anomaly::Id;
 use crate::event::{
-    AnomalyState, Context, Dir, Enhanced, Kind, Outcome, Phase, Protocol, SessionOutcome, Severity, Status, TlsMode,
+    AnomalyState, Context, Dir, Enhanced, Phase, Protocol, SessionOutcome, Severity, Status, TlsMode, TransactionKind,
+    TransactionOutcome,
 };
 use crate::time::Timestamp;
 
-use super::step::Step;
+use super::step::ServerStep;
 
 /// A session, as far as it has come.
 #[derive(Clone, Debug)]
-pub(super) struct Session {
+pub(super) struct SessionRow {
     pub(super) id: u64,
     pub(super) protocol: Protocol,
     pub(super) source: u32,
@@ -23,7 +24,7 @@ pub(super) struct Session {
     pub(super) heard: Timestamp,
     pub(super) tls: TlsMode,
     /// What was answered last, and how.
-    pub(super) last: Option<(Step, Option<Status>)>,
+    pub(super) last: Option<(ServerStep, Option<Status>)>,
     /// Of client and server.
     pub(super) octets: [u64; 2],
     pub(super) commands: u32,
@@ -33,7 +34,7 @@ pub(super) struct Session {
     pub(super) end: Option<(SessionOutcome, Phase)>,
 }
 
-impl Session {
+impl SessionRow {
     pub(super) const fn new(context: &Context, at: Timestamp) -> Self {
         Self {
             id: context.id,
@@ -57,13 +58,13 @@ impl Session {
 
 /// A transaction that is over.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
+pub(super) struct MessageRow {
     pub(super) at: Timestamp,
     pub(super) session: u64,
     pub(super) protocol: Protocol,
     pub(super) client: SocketAddr,
-    pub(super) kind: Kind,
-    pub(super) outcome: Outcome,
+    pub(super) kind: TransactionKind,
+    pub(super) outcome: TransactionOutcome,
     pub(super) tls: TlsMode,
     pub(super) size: Option<u64>,
     pub(super) recipients: u32,
@@ -75,7 +76,7 @@ pub(super) struct Message {
 
 /// An anomaly.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Anomaly {
+pub(super) struct AnomalyRow {
     pub(super) at: Timestamp,
     pub(super) session: u64,
     pub(super) protocol: Protocol,
@@ -89,4 +90,4 @@ pub(super) struct Anomaly {
 }
 
 /// A kind of refusal.
-pub(super) type RefusalKind = (Protocol, Step, Option<Status>, Option<Enhanced>);
+pub(super) type RefusalKind = (Protocol, ServerStep, Option<Status>, Option<Enhanced>);

@@ -11,12 +11,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashMap;
 
-use super::collector::{Batch, PageCollector};
-use super::latency::Window;
-use super::message::{Digest, Hello, PageUpdate};
+use super::collector::{PageBatch, PageCollector};
+use super::latency::LatencyWindow;
+use super::message::{Hello, PageDigest, PageUpdate};
 use super::rates::{Rates, Tick};
 use super::refusals::Refusals;
-use super::row::{Anomaly, Message, Session};
+use super::row::{AnomalyRow, MessageRow, SessionRow};
 use super::top_clients::TopClients;
 use super::{LISTED, RECENT};
 use crate::event::{Phase, Protocol, SessionOutcome};
@@ -45,7 +45,7 @@ impl Show {
 
 /// What the page shows.
 #[derive(Debug)]
-pub struct State {
+pub struct PageState {
     input: InputKind,
     show: Show,
     began: Instant,
@@ -67,25 +67,25 @@ pub(super) struct Inner {
     sources: Vec<String>,
     /// Number of the last change.
     change: u64,
-    open: HashMap<u64, Numbered<Session>>,
-    ended: VecDeque<Numbered<Session>>,
-    messages: VecDeque<Numbered<Message>>,
-    anomalies: VecDeque<Numbered<Anomaly>>,
+    open: HashMap<u64, Numbered<SessionRow>>,
+    ended: VecDeque<Numbered<SessionRow>>,
+    messages: VecDeque<Numbered<MessageRow>>,
+    anomalies: VecDeque<Numbered<AnomalyRow>>,
     rates: Rates,
-    latencies: Window,
+    latencies: LatencyWindow,
     /// By sessions, octets, refusals.
     talkers: [TopClients; 3],
     refusals: Refusals,
     /// Open sessions by recorder and protocol.
     counts: Vec<[u64; Protocol::ALL.len()]>,
     skipped: u64,
-    digest: Option<(u64, u64, Digest)>,
+    digest: Option<(u64, u64, PageDigest)>,
 }
 
 /// A row with the number of the change that made it what it is.
 type Numbered<T> = (u64, T);
 
-impl State {
+impl PageState {
     /// Of an input of this kind, whose sources (listeners, interfaces) have these names by
     /// [`Peers::source`](crate::event::Peers::source).
     pub fn new(input: InputKind, sources: Vec<String>, show: Show) -> Self {
@@ -133,7 +133,7 @@ impl State {
     }
 }
 
-impl Default for State {
+impl Default for PageState {
     fn default() -> Self {
         Self::new(InputKind::Proxy, Vec::new(), Show::default())
     }
@@ -141,7 +141,7 @@ impl Default for State {
 
 impl Inner {
     /// Takes over what the recorder `number` has gathered; it is empty then, but for the sessions that are open.
-    pub(super) fn take(&mut self, second: u64, number: usize, batch: &mut Batch) {
+    pub(super) fn take(&mut self, second: u64, number: usize, batch: &mut PageBatch) {
         if self.counts.len() <= number {
             self.counts.resize(number + 1, Default::default());
         }
@@ -163,7 +163,7 @@ impl Inner {
         self.rows(batch);
     }
 
-    fn rows(&mut self, batch: &mut Batch) {
+    fn rows(&mut self, batch: &mut PageBatch) {
         // First, for they make room.
         for session in batch.ended.drain(..) {
             self.open.remove(&session.id);
@@ -193,11 +193,11 @@ impl Inner {
         }
     }
 
-    fn tell(&mut self, state: &State, second: u64, cursor: &mut Cursor, json: &mut Vec<u8>) {
+    fn tell(&mut self, state: &PageState, second: u64, cursor: &mut Cursor, json: &mut Vec<u8>) {
         self.rates.at(second);
         self.digest(second);
         let news = |change: u64| !cursor.greeted || change > cursor.change;
-        let mut sessions: Vec<&Numbered<Session>> =
+        let mut sessions: Vec<&Numbered<SessionRow>> =
             self.open.values().chain(&self.ended).filter(|(change, _)| news(*change)).collect();
         sessions.sort_by_key(|(change, _)| *change);
         let total: u64 = self.counts.iter().flatten().sum();
@@ -209,8 +209,8 @@ impl Inner {
             skipped: self.skipped,
             rates: self.rates.since(cursor.second).map(Tick::row).collect(),
             sessions: sessions.iter().map(|(_, session)| session.view(&self.sources)).collect(),
-            messages: new(&self.messages, &news).map(Message::view).collect(),
-            anomalies: new(&self.anomalies, &news).map(Anomaly::view).collect(),
+            messages: new(&self.messages, &news).map(MessageRow::view).collect(),
+            anomalies: new(&self.anomalies, &news).map(AnomalyRow::view).collect(),
             digest: self
                 .digest
                 .as_ref()
@@ -238,7 +238,7 @@ impl Inner {
             sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
             sum
         });
-        let digest = Digest::new(second, counts, &mut self.latencies, &mut self.talkers, &mut self.refusals);
+        let digest = PageDigest::new(second, counts, &mut self.latencies, &mut self.talkers, &mut self.refusals);
         let changed = self.digest.as_ref().is_none_or(|(_, _, before)| *before != digest);
         self.digest = Some((second, version + u64::from(changed), digest));
     }

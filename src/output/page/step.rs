@@ -5,7 +5,7 @@ use crate::event::{Enhanced, Status};
 
 /// What the server was at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Step {
+pub(super) enum ServerStep {
     /// The first reply.
     Greeting,
     /// A command.
@@ -14,7 +14,7 @@ pub(super) enum Step {
     EndOfData,
 }
 
-impl Step {
+impl ServerStep {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Greeting => "greeting",

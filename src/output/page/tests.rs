@@ -12,11 +12,11 @@ use crate::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_parts(1_780_000_000, 0);
 
-fn state(show: Show) -> Arc<State> {
-    Arc::new(State::new(InputKind::Proxy, vec!["mx".into()], show))
+fn state(show: Show) -> Arc<PageState> {
+    Arc::new(PageState::new(InputKind::Proxy, vec!["mx".into()], show))
 }
 
-fn told(state: &State, cursor: &mut Cursor) -> Value {
+fn told(state: &PageState, cursor: &mut Cursor) -> Value {
     let mut json = Vec::new();
     state.tell(cursor, &mut json);
     assert!(!json.contains(&b'\n'), "one line");

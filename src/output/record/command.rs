@@ -2,7 +2,7 @@
 
 use serde::ser::SerializeMap;
 
-use super::json::{Fields, Members, Sides, Tally};
+use super::json::{Fields, JsonCounts, JsonMembers, JsonSides};
 use super::{Facts, View, enhanced, status};
 use crate::event::Masked;
 use crate::event::{Anomaly, AnomalyState, Auth, AuthMethod, AuthOutcome, Command, Mechanism, OauthError, Reply};
@@ -11,7 +11,7 @@ use crate::event::{Anomaly, AnomalyState, Auth, AuthMethod, AuthOutcome, Command
 const EVIDENCE: usize = 64;
 
 impl Facts for Masked<'_, Command> {
-    fn facts<M: SerializeMap>(&self, _: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn facts<M: SerializeMap>(&self, _: View<'_>, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("number", &self.number)?;
         object.set("name", self.verb.as_str())?;
         object.text("tag", self.tag.get())?;
@@ -26,9 +26,9 @@ impl Facts for Masked<'_, Command> {
         object.seconds("service_latency", self.service_latency)?;
         object.flag("coalesced", self.coalesced)?;
         object.flag("pipelined", self.pipelined)?;
-        object.object("octets", Sides(self.octets))?;
+        object.object("octets", JsonSides(self.octets))?;
         if !self.untagged.is_empty() {
-            object.set("untagged", &Tally(self.untagged.iter().map(|(kind, n)| (kind.as_str(), *n))))?;
+            object.set("untagged", &JsonCounts(self.untagged.iter().map(|(kind, n)| (kind.as_str(), *n))))?;
         }
         object.text("mailbox", self.mailbox.get())?;
         object.count("literals", self.literals)
@@ -36,7 +36,7 @@ impl Facts for Masked<'_, Command> {
 }
 
 impl Facts for Masked<'_, Auth> {
-    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("method", self.method.as_str())?;
         object.known("mechanism", self.mechanism.map(Mechanism::as_str))?;
         if let Some(identity) = self.identity.get() {
@@ -58,14 +58,14 @@ impl Facts for Masked<'_, Auth> {
 }
 
 impl Fields for OauthError {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.text("status", self.status.get())?;
         object.text("scope", self.scope.get())
     }
 }
 
 impl Facts for Masked<'_, Anomaly> {
-    fn facts<M: SerializeMap>(&self, _: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn facts<M: SerializeMap>(&self, _: View<'_>, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("id", self.id.as_str())?;
         object.set("severity", self.severity.as_str())?;
         object.known("state", self.state.map(AnomalyState::as_str))?;
@@ -81,7 +81,7 @@ impl Facts for Masked<'_, Anomaly> {
 }
 
 /// What a reply says before its text.
-fn codes<M: SerializeMap>(object: &mut Members<'_, M>, reply: &Reply) -> Result<(), M::Error> {
+fn codes<M: SerializeMap>(object: &mut JsonMembers<'_, M>, reply: &Reply) -> Result<(), M::Error> {
     object.display("status", reply.status.map(status))?;
     object.display("enhanced", reply.enhanced.map(enhanced))?;
     object.text("response_code", reply.response_code.get())

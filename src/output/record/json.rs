@@ -12,7 +12,7 @@ use data_encoding::Encoding;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::super::identity::{Redactor, Shown};
+use super::super::identity::{Redactor, ShownIdentity};
 use crate::time::Timestamp;
 
 static BASE64: Encoding = data_encoding::BASE64;
@@ -21,7 +21,7 @@ static HEXLOWER: Encoding = data_encoding::HEXLOWER;
 /// Something that is written as a JSON object.
 pub(super) trait Fields {
     /// Writes its members.
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error>;
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error>;
 }
 
 /// A thing with [`Fields`], ready for serde, and what its texts must not show.
@@ -29,22 +29,22 @@ pub(super) struct Object<'a, T>(pub(super) T, pub(super) &'a Redactor<'a>);
 
 impl<T: Fields> Serialize for Object<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut members = Members(serializer.serialize_map(None)?, self.1);
+        let mut members = JsonMembers(serializer.serialize_map(None)?, self.1);
         self.0.fields(&mut members)?;
         members.0.end()
     }
 }
 
 impl<T: Fields> Fields for &T {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         (*self).fields(object)
     }
 }
 
 /// A JSON object that is being written.
-pub(super) struct Members<'a, M>(M, &'a Redactor<'a>);
+pub(super) struct JsonMembers<'a, M>(M, &'a Redactor<'a>);
 
-impl<'r, M: SerializeMap> Members<'r, M> {
+impl<'r, M: SerializeMap> JsonMembers<'r, M> {
     /// What texts must not show.
     pub(super) fn redactor(&self) -> &'r Redactor<'r> {
         self.1
@@ -148,10 +148,10 @@ impl<'r, M: SerializeMap> Members<'r, M> {
     }
 
     /// The same for an identity as the policy lets it be seen.
-    pub(super) fn wire_identity(&mut self, name: &[u8], shown: &Shown<'_>) -> Result<(), M::Error> {
+    pub(super) fn wire_identity(&mut self, name: &[u8], shown: &ShownIdentity<'_>) -> Result<(), M::Error> {
         match shown {
-            Shown::Plain(identity) => self.wire_member(name, Some(identity)),
-            Shown::Hmac(_) | Shown::Withheld => match shown.in_text() {
+            ShownIdentity::Plain(identity) => self.wire_member(name, Some(identity)),
+            ShownIdentity::Hmac(_) | ShownIdentity::Withheld => match shown.in_text() {
                 Some(text) => self.wire_member(name, Some(&text)),
                 None => Ok(()),
             },
@@ -159,10 +159,10 @@ impl<'r, M: SerializeMap> Members<'r, M> {
     }
 
     /// An identity as the policy lets it be seen.
-    pub(super) fn identity(&mut self, name: &str, shown: &Shown<'_>) -> Result<(), M::Error> {
+    pub(super) fn identity(&mut self, name: &str, shown: &ShownIdentity<'_>) -> Result<(), M::Error> {
         match shown {
-            Shown::Plain(identity) => self.name(name, Some(identity)),
-            Shown::Hmac(_) | Shown::Withheld => self.name(name, shown.in_text().as_deref()),
+            ShownIdentity::Plain(identity) => self.name(name, Some(identity)),
+            ShownIdentity::Hmac(_) | ShownIdentity::Withheld => self.name(name, shown.in_text().as_deref()),
         }
     }
 }
@@ -177,19 +177,19 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Items<I> {
 }
 
 /// A JSON object of names and counts.
-pub(super) struct Tally<I>(pub(super) I);
+pub(super) struct JsonCounts<I>(pub(super) I);
 
-impl<I: Iterator<Item = (&'static str, u32)> + Clone> Serialize for Tally<I> {
+impl<I: Iterator<Item = (&'static str, u32)> + Clone> Serialize for JsonCounts<I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.clone())
     }
 }
 
 /// `{"client": a, "server": b}`.
-pub(super) struct Sides<T>(pub(super) [T; 2]);
+pub(super) struct JsonSides<T>(pub(super) [T; 2]);
 
-impl<T: Serialize> Fields for Sides<T> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+impl<T: Serialize> Fields for JsonSides<T> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         let [client, server] = &self.0;
         object.set("client", client)?;
         object.set("server", server)
@@ -197,10 +197,10 @@ impl<T: Serialize> Fields for Sides<T> {
 }
 
 /// An address; IPv4 in IPv6 form becomes IPv4 again.
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(super) struct JsonAddress(pub(super) SocketAddr);
 
-impl Fields for Peer {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+impl Fields for JsonAddress {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("ip", &self.0.ip().to_canonical())?;
         object.set("port", &self.0.port())
     }

@@ -22,7 +22,7 @@ use super::identity::{FailedIdentity, Identities, IdentityPolicy, Redactor};
 use crate::event::Masked;
 use crate::event::{Context, Enhanced, Event, Incomplete, Missing, Sink, Status, words};
 use crate::time::Timestamp;
-use json::{Fields, Items, Members, Object, Peer, Plain};
+use json::{Fields, Items, JsonAddress, JsonMembers, Object, Plain};
 
 pub(super) use json::Time;
 
@@ -195,7 +195,7 @@ impl Sink for RecordWriter {
             return;
         }
         let Self { policy, identities, out, counts } = self;
-        let mut lines = Lines { context, policy, identities, out, counts };
+        let mut lines = RecordLines { context, policy, identities, out, counts };
         match *event {
             Event::Command(c) => lines.add(RecordKind::Command, c.began, c.incomplete, c),
             Event::Auth(a) => lines.add(RecordKind::Auth, a.began, a.incomplete, a),
@@ -224,11 +224,11 @@ struct View<'a> {
 /// A fact that has a record of its own.
 trait Facts {
     /// Writes the members beyond those that every record has.
-    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error>;
+    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error>;
 }
 
 /// Where records go.
-struct Lines<'a> {
+struct RecordLines<'a> {
     context: &'a Context,
     policy: &'a Policy,
     identities: &'a Identities,
@@ -236,7 +236,7 @@ struct Lines<'a> {
     counts: &'a mut [u64; RecordKind::ALL.len()],
 }
 
-impl Lines<'_> {
+impl RecordLines<'_> {
     /// Adds one record, if its type is wanted. Nothing in it can fail to serialize; should it, no torn line stays behind.
     fn add<T>(&mut self, kind: RecordKind, ts: Timestamp, incomplete: Incomplete, facts: Masked<'_, T>)
     where
@@ -273,14 +273,14 @@ struct Record<'a, T> {
 }
 
 impl<T: Facts> Fields for Record<'_, T> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         let context = self.view.context;
         object.set("record", self.kind.as_str())?;
         object.time("ts", self.ts)?;
         object.set("session", &SessionId(context.id))?;
         object.set("protocol", context.protocol.as_str())?;
-        object.object("client", Peer(context.peers.client))?;
-        object.object("server", Peer(context.peers.server))?;
+        object.object("client", JsonAddress(context.peers.client))?;
+        object.object("server", JsonAddress(context.peers.server))?;
         let policy = self.view.policy;
         if policy.input == InputKind::Proxy {
             object.known("listener", policy.sources.get(context.peers.source as usize))?;

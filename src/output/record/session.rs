@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::ser::SerializeMap;
 
 use super::community::community_id;
-use super::json::{Fields, Items, Members, Object, Sides, Tally};
+use super::json::{Fields, Items, JsonCounts, JsonMembers, JsonSides, Object};
 use super::{Facts, InputKind, View, status};
 use crate::event::Masked;
 use crate::event::{
@@ -14,19 +14,19 @@ use crate::event::{
 };
 
 impl Facts for Masked<'_, Summary> {
-    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         let (context, peers) = (view.context, &view.context.peers);
         object.time("end", self.ended)?;
         object.seconds("duration", self.ended.since(context.began))?;
         object.display("community_id", Some(community_id(peers.client, peers.server)))?;
         object.set("input", view.policy.input.as_str())?;
         object.known("source", view.policy.sources.get(peers.source as usize))?;
-        object.object("bytes", Sides(self.bytes))?;
+        object.object("bytes", JsonSides(self.bytes))?;
         if let Some(packets) = self.packets {
-            object.object("packets", Sides(packets))?;
+            object.object("packets", JsonSides(packets))?;
         }
         if view.policy.input != InputKind::Proxy {
-            object.object("gaps", Sides(self.gaps))?;
+            object.object("gaps", JsonSides(self.gaps))?;
         }
         object.known("other", self.other.filter(|_| context.protocol == Protocol::Unknown).map(Other::as_str))?;
         if self.greeting.reply.status.is_some() || self.greeting.reply.text.is_present() {
@@ -63,16 +63,16 @@ impl Facts for Masked<'_, Summary> {
             pop3(object, maildrop)?;
         }
         if !self.untagged.is_empty() {
-            object.set("untagged", &Tally(self.untagged.iter().map(|(kind, n)| (kind.as_str(), *n))))?;
+            object.set("untagged", &JsonCounts(self.untagged.iter().map(|(kind, n)| (kind.as_str(), *n))))?;
         }
         if let Some(idle) = self.idle {
-            object.object("idle", Waited { idle, timed: self.ended.known().is_some() })?;
+            object.object("idle", IdleFacts { idle, timed: self.ended.known().is_some() })?;
         }
         Ok(())
     }
 }
 
-fn pop3<M: SerializeMap>(object: &mut Members<'_, M>, maildrop: &Maildrop) -> Result<(), M::Error> {
+fn pop3<M: SerializeMap>(object: &mut JsonMembers<'_, M>, maildrop: &Maildrop) -> Result<(), M::Error> {
     if let Some(size) = maildrop.size {
         object.object("maildrop", MessagesAndBytes(size))?;
     }
@@ -81,7 +81,7 @@ fn pop3<M: SerializeMap>(object: &mut Members<'_, M>, maildrop: &Maildrop) -> Re
 }
 
 impl Fields for Tunnel {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("kind", self.kind.as_str())?;
         match &self.host {
             TunnelHost::Ip(ip) => object.display("ip", Some(ip))?,
@@ -92,7 +92,7 @@ impl Fields for Tunnel {
 }
 
 impl Fields for Greeting {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.display("status", self.reply.status.map(status))?;
         object.text("text", self.reply.text.get())?;
         object.seconds("delay", self.delay)
@@ -115,7 +115,7 @@ impl<'a> Encryption<'a> {
 }
 
 impl Fields for Encryption<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.known("mode", self.mode.map(TlsMode::as_str))?;
         object.known("offered", self.tls.offered)?;
         object.known("requested", self.tls.requested)?;
@@ -135,7 +135,7 @@ struct Authentication<'a> {
 }
 
 impl Fields for Authentication<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.known("method", self.auth.method.map(AuthMethod::as_str))?;
         object.known("mechanism", self.auth.mechanism.map(Mechanism::as_str))?;
         if let Some(identity) = self.auth.identity.get() {
@@ -148,7 +148,7 @@ impl Fields for Authentication<'_> {
 }
 
 impl Fields for Counts {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         let Self { commands, transactions, errors_temporary, errors_permanent, unknown_commands, anomalies, omitted } =
             self;
         object.set("commands", commands)?;
@@ -168,7 +168,7 @@ struct Closed<'a> {
 }
 
 impl Fields for Closed<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("by", self.close.by.map_or("none", Dir::sender))?;
         object.set("how", self.close.how.as_str())?;
         object.set("phase", self.close.phase.as_str())?;
@@ -177,7 +177,7 @@ impl Fields for Closed<'_> {
 }
 
 impl Fields for Notice {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.display("status", self.status.map(status))?;
         object.text("response_code", self.response_code.get())?;
         object.text("text", self.text.get())
@@ -185,7 +185,7 @@ impl Fields for Notice {
 }
 
 impl Fields for Software {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.name("server", self.server.get())?;
         object.name("client", self.client.get())
     }
@@ -195,7 +195,7 @@ impl Fields for Software {
 struct Told(SocketAddr);
 
 impl Fields for Told {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("ip", &self.0.ip().to_canonical())?;
         object.known("port", Some(self.0.port()).filter(|port| *port > 0))
     }
@@ -205,7 +205,7 @@ impl Fields for Told {
 struct MessagesAndBytes((u64, u64));
 
 impl Fields for MessagesAndBytes {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         let (messages, octets) = self.0;
         object.set("messages", &messages)?;
         object.set("octets", &octets)
@@ -215,20 +215,20 @@ impl Fields for MessagesAndBytes {
 struct Deleted<'a>(&'a Maildrop);
 
 impl Fields for Deleted<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("requested", &self.0.deleted)?;
         object.known("committed", self.0.committed)
     }
 }
 
 /// `idle`; how long is not known where packets have no time.
-struct Waited {
+struct IdleFacts {
     idle: Idle,
     timed: bool,
 }
 
-impl Fields for Waited {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+impl Fields for IdleFacts {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("count", &self.idle.count)?;
         object.seconds("duration", Some(self.idle.duration).filter(|_| self.timed))?;
         object.set("events", &self.idle.events)?;

@@ -106,7 +106,7 @@ fn a_delivery_with_everything() {
 
 #[test]
 fn a_delivery_that_came_to_nothing() {
-    let mut t = transaction(Kind::Delivery, Outcome::RejectedPermanent);
+    let mut t = transaction(TransactionKind::Delivery, TransactionOutcome::RejectedPermanent);
     t.stage = Some(Stage::Mail);
     t.reverse_path = Some(t.store(b""));
     t.last = reply(Status::Code(550), None, "no");
@@ -130,7 +130,7 @@ fn a_delivery_that_came_to_nothing() {
 
 #[test]
 fn a_retrieval_and_an_append() {
-    let mut fetch = transaction(Kind::Retrieval, Outcome::Complete);
+    let mut fetch = transaction(TransactionKind::Retrieval, TransactionOutcome::Complete);
     fetch.verb = Some(Verb::UidFetch);
     fetch.mailbox = text("INBOX");
     fetch.uid = Some(7);
@@ -146,7 +146,7 @@ fn a_retrieval_and_an_append() {
     );
     assert_eq!(r["timing"], json!({"first_byte": 0.009}));
 
-    let mut append = transaction(Kind::Append, Outcome::Error);
+    let mut append = transaction(TransactionKind::Append, TransactionOutcome::Error);
     append.verb = Some(Verb::Append);
     append.mailbox = text("Sent");
     append.flags = list(&[b"\\Seen", b"$Forwarded"]);
@@ -319,7 +319,7 @@ fn octets_that_are_no_utf8_are_latin1_with_the_exact_beside() {
     assert_eq!((&r["capabilities"], &r["capabilities_b64"]), (&json!(["OK", "ÿ"]), &json!(["T0s=", "/w=="])));
     assert_eq!((&r["auth"]["identity"], &r["auth"]["identity_b64"]), (&json!("Ã("), &json!("wyg=")));
 
-    let mut t = transaction(Kind::Delivery, Outcome::Accepted);
+    let mut t = transaction(TransactionKind::Delivery, TransactionOutcome::Accepted);
     t.mail_param(b"AUTH", Some(b"\xfe"));
     t.mail_param(b"BODY", Some("ü".as_bytes()));
     t.mail_param(b"AUTH", Some(b"second"));
@@ -374,7 +374,7 @@ fn only_what_is_asked_for_is_written_and_counted() {
 
 #[test]
 fn a_thousand_parameters_cost_no_more_than_their_number() {
-    let mut t = transaction(Kind::Delivery, Outcome::Accepted);
+    let mut t = transaction(TransactionKind::Delivery, TransactionOutcome::Accepted);
     for n in 0..4000u32 {
         t.mail_param(format!("K{}", n % 2000).as_bytes(), None);
     }

@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use serde::ser::SerializeMap;
 
 use super::super::identity::Identities;
-use super::json::{Fields, Items, Members, Object};
+use super::json::{Fields, Items, JsonMembers, Object};
 use super::{Detail, Facts, View, enhanced};
 use crate::event::Masked;
 use crate::event::Verb;
 use crate::event::{
-    DataMode, Incomplete, Kind, Missing, Param, Recipient, RecipientReply, Reply, Stage, Status, Timing, Transaction,
+    DataMode, Incomplete, Missing, Param, Recipient, RecipientReply, Reply, Stage, Status, Timing, Transaction,
+    TransactionKind,
 };
 use crate::message::{Attachment, LineEnd, LineEndings};
 
 impl Facts for Masked<'_, Transaction> {
-    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("kind", self.kind.as_str())?;
         object.set("number", &self.number)?;
         object.time("end", self.ended)?;
@@ -27,9 +28,9 @@ impl Facts for Masked<'_, Transaction> {
             object.identity("identity", &view.identities.show(identity, true))?;
         }
         match self.kind {
-            Kind::Delivery => delivery(object, self, view.identities)?,
-            Kind::Retrieval => retrieval(object, self)?,
-            Kind::Append => append(object, self)?,
+            TransactionKind::Delivery => delivery(object, self, view.identities)?,
+            TransactionKind::Retrieval => retrieval(object, self)?,
+            TransactionKind::Append => append(object, self)?,
         }
         if self.has_message {
             object.object("message", MessageFacts { transaction: *self, detail: view.policy.detail })?;
@@ -42,7 +43,7 @@ impl Facts for Masked<'_, Transaction> {
 }
 
 fn delivery<M: SerializeMap>(
-    object: &mut Members<'_, M>,
+    object: &mut JsonMembers<'_, M>,
     t: &Transaction,
     identities: &Identities,
 ) -> Result<(), M::Error> {
@@ -70,7 +71,7 @@ fn delivery<M: SerializeMap>(
     object.known("direction", t.reversed.then_some("reversed"))
 }
 
-fn retrieval<M: SerializeMap>(object: &mut Members<'_, M>, t: &Transaction) -> Result<(), M::Error> {
+fn retrieval<M: SerializeMap>(object: &mut JsonMembers<'_, M>, t: &Transaction) -> Result<(), M::Error> {
     object.known("command", t.verb.map(Verb::as_str))?;
     object.text("mailbox", t.mailbox.get())?;
     object.known("uid", t.uid)?;
@@ -79,7 +80,7 @@ fn retrieval<M: SerializeMap>(object: &mut Members<'_, M>, t: &Transaction) -> R
     object.known("origin", t.origin)
 }
 
-fn append<M: SerializeMap>(object: &mut Members<'_, M>, t: &Transaction) -> Result<(), M::Error> {
+fn append<M: SerializeMap>(object: &mut JsonMembers<'_, M>, t: &Transaction) -> Result<(), M::Error> {
     object.known("command", t.verb.map(Verb::as_str))?;
     object.text("mailbox", t.mailbox.get())?;
     object.texts("flags", t.flags.iter())?;
@@ -90,7 +91,7 @@ fn append<M: SerializeMap>(object: &mut Members<'_, M>, t: &Transaction) -> Resu
 
 /// `esmtp`, if there are parameters.
 fn esmtp<M: SerializeMap>(
-    object: &mut Members<'_, M>,
+    object: &mut JsonMembers<'_, M>,
     t: &Transaction,
     params: &[Param],
     identities: &Identities,
@@ -107,7 +108,7 @@ struct Esmtp<'a> {
 }
 
 impl Fields for Esmtp<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         let mut seen = BTreeSet::new();
         for param in self.params {
             let keyword = self.transaction.text(param.keyword);
@@ -132,7 +133,7 @@ struct To<'a> {
 }
 
 impl Fields for To<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         let (t, recipient) = (self.transaction, self.recipient);
         object.name("forward_path", Some(t.text(recipient.forward_path)))?;
         esmtp(object, t, t.rcpt_params(recipient), self.identities)?;
@@ -141,20 +142,20 @@ impl Fields for To<'_> {
         object.text("text", recipient.text.map(|span| t.text(span)))?;
         object.seconds("latency", recipient.latency)?;
         match &recipient.last {
-            Some(last) => object.object("final", Own { transaction: t, last }),
+            Some(last) => object.object("final", RecipientDataReply { transaction: t, last }),
             None => Ok(()),
         }
     }
 }
 
 /// The reply of one recipient after the data.
-struct Own<'a> {
+struct RecipientDataReply<'a> {
     transaction: &'a Transaction,
     last: &'a RecipientReply,
 }
 
-impl Fields for Own<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+impl Fields for RecipientDataReply<'_> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("code", &self.last.code)?;
         object.display("enhanced", self.last.enhanced.map(enhanced))?;
         object.text("text", Some(self.transaction.text(self.last.text)).filter(|t| !t.is_empty()))?;
@@ -166,7 +167,7 @@ impl Fields for Own<'_> {
 struct Final<'a>(&'a Reply);
 
 impl Fields for Final<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.known("code", self.0.status.and_then(Status::code))?;
         object.display("enhanced", self.0.enhanced.map(enhanced))?;
         object.text("text", self.0.text.get())
@@ -181,7 +182,7 @@ impl Timing {
 }
 
 impl Fields for Timing {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.seconds("data_go", self.data_go)?;
         object.seconds("data_idle", self.data_idle)?;
         object.seconds("transfer", self.transfer)?;
@@ -197,7 +198,7 @@ struct MessageFacts<'a> {
 }
 
 impl Fields for MessageFacts<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         let (t, message) = (self.transaction, &self.transaction.fact().message);
         object.known("size", message.size_known().then(|| message.size()))?;
         object.known("wire_size", t.wire_size)?;
@@ -231,7 +232,7 @@ pub(super) fn incomplete(t: &Transaction) -> Incomplete {
 }
 
 fn header<M: SerializeMap>(
-    object: &mut Members<'_, M>,
+    object: &mut JsonMembers<'_, M>,
     transaction: Masked<'_, Transaction>,
     detail: Detail,
 ) -> Result<(), M::Error> {
@@ -256,7 +257,7 @@ struct Attached<'a> {
 }
 
 impl Fields for Attached<'_> {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         let shown = |text: &String| self.transaction.decoded(text.clone());
         object.known("filename", self.file.filename.as_ref().filter(|_| self.detail == Detail::Headers).map(shown))?;
         object.set("content_type", &shown(&self.file.content_type))?;
@@ -265,7 +266,7 @@ impl Fields for Attached<'_> {
 }
 
 impl Fields for LineEndings {
-    fn fields<M: SerializeMap>(&self, object: &mut Members<'_, M>) -> Result<(), M::Error> {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("crlf", &self.crlf)?;
         object.set("bare_lf", &self.bare_lf)?;
         object.set("bare_cr", &self.bare_cr)?;

@@ -16,13 +16,13 @@ use std::time::Duration;
 use crate::event::anomaly::Id;
 use crate::event::{Anomaly, Context, Event, Protocol, Severity, Sink};
 use crate::time::Timestamp;
-use tally::{Tally, VariantCounts};
+use tally::{ProtocolTally, VariantCounts};
 
 pub use page::Style;
 
 /// What was read, as only the caller knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Capture {
+pub struct CaptureFacts {
     /// Files.
     pub files: u64,
     /// Packets.
@@ -44,21 +44,21 @@ pub struct Capture {
 /// Counts what sessions say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    capture: Option<Capture>,
-    protocols: [Tally; Protocol::ALL.len()],
-    anomalies: Vec<Seen>,
+    capture: Option<CaptureFacts>,
+    protocols: [ProtocolTally; Protocol::ALL.len()],
+    anomalies: Vec<AnomalyCounts>,
 }
 
 /// One kind of anomaly: records and occurrences, by severity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Seen {
+struct AnomalyCounts {
     records: VariantCounts<{ Severity::ALL.len() }>,
     times: VariantCounts<{ Severity::ALL.len() }>,
 }
 
 impl Default for Report {
     fn default() -> Self {
-        Self { capture: None, protocols: Default::default(), anomalies: vec![Seen::default(); Id::ALL.len()] }
+        Self { capture: None, protocols: Default::default(), anomalies: vec![AnomalyCounts::default(); Id::ALL.len()] }
     }
 }
 
@@ -69,7 +69,7 @@ impl Report {
     }
 
     /// Says what was read; it stands at the head of the summary.
-    pub fn set_capture(&mut self, capture: Capture) {
+    pub fn set_capture(&mut self, capture: CaptureFacts) {
         self.capture = Some(capture);
     }
 

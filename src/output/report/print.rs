@@ -3,10 +3,12 @@
 use std::cmp::Reverse;
 
 use super::page::{Item, Page, Style, Tone, number_of, octets, span, thousands};
-use super::tally::{CLASSES, Recipients, RefusalReason, Tally, VariantCounts};
-use super::{Capture, Report};
+use super::tally::{CLASSES, ProtocolTally, Recipients, RefusalReason, VariantCounts};
+use super::{CaptureFacts, Report};
 use crate::event::anomaly::Id;
-use crate::event::{AuthOutcome, Kind, Missing, Other, Outcome, Protocol, SessionOutcome, Severity, TlsMode};
+use crate::event::{
+    AuthOutcome, Missing, Other, Protocol, SessionOutcome, Severity, TlsMode, TransactionKind, TransactionOutcome,
+};
 use crate::output::record::Time;
 use crate::time::Timestamp;
 
@@ -25,7 +27,7 @@ pub(super) fn summary(report: &Report, style: Style) -> String {
     }
     let mut any = false;
     for which in ORDER {
-        if let Some(tally) = report.protocols.get(which.index()).filter(|t| **t != Tally::default()) {
+        if let Some(tally) = report.protocols.get(which.index()).filter(|t| **t != ProtocolTally::default()) {
             any = true;
             page.space();
             protocol(&mut page, which, tally);
@@ -39,7 +41,7 @@ pub(super) fn summary(report: &Report, style: Style) -> String {
     page.finish()
 }
 
-fn capture(page: &mut Page, read: &Capture) {
+fn capture(page: &mut Page, read: &CaptureFacts) {
     let mut text =
         format!("{}, {}, {}", number_of(read.files, "file"), number_of(read.packets, "packet"), octets(read.octets));
     if let Some(elapsed) = read.elapsed.filter(|e| !e.is_zero()) {
@@ -65,7 +67,7 @@ fn moment(at: Timestamp) -> String {
     String::from_utf8_lossy(text.get(..19).unwrap_or_default()).replace('T', " ")
 }
 
-fn protocol(page: &mut Page, which: Protocol, tally: &Tally) {
+fn protocol(page: &mut Page, which: Protocol, tally: &ProtocolTally) {
     let name = match which {
         Protocol::Smtp => "SMTP",
         Protocol::Lmtp => "LMTP",
@@ -80,7 +82,7 @@ fn protocol(page: &mut Page, which: Protocol, tally: &Tally) {
     if which != Protocol::Unknown {
         row(page, "encryption", counted(&tally.encryption, TlsMode::ALL.iter().map(|m| (encryption(*m), Tone::Plain))));
     }
-    for kind in Kind::ALL {
+    for kind in TransactionKind::ALL {
         transactions(page, tally, *kind);
     }
     recipients(page, &tally.recipients);
@@ -90,14 +92,14 @@ fn protocol(page: &mut Page, which: Protocol, tally: &Tally) {
     incomplete(page, tally);
 }
 
-fn transactions(page: &mut Page, tally: &Tally, kind: Kind) {
+fn transactions(page: &mut Page, tally: &ProtocolTally, kind: TransactionKind) {
     let label = match kind {
-        Kind::Delivery => "deliveries",
-        Kind::Retrieval => "retrievals",
-        Kind::Append => "appends",
+        TransactionKind::Delivery => "deliveries",
+        TransactionKind::Retrieval => "retrievals",
+        TransactionKind::Append => "appends",
     };
     if let Some(outcomes) = tally.transactions.get(kind.index()) {
-        row(page, label, counted(outcomes, Outcome::ALL.iter().map(|o| (o.as_str(), outcome_tone(*o)))));
+        row(page, label, counted(outcomes, TransactionOutcome::ALL.iter().map(|o| (o.as_str(), outcome_tone(*o)))));
     }
     if let Some(mail) = tally.mail.get(kind.index()).filter(|m| m.messages > 0) {
         let mut items = vec![
@@ -146,7 +148,7 @@ fn reason(refusal: &RefusalReason) -> String {
     }
 }
 
-fn authentication(page: &mut Page, tally: &Tally) {
+fn authentication(page: &mut Page, tally: &ProtocolTally) {
     for (index, (way, outcomes)) in tally.auth.iter().enumerate() {
         let mut items = vec![Item::new(format!("{:<13}", way.name()), Tone::Plain)];
         items.extend(counted(outcomes, AuthOutcome::ALL.iter().map(|o| (o.as_str(), auth_tone(*o)))));
@@ -154,7 +156,7 @@ fn authentication(page: &mut Page, tally: &Tally) {
     }
 }
 
-fn replies(page: &mut Page, tally: &Tally) {
+fn replies(page: &mut Page, tally: &ProtocolTally) {
     let tone = |class: &str| match class {
         "4yz" => Tone::Warn,
         "5yz" | "-ERR" | "NO" | "BAD" => Tone::Bad,
@@ -167,7 +169,7 @@ fn replies(page: &mut Page, tally: &Tally) {
     row(page, "replies", items);
 }
 
-fn slowest(page: &mut Page, tally: &Tally) {
+fn slowest(page: &mut Page, tally: &ProtocolTally) {
     let mut steps: Vec<_> = tally.latency.iter().map(|(step, h)| (*step, h, h.percentile(95))).collect();
     steps.sort_by_key(|(step, h, p95)| (Reverse(*p95), Reverse(h.max()), *step));
     if steps.is_empty() {
@@ -186,7 +188,7 @@ fn columns(name: &str, [count, median, p95, max]: [String; 4]) -> String {
     format!("{name:<17}{count:>9}{median:>12}{p95:>12}{max:>12}")
 }
 
-fn incomplete(page: &mut Page, tally: &Tally) {
+fn incomplete(page: &mut Page, tally: &ProtocolTally) {
     if tally.incomplete == 0 && tally.lost == 0 {
         return;
     }
@@ -270,11 +272,20 @@ fn session_tone(outcome: SessionOutcome) -> Tone {
     }
 }
 
-fn outcome_tone(outcome: Outcome) -> Tone {
+fn outcome_tone(outcome: TransactionOutcome) -> Tone {
     match outcome {
-        Outcome::Accepted | Outcome::Complete | Outcome::Encrypted | Outcome::Unknown => Tone::Plain,
-        Outcome::RejectedPermanent | Outcome::ServerClosed | Outcome::ConnectionLost | Outcome::Error => Tone::Bad,
-        Outcome::Partial | Outcome::RejectedTemporary | Outcome::Aborted | Outcome::TimedOut => Tone::Warn,
+        TransactionOutcome::Accepted
+        | TransactionOutcome::Complete
+        | TransactionOutcome::Encrypted
+        | TransactionOutcome::Unknown => Tone::Plain,
+        TransactionOutcome::RejectedPermanent
+        | TransactionOutcome::ServerClosed
+        | TransactionOutcome::ConnectionLost
+        | TransactionOutcome::Error => Tone::Bad,
+        TransactionOutcome::Partial
+        | TransactionOutcome::RejectedTemporary
+        | TransactionOutcome::Aborted
+        | TransactionOutcome::TimedOut => Tone::Warn,
     }
 }
 

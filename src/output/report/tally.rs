@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::event::Verb;
 use crate::event::{
-    Auth, AuthMethod, AuthOutcome, Command, Enhanced, Kind, Mechanism, Missing, Other, Outcome, Recipient,
-    SessionOutcome, Status, Summary, TlsMode, Transaction,
+    Auth, AuthMethod, AuthOutcome, Command, Enhanced, Mechanism, Missing, Other, Recipient, SessionOutcome, Status,
+    Summary, TlsMode, Transaction, TransactionKind, TransactionOutcome,
 };
 use crate::output::histogram::Histogram;
 
@@ -45,15 +45,15 @@ pub(super) const CLASSES: [&str; 10] = ["2yz", "3yz", "4yz", "5yz", "+OK", "-ERR
 
 /// Everything about one protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct ProtocolTally {
     pub(super) sessions: VariantCounts<{ SessionOutcome::ALL.len() }>,
     pub(super) encryption: VariantCounts<{ TlsMode::ALL.len() }>,
     pub(super) other: VariantCounts<{ Other::ALL.len() }>,
     pub(super) missing: VariantCounts<{ Missing::ALL.len() }>,
     pub(super) incomplete: u64,
     pub(super) lost: u64,
-    pub(super) transactions: [VariantCounts<{ Outcome::ALL.len() }>; Kind::ALL.len()],
-    pub(super) mail: [MailCounts; Kind::ALL.len()],
+    pub(super) transactions: [VariantCounts<{ TransactionOutcome::ALL.len() }>; TransactionKind::ALL.len()],
+    pub(super) mail: [MailCounts; TransactionKind::ALL.len()],
     pub(super) recipients: Recipients,
     pub(super) auth: BTreeMap<Way, VariantCounts<{ AuthOutcome::ALL.len() }>>,
     pub(super) replies: VariantCounts<{ CLASSES.len() }>,
@@ -136,7 +136,7 @@ impl WaitedFor {
     }
 }
 
-impl Tally {
+impl ProtocolTally {
     pub(super) fn command(&mut self, command: &Command) {
         match command.reply.status.and_then(class) {
             Some(class) => self.replies.add(class, 1),

@@ -41,8 +41,12 @@ fn busy(sinks: &mut [&mut dyn Sink]) {
             );
         }
         let mut t = delivery();
-        t.outcome =
-            *Outcome::ALL.iter().cycle().nth(n as usize % 40).filter(|_| n % 40 < 12).unwrap_or(&Outcome::Accepted);
+        t.outcome = *TransactionOutcome::ALL
+            .iter()
+            .cycle()
+            .nth(n as usize % 40)
+            .filter(|_| n % 40 < 12)
+            .unwrap_or(&TransactionOutcome::Accepted);
         t.recipient(b"x@y", 400 + n as u16 % 7, enhanced(4, n as u16 % 11, 1));
         t.recipients_total += u32::from(n % 100 == 0);
         say(Protocol::Smtp, &Event::Transaction(Masked::by_hand(&t)));
@@ -67,10 +71,13 @@ fn busy(sinks: &mut [&mut dyn Sink]) {
         let method = AuthMethod::Login;
         say(Protocol::Imap, &Event::Auth(Masked::by_hand(&Auth { method, mechanism: None, ..auth(*outcome) })));
     }
-    let mut fetch = transaction(Kind::Retrieval, Outcome::Complete);
+    let mut fetch = transaction(TransactionKind::Retrieval, TransactionOutcome::Complete);
     fetch.carries(MAIL);
     say(Protocol::Imap, &Event::Transaction(Masked::by_hand(&fetch)));
-    say(Protocol::Imap, &Event::Transaction(Masked::by_hand(&transaction(Kind::Append, Outcome::Error))));
+    say(
+        Protocol::Imap,
+        &Event::Transaction(Masked::by_hand(&transaction(TransactionKind::Append, TransactionOutcome::Error))),
+    );
     say(Protocol::Imap, &Event::Command(Masked::by_hand(&imap_command())));
     say(Protocol::Imap, &Event::Command(Masked::by_hand(&command(2, Verb::Idle, Status::Ok, 900_000))));
     say(Protocol::Imap, &Event::Command(Masked::by_hand(&command(3, Verb::Select, Status::No, 90_000))));
@@ -92,8 +99,8 @@ fn busy(sinks: &mut [&mut dyn Sink]) {
     );
 }
 
-fn capture() -> Capture {
-    Capture {
+fn capture() -> CaptureFacts {
+    CaptureFacts {
         files: 3,
         packets: 1_204_332,
         octets: 1_234_567_890,
@@ -166,7 +173,7 @@ fn one_quiet_session_has_no_empty_sections() {
         &Event::Command(Masked::by_hand(&command(1, Verb::Quit, Status::PopOk, 1))),
     );
     report.event(&context(Protocol::Pop3), at(0), &Event::End(Masked::by_hand(&s)));
-    report.set_capture(Capture { files: 1, packets: 1, ..Capture::default() });
+    report.set_capture(CaptureFacts { files: 1, packets: 1, ..CaptureFacts::default() });
     let text = printed(&report, Style::default());
     fits(&text);
     insta::assert_snapshot!(text);

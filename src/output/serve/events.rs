@@ -13,20 +13,20 @@ use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::output::page::{Cursor, State};
+use crate::output::page::{Cursor, PageState};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// A body without end.
 pub(super) struct Events {
-    page: Arc<State>,
+    page: Arc<PageState>,
     cursor: Cursor,
     tick: Interval,
     _seat: OwnedSemaphorePermit,
 }
 
 impl Events {
-    pub(super) fn new(page: Arc<State>, seat: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(page: Arc<PageState>, seat: OwnedSemaphorePermit) -> Self {
         let mut tick = interval(PERIOD);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { page, cursor: Cursor::default(), tick, _seat: seat }

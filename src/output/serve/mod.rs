@@ -32,13 +32,13 @@ use tokio_rustls::TlsAcceptor;
 use super::page;
 use crate::secret::Secret;
 use access::Access;
-pub use settings::Settings;
+pub use settings::ServeSettings;
 
 /// Pages that may be open at the same time: each is told of what changed once a second.
 const VIEWERS: usize = 8;
 
 /// Gives the body of `/metrics`: text format 0.0.4.
-pub type Metrics = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
+pub type MetricsBody = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
 
 /// What `/readyz` says. Clones are one.
 #[derive(Clone, Debug, Default)]
@@ -82,23 +82,23 @@ impl Readiness {
 }
 
 /// What is served.
-pub struct Content {
+pub struct ServedContent {
     /// The body of `/metrics`.
-    pub metrics: Metrics,
+    pub metrics: MetricsBody,
     /// What the page shows.
-    pub page: Arc<page::State>,
+    pub page: Arc<page::PageState>,
     /// What `/readyz` says.
     pub readiness: Readiness,
 }
 
-impl fmt::Debug for Content {
+impl fmt::Debug for ServedContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Content").field("readiness", &self.readiness).finish_non_exhaustive()
     }
 }
 
 /// A server that has its address, and answers nobody yet: made while the process may still do all it may.
-pub struct Server {
+pub struct BoundServer {
     listener: TcpListener,
     address: SocketAddr,
     access: Access,
@@ -116,21 +116,21 @@ pub struct Handle {
 
 /// What the answers need.
 struct ServeShared {
-    content: Content,
+    content: ServedContent,
     access: RwLock<Arc<Access>>,
     tls: RwLock<Option<TlsAcceptor>>,
     viewers: Arc<Semaphore>,
 }
 
-impl Server {
+impl BoundServer {
     /// Opens the address and reads certificate and key.
-    pub fn bind(config: &Settings) -> Result<Self, ServeError> {
+    pub fn bind(config: &ServeSettings) -> Result<Self, ServeError> {
         let failed = |source| ServeError::Bind { address: config.listen, source };
         Self::adopt(config, TcpListener::bind(config.listen).map_err(failed)?)
     }
 
     /// Takes a socket that listens already (socket activation, a handover) in place of the configured address.
-    pub fn adopt(config: &Settings, listener: TcpListener) -> Result<Self, ServeError> {
+    pub fn adopt(config: &ServeSettings, listener: TcpListener) -> Result<Self, ServeError> {
         let failed = |source| ServeError::Bind { address: config.listen, source };
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -164,7 +164,7 @@ impl Server {
     }
 
     /// Starts to answer.
-    pub fn start(self, content: Content) -> Result<Handle, ServeError> {
+    pub fn start(self, content: ServedContent) -> Result<Handle, ServeError> {
         let Self { listener, address, access, tls } = self;
         let socket = listener.try_clone().map_err(ServeError::Start)?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(ServeError::Start)?;
@@ -186,13 +186,13 @@ impl Server {
     }
 }
 
-impl fmt::Debug for Server {
+impl fmt::Debug for BoundServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
-fn access(config: &Settings, address: SocketAddr) -> Access {
+fn access(config: &ServeSettings, address: SocketAddr) -> Access {
     Access::new(config.token.as_ref().map(Secret::reveal), address)
 }
 
@@ -218,7 +218,7 @@ impl Handle {
 
     /// Takes a new token, and reads certificate and key again; connections that are open stay. If the files cannot
     /// be read, everything stays as it was. The address is not changed by this.
-    pub fn reload(&self, config: &Settings) -> Result<(), ServeError> {
+    pub fn reload(&self, config: &ServeSettings) -> Result<(), ServeError> {
         let tls = config.tls.as_ref().map(|(chain, key)| certificate::acceptor(chain, key)).transpose()?;
         let access = Arc::new(access(config, self.address));
         *self.shared.access.write().unwrap_or_else(std::sync::PoisonError::into_inner) = access;

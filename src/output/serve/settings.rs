@@ -8,7 +8,7 @@ use crate::secret::Secret;
 
 /// Where metrics and the page are served, and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ServeSettings {
     /// The address.
     pub listen: SocketAddr,
     /// What a request has to bear.
@@ -17,8 +17,8 @@ pub struct Settings {
     pub tls: Option<(PathBuf, PathBuf)>,
 }
 
-impl Settings {
-    /// Reads certificate and key, as [`Server::bind`](super::Server::bind) would.
+impl ServeSettings {
+    /// Reads certificate and key, as [`BoundServer::bind`](super::BoundServer::bind) would.
     pub fn check(&self) -> Result<(), ServeError> {
         self.tls.as_ref().map_or(Ok(()), |(chain, key)| certificate::acceptor(chain, key).map(|_| ()))
     }

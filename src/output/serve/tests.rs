@@ -24,10 +24,10 @@ impl Served {
         Self::with(token, tls, Box::new(|| b"# TYPE mailtap_x counter\nmailtap_x 1\n".to_vec()))
     }
 
-    fn with(token: Option<&str>, tls: Option<(&Path, &Path)>, metrics: Metrics) -> Self {
+    fn with(token: Option<&str>, tls: Option<(&Path, &Path)>, metrics: MetricsBody) -> Self {
         let readiness = Readiness::new();
-        let content = Content { metrics, page: Arc::default(), readiness: readiness.clone() };
-        let handle = Server::bind(&config(token, tls)).unwrap().start(content).unwrap();
+        let content = ServedContent { metrics, page: Arc::default(), readiness: readiness.clone() };
+        let handle = BoundServer::bind(&config(token, tls)).unwrap().start(content).unwrap();
         Self { handle, readiness }
     }
 
@@ -52,8 +52,8 @@ impl Served {
     }
 }
 
-fn config(token: Option<&str>, tls: Option<(&Path, &Path)>) -> Settings {
-    Settings {
+fn config(token: Option<&str>, tls: Option<(&Path, &Path)>) -> ServeSettings {
+    ServeSettings {
         listen: "127.0.0.1:0".parse().unwrap(),
         token: token.map(|token| Secret::from(token.to_owned())),
         tls: tls.map(|(chain, key)| (chain.into(), key.into())),
@@ -319,11 +319,11 @@ fn tls(served: &Served, trusted: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Stream
 #[test]
 fn an_address_in_use_is_told_with_a_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = Settings { listen: taken.local_addr().unwrap(), token: None, tls: None };
-    let text = Server::bind(&config).unwrap_err().to_string();
+    let config = ServeSettings { listen: taken.local_addr().unwrap(), token: None, tls: None };
+    let text = BoundServer::bind(&config).unwrap_err().to_string();
     assert!(text.contains(&config.listen.to_string()) && text.contains("--metrics-listen"), "{text}");
-    let foreign = Settings { listen: "192.0.2.77:9100".parse().unwrap(), ..config };
-    let text = Server::bind(&foreign).unwrap_err().to_string();
+    let foreign = ServeSettings { listen: "192.0.2.77:9100".parse().unwrap(), ..config };
+    let text = BoundServer::bind(&foreign).unwrap_err().to_string();
     assert!(text.contains("192.0.2.77:9100") && text.contains("not of this host"), "{text}");
 }
 
@@ -331,11 +331,11 @@ fn an_address_in_use_is_told_with_a_remedy() {
 fn who_listens_to_all_is_told_what_that_means() {
     let cautions = |token: Option<&str>| {
         let listen = "0.0.0.0:0".parse().unwrap();
-        Server::bind(&Settings { listen, ..config(token, None) }).unwrap().cautions()
+        BoundServer::bind(&ServeSettings { listen, ..config(token, None) }).unwrap().cautions()
     };
     assert!(cautions(None)[0].contains("--metrics-token"));
     assert!(cautions(Some("t0ken"))[0].contains("in clear"));
-    assert!(Server::bind(&config(None, None)).unwrap().cautions().is_empty());
+    assert!(BoundServer::bind(&config(None, None)).unwrap().cautions().is_empty());
 }
 
 #[test]

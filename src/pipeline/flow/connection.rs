@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::slots::List;
+use super::slots::TimeoutList;
 use crate::engine::{Limits, Session};
 use crate::event::MAIL_PORTS;
 use crate::event::{Dir, End, Input, Peers, Sink};
 use crate::time::Timestamp;
 use crate::wire::Side;
-use crate::wire::key::Key;
+use crate::wire::key::ConnectionKey;
 use crate::wire::packet::Segment;
-use crate::wire::stream::{BufferBudget, Delivery, Duplex, End as StreamEnd, Stream};
+use crate::wire::stream::{BufferBudget, Duplex, Stream, StreamDelivery, StreamEnd};
 
 /// How long segments may be under way when their connection ends: twice the time that systems take (RFC 9293 section
 /// 3.4.2 says two minutes).
@@ -24,7 +24,7 @@ const TWICE: u64 = 1_000_000_000;
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) key: Key,
+    pub(super) key: ConnectionKey,
     pub(super) last: Timestamp,
     /// A SYN that may be the port's next connection.
     pub(super) reuse: Option<Reuse>,
@@ -36,7 +36,7 @@ pub(super) struct Connection {
     /// When the reset was sent that ends it.
     reset_at: Option<Timestamp>,
     streams: Duplex,
-    head: Head,
+    head: ConnectionSession,
 }
 
 /// A SYN inside an open connection, or the answer to one.
@@ -53,7 +53,7 @@ pub(super) struct Reuse {
 
 /// Everything but the streams.
 #[derive(Debug)]
-struct Head {
+struct ConnectionSession {
     id: u64,
     ordinal: u64,
     source: u32,
@@ -85,11 +85,11 @@ pub(super) enum Fate {
 }
 
 impl Connection {
-    pub(super) fn new(key: Key, side: Side, number: u64, segment: &Segment<'_>) -> Self {
+    pub(super) fn new(key: ConnectionKey, side: Side, number: u64, segment: &Segment<'_>) -> Self {
         let mut ends = [segment.from; 2];
         *side.split(&mut ends).1 = segment.to;
         let (client, certain) = roles(side, segment);
-        let head = Head {
+        let head = ConnectionSession {
             id: key.id(segment.at, number),
             ordinal: number,
             source: segment.source,
@@ -138,12 +138,12 @@ impl Connection {
     }
 
     /// Which timeout counts.
-    pub(super) fn list(&self) -> List {
+    pub(super) fn list(&self) -> TimeoutList {
         let waits = self.head.session.is_none() && self.head.established.is_none();
         match self.closed {
-            true => List::Lingering,
-            false if waits || self.has_ended() => List::Short,
-            false => List::Open,
+            true => TimeoutList::Lingering,
+            false if waits || self.has_ended() => TimeoutList::Short,
+            false => TimeoutList::Open,
         }
     }
 
@@ -334,7 +334,7 @@ impl Reuse {
     }
 }
 
-impl Head {
+impl ConnectionSession {
     /// Whether the server's port is one of mail.
     fn is_mail(&self) -> bool {
         MAIL_PORTS.contains(&self.client.other().pick(&self.ends).port())
@@ -376,7 +376,7 @@ impl Head {
         }
     }
 
-    fn deliver(&mut self, side: Side, delivery: Delivery<'_>, limits: &Arc<Limits>, out: &mut dyn Sink) {
+    fn deliver(&mut self, side: Side, delivery: StreamDelivery<'_>, limits: &Arc<Limits>, out: &mut dyn Sink) {
         if self.session.is_none() {
             let end = match delivery.input {
                 Input::Data(_) | Input::Gap(_) => None,

@@ -15,11 +15,11 @@ use crate::engine;
 use crate::event::{End, Sink};
 use crate::time::Timestamp;
 use crate::wire::Side;
-use crate::wire::key::Key;
+use crate::wire::key::ConnectionKey;
 use crate::wire::packet::Segment;
 use crate::wire::stream::{BufferBudget, StreamCounters, StreamLimits};
 use connection::{Connection, Fate, Reuse};
-use slots::{List, Slots};
+use slots::{Slots, TimeoutList};
 
 /// Caps of a [`FlowTable`].
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +112,7 @@ pub struct FlowTable {
     budget: BufferBudget,
     buffered: usize,
     /// Those that keep octets, by when they began to; ordinals tell whether a slot is still theirs.
-    keepers: VecDeque<(u32, u64)>,
+    buffering: VecDeque<(u32, u64)>,
     /// Those of which something waits that time releases; the same.
     timed: VecDeque<(u32, u64)>,
 }
@@ -127,7 +127,7 @@ impl FlowTable {
             counters: FlowCounters::default(),
             budget: BufferBudget { limits: config.stream, counters: StreamCounters::default() },
             buffered: 0,
-            keepers: VecDeque::new(),
+            buffering: VecDeque::new(),
             timed: VecDeque::new(),
         }
     }
@@ -135,7 +135,7 @@ impl FlowTable {
     /// Takes the segment of packet `number` of the input.
     pub fn segment(&mut self, number: u64, segment: &Segment<'_>, out: &mut dyn Sink) {
         self.counters.segments += 1;
-        let (key, side) = Key::of(segment.from, segment.to);
+        let (key, side) = ConnectionKey::of(segment.from, segment.to);
         let found = self.slots.find(&key).and_then(|slot| self.unless_idle(slot, segment.at, out));
         let fate = found.and_then(|slot| Some((slot, self.slots.connection(slot)?.fate(side, segment))));
         let slot = match fate {
@@ -169,14 +169,14 @@ impl FlowTable {
     /// of their first packets.
     pub fn tick(&mut self, now: Timestamp, out: &mut dyn Sink) {
         self.release(now, out);
-        while let Some(slot) = self.slots.oldest(List::Lingering) {
+        while let Some(slot) = self.slots.oldest(TimeoutList::Lingering) {
             if self.idle_since(slot, now).is_none() {
                 break;
             }
             self.slots.remove(slot);
         }
         let mut idle = Vec::new();
-        for list in [List::Short, List::Open] {
+        for list in [TimeoutList::Short, TimeoutList::Open] {
             idle.extend(self.slots.by_age(list).map_while(|slot| {
                 let over = self.idle_since(slot, now)?;
                 Some((self.slots.connection(slot)?.ordinal(), slot, over))
@@ -205,7 +205,7 @@ impl FlowTable {
 
     /// Connections that are open.
     pub fn len(&self) -> usize {
-        self.slots.len(List::Short) + self.slots.len(List::Open)
+        self.slots.len(TimeoutList::Short) + self.slots.len(TimeoutList::Open)
     }
 
     /// Whether none is open.
@@ -223,12 +223,12 @@ impl FlowTable {
         let Some(over) = self.idle_since(slot, at) else {
             return Some(slot);
         };
-        if self.slots.list(slot) == Some(List::Lingering) {
+        if self.slots.list(slot) == Some(TimeoutList::Lingering) {
             self.slots.remove(slot);
         } else {
             self.end(slot, over, self.idle_end(slot), out);
             // A close leaves it lingering, for what trails behind.
-            if self.slots.list(slot) == Some(List::Lingering) {
+            if self.slots.list(slot) == Some(TimeoutList::Lingering) {
                 return self.unless_idle(slot, at, out);
             }
         }
@@ -238,9 +238,9 @@ impl FlowTable {
     /// When it was over, if it was idle for too long at `now`.
     fn idle_since(&self, slot: u32, now: Timestamp) -> Option<Timestamp> {
         let timeout = match self.slots.list(slot)? {
-            List::Short => self.config.idle_short,
-            List::Open => self.config.idle,
-            List::Lingering => self.config.linger,
+            TimeoutList::Short => self.config.idle_short,
+            TimeoutList::Open => self.config.idle,
+            TimeoutList::Lingering => self.config.linger,
         };
         // Packets without a time are never too old.
         let over = self.slots.connection(slot)?.last.known()?.after(timeout);
@@ -252,17 +252,24 @@ impl FlowTable {
         if ended { End::Closed } else { End::Timeout }
     }
 
-    fn open(&mut self, key: Key, side: Side, number: u64, segment: &Segment<'_>, out: &mut dyn Sink) -> u32 {
+    fn open(&mut self, key: ConnectionKey, side: Side, number: u64, segment: &Segment<'_>, out: &mut dyn Sink) -> u32 {
         while self.len() >= self.config.flows.max(1) {
             let Some(slot) = self.least_used() else { break };
             self.end(slot, segment.at, End::Evicted, out);
         }
         self.counters.opened += 1;
-        self.slots.insert(Connection::new(key, side, number, segment), List::Short)
+        self.slots.insert(Connection::new(key, side, number, segment), TimeoutList::Short)
     }
 
     /// Opens the connection that an earlier SYN began.
-    fn reopen(&mut self, key: Key, side: Side, reuse: Reuse, segment: &Segment<'_>, out: &mut dyn Sink) -> u32 {
+    fn reopen(
+        &mut self,
+        key: ConnectionKey,
+        side: Side,
+        reuse: Reuse,
+        segment: &Segment<'_>,
+        out: &mut dyn Sink,
+    ) -> u32 {
         let (sender, number, syn) = reuse.replay(side, segment);
         let slot = self.open(key, sender, number, &syn, out);
         self.take(slot, sender, &syn, out);
@@ -271,8 +278,8 @@ impl FlowTable {
 
     /// Half-open connections go first when they are the most: a flood of SYNs drives out nothing else.
     fn least_used(&self) -> Option<u32> {
-        let (short, open) = (self.slots.oldest(List::Short), self.slots.oldest(List::Open));
-        if self.slots.len(List::Short) > self.config.flows / 2 {
+        let (short, open) = (self.slots.oldest(TimeoutList::Short), self.slots.oldest(TimeoutList::Open));
+        if self.slots.len(TimeoutList::Short) > self.config.flows / 2 {
             return short;
         }
         let last = |slot: &u32| self.slots.connection(*slot).map(|c| c.last);
@@ -308,7 +315,7 @@ impl FlowTable {
             self.slots.touch(slot, list);
         }
         if keeps {
-            self.keepers.push_back((slot, ordinal));
+            self.buffering.push_back((slot, ordinal));
         }
         if waits {
             self.timed.push_back((slot, ordinal));
@@ -339,7 +346,7 @@ impl FlowTable {
     /// Frees octets while all connections together keep too many.
     fn relieve(&mut self, out: &mut dyn Sink) {
         while self.buffered > self.config.buffered {
-            let Some((slot, ordinal)) = self.keepers.pop_front() else {
+            let Some((slot, ordinal)) = self.buffering.pop_front() else {
                 return;
             };
             let Some(connection) = self.slots.connection_mut(slot).filter(|c| c.ordinal() == ordinal) else {
@@ -359,7 +366,7 @@ impl FlowTable {
     /// Keeps the queues as short as the table.
     fn forget_queued(&mut self) {
         let (slots, most) = (&self.slots, 2 * self.len() + 64);
-        for queue in [&mut self.keepers, &mut self.timed] {
+        for queue in [&mut self.buffering, &mut self.timed] {
             if queue.len() > most {
                 queue.retain(|(slot, ordinal)| slots.connection(*slot).is_some_and(|c| c.ordinal() == *ordinal));
             }
@@ -374,7 +381,7 @@ impl FlowTable {
             self.slots.remove(slot);
             return;
         }
-        if self.slots.list(slot) != Some(List::Lingering) {
+        if self.slots.list(slot) != Some(TimeoutList::Lingering) {
             self.counters.reused += 1;
             self.end(slot, at, End::Closed, out);
         }
@@ -402,9 +409,9 @@ impl FlowTable {
             self.slots.remove(slot);
             return;
         }
-        self.slots.touch(slot, List::Lingering);
-        while self.slots.len(List::Lingering) > self.config.lingering {
-            let Some(oldest) = self.slots.oldest(List::Lingering) else {
+        self.slots.touch(slot, TimeoutList::Lingering);
+        while self.slots.len(TimeoutList::Lingering) > self.config.lingering {
+            let Some(oldest) = self.slots.oldest(TimeoutList::Lingering) else {
                 return;
             };
             self.slots.remove(oldest);

@@ -5,11 +5,11 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 
 use super::connection::Connection;
-use crate::wire::key::Key;
+use crate::wire::key::ConnectionKey;
 
 /// Which timeout counts for a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum List {
+pub(super) enum TimeoutList {
     /// No handshake and no octet yet, or ended but for an acknowledgment.
     Short,
     /// Open.
@@ -23,7 +23,7 @@ pub(super) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
     index: HashTable<u32>,
-    lists: [Ends; 3],
+    lists: [ListEnds; 3],
     seed: u64,
 }
 
@@ -31,13 +31,13 @@ pub(super) struct Slots {
 struct Slot {
     connection: Option<Connection>,
     hash: u64,
-    list: List,
+    list: TimeoutList,
     before: u32,
     after: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Ends {
+struct ListEnds {
     oldest: u32,
     newest: u32,
     len: usize,
@@ -51,13 +51,13 @@ impl Slots {
             slots: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
-            lists: [Ends { oldest: NONE, newest: NONE, len: 0 }; 3],
+            lists: [ListEnds { oldest: NONE, newest: NONE, len: 0 }; 3],
             // Whoever chooses addresses must not know where they fall. Nothing visible depends on it.
             seed: std::hash::RandomState::new().hash_one(0_u64),
         }
     }
 
-    pub(super) fn find(&self, key: &Key) -> Option<u32> {
+    pub(super) fn find(&self, key: &ConnectionKey) -> Option<u32> {
         let same = |slot: &u32| self.connection(*slot).is_some_and(|c| c.key == *key);
         self.index.find(key.hash(self.seed), same).copied()
     }
@@ -70,38 +70,38 @@ impl Slots {
         self.slots.get_mut(slot as usize)?.connection.as_mut()
     }
 
-    pub(super) fn list(&self, slot: u32) -> Option<List> {
+    pub(super) fn list(&self, slot: u32) -> Option<TimeoutList> {
         self.slots.get(slot as usize).filter(|s| s.connection.is_some()).map(|s| s.list)
     }
 
     /// Flows in `list`.
-    pub(super) fn len(&self, list: List) -> usize {
+    pub(super) fn len(&self, list: TimeoutList) -> usize {
         let [short, open, lingering] = &self.lists;
         match list {
-            List::Short => short.len,
-            List::Open => open.len,
-            List::Lingering => lingering.len,
+            TimeoutList::Short => short.len,
+            TimeoutList::Open => open.len,
+            TimeoutList::Lingering => lingering.len,
         }
     }
 
     /// The least recently used of `list`.
-    pub(super) fn oldest(&self, list: List) -> Option<u32> {
+    pub(super) fn oldest(&self, list: TimeoutList) -> Option<u32> {
         let [short, open, lingering] = &self.lists;
         let oldest = match list {
-            List::Short => short.oldest,
-            List::Open => open.oldest,
-            List::Lingering => lingering.oldest,
+            TimeoutList::Short => short.oldest,
+            TimeoutList::Open => open.oldest,
+            TimeoutList::Lingering => lingering.oldest,
         };
         (oldest != NONE).then_some(oldest)
     }
 
     /// The flows of `list`, the least recently used first.
-    pub(super) fn by_age(&self, list: List) -> impl Iterator<Item = u32> {
+    pub(super) fn by_age(&self, list: TimeoutList) -> impl Iterator<Item = u32> {
         let after = |slot: &u32| self.slots.get(*slot as usize).map(|s| s.after).filter(|after| *after != NONE);
         std::iter::successors(self.oldest(list), after)
     }
 
-    pub(super) fn insert(&mut self, connection: Connection, list: List) -> u32 {
+    pub(super) fn insert(&mut self, connection: Connection, list: TimeoutList) -> u32 {
         let hash = connection.key.hash(self.seed);
         let fresh = Slot { connection: Some(connection), hash, list, before: NONE, after: NONE };
         let slot = match self.free.pop() {
@@ -135,7 +135,7 @@ impl Slots {
     }
 
     /// Makes `slot` the most recently used of `list`.
-    pub(super) fn touch(&mut self, slot: u32, list: List) {
+    pub(super) fn touch(&mut self, slot: u32, list: TimeoutList) {
         if self.list(slot) == Some(list) && self.ends(list).newest == slot {
             return;
         }
@@ -147,21 +147,21 @@ impl Slots {
     pub(super) fn open(&self) -> impl Iterator<Item = (u32, &Connection)> {
         let place = |(i, slot): (usize, &Slot)| (i as u32, slot.list, slot.connection.is_some());
         self.slots.iter().enumerate().map(place).filter_map(|(slot, list, used)| {
-            let open = used && list != List::Lingering;
+            let open = used && list != TimeoutList::Lingering;
             open.then(|| self.connection(slot)).flatten().map(|connection| (slot, connection))
         })
     }
 
-    fn ends(&mut self, list: List) -> &mut Ends {
+    fn ends(&mut self, list: TimeoutList) -> &mut ListEnds {
         let [short, open, lingering] = &mut self.lists;
         match list {
-            List::Short => short,
-            List::Open => open,
-            List::Lingering => lingering,
+            TimeoutList::Short => short,
+            TimeoutList::Open => open,
+            TimeoutList::Lingering => lingering,
         }
     }
 
-    fn link(&mut self, slot: u32, list: List) {
+    fn link(&mut self, slot: u32, list: TimeoutList) {
         let ends = self.ends(list);
         let before = std::mem::replace(&mut ends.newest, slot);
         ends.len += 1;

@@ -249,7 +249,7 @@ fn both_directions_have_one_hash_and_every_run_the_same() {
     assert_eq!(there.flow_hash(), back.flow_hash());
     let other = Segment { from: "192.0.2.1:40001".parse().unwrap(), ..there };
     assert_ne!(there.flow_hash(), other.flow_hash());
-    assert_eq!(Key::of(from, to).0.id(there.at, 0), 7_426_180_844_257_353_975);
+    assert_eq!(ConnectionKey::of(from, to).0.id(there.at, 0), 7_426_180_844_257_353_975);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::batch::{Batch, Work};
 use super::flow::FlowCounters;
 use super::tables::Tables;
 use super::{SHARDS, Setup, shard_of};
-use crate::capture::live::Counters;
+use crate::capture::live::InterfaceCounters;
 use crate::output::EventFanout;
 use crate::time::Timestamp;
 use crate::wire;
@@ -55,13 +55,13 @@ const BEHIND: Duration = Duration::from_secs(1);
 /// The threads that analyze.
 pub struct WorkerPool {
     threads: Vec<JoinHandle<()>>,
-    states: Vec<Arc<Mutex<State>>>,
-    posts: Vec<WorkerQueue>,
+    states: Vec<Arc<Mutex<WorkerState>>>,
+    queues: Vec<WorkerQueue>,
 }
 
 /// What the tables of one worker hold, as of a second ago at most.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct State {
+pub struct WorkerState {
     /// What became of its connections.
     pub flows: FlowCounters,
     /// Connections that are open.
@@ -92,67 +92,69 @@ fn weight(batch: &Batch) -> usize {
 /// What a capture thread hands its packets to.
 pub struct Dispatcher {
     decoder: Decoder,
-    decoded: wire::Counters,
-    counters: Arc<Counters>,
-    lanes: Vec<Lane>,
+    decoded: wire::DecodeCounters,
+    counters: Arc<InterfaceCounters>,
+    pending: Vec<PendingBatch>,
     /// Number of the next packet; those of several capture threads differ.
     number: u64,
     step: u64,
 }
 
-struct Lane {
+/// What gathers for one worker.
+struct PendingBatch {
     batch: Batch,
-    post: WorkerQueue,
+    queue: WorkerQueue,
 }
 
 impl WorkerPool {
-    /// Starts the workers, [`Setup::threads`] of them but at most [`SHARDS`]; `outlet` makes what their events go into.
-    pub fn start(setup: &Setup, mut outlet: impl FnMut() -> EventFanout) -> io::Result<Self> {
+    /// Starts the workers, [`Setup::threads`] of them but at most [`SHARDS`]; `fanout` makes what their events go into.
+    pub fn start(setup: &Setup, mut fanout: impl FnMut() -> EventFanout) -> io::Result<Self> {
         let threads = setup.threads.clamp(1, SHARDS);
-        let mut crew = Self { threads: Vec::new(), states: Vec::new(), posts: Vec::new() };
+        let mut pool = Self { threads: Vec::new(), states: Vec::new(), queues: Vec::new() };
         for number in 0..threads {
-            let (batches, desk) = bounded(QUEUE);
+            let (batches, received) = bounded(QUEUE);
             let (empty, spent) = bounded(SPENT);
             let octets = Arc::default();
             let state = Arc::default();
-            let worker = Worker {
+            let worker = LiveWorker {
                 tables: Tables::new(number, threads, setup),
-                outlet: outlet(),
+                fanout: fanout(),
                 state: Arc::clone(&state),
                 octets: Arc::clone(&octets),
                 flushed: Instant::now(),
                 ticked: Instant::now(),
             };
             let name = format!("analyze {number}");
-            let thread = thread::Builder::new().name(name).spawn(move || worker.work(&desk, &empty))?;
-            crew.threads.push(thread);
-            crew.states.push(state);
-            crew.posts.push(WorkerQueue { batches, spent, octets });
+            let thread = thread::Builder::new().name(name).spawn(move || worker.work(&received, &empty))?;
+            pool.threads.push(thread);
+            pool.states.push(state);
+            pool.queues.push(WorkerQueue { batches, spent, octets });
         }
-        Ok(crew)
+        Ok(pool)
     }
 
     /// What the capture thread `index` of `all` hands its packets to.
-    pub fn lanes(&self, setup: &Setup, index: u32, all: u32, counters: Arc<Counters>) -> Dispatcher {
-        let lanes = self.posts.iter().map(|post| Lane { batch: Batch::default(), post: post.clone() }).collect();
+    pub fn dispatcher(&self, setup: &Setup, index: u32, all: u32, counters: Arc<InterfaceCounters>) -> Dispatcher {
+        let pending =
+            self.queues.iter().map(|queue| PendingBatch { batch: Batch::default(), queue: queue.clone() }).collect();
         Dispatcher {
             decoder: Decoder::new(setup.decoder),
-            decoded: wire::Counters::default(),
+            decoded: wire::DecodeCounters::default(),
             counters,
-            lanes,
+            pending,
             number: u64::from(index) + 1,
             step: u64::from(all).max(1),
         }
     }
 
     /// What the workers' tables hold.
-    pub fn states(&self) -> impl Iterator<Item = State> {
+    pub fn states(&self) -> impl Iterator<Item = WorkerState> {
         self.states.iter().map(|state| *state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Batches that wait, for all workers together.
     pub fn queued(&self) -> usize {
-        self.posts.iter().map(|post| post.batches.len()).sum()
+        self.queues.iter().map(|queue| queue.batches.len()).sum()
     }
 
     /// Whether a worker is gone, which takes a fault in it.
@@ -162,8 +164,8 @@ impl WorkerPool {
 
     /// Finishes what is queued and every open session; all [`Dispatcher`] must be gone. The last state of affairs; `None`
     /// after a fault.
-    pub fn finish(self) -> Option<Vec<State>> {
-        drop(self.posts);
+    pub fn finish(self) -> Option<Vec<WorkerState>> {
+        drop(self.queues);
         let mut whole = true;
         for thread in self.threads {
             whole &= thread.join().is_ok();
@@ -176,12 +178,12 @@ impl WorkerPool {
 impl Dispatcher {
     /// Takes a packet.
     pub fn packet(&mut self, packet: &Packet<'_>) {
-        let Self { decoder, counters, lanes, number, step, .. } = self;
+        let Self { decoder, counters, pending, number, step, .. } = self;
         if let Some(segment) = decoder.decode(packet) {
             let shard = shard_of(&segment);
-            let worker = shard.checked_rem(lanes.len()).unwrap_or_default();
-            if let Some(lane) = lanes.get_mut(worker) {
-                lane.segment(*number, shard, &segment, counters);
+            let worker = shard.checked_rem(pending.len()).unwrap_or_default();
+            if let Some(pending) = pending.get_mut(worker) {
+                pending.segment(*number, shard, &segment, counters);
             }
         }
         *number = number.saturating_add(*step);
@@ -189,8 +191,8 @@ impl Dispatcher {
 
     /// Sends on what has gathered.
     pub fn flush(&mut self) {
-        for lane in &mut self.lanes {
-            lane.send();
+        for pending in &mut self.pending {
+            pending.send();
         }
         let now = *self.decoder.counters();
         self.counters.decoded(&self.decoded, &now);
@@ -201,17 +203,17 @@ impl Dispatcher {
 impl Drop for Dispatcher {
     /// What the queue has no room for at the end is waited for: nothing is behind it.
     fn drop(&mut self) {
-        for Lane { batch, post } in &mut self.lanes {
+        for PendingBatch { batch, queue } in &mut self.pending {
             if batch.len() > 0 {
-                post.octets.fetch_add(weight(batch), Ordering::Relaxed);
-                let _ = post.batches.send(std::mem::take(batch));
+                queue.octets.fetch_add(weight(batch), Ordering::Relaxed);
+                let _ = queue.batches.send(std::mem::take(batch));
             }
         }
     }
 }
 
-impl Lane {
-    fn segment(&mut self, number: u64, shard: usize, segment: &Segment<'_>, counters: &Counters) {
+impl PendingBatch {
+    fn segment(&mut self, number: u64, shard: usize, segment: &Segment<'_>, counters: &InterfaceCounters) {
         if self.is_full() {
             self.send();
             if self.is_full() {
@@ -227,15 +229,15 @@ impl Lane {
 
     /// Sends the batch, if there is room for it; else it stays.
     fn send(&mut self) {
-        if self.batch.len() == 0 || self.post.is_full() {
+        if self.batch.len() == 0 || self.queue.is_full() {
             return;
         }
-        let next = self.post.spent.try_recv().unwrap_or_default();
+        let next = self.queue.spent.try_recv().unwrap_or_default();
         let full = std::mem::replace(&mut self.batch, next);
         let octets = weight(&full);
-        self.post.octets.fetch_add(octets, Ordering::Relaxed);
-        if let Err(refused) = self.post.batches.try_send(full) {
-            self.post.octets.fetch_sub(octets, Ordering::Relaxed);
+        self.queue.octets.fetch_add(octets, Ordering::Relaxed);
+        if let Err(refused) = self.queue.batches.try_send(full) {
+            self.queue.octets.fetch_sub(octets, Ordering::Relaxed);
             // Another capture thread was faster; the empty one goes.
             self.batch = refused.into_inner();
         }
@@ -243,16 +245,16 @@ impl Lane {
 }
 
 /// One thread's shards.
-struct Worker {
+struct LiveWorker {
     tables: Tables,
-    outlet: EventFanout,
-    state: Arc<Mutex<State>>,
+    fanout: EventFanout,
+    state: Arc<Mutex<WorkerState>>,
     octets: Arc<AtomicUsize>,
     flushed: Instant,
     ticked: Instant,
 }
 
-impl Worker {
+impl LiveWorker {
     fn work(mut self, batches: &Receiver<Batch>, spent: &Sender<Batch>) {
         loop {
             match batches.recv_timeout(FLUSH) {
@@ -267,15 +269,15 @@ impl Worker {
             }
             self.pass_time();
         }
-        self.tables.finish(clock(), &mut self.outlet);
-        self.outlet.flush();
+        self.tables.finish(clock(), &mut self.fanout);
+        self.fanout.flush();
         self.publish();
     }
 
     fn batch(&mut self, batch: &Batch) {
         for work in batch.work() {
             if let Work::Segment { number, shard, segment } = work {
-                self.tables.segment(number, shard, &segment, &mut self.outlet);
+                self.tables.segment(number, shard, &segment, &mut self.fanout);
             }
         }
     }
@@ -286,19 +288,19 @@ impl Worker {
             self.ticked = now;
             let behind = u64::try_from(BEHIND.as_nanos()).unwrap_or_default();
             let time = Timestamp::from_nanos(clock().as_nanos().saturating_sub(behind));
-            self.tables.tick(time, &mut self.outlet);
+            self.tables.tick(time, &mut self.fanout);
             self.publish();
         }
         if now.duration_since(self.flushed) >= FLUSH {
             self.flushed = now;
-            self.outlet.flush();
+            self.fanout.flush();
         }
     }
 
     fn publish(&self) {
         let mut flows = FlowCounters::default();
         self.tables.counters().for_each(|table| flows += table);
-        let state = State { flows, open: self.tables.open() as u64, buffered: self.tables.buffered() as u64 };
+        let state = WorkerState { flows, open: self.tables.open() as u64, buffered: self.tables.buffered() as u64 };
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 }

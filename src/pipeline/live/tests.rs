@@ -12,26 +12,26 @@ fn setup(threads: usize) -> Setup {
     Setup { threads, limits: Arc::default(), flows: FlowLimits::default(), decoder: DecoderLimits::default() }
 }
 
-fn give(lanes: &mut Dispatcher, data: &[u8]) {
+fn give(dispatcher: &mut Dispatcher, data: &[u8]) {
     let wire_len = u32::try_from(data.len()).unwrap();
-    lanes.packet(&Packet { at: clock(), source: 0, link: LinkType::ETHERNET, data, wire_len });
+    dispatcher.packet(&Packet { at: clock(), source: 0, link: LinkType::ETHERNET, data, wire_len });
 }
 
-fn greet(lanes: &mut Dispatcher, port: u16) {
-    give(lanes, &frame(25, port, 0, 0x12, b""));
-    give(lanes, &frame(25, port, 1, 0x18, b"220 mx.example.org ESMTP\r\n"));
+fn greet(dispatcher: &mut Dispatcher, port: u16) {
+    give(dispatcher, &frame(25, port, 0, 0x12, b""));
+    give(dispatcher, &frame(25, port, 1, 0x18, b"220 mx.example.org ESMTP\r\n"));
 }
 
-fn crew(threads: usize, log: &Path) -> (WorkerPool, LogQueue, crate::output::LogWriter) {
-    let (feed, keeper) =
+fn pool(threads: usize, log: &Path) -> (WorkerPool, LogQueue, crate::output::LogWriter) {
+    let (queue, writer) =
         LogQueue::start(Log::open(&LogSettings { path: Some(log.to_owned()), rotate: None }).unwrap(), |e| {
             panic!("{e}")
         })
         .unwrap();
     let policy = Arc::new(Policy { input: InputKind::Live, sources: vec!["veth0".into()], ..Policy::default() });
-    let crew =
-        WorkerPool::start(&setup(threads), || EventFanout::new(Arc::clone(&policy), Some(feed.clone()))).unwrap();
-    (crew, feed, keeper)
+    let pool =
+        WorkerPool::start(&setup(threads), || EventFanout::new(Arc::clone(&policy), Some(queue.clone()))).unwrap();
+    (pool, queue, writer)
 }
 
 #[test]
@@ -39,21 +39,21 @@ fn open_sessions_end_with_the_capture() {
     for (threads, captures) in [(1, 1), (3, 2), (99, 3)] {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
-        let (crew, feed, keeper) = crew(threads, &log);
-        let counters: Arc<Counters> = Arc::default();
+        let (pool, queue, writer) = pool(threads, &log);
+        let counters: Arc<InterfaceCounters> = Arc::default();
         for index in 0..captures {
-            let mut lanes = crew.lanes(&setup(threads), index, captures, Arc::clone(&counters));
+            let mut dispatcher = pool.dispatcher(&setup(threads), index, captures, Arc::clone(&counters));
             for port in 0..50 {
-                greet(&mut lanes, 20_000 + 100 * index as u16 + port);
+                greet(&mut dispatcher, 20_000 + 100 * index as u16 + port);
             }
-            lanes.flush();
+            dispatcher.flush();
         }
-        let states = crew.finish().unwrap();
+        let states = pool.finish().unwrap();
         assert_eq!(states.len(), threads.min(SHARDS));
         assert_eq!(states.iter().map(|s| s.flows.capture_end).sum::<u64>(), 50 * u64::from(captures));
         assert_eq!(states.iter().map(|s| s.open + s.buffered).sum::<u64>(), 0);
-        drop(feed);
-        keeper.finish().unwrap();
+        drop(queue);
+        writer.finish().unwrap();
         let text = std::fs::read_to_string(&log).unwrap();
         let ended = text.lines().filter(|line| line.contains("\"outcome\":\"capture_end\"")).count();
         assert_eq!(ended, 50 * captures as usize, "{text}");
@@ -62,70 +62,70 @@ fn open_sessions_end_with_the_capture() {
 }
 
 /// Dispatcher to a worker that does nothing.
-fn stuck(counters: &Arc<Counters>) -> (Dispatcher, Receiver<Batch>, Sender<Batch>) {
-    let (batches, desk) = bounded(QUEUE);
+fn stuck(counters: &Arc<InterfaceCounters>) -> (Dispatcher, Receiver<Batch>, Sender<Batch>) {
+    let (batches, received) = bounded(QUEUE);
     let (empty, spent) = bounded(SPENT);
-    let crew = WorkerPool {
+    let pool = WorkerPool {
         threads: Vec::new(),
         states: Vec::new(),
-        posts: vec![WorkerQueue { batches, spent, octets: Arc::default() }],
+        queues: vec![WorkerQueue { batches, spent, octets: Arc::default() }],
     };
-    (crew.lanes(&setup(1), 0, 1, Arc::clone(counters)), desk, empty)
+    (pool.dispatcher(&setup(1), 0, 1, Arc::clone(counters)), received, empty)
 }
 
 #[test]
 fn a_worker_that_is_behind_costs_segments_and_no_time() {
-    let counters: Arc<Counters> = Arc::default();
-    let (mut lanes, desk, empty) = stuck(&counters);
+    let counters: Arc<InterfaceCounters> = Arc::default();
+    let (mut dispatcher, received, empty) = stuck(&counters);
     let room = (QUEUE_OCTETS.div_ceil(BATCH_SEGMENTS * SEGMENT_OCTETS) + 1) * BATCH_SEGMENTS;
     for n in 0..room + 500 {
-        give(&mut lanes, &frame(20_000, 25, n as u32, 0x10, b""));
+        give(&mut dispatcher, &frame(20_000, 25, n as u32, 0x10, b""));
     }
     assert_eq!(counters.dropped_queue.value(), 500);
-    lanes.flush();
+    dispatcher.flush();
     // One batch is taken and given back: there is room again for as many.
-    let mut taken = desk.recv().unwrap();
+    let mut taken = received.recv().unwrap();
     assert_eq!(taken.len(), BATCH_SEGMENTS);
-    lanes.lanes[0].post.octets.fetch_sub(weight(&taken), Ordering::Relaxed);
+    dispatcher.pending[0].queue.octets.fetch_sub(weight(&taken), Ordering::Relaxed);
     taken.clear();
     empty.send(taken).unwrap();
     for n in 0..BATCH_SEGMENTS + 1 {
-        give(&mut lanes, &frame(20_000, 25, n as u32, 0x10, b""));
+        give(&mut dispatcher, &frame(20_000, 25, n as u32, 0x10, b""));
     }
     assert_eq!(counters.dropped_queue.value(), 501);
     assert!(empty.is_empty(), "the spent batch is used again");
-    drop(desk);
+    drop(received);
 }
 
 #[test]
 fn what_cannot_be_decoded_is_counted() {
-    let counters: Arc<Counters> = Arc::default();
-    let (mut lanes, desk, _empty) = stuck(&counters);
-    give(&mut lanes, &frame(20_000, 25, 0, 2, b"")[..20]);
-    give(&mut lanes, &[[0; 12].as_slice(), &[8, 6], &[0; 28]].concat());
-    lanes.flush();
-    lanes.flush();
+    let counters: Arc<InterfaceCounters> = Arc::default();
+    let (mut dispatcher, received, _empty) = stuck(&counters);
+    give(&mut dispatcher, &frame(20_000, 25, 0, 2, b"")[..20]);
+    give(&mut dispatcher, &[[0; 12].as_slice(), &[8, 6], &[0; 28]].concat());
+    dispatcher.flush();
+    dispatcher.flush();
     assert_eq!(counters.undecoded.value(), 1);
-    drop(desk);
+    drop(received);
 }
 
 #[test]
 fn records_come_while_the_link_is_idle() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let (crew, feed, keeper) = crew(2, &log);
-    let mut lanes = crew.lanes(&setup(2), 0, 1, Arc::default());
-    greet(&mut lanes, 20_000);
-    give(&mut lanes, &frame(25, 20_000, 27, 0x14, b""));
-    lanes.flush();
+    let (pool, queue, writer) = pool(2, &log);
+    let mut dispatcher = pool.dispatcher(&setup(2), 0, 1, Arc::default());
+    greet(&mut dispatcher, 20_000);
+    give(&mut dispatcher, &frame(25, 20_000, 27, 0x14, b""));
+    dispatcher.flush();
     let until = Instant::now() + Duration::from_secs(20);
-    while feed.counters().written.load(Ordering::Relaxed) == 0 {
+    while queue.counters().written.load(Ordering::Relaxed) == 0 {
         assert!(Instant::now() < until, "no record came");
         thread::yield_now();
     }
-    assert!(!crew.has_fault());
-    drop(lanes);
-    crew.finish().unwrap();
-    drop(feed);
-    keeper.finish().unwrap();
+    assert!(!pool.has_fault());
+    drop(dispatcher);
+    pool.finish().unwrap();
+    drop(queue);
+    writer.finish().unwrap();
 }

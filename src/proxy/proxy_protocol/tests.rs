@@ -14,7 +14,7 @@ fn address(text: &str) -> SocketAddr {
 
 fn told(octets: &[u8]) -> (usize, Option<SocketAddr>, Option<SocketAddr>) {
     match parse(octets) {
-        Header::Complete { length, client, server, .. } => (length, client, server),
+        HeaderRead::Complete { length, client, server, .. } => (length, client, server),
         other => panic!("{other:?}"),
     }
 }
@@ -56,7 +56,7 @@ fn two_families_become_one() {
 fn a_health_check_tells_no_client() {
     assert_eq!(
         parse(&health_header(HeaderOut::V2)),
-        Header::Complete { length: 16, client: None, server: None, local: true }
+        HeaderRead::Complete { length: 16, client: None, server: None, local: true }
     );
     assert_eq!(told(&health_header(HeaderOut::V1)), (15, None, None));
     let mut local = Vec::new();
@@ -69,7 +69,7 @@ fn a_health_check_tells_no_client() {
 fn version_1_is_read_as_written_down() {
     let longest = format!("PROXY UNKNOWN {}\r\n", "f".repeat(LONGEST_V1 - 16));
     assert_eq!(told(longest.as_bytes()), (LONGEST_V1, None, None));
-    assert_eq!(parse(&longest.as_bytes()[..LONGEST_V1 - 1]), Header::NeedMore);
+    assert_eq!(parse(&longest.as_bytes()[..LONGEST_V1 - 1]), HeaderRead::NeedMore);
     for bad in [
         "PROXY UNKNOWN\n",
         "PROXY UNKNOWN\rX",
@@ -90,7 +90,7 @@ fn version_1_is_read_as_written_down() {
         &format!("PROXY UNKNOWN {}", "f".repeat(LONGEST_V1)),
         &format!("PROXY UNKNOWN {}\r\n", "f".repeat(LONGEST_V1 - 15)),
     ] {
-        assert_eq!(parse(bad.as_bytes()), Header::Invalid, "{bad:?}");
+        assert_eq!(parse(bad.as_bytes()), HeaderRead::Invalid, "{bad:?}");
     }
 }
 
@@ -102,23 +102,23 @@ fn version_2_is_read_as_written_down() {
         octets.extend_from_slice(block);
         parse(&octets)
     };
-    let nothing = |block: usize| Header::Complete { length: 16 + block, client: None, server: None, local: false };
+    let nothing = |block: usize| HeaderRead::Complete { length: 16 + block, client: None, server: None, local: false };
     assert_eq!(of(0x21, 0x31, &[b'/'; 216]), nothing(216), "a local socket");
     assert_eq!(of(0x21, 0x12, &[1; 12]), nothing(12), "datagrams");
     assert_eq!(of(0x21, 0, &[9; 7]), nothing(7), "no family");
-    assert_eq!(of(0x21, 0x11, &[1; 11]), Header::Invalid, "too short for its addresses");
-    assert_eq!(of(0x21, 0x21, &[1; 35]), Header::Invalid);
-    assert_eq!(of(0x31, 0x11, &[1; 12]), Header::Invalid, "version 3");
-    assert_eq!(of(0x22, 0x11, &[1; 12]), Header::Invalid, "a command not assigned");
-    assert_eq!(of(0x21, 0x41, &[1; 12]), Header::Invalid, "a family not assigned");
-    assert_eq!(of(0x21, 0x13, &[1; 12]), Header::Invalid, "a transport not assigned");
+    assert_eq!(of(0x21, 0x11, &[1; 11]), HeaderRead::Invalid, "too short for its addresses");
+    assert_eq!(of(0x21, 0x21, &[1; 35]), HeaderRead::Invalid);
+    assert_eq!(of(0x31, 0x11, &[1; 12]), HeaderRead::Invalid, "version 3");
+    assert_eq!(of(0x22, 0x11, &[1; 12]), HeaderRead::Invalid, "a command not assigned");
+    assert_eq!(of(0x21, 0x41, &[1; 12]), HeaderRead::Invalid, "a family not assigned");
+    assert_eq!(of(0x21, 0x13, &[1; 12]), HeaderRead::Invalid, "a transport not assigned");
     let with = |extensions: &[u8]| of(0x21, 0x11, &[&[1; 12], extensions].concat());
-    assert!(matches!(with(b"\x04\0\x03abc\x01\0\0"), Header::Complete { client: Some(_), .. }));
-    assert_eq!(with(b"\x04\0\x04abc"), Header::Invalid, "an extension longer than the header");
-    assert_eq!(with(b"\x04\0"), Header::Invalid, "half an extension");
+    assert!(matches!(with(b"\x04\0\x03abc\x01\0\0"), HeaderRead::Complete { client: Some(_), .. }));
+    assert_eq!(with(b"\x04\0\x04abc"), HeaderRead::Invalid, "an extension longer than the header");
+    assert_eq!(with(b"\x04\0"), HeaderRead::Invalid, "half an extension");
     let mut long = Vec::new();
     preamble(&mut long, 0x21, 0x11, 4081);
-    assert_eq!(parse(&long), Header::Invalid, "longer than anything real: not waited for");
+    assert_eq!(parse(&long), HeaderRead::Invalid, "longer than anything real: not waited for");
 }
 
 #[test]
@@ -130,9 +130,9 @@ fn a_checksum_is_checked() {
     octets.extend_from_slice(&[extension::CRC32C, 0, 4, 0, 0, 0, 0]);
     let sum = checksum(&octets, 31);
     octets[31..].copy_from_slice(&sum.to_be_bytes());
-    assert!(matches!(parse(&octets), Header::Complete { client: Some(_), .. }));
+    assert!(matches!(parse(&octets), HeaderRead::Complete { client: Some(_), .. }));
     octets[20] ^= 1;
-    assert_eq!(parse(&octets), Header::Invalid);
+    assert_eq!(parse(&octets), HeaderRead::Invalid);
 }
 
 fn addresses() -> impl Strategy<Value = (SocketAddr, SocketAddr)> {
@@ -153,7 +153,7 @@ proptest! {
         let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
         prop_assert_eq!(told(&octets), (own.len(), Some(canonical(client)), Some(canonical(server))));
         for cut in 0..own.len() {
-            prop_assert_eq!(parse(&own[..cut]), Header::NeedMore, "cut at {}", cut);
+            prop_assert_eq!(parse(&own[..cut]), HeaderRead::NeedMore, "cut at {}", cut);
         }
     }
 
@@ -174,9 +174,9 @@ proptest! {
         let whole = parse(&octets);
         for cut in 0..octets.len() {
             let part = parse(&octets[..cut]);
-            prop_assert!(part == Header::NeedMore || part == whole, "{part:?} at {cut}, then {whole:?}");
+            prop_assert!(part == HeaderRead::NeedMore || part == whole, "{part:?} at {cut}, then {whole:?}");
         }
-        if let Header::Complete { length, .. } = whole {
+        if let HeaderRead::Complete { length, .. } = whole {
             prop_assert!(length <= octets.len() && length <= LONGEST_HEADER);
         }
     }

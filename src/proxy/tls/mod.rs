@@ -20,7 +20,7 @@ mod upstream_starttls;
 
 pub use certificates::{Certificate, Certificates};
 pub use error::{TlsError, TlsErrorKind};
-pub use observer::{Ending, Observer, Stop};
-pub use terminate::{Sides, terminate};
+pub use observer::{Observer, SessionStop, TlsEnd};
+pub use terminate::{TwoSides, terminate};
 pub use terminator::Terminator;
 pub use upstream::Upstream;

@@ -19,12 +19,12 @@ pub trait Observer {
     fn fin(&mut self, dir: Dir);
 
     /// Ready when the session is to end; `rests`: nothing is on its way. Keeps the waker.
-    fn poll_stop(&mut self, rests: bool, cx: &mut Context<'_>) -> Poll<Stop>;
+    fn poll_stop(&mut self, rests: bool, cx: &mut Context<'_>) -> Poll<SessionStop>;
 }
 
 /// How a session is ended from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stop {
+pub struct SessionStop {
     /// With resets: neither side shall take a message that was cut for a whole one.
     pub abort: bool,
     /// What the client is told, as far as it can be without waiting.
@@ -33,13 +33,13 @@ pub struct Stop {
 
 /// How a session ended.
 #[derive(Debug)]
-pub enum Ending {
+pub enum TlsEnd {
     /// Both sides closed.
     Closed,
     /// The sender of this direction reset.
     Reset(Dir),
     /// The observer ended it.
-    Stopped(Stop),
+    Stopped(SessionStop),
     /// The handshake with the client failed.
     Client(io::Error),
     /// TLS towards the server could not be had.
@@ -47,11 +47,11 @@ pub enum Ending {
 }
 
 /// `work`, unless the observer ends the session.
-pub(super) async fn watched<T>(observer: &mut dyn Observer, work: impl Future<Output = T>) -> Result<T, Ending> {
+pub(super) async fn watched<T>(observer: &mut dyn Observer, work: impl Future<Output = T>) -> Result<T, TlsEnd> {
     let mut work = pin!(work);
     poll_fn(|cx| match Pin::as_mut(&mut work).poll(cx) {
         Poll::Ready(done) => Poll::Ready(Ok(done)),
-        Poll::Pending => observer.poll_stop(false, cx).map(|stop| Err(Ending::Stopped(stop))),
+        Poll::Pending => observer.poll_stop(false, cx).map(|stop| Err(TlsEnd::Stopped(stop))),
     })
     .await
 }

@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use super::observer::{Observer, Stop};
+use super::observer::{Observer, SessionStop};
 use super::starttls::{Dialogue, StartTlsRequest};
-use super::stream::Stream;
+use super::stream::SideStream;
 use crate::event::{Both, Dir};
 
 /// Octets of one read: what a TLS record holds (RFC 8446 section 5.1).
@@ -30,7 +30,7 @@ pub(super) enum Pause {
     /// The sender of this direction reset.
     Reset(Dir),
     /// The observer wants an end.
-    Stopped(Stop),
+    Stopped(SessionStop),
 }
 
 /// One direction.
@@ -61,15 +61,15 @@ enum RelayedState {
 /// Both directions.
 #[derive(Debug)]
 pub(super) struct Relay {
-    pub(super) client: Stream,
-    pub(super) server: Stream,
+    pub(super) client: SideStream,
+    pub(super) server: SideStream,
     /// `None`: nothing is to be changed.
     pub(super) dialogue: Option<Dialogue>,
     flows: Both<RelayedFlow>,
 }
 
 impl Relay {
-    pub(super) fn new(client: Stream, server: Stream, dialogue: Option<Dialogue>) -> Self {
+    pub(super) fn new(client: SideStream, server: SideStream, dialogue: Option<Dialogue>) -> Self {
         Self { client, server, dialogue, flows: Both::default() }
     }
 
@@ -271,7 +271,7 @@ impl Relay {
     }
 
     /// Where octets of `dir` come from, and where they go.
-    fn ends(&mut self, dir: Dir) -> (&mut Stream, &mut Stream) {
+    fn ends(&mut self, dir: Dir) -> (&mut SideStream, &mut SideStream) {
         match dir {
             Dir::ToServer => (&mut self.client, &mut self.server),
             Dir::ToClient => (&mut self.server, &mut self.client),

@@ -9,10 +9,10 @@ use rustls::pki_types::ServerName;
 use rustls::{CipherSuite, ClientConfig, ProtocolVersion};
 use tokio::io::AsyncWriteExt as _;
 
-use super::observer::{Ending, Observer, watched};
+use super::observer::{Observer, TlsEnd, watched};
 use super::relay::Relay;
 use super::starttls::{Dialogue, Offer};
-use super::stream::Stream;
+use super::stream::SideStream;
 use super::terminator::Terminator;
 use crate::event::{Dir, EstablishedTls, Handshake, Protocol, Text, TlsMode};
 
@@ -26,7 +26,7 @@ pub(super) struct TerminatedSession<'a> {
 
 impl TerminatedSession<'_> {
     /// Both handshakes at once.
-    pub(super) async fn both(&mut self, observer: &mut dyn Observer) -> Result<(), Ending> {
+    pub(super) async fn both(&mut self, observer: &mut dyn Observer) -> Result<(), TlsEnd> {
         let Some((config, name)) = self.upstream() else { return Ok(()) };
         let done = {
             let Relay { client, server, .. } = &mut self.relay;
@@ -35,13 +35,13 @@ impl TerminatedSession<'_> {
             let handshakes = async {
                 tokio::select! {
                     done = &mut accepted => {
-                        done.map_err(Ending::Client)?;
-                        connected.await.map_err(Ending::Server)
+                        done.map_err(TlsEnd::Client)?;
+                        connected.await.map_err(TlsEnd::Server)
                     }
                     done = &mut connected => {
                         // Even without a server, the client is owed a close that it can tell from an attack.
-                        accepted.await.map_err(Ending::Client)?;
-                        done.map_err(Ending::Server)
+                        accepted.await.map_err(TlsEnd::Client)?;
+                        done.map_err(TlsEnd::Server)
                     }
                 }
             };
@@ -52,17 +52,17 @@ impl TerminatedSession<'_> {
     }
 
     /// Answers the client's handshake.
-    pub(super) async fn accept(&mut self, mode: TlsMode, observer: &mut dyn Observer) -> Result<(), Ending> {
+    pub(super) async fn accept(&mut self, mode: TlsMode, observer: &mut dyn Observer) -> Result<(), TlsEnd> {
         let accepted = watched(observer, self.relay.client.accept(Arc::clone(&self.terminator.server))).await?;
         self.tell(mode, observer);
-        accepted.map_err(Ending::Client)
+        accepted.map_err(TlsEnd::Client)
     }
 
     /// TLS towards the server.
-    pub(super) async fn connect(&mut self, observer: &mut dyn Observer) -> Result<(), Ending> {
+    pub(super) async fn connect(&mut self, observer: &mut dyn Observer) -> Result<(), TlsEnd> {
         let Some((config, name)) = self.upstream() else { return Ok(()) };
         let connected = watched(observer, self.relay.server.connect(config, name)).await?;
-        connected.map_err(Ending::Server)
+        connected.map_err(TlsEnd::Server)
     }
 
     fn upstream(&self) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
@@ -77,13 +77,13 @@ impl TerminatedSession<'_> {
     }
 
     /// Says `octets` to the client.
-    pub(super) async fn say(&mut self, octets: &[u8], observer: &mut dyn Observer) -> Result<(), Ending> {
+    pub(super) async fn say(&mut self, octets: &[u8], observer: &mut dyn Observer) -> Result<(), TlsEnd> {
         let client = &mut self.relay.client;
         let said = watched(observer, async {
             client.write_all(octets).await?;
             client.flush().await
         });
-        said.await?.map_err(|_| Ending::Reset(Dir::ToServer))?;
+        said.await?.map_err(|_| TlsEnd::Reset(Dir::ToServer))?;
         observer.data(Dir::ToClient, octets);
         Ok(())
     }
@@ -105,24 +105,24 @@ impl TerminatedSession<'_> {
     }
 
     /// Closes both sides the way the session ended.
-    pub(super) async fn end(mut self, ending: &Ending) {
+    pub(super) async fn end(mut self, ending: &TlsEnd) {
         let Relay { client, server, .. } = &mut self.relay;
         match ending {
-            Ending::Closed | Ending::Client(_) => {}
-            Ending::Reset(Dir::ToServer) => server.abort(),
-            Ending::Reset(Dir::ToClient) => client.abort(),
-            Ending::Stopped(stop) if stop.abort => {
+            TlsEnd::Closed | TlsEnd::Client(_) => {}
+            TlsEnd::Reset(Dir::ToServer) => server.abort(),
+            TlsEnd::Reset(Dir::ToClient) => client.abort(),
+            TlsEnd::Stopped(stop) if stop.abort => {
                 client.abort();
                 server.abort();
             }
-            Ending::Stopped(stop) => at_once(client, stop.goodbye).await,
-            Ending::Server(_) => at_once(client, self.refusal).await,
+            TlsEnd::Stopped(stop) => at_once(client, stop.goodbye).await,
+            TlsEnd::Server(_) => at_once(client, self.refusal).await,
         }
     }
 }
 
 /// Says `octets` and closes, as far as the socket takes it without waiting.
-async fn at_once(client: &mut Stream, octets: &[u8]) {
+async fn at_once(client: &mut SideStream, octets: &[u8]) {
     let mut last = pin!(async {
         if !octets.is_empty() {
             client.write_all(octets).await?;

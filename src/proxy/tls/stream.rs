@@ -30,14 +30,14 @@ pub(super) struct Socket {
 
 /// A side.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(super) enum SideStream {
     Clear(Socket),
     Tls(Box<TlsStream<Socket>>),
     /// A handshake failed, and with it the socket is gone.
     Gone,
 }
 
-impl Stream {
+impl SideStream {
     pub(super) fn new(tcp: TcpStream, early: Vec<u8>) -> Self {
         Self::Clear(Socket { tcp, early })
     }
@@ -118,7 +118,7 @@ fn gone() -> Poll<io::Result<usize>> {
     Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for SideStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Clear(socket) => Pin::new(socket).poll_read(cx, into),
@@ -132,7 +132,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for SideStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Clear(socket) => Pin::new(socket).poll_write(cx, octets),

@@ -7,11 +7,11 @@
 
 use tokio::net::TcpStream;
 
-use super::observer::{Ending, Observer, watched};
+use super::observer::{Observer, TlsEnd, watched};
 use super::relay::{Pause, Relay};
 use super::session::TerminatedSession;
-use super::starttls::{Answer, Dialogue, Offer, StartTlsRequest};
-use super::stream::Stream;
+use super::starttls::{Dialogue, Offer, StartTlsAnswer, StartTlsRequest};
+use super::stream::SideStream;
 use super::terminator::Terminator;
 use super::upstream_starttls;
 use crate::event::{Dir, Protocol, TlsMode};
@@ -19,7 +19,7 @@ use crate::proxy::settings::{TlsListen, TlsUpstream};
 
 /// A connection with both its sides.
 #[derive(Debug)]
-pub struct Sides {
+pub struct TwoSides {
     /// The client's socket.
     pub client: TcpStream,
     /// What was read of it already.
@@ -33,11 +33,14 @@ pub struct Sides {
 }
 
 /// Forwards between `sides` until they end; `terminator` says who has TLS.
-pub async fn terminate(sides: Sides, terminator: &Terminator, observer: &mut dyn Observer) -> Ending {
-    let Sides { client, early, server, prior, refusal } = sides;
+pub async fn terminate(sides: TwoSides, terminator: &Terminator, observer: &mut dyn Observer) -> TlsEnd {
+    let TwoSides { client, early, server, prior, refusal } = sides;
     let offer = if terminator.listen == TlsListen::StartTls { Offer::Show } else { Offer::Hide };
-    let relay =
-        Relay::new(Stream::new(client, early), Stream::new(server, Vec::new()), Some(Dialogue::new(offer, prior)));
+    let relay = Relay::new(
+        SideStream::new(client, early),
+        SideStream::new(server, Vec::new()),
+        Some(Dialogue::new(offer, prior)),
+    );
     let mut session = TerminatedSession { relay, terminator, refusal };
     let ending = match run(&mut session, observer).await {
         Ok(ending) | Err(ending) => ending,
@@ -47,7 +50,7 @@ pub async fn terminate(sides: Sides, terminator: &Terminator, observer: &mut dyn
 }
 
 /// Goes through the handshakes and forwards, until the end.
-async fn run(session: &mut TerminatedSession<'_>, observer: &mut dyn Observer) -> Result<Ending, Ending> {
+async fn run(session: &mut TerminatedSession<'_>, observer: &mut dyn Observer) -> Result<TlsEnd, TlsEnd> {
     match (session.terminator.listen, session.terminator.upstream) {
         (TlsListen::Implicit, TlsUpstream::Implicit) => session.both(observer).await?,
         (TlsListen::Implicit, _) => session.accept(TlsMode::Implicit, observer).await?,
@@ -64,9 +67,9 @@ async fn run(session: &mut TerminatedSession<'_>, observer: &mut dyn Observer) -
         }
         match session.relay.run(observer).await {
             Pause::Asked(ask) => start_tls(session, &ask, observer).await?,
-            Pause::Closed => return Ok(Ending::Closed),
-            Pause::Reset(dir) => return Ok(Ending::Reset(dir)),
-            Pause::Stopped(stop) => return Ok(Ending::Stopped(stop)),
+            Pause::Closed => return Ok(TlsEnd::Closed),
+            Pause::Reset(dir) => return Ok(TlsEnd::Reset(dir)),
+            Pause::Stopped(stop) => return Ok(TlsEnd::Stopped(stop)),
         }
     }
 }
@@ -76,7 +79,7 @@ async fn start_tls(
     session: &mut TerminatedSession<'_>,
     ask: &StartTlsRequest,
     observer: &mut dyn Observer,
-) -> Result<(), Ending> {
+) -> Result<(), TlsEnd> {
     if let Some(refusal) = ask.refusal() {
         return answer(session, ask, refusal, observer).await;
     }
@@ -85,7 +88,7 @@ async fn start_tls(
         let protocol = session.dialogue().protocol();
         let reply =
             watched(observer, upstream_starttls::request(&mut session.relay.server, protocol, &request)).await?;
-        let reply = reply.map_err(Ending::Server)?;
+        let reply = reply.map_err(TlsEnd::Server)?;
         if !reply.agrees {
             // Its own words, untouched: the client asked, and this is the answer.
             session.say(&reply.octets, observer).await?;
@@ -93,7 +96,7 @@ async fn start_tls(
             return Ok(());
         }
         if let Err(ending) = session.connect(observer).await {
-            answer(session, ask, Answer::NotNow, observer).await?;
+            answer(session, ask, StartTlsAnswer::NotNow, observer).await?;
             session.refusal = b"";
             return Err(ending);
         }
@@ -103,7 +106,7 @@ async fn start_tls(
     if !discarded.is_empty() {
         observer.data(Dir::ToServer, &discarded);
     }
-    let line = session.dialogue().answer(ask, Answer::Begin);
+    let line = session.dialogue().answer(ask, StartTlsAnswer::Begin);
     session.say(&line, observer).await?;
     session.accept(TlsMode::StartTls, observer).await?;
     session.dialogue().answered(true);
@@ -114,9 +117,9 @@ async fn start_tls(
 async fn answer(
     session: &mut TerminatedSession<'_>,
     ask: &StartTlsRequest,
-    answer: Answer,
+    answer: StartTlsAnswer,
     observer: &mut dyn Observer,
-) -> Result<(), Ending> {
+) -> Result<(), TlsEnd> {
     let line = session.dialogue().answer(ask, answer);
     session.dialogue().answered(false);
     session.say(&line, observer).await

@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use super::certificates::{Certificate, Certificates};
 use super::error::{TlsError, TlsErrorKind};
 use super::upstream::Upstream;
-use crate::proxy::settings::{Target, Tls, TlsListen, TlsUpstream};
+use crate::proxy::settings::{Target, TlsListen, TlsSettings, TlsUpstream};
 
 /// A listener's TLS, ready. A reload makes a new one; sessions keep theirs.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Terminator {
 
 impl Terminator {
     /// Reads what `tls` names; `None` if TLS is passed through. The server's name is `target`'s, if none is given.
-    pub fn new(tls: &Tls, target: &Target) -> Result<Option<Self>, TlsError> {
+    pub fn new(tls: &TlsSettings, target: &Target) -> Result<Option<Self>, TlsError> {
         if tls.listen == TlsListen::Passthrough {
             return Ok(None);
         }

@@ -6,10 +6,10 @@ use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::observer::{Ending, Observer, watched};
+use super::observer::{Observer, TlsEnd, watched};
 use super::session::TerminatedSession;
 use super::starttls::{first_word, without_list};
-use super::stream::Stream;
+use super::stream::SideStream;
 use crate::event::{Dir, Protocol};
 
 /// Octets of a greeting or a reply in clear; no server needs as many.
@@ -19,7 +19,7 @@ const LONGEST: usize = 64 << 10;
 const TAG: &[u8] = b"mailtap";
 
 /// A reply of the server.
-pub(super) struct Reply {
+pub(super) struct ServerReply {
     /// All of it.
     pub(super) octets: Vec<u8>,
     /// TLS may begin; or to EHLO: so it is.
@@ -27,22 +27,22 @@ pub(super) struct Reply {
 }
 
 /// Takes the server's greeting on to the client and brings the server's side under TLS.
-pub(super) async fn run(session: &mut TerminatedSession<'_>, observer: &mut dyn Observer) -> Result<(), Ending> {
+pub(super) async fn run(session: &mut TerminatedSession<'_>, observer: &mut dyn Observer) -> Result<(), TlsEnd> {
     let mut greeting = Vec::new();
     let read = read_reply(&mut session.relay.server, &mut greeting, greets);
-    let end = watched(observer, read).await?.map_err(Ending::Server)?;
+    let end = watched(observer, read).await?.map_err(TlsEnd::Server)?;
     greeting.truncate(end);
     let protocol = match greeting.first() {
         Some(b'+' | b'-') => Protocol::Pop3,
         Some(b'*') => Protocol::Imap,
         Some(b'0'..=b'9') => Protocol::Smtp,
-        _ => return Err(Ending::Server(refused("the server's greeting is not understood"))),
+        _ => return Err(TlsEnd::Server(refused("the server's greeting is not understood"))),
     };
     // The capabilities in clear are not those under TLS: the client is to ask for them.
     let shown = if protocol == Protocol::Imap { without_list(&greeting) } else { greeting.clone() };
     session.say(&shown, observer).await?;
     if !agrees(protocol, b"*", &greeting) {
-        return Err(Ending::Server(refused("the server's greeting leaves no way to TLS")));
+        return Err(TlsEnd::Server(refused("the server's greeting leaves no way to TLS")));
     }
     let mut first = Vec::new();
     let request = match protocol {
@@ -54,8 +54,8 @@ pub(super) async fn run(session: &mut TerminatedSession<'_>, observer: &mut dyn 
         }
     };
     let reply = watched(observer, self::request(&mut session.relay.server, protocol, &request)).await?;
-    if !reply.map_err(Ending::Server)?.agrees {
-        return Err(Ending::Server(refused("the server refuses STARTTLS")));
+    if !reply.map_err(TlsEnd::Server)?.agrees {
+        return Err(TlsEnd::Server(refused("the server refuses STARTTLS")));
     }
     session.connect(observer).await?;
     session.relay.begin_with(&first);
@@ -67,7 +67,7 @@ async fn hello(
     session: &mut TerminatedSession<'_>,
     first: &mut Vec<u8>,
     observer: &mut dyn Observer,
-) -> Result<(), Ending> {
+) -> Result<(), TlsEnd> {
     loop {
         line(session, first, observer).await?;
         let end = memchr::memchr(b'\n', first).map_or(first.len(), |at| at + 1);
@@ -75,12 +75,12 @@ async fn hello(
         let own = [&b"EHLO"[..], b"LHLO"].iter().any(|verb| first_word(said).eq_ignore_ascii_case(verb));
         let line = if own { said.to_vec() } else { greeting_of(session) };
         let reply = watched(observer, request(&mut session.relay.server, Protocol::Smtp, &line)).await?;
-        let reply = reply.map_err(Ending::Server)?;
+        let reply = reply.map_err(TlsEnd::Server)?;
         if reply.agrees {
             return Ok(());
         }
         if !own {
-            return Err(Ending::Server(refused("the server refuses EHLO")));
+            return Err(TlsEnd::Server(refused("the server refuses EHLO")));
         }
         session.say(&reply.octets, observer).await?;
         first.drain(..end);
@@ -92,7 +92,7 @@ async fn line(
     session: &mut TerminatedSession<'_>,
     first: &mut Vec<u8>,
     observer: &mut dyn Observer,
-) -> Result<(), Ending> {
+) -> Result<(), TlsEnd> {
     while memchr::memchr(b'\n', first).is_none() && first.len() < LONGEST {
         let before = first.len();
         let mut server_said = Vec::new();
@@ -105,10 +105,10 @@ async fn line(
         });
         let (dir, read) = read.await?;
         match (dir, read) {
-            (dir, Err(_)) => return Err(Ending::Reset(dir)),
+            (dir, Err(_)) => return Err(TlsEnd::Reset(dir)),
             (dir, Ok(0)) => {
                 observer.fin(dir);
-                return Err(Ending::Closed);
+                return Err(TlsEnd::Closed);
             }
             (Dir::ToServer, Ok(_)) => observer.data(dir, first.get(before..).unwrap_or_default()),
             (Dir::ToClient, Ok(_)) => session.say(&server_said, observer).await?,
@@ -127,7 +127,7 @@ fn greeting_of(session: &TerminatedSession<'_>) -> Vec<u8> {
 }
 
 /// Says `line` to the server and reads its reply; what it says behind the reply is thrown away.
-pub(super) async fn request(server: &mut Stream, protocol: Protocol, line: &[u8]) -> io::Result<Reply> {
+pub(super) async fn request(server: &mut SideStream, protocol: Protocol, line: &[u8]) -> io::Result<ServerReply> {
     server.write_all(line).await?;
     server.flush().await?;
     let tag = first_word(line).to_vec();
@@ -144,11 +144,11 @@ pub(super) async fn request(server: &mut Stream, protocol: Protocol, line: &[u8]
         server.discard();
     }
     let agrees = agrees(protocol, &tag, &octets);
-    Ok(Reply { octets, agrees })
+    Ok(ServerReply { octets, agrees })
 }
 
 /// Reads up to the line that `ends` the reply; where it ends.
-async fn read_reply(server: &mut Stream, octets: &mut Vec<u8>, ends: impl Fn(&[u8]) -> bool) -> io::Result<usize> {
+async fn read_reply(server: &mut SideStream, octets: &mut Vec<u8>, ends: impl Fn(&[u8]) -> bool) -> io::Result<usize> {
     let mut from = 0;
     loop {
         while let Some(end) = memchr::memchr(b'\n', octets.get(from..).unwrap_or_default()) {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use etherparse::err::{self, LenError};
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice};
 
-use super::{Hosts, Layer, Packet, Piece, Rest, Segment, Stop, Unread};
+use super::{FragmentPosition, Hosts, NextHeader, NoSegment, Packet, Rest, Segment, Unread};
 
 /// Protocol number of TCP.
 pub(super) const TCP: u8 = 6;
@@ -29,38 +29,38 @@ const MOBILITY: u8 = 135;
 const HIP: u8 = 139;
 const SHIM6: u8 = 140;
 
-pub(super) fn ip(rest: &mut Rest<'_>, hosts: &mut Hosts) -> Result<Layer, Stop> {
-    match rest.first(Stop::Ip)? >> 4 {
+pub(super) fn ip(rest: &mut Rest<'_>, hosts: &mut Hosts) -> Result<NextHeader, NoSegment> {
+    match rest.first(NoSegment::Ip)? >> 4 {
         4 => v4(rest, hosts),
         6 => v6(rest, hosts),
-        _ => Err(Stop::Ip),
+        _ => Err(NoSegment::Ip),
     }
 }
 
-fn v4(rest: &mut Rest<'_>, hosts: &mut Hosts) -> Result<Layer, Stop> {
+fn v4(rest: &mut Rest<'_>, hosts: &mut Hosts) -> Result<NextHeader, NoSegment> {
     let header = Ipv4HeaderSlice::from_slice(rest.data).map_err(|e| match e {
-        err::ipv4::HeaderSliceError::Len(e) => short(rest, &e, Stop::Ip),
-        err::ipv4::HeaderSliceError::Content(_) => Stop::Ip,
+        err::ipv4::HeaderSliceError::Len(e) => short(rest, &e, NoSegment::Ip),
+        err::ipv4::HeaderSliceError::Content(_) => NoSegment::Ip,
     })?;
     let length = header.slice().len();
     let total = usize::from(header.total_len());
     // Segmentation offload leaves 0: the frame tells the length.
     if total != 0 {
         if total < length {
-            return Err(Stop::Ip);
+            return Err(NoSegment::Ip);
         }
         rest.limit(total);
     }
-    rest.skip(length, Stop::Ip)?;
+    rest.skip(length, NoSegment::Ip)?;
     *hosts = Hosts {
         from: IpAddr::V4(Ipv4Addr::from(header.source())),
         to: IpAddr::V4(Ipv4Addr::from(header.destination())),
     };
     let protocol = header.protocol().0;
     if !header.is_fragmenting_payload() {
-        return Ok(Layer::Protocol(protocol));
+        return Ok(NextHeader::Protocol(protocol));
     }
-    Ok(Layer::Fragment(Piece {
+    Ok(NextHeader::Fragment(FragmentPosition {
         id: u32::from(header.identification()),
         offset: u32::from(header.fragments_offset().value()) * 8,
         more: header.more_fragments(),
@@ -68,12 +68,12 @@ fn v4(rest: &mut Rest<'_>, hosts: &mut Hosts) -> Result<Layer, Stop> {
     }))
 }
 
-fn v6(rest: &mut Rest<'_>, hosts: &mut Hosts) -> Result<Layer, Stop> {
+fn v6(rest: &mut Rest<'_>, hosts: &mut Hosts) -> Result<NextHeader, NoSegment> {
     let header = Ipv6HeaderSlice::from_slice(rest.data).map_err(|e| match e {
-        err::ipv6::HeaderSliceError::Len(e) => short(rest, &e, Stop::Ip),
-        err::ipv6::HeaderSliceError::Content(_) => Stop::Ip,
+        err::ipv6::HeaderSliceError::Len(e) => short(rest, &e, NoSegment::Ip),
+        err::ipv6::HeaderSliceError::Content(_) => NoSegment::Ip,
     })?;
-    rest.skip(header.slice().len(), Stop::Ip)?;
+    rest.skip(header.slice().len(), NoSegment::Ip)?;
     // 0 stands on jumbograms (RFC 2675) and, by offload, on what will be several packets.
     match usize::from(header.payload_length()) {
         0 => {}
@@ -83,42 +83,42 @@ fn v6(rest: &mut Rest<'_>, hosts: &mut Hosts) -> Result<Layer, Stop> {
         from: IpAddr::V6(Ipv6Addr::from(header.source())),
         to: IpAddr::V6(Ipv6Addr::from(header.destination())),
     };
-    Ok(Layer::Protocol(header.next_header().0))
+    Ok(NextHeader::Protocol(header.next_header().0))
 }
 
 /// Everything that IP can carry, except TCP.
-pub(super) fn protocol(protocol: u8, hosts: Hosts, rest: &mut Rest<'_>) -> Result<Layer, Stop> {
+pub(super) fn protocol(protocol: u8, hosts: Hosts, rest: &mut Rest<'_>) -> Result<NextHeader, NoSegment> {
     match protocol {
-        UDP => Ok(Layer::Udp),
-        GRE => Ok(Layer::Gre),
-        IP_IN_IP | IPV6_IN_IP => Ok(Layer::Ip),
-        ETHERNET => Ok(Layer::Ethernet),
-        NSH => Ok(Layer::Nsh),
+        UDP => Ok(NextHeader::Udp),
+        GRE => Ok(NextHeader::Gre),
+        IP_IN_IP | IPV6_IN_IP => Ok(NextHeader::Ip),
+        ETHERNET => Ok(NextHeader::Ethernet),
+        NSH => Ok(NextHeader::Nsh),
         // RFC 3931 section 4.1.1: the session; 0 is a control message.
-        L2TP => match rest.take::<4>(Stop::Tunnel)? {
-            [0, 0, 0, 0] => Err(Stop::NotTcp),
-            _ => Ok(Layer::Pseudowire),
+        L2TP => match rest.take::<4>(NoSegment::Tunnel)? {
+            [0, 0, 0, 0] => Err(NoSegment::NotTcp),
+            _ => Ok(NextHeader::Pseudowire),
         },
-        ENCRYPTED => Err(Stop::Unread(Unread::Encrypted("IPsec"))),
-        MPLS_IN_IP => Ok(Layer::Mpls),
+        ENCRYPTED => Err(NoSegment::Unread(Unread::Encrypted("IPsec"))),
+        MPLS_IN_IP => Ok(NextHeader::Mpls),
         ETHER_IN_IP => {
             // RFC 3378 section 2: version 3, the rest reserved.
-            let [0x30, _] = rest.take::<2>(Stop::Tunnel)? else {
-                return Err(Stop::Tunnel);
+            let [0x30, _] = rest.take::<2>(NoSegment::Tunnel)? else {
+                return Err(NoSegment::Tunnel);
             };
-            Ok(Layer::Ethernet)
+            Ok(NextHeader::Ethernet)
         }
         AUTHENTICATION => {
             // RFC 4302 section 2.2: in words of 32 bits, minus 2.
-            let [next, length] = *rest.take::<2>(Stop::Ip)?;
-            rest.skip((usize::from(length) + 2) * 4 - 2, Stop::Ip)?;
-            Ok(Layer::Protocol(next))
+            let [next, length] = *rest.take::<2>(NoSegment::Ip)?;
+            rest.skip((usize::from(length) + 2) * 4 - 2, NoSegment::Ip)?;
+            Ok(NextHeader::Protocol(next))
         }
         _ if hosts.from.is_ipv4() => Err(no_tcp(protocol)),
         HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY | HIP | SHIM6 => {
-            let [next, length] = *rest.take::<2>(Stop::Ip)?;
-            rest.skip((usize::from(length) + 1) * 8 - 2, Stop::Ip)?;
-            Ok(Layer::Protocol(next))
+            let [next, length] = *rest.take::<2>(NoSegment::Ip)?;
+            rest.skip((usize::from(length) + 1) * 8 - 2, NoSegment::Ip)?;
+            Ok(NextHeader::Protocol(next))
         }
         FRAGMENT => fragment(rest),
         _ => Err(no_tcp(protocol)),
@@ -126,34 +126,38 @@ pub(super) fn protocol(protocol: u8, hosts: Hosts, rest: &mut Rest<'_>) -> Resul
 }
 
 /// Why a protocol of IP leads to no TCP segment: it is known to carry none, or it is not known.
-fn no_tcp(protocol: u8) -> Stop {
+fn no_tcp(protocol: u8) -> NoSegment {
     // ICMP, IGMP, GGP, ST, EGP, IGP, RDP, DCCP, RSVP, ICMPv6, no next header, EIGRP, OSPF, PIM, VRRP, PGM, IS-IS, SCTP,
     // UDP-Lite, and the two for experiments.
     match protocol {
         1..=3 | 5 | 8 | 9 | 27 | 33 | 46 | 58 | 59 | 88 | 89 | 103 | 112 | 113 | 124 | 132 | 136 | 253 | 254 => {
-            Stop::NotTcp
+            NoSegment::NotTcp
         }
-        other => Stop::Unread(Unread::Ip(other)),
+        other => NoSegment::Unread(Unread::Ip(other)),
     }
 }
 
 /// RFC 8200 section 4.5.
-fn fragment(rest: &mut Rest<'_>) -> Result<Layer, Stop> {
-    let [next, _, high, low, id @ ..] = *rest.take::<8>(Stop::Ip)?;
+fn fragment(rest: &mut Rest<'_>) -> Result<NextHeader, NoSegment> {
+    let [next, _, high, low, id @ ..] = *rest.take::<8>(NoSegment::Ip)?;
     let field = u16::from_be_bytes([high, low]);
-    let piece =
-        Piece { id: u32::from_be_bytes(id), offset: u32::from(field & !7), more: field & 1 == 1, protocol: next };
+    let piece = FragmentPosition {
+        id: u32::from_be_bytes(id),
+        offset: u32::from(field & !7),
+        more: field & 1 == 1,
+        protocol: next,
+    };
     // A fragment that is the whole (RFC 6946).
-    if piece.offset == 0 && !piece.more { Ok(Layer::Protocol(next)) } else { Ok(Layer::Fragment(piece)) }
+    if piece.offset == 0 && !piece.more { Ok(NextHeader::Protocol(next)) } else { Ok(NextHeader::Fragment(piece)) }
 }
 
-pub(super) fn tcp<'a>(rest: Rest<'a>, hosts: Hosts, packet: &Packet<'_>) -> Result<Segment<'a>, Stop> {
+pub(super) fn tcp<'a>(rest: Rest<'a>, hosts: Hosts, packet: &Packet<'_>) -> Result<Segment<'a>, NoSegment> {
     let header = TcpHeaderSlice::from_slice(rest.data).map_err(|e| match e {
-        err::tcp::HeaderSliceError::Len(e) => short(&rest, &e, Stop::Transport),
-        err::tcp::HeaderSliceError::Content(_) => Stop::Transport,
+        err::tcp::HeaderSliceError::Len(e) => short(&rest, &e, NoSegment::Transport),
+        err::tcp::HeaderSliceError::Content(_) => NoSegment::Transport,
     })?;
     let mut payload = rest;
-    payload.skip(header.slice().len(), Stop::Transport)?;
+    payload.skip(header.slice().len(), NoSegment::Transport)?;
     Ok(Segment {
         at: packet.at,
         source: packet.source,
@@ -169,6 +173,6 @@ pub(super) fn tcp<'a>(rest: Rest<'a>, hosts: Hosts, packet: &Packet<'_>) -> Resu
     })
 }
 
-fn short(rest: &Rest<'_>, error: &LenError, why: Stop) -> Stop {
+fn short(rest: &Rest<'_>, error: &LenError, why: NoSegment) -> NoSegment {
     rest.missing(error.required_len, why)
 }

@@ -80,7 +80,7 @@ impl Default for DecoderLimits {
 /// What became of the packets. Every packet is counted in `packets` and in exactly one other field, except that the
 /// fragment that completes a datagram goes on as what the datagram holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct DecodeCounters {
     /// All of them.
     pub packets: u64,
     /// Those that gave a TCP segment.
@@ -113,7 +113,7 @@ pub struct Counters {
     pub datagrams_dropped: u64,
 }
 
-impl Counters {
+impl DecodeCounters {
     /// Packets of no use since the snap length cut their headers.
     pub fn cut(&self) -> u64 {
         self.cut_header
@@ -130,7 +130,7 @@ impl Counters {
 #[derive(Debug)]
 pub struct Decoder {
     limits: DecoderLimits,
-    counters: Counters,
+    counters: DecodeCounters,
     unread: UnreadCounts,
     fragments: Fragments,
     /// Datagrams just put together, one inside the other.
@@ -142,7 +142,7 @@ impl Decoder {
     pub fn new(limits: DecoderLimits) -> Self {
         Self {
             limits,
-            counters: Counters::default(),
+            counters: DecodeCounters::default(),
             unread: UnreadCounts::default(),
             fragments: Fragments::new(limits.fragments),
             wholes: [Vec::new(), Vec::new()],
@@ -160,7 +160,7 @@ impl Decoder {
             }
             Err(stop) => {
                 counters.add(stop);
-                if let Stop::Unread(kind) = stop {
+                if let NoSegment::Unread(kind) = stop {
                     unread.add(kind);
                 }
                 None
@@ -169,7 +169,7 @@ impl Decoder {
     }
 
     /// What became of the packets so far.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &DecodeCounters {
         &self.counters
     }
 
@@ -179,23 +179,23 @@ impl Decoder {
     }
 }
 
-impl Counters {
-    fn add(&mut self, stop: Stop) {
+impl DecodeCounters {
+    fn add(&mut self, stop: NoSegment) {
         let counter = match stop {
-            Stop::NotIp => &mut self.not_ip,
-            Stop::NotTcp => &mut self.not_tcp,
-            Stop::Unread(kind) => match self.unread.get_mut(kind.class().index()) {
+            NoSegment::NotIp => &mut self.not_ip,
+            NoSegment::NotTcp => &mut self.not_tcp,
+            NoSegment::Unread(kind) => match self.unread.get_mut(kind.class().index()) {
                 Some(count) => count,
                 None => return,
             },
-            Stop::Cut => &mut self.cut_header,
-            Stop::Link => &mut self.malformed_link,
-            Stop::Ip => &mut self.malformed_ip,
-            Stop::Transport => &mut self.malformed_transport,
-            Stop::Tunnel => &mut self.malformed_tunnel,
-            Stop::TooDeep => &mut self.too_deep,
-            Stop::FragmentKept => &mut self.fragments_kept,
-            Stop::FragmentDropped => &mut self.fragments_dropped,
+            NoSegment::Cut => &mut self.cut_header,
+            NoSegment::Link => &mut self.malformed_link,
+            NoSegment::Ip => &mut self.malformed_ip,
+            NoSegment::Transport => &mut self.malformed_transport,
+            NoSegment::Tunnel => &mut self.malformed_tunnel,
+            NoSegment::TooDeep => &mut self.too_deep,
+            NoSegment::FragmentKept => &mut self.fragments_kept,
+            NoSegment::FragmentDropped => &mut self.fragments_dropped,
         };
         *counter += 1;
     }
@@ -203,7 +203,7 @@ impl Counters {
 
 /// Why a packet gives no segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+enum NoSegment {
     NotIp,
     NotTcp,
     Unread(Unread),
@@ -219,7 +219,7 @@ enum Stop {
 
 /// What the next octets are.
 #[derive(Clone, Copy, Debug)]
-enum Layer {
+enum NextHeader {
     Ethernet,
     /// What this EtherType says.
     Type(u16),
@@ -237,7 +237,7 @@ enum Layer {
     Ip,
     /// What this IP protocol number says.
     Protocol(u8),
-    Fragment(Piece),
+    Fragment(FragmentPosition),
     Udp,
     Gre,
     Nsh,
@@ -247,7 +247,7 @@ enum Layer {
 
 /// Where a fragment belongs.
 #[derive(Clone, Copy, Debug)]
-struct Piece {
+struct FragmentPosition {
     id: u32,
     offset: u32,
     more: bool,
@@ -272,7 +272,7 @@ struct Rest<'a> {
 
 impl<'a> Rest<'a> {
     /// A header of `N` octets off the front; `short` if the wire had no room for it.
-    fn take<const N: usize>(&mut self, short: Stop) -> Result<&'a [u8; N], Stop> {
+    fn take<const N: usize>(&mut self, short: NoSegment) -> Result<&'a [u8; N], NoSegment> {
         let Some((head, tail)) = self.data.split_first_chunk::<N>() else {
             return Err(self.missing(N, short));
         };
@@ -282,7 +282,7 @@ impl<'a> Rest<'a> {
     }
 
     /// Passes `n` octets.
-    fn skip(&mut self, n: usize, short: Stop) -> Result<(), Stop> {
+    fn skip(&mut self, n: usize, short: NoSegment) -> Result<(), NoSegment> {
         let Some((_, tail)) = self.data.split_at_checked(n) else {
             return Err(self.missing(n, short));
         };
@@ -292,8 +292,8 @@ impl<'a> Rest<'a> {
     }
 
     /// Why `n` octets are not there.
-    fn missing(&self, n: usize, short: Stop) -> Stop {
-        if n <= self.wire { Stop::Cut } else { short }
+    fn missing(&self, n: usize, short: NoSegment) -> NoSegment {
+        if n <= self.wire { NoSegment::Cut } else { short }
     }
 
     /// What a length field says of how much belongs to it.
@@ -302,7 +302,7 @@ impl<'a> Rest<'a> {
         self.wire = wire;
     }
 
-    fn first(&self, short: Stop) -> Result<u8, Stop> {
+    fn first(&self, short: NoSegment) -> Result<u8, NoSegment> {
         self.data.first().copied().ok_or_else(|| self.missing(1, short))
     }
 
@@ -314,11 +314,11 @@ impl<'a> Rest<'a> {
 
 fn walk<'a>(
     limits: &DecoderLimits,
-    counters: &mut Counters,
+    counters: &mut DecodeCounters,
     fragments: &mut Fragments,
     mut wholes: &'a mut [Vec<u8>],
     packet: &Packet<'a>,
-) -> Result<Segment<'a>, Stop> {
+) -> Result<Segment<'a>, NoSegment> {
     let mut rest = Rest { data: packet.data, wire: packet.data.len().max(packet.wire_len as usize) };
     let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let mut hosts = Hosts { from: nowhere, to: nowhere };
@@ -326,55 +326,55 @@ fn walk<'a>(
     let mut layer = link::first(packet.link, &mut rest)?;
     for _ in 0..limits.headers {
         layer = match layer {
-            Layer::Ethernet => link::ethernet(&mut rest)?,
-            Layer::Type(ethertype) => link::ethertype(ethertype, &mut rest)?,
-            Layer::Ip => {
+            NextHeader::Ethernet => link::ethernet(&mut rest)?,
+            NextHeader::Type(ethertype) => link::ethertype(ethertype, &mut rest)?,
+            NextHeader::Ip => {
                 tunnels += 1;
                 if tunnels > limits.tunnels {
-                    return Err(Stop::TooDeep);
+                    return Err(NoSegment::TooDeep);
                 }
                 internet::ip(&mut rest, &mut hosts)?
             }
-            Layer::Protocol(internet::TCP) => return internet::tcp(rest, hosts, packet),
-            Layer::Protocol(protocol) => internet::protocol(protocol, hosts, &mut rest)?,
-            Layer::Fragment(piece) => {
+            NextHeader::Protocol(internet::TCP) => return internet::tcp(rest, hosts, packet),
+            NextHeader::Protocol(protocol) => internet::protocol(protocol, hosts, &mut rest)?,
+            NextHeader::Fragment(piece) => {
                 let (protocol, whole) = reassemble(counters, fragments, packet.at, hosts, piece, rest)?;
-                let (slot, others) = wholes.split_first_mut().ok_or(Stop::TooDeep)?;
+                let (slot, others) = wholes.split_first_mut().ok_or(NoSegment::TooDeep)?;
                 wholes = others;
                 *slot = whole;
                 rest = Rest { data: slot, wire: slot.len() };
-                Layer::Protocol(protocol)
+                NextHeader::Protocol(protocol)
             }
-            Layer::Udp => tunnel::udp(&mut rest)?,
-            Layer::Gre => tunnel::gre(&mut rest)?,
-            Layer::Nsh => tunnel::nsh(&mut rest)?,
-            Layer::Pseudowire => tunnel::pseudowire(&mut rest)?,
-            Layer::Llc => link::llc(&mut rest)?,
-            Layer::Family => link::family(&mut rest)?,
-            Layer::Cooked => link::cooked(&mut rest)?,
-            Layer::Cooked2 => link::cooked2(&mut rest)?,
-            Layer::Nflog => link::nflog(&mut rest)?,
-            Layer::Hdlc => link::hdlc(&mut rest)?,
-            Layer::Ppp => link::ppp(&mut rest)?,
-            Layer::Pppoe => link::pppoe(&mut rest)?,
-            Layer::Mpls => link::mpls(&mut rest)?,
+            NextHeader::Udp => tunnel::udp(&mut rest)?,
+            NextHeader::Gre => tunnel::gre(&mut rest)?,
+            NextHeader::Nsh => tunnel::nsh(&mut rest)?,
+            NextHeader::Pseudowire => tunnel::pseudowire(&mut rest)?,
+            NextHeader::Llc => link::llc(&mut rest)?,
+            NextHeader::Family => link::family(&mut rest)?,
+            NextHeader::Cooked => link::cooked(&mut rest)?,
+            NextHeader::Cooked2 => link::cooked2(&mut rest)?,
+            NextHeader::Nflog => link::nflog(&mut rest)?,
+            NextHeader::Hdlc => link::hdlc(&mut rest)?,
+            NextHeader::Ppp => link::ppp(&mut rest)?,
+            NextHeader::Pppoe => link::pppoe(&mut rest)?,
+            NextHeader::Mpls => link::mpls(&mut rest)?,
         };
     }
-    Err(Stop::TooDeep)
+    Err(NoSegment::TooDeep)
 }
 
 fn reassemble(
-    counters: &mut Counters,
+    counters: &mut DecodeCounters,
     fragments: &mut Fragments,
     at: Timestamp,
     hosts: Hosts,
-    piece: Piece,
+    piece: FragmentPosition,
     rest: Rest<'_>,
-) -> Result<(u8, Vec<u8>), Stop> {
+) -> Result<(u8, Vec<u8>), NoSegment> {
     if rest.data.len() < rest.wire {
-        return Err(Stop::FragmentDropped);
+        return Err(NoSegment::FragmentDropped);
     }
-    let key = super::fragment::Key::new(hosts.from, hosts.to, piece.id, piece.protocol);
+    let key = super::fragment::DatagramKey::new(hosts.from, hosts.to, piece.id, piece.protocol);
     let before = fragments.dropped();
     let result = fragments.add(at, key, piece.protocol, piece.offset, piece.more, rest.data);
     counters.datagrams_dropped += fragments.dropped() - before;
@@ -383,8 +383,8 @@ fn reassemble(
             counters.datagrams_completed += 1;
             Ok(whole)
         }
-        Ok(None) => Err(Stop::FragmentKept),
-        Err(_) => Err(Stop::FragmentDropped),
+        Ok(None) => Err(NoSegment::FragmentKept),
+        Err(_) => Err(NoSegment::FragmentDropped),
     }
 }
 

@@ -68,7 +68,7 @@ fn gives(link: LinkType, data: &[u8]) {
 }
 
 #[track_caller]
-fn counts(link: LinkType, data: &[u8], counter: impl Fn(&Counters) -> u64) {
+fn counts(link: LinkType, data: &[u8], counter: impl Fn(&DecodeCounters) -> u64) {
     let mut decoder = Decoder::new(DecoderLimits::default());
     assert!(decoder.decode(&packet(link, data)).is_none());
     assert_eq!(counter(decoder.counters()), 1, "{:?}", decoder.counters());

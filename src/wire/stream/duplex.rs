@@ -11,8 +11,8 @@
 
 use std::time::Duration;
 
-use super::direction::{Fit, Head, Stream};
-use super::{BufferBudget, Delivery, End};
+use super::direction::{Awaited, ResetFit, Stream};
+use super::{BufferBudget, StreamDelivery, StreamEnd};
 use crate::time::Timestamp;
 use crate::wire::Side;
 use crate::wire::packet::Segment;
@@ -37,7 +37,7 @@ struct Reset {
 
 /// What gets things going again.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum Resume {
     /// What is missing before `to` is lost.
     Lose { side: Side, to: u64, at: Timestamp, why: Why },
     /// What waits first goes on.
@@ -83,7 +83,7 @@ impl Duplex {
         segment: &Segment<'_>,
         now: Timestamp,
         budget: &mut BufferBudget,
-        out: &mut impl FnMut(Side, Delivery<'_>),
+        out: &mut impl FnMut(Side, StreamDelivery<'_>),
     ) {
         if segment.rst {
             return self.take_reset(side, segment, now, budget, out);
@@ -109,19 +109,24 @@ impl Duplex {
     }
 
     /// Time has come to `now`: what waited long enough goes on.
-    pub fn tick(&mut self, now: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
+    pub fn tick(&mut self, now: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Side, StreamDelivery<'_>)) {
         if self.waits() {
             self.settle(now, budget, out);
         }
     }
 
     /// Everything that waits goes on: the room is needed.
-    pub fn force(&mut self, now: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
+    pub fn force(&mut self, now: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Side, StreamDelivery<'_>)) {
         self.flush(now, Why::Cap, budget, out);
     }
 
     /// Nothing more will come: everything kept is delivered, every hole is lost.
-    pub fn finish(&mut self, now: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
+    pub fn finish(
+        &mut self,
+        now: Timestamp,
+        budget: &mut BufferBudget,
+        out: &mut impl FnMut(Side, StreamDelivery<'_>),
+    ) {
         self.flush(now, Why::End, budget, out);
         let reset = self.reset.take().or_else(|| self.doubtful.take());
         for side in Side::BOTH {
@@ -177,7 +182,7 @@ impl Duplex {
 
     /// Whether nothing is to be waited for: reset, or both FINs acknowledged.
     pub fn is_over(&self) -> bool {
-        self.streams.iter().any(|stream| stream.end() == Some(End::Reset))
+        self.streams.iter().any(|stream| stream.end() == Some(StreamEnd::Reset))
             || self.streams.iter().all(Stream::is_fin_acknowledged)
     }
 
@@ -193,16 +198,16 @@ impl Duplex {
         segment: &Segment<'_>,
         now: Timestamp,
         budget: &mut BufferBudget,
-        out: &mut impl FnMut(Side, Delivery<'_>),
+        out: &mut impl FnMut(Side, StreamDelivery<'_>),
     ) {
         let (mine, theirs) = side.split(&mut self.streams);
-        if mine.end() == Some(End::Reset) || self.reset.is_some() {
+        if mine.end() == Some(StreamEnd::Reset) || self.reset.is_some() {
             return;
         }
         let seq = segment.seq.wrapping_add(u32::from(segment.syn));
         let at = segment.at;
         match mine.fit(seq) {
-            Fit::Exact => {
+            ResetFit::Exact => {
                 // It may be all that shows the other side's last bytes; a beginning is not shown by an end.
                 if let Some(ack) = segment.ack.filter(|_| theirs.base().is_some()) {
                     theirs.acknowledged(ack, budget);
@@ -218,16 +223,16 @@ impl Duplex {
                     self.settle(now, budget, out);
                 }
             }
-            Fit::Near(offset) => {
+            ResetFit::Near(offset) => {
                 budget.counters.blind_resets += 1;
                 self.doubtful = Some(Reset { side, at, offset });
             }
-            Fit::Blind => budget.counters.blind_resets += 1,
+            ResetFit::Blind => budget.counters.blind_resets += 1,
         }
     }
 
     /// Delivers what is due, and gives up waiting for what will not come.
-    fn settle(&mut self, now: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
+    fn settle(&mut self, now: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Side, StreamDelivery<'_>)) {
         if let Some(reset) = self.reset
             && now.since(reset.at).is_some_and(|waited| waited > budget.limits.window)
         {
@@ -248,13 +253,19 @@ impl Duplex {
     }
 
     /// Everything that waits goes on, what came first at first.
-    fn flush(&mut self, now: Timestamp, why: Why, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
+    fn flush(
+        &mut self,
+        now: Timestamp,
+        why: Why,
+        budget: &mut BufferBudget,
+        out: &mut impl FnMut(Side, StreamDelivery<'_>),
+    ) {
         let waited = Waited { time: Duration::MAX, many: true, full: true, over: true };
         loop {
             self.progress(budget, out);
             let Some(step) = self.earliest().and_then(|side| self.step(side, waited, budget)) else { break };
             let step = match step {
-                Step::Lose { side, to, at, .. } => Step::Lose { side, to, at, why },
+                Resume::Lose { side, to, at, .. } => Resume::Lose { side, to, at, why },
                 other => other,
             };
             self.take_step(step, budget, out);
@@ -265,14 +276,14 @@ impl Duplex {
     /// The side whose first that waits came first.
     fn earliest(&self) -> Option<Side> {
         let came = |side: &Side| match self.of(*side).head() {
-            Head::None => None,
-            Head::Hole { at, .. } | Head::Due { at, .. } => Some(at),
+            Awaited::None => None,
+            Awaited::Hole { at, .. } | Awaited::Due { at, .. } => Some(at),
         };
         Side::BOTH.into_iter().filter(|side| came(side).is_some()).min_by_key(came)
     }
 
     /// Delivers what is due, of both directions what came first at first.
-    fn progress(&mut self, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
+    fn progress(&mut self, budget: &mut BufferBudget, out: &mut impl FnMut(Side, StreamDelivery<'_>)) {
         loop {
             let Some(side) = self.due() else { return };
             let (mine, theirs) = side.split(&mut self.streams);
@@ -299,53 +310,53 @@ impl Duplex {
     }
 
     /// What to do if the first that waits in the direction of `side` has waited long enough.
-    fn step(&self, side: Side, waited: Waited, budget: &BufferBudget) -> Option<Step> {
+    fn step(&self, side: Side, waited: Waited, budget: &BufferBudget) -> Option<Resume> {
         let (mine, theirs) = (self.of(side), self.of(side.other()));
         match mine.head() {
-            Head::None => None,
-            Head::Hole { start, at } => {
+            Awaited::None => None,
+            Awaited::Hole { start, at } => {
                 let acked = mine.acked().min(start);
                 let shown = acked > mine.next();
                 if shown && waited.beyond(mine.patience(&budget.limits)) {
-                    return Some(Step::Lose { side, to: acked, at, why: Why::Acknowledged });
+                    return Some(Resume::Lose { side, to: acked, at, why: Why::Acknowledged });
                 }
                 let given_up = waited.over || waited.full || waited.time > budget.limits.age;
                 let step = match mine.is_lost_in_space(start) {
-                    true => Step::Forget(side),
-                    false => Step::Lose { side, to: start, at, why: Why::Cap },
+                    true => Resume::Forget(side),
+                    false => Resume::Lose { side, to: start, at, why: Why::Cap },
                 };
                 given_up.then_some(step)
             }
-            Head::Due { received, .. } if received <= theirs.next() || theirs.end().is_some() => {
+            Awaited::Due { received, .. } if received <= theirs.next() || theirs.end().is_some() => {
                 // A FIN of which the other side does not say that it came.
-                waited.beyond(budget.limits.window).then_some(Step::Insist(side))
+                waited.beyond(budget.limits.window).then_some(Resume::Insist(side))
             }
-            Head::Due { received, at } => {
+            Awaited::Due { received, at } => {
                 let (limit, other_at) = match theirs.head() {
-                    Head::None => (u64::MAX, None),
-                    Head::Hole { start, .. } => (start, None),
-                    Head::Due { at, .. } => (0, Some(at)),
+                    Awaited::None => (u64::MAX, None),
+                    Awaited::Hole { start, .. } => (start, None),
+                    Awaited::Due { at, .. } => (0, Some(at)),
                 };
                 if let Some(other_at) = other_at {
                     // Each acknowledges the other: one of them was repeated. The first goes first.
                     let first = if other_at < at { side.other() } else { side };
-                    return waited.beyond(budget.limits.window).then_some(Step::Insist(first));
+                    return waited.beyond(budget.limits.window).then_some(Resume::Insist(first));
                 }
                 let sure = if limit < u64::MAX || waited.over { received } else { received.min(theirs.sure()) };
                 let to = sure.min(limit);
                 let may_be_fin = theirs.may_be_fin(received);
                 if to > theirs.next() && !may_be_fin && waited.beyond(theirs.patience(&budget.limits)) {
-                    return Some(Step::Lose { side: side.other(), to, at, why: Why::Acknowledged });
+                    return Some(Resume::Lose { side: side.other(), to, at, why: Why::Acknowledged });
                 }
                 let longest = if may_be_fin { budget.limits.window } else { budget.limits.unconfirmed };
-                waited.beyond(longest).then_some(Step::Insist(side))
+                waited.beyond(longest).then_some(Resume::Insist(side))
             }
         }
     }
 
-    fn take_step(&mut self, step: Step, budget: &mut BufferBudget, out: &mut impl FnMut(Side, Delivery<'_>)) {
+    fn take_step(&mut self, step: Resume, budget: &mut BufferBudget, out: &mut impl FnMut(Side, StreamDelivery<'_>)) {
         match step {
-            Step::Lose { side, to, at, why } => {
+            Resume::Lose { side, to, at, why } => {
                 let stream = side.split(&mut self.streams).0;
                 if why == Why::Acknowledged {
                     stream.expire();
@@ -353,11 +364,11 @@ impl Duplex {
                 budget.counters.forced_gaps += u64::from(why == Why::Cap);
                 stream.lose(at, to, budget, &mut |delivery| out(side, delivery));
             }
-            Step::Insist(side) => {
+            Resume::Insist(side) => {
                 let (mine, theirs) = side.split(&mut self.streams);
                 mine.insist(theirs.peer(), budget, &mut |delivery| out(side, delivery));
             }
-            Step::Forget(side) => side.split(&mut self.streams).0.forget(budget),
+            Resume::Forget(side) => side.split(&mut self.streams).0.forget(budget),
         }
     }
 }

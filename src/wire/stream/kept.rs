@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 
 /// Bytes that wait.
 #[derive(Debug)]
-pub(super) struct Piece {
+pub(super) struct KeptBytes {
     /// When their segment came.
     pub(super) at: Timestamp,
     /// Bytes of the other direction that their segment acknowledged.
@@ -24,7 +24,7 @@ pub(super) struct Piece {
 /// Pieces by their offset in the stream.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    pieces: BTreeMap<u64, Piece>,
+    pieces: BTreeMap<u64, KeptBytes>,
     cost: usize,
     /// Pieces looked at: what the work is measured by.
     #[cfg(test)]
@@ -60,12 +60,12 @@ impl Kept {
     }
 
     /// The first piece, and its offset.
-    pub(super) fn first(&self) -> Option<(u64, &Piece)> {
+    pub(super) fn first(&self) -> Option<(u64, &KeptBytes)> {
         self.pieces.first_key_value().map(|(start, piece)| (*start, piece))
     }
 
     /// Takes the first piece out.
-    pub(super) fn pop(&mut self) -> Option<(u64, Piece)> {
+    pub(super) fn pop(&mut self) -> Option<(u64, KeptBytes)> {
         let (start, piece) = self.pieces.pop_first()?;
         self.cost = self.cost.saturating_sub(OVERHEAD + piece.data.capacity());
         Some((start, piece))
@@ -137,7 +137,7 @@ impl Kept {
                 self.steps += 1;
             }
             let covered = self.pieces.range(from..end).next();
-            if let Some((&start, Piece { data, .. })) = covered
+            if let Some((&start, KeptBytes { data, .. })) = covered
                 && data.is_empty()
             {
                 // Bytes that were cut off there are here now.
@@ -148,7 +148,7 @@ impl Kept {
             let rest = covered.map(|(start, piece)| compare(*start, piece, to, end, &slice, &mut added));
             if to > from {
                 added.new = true;
-                self.insert(from, Piece { at, received, data: slice(from, to).to_vec(), cut: 0 }, reached);
+                self.insert(from, KeptBytes { at, received, data: slice(from, to).to_vec(), cut: 0 }, reached);
             }
             from = rest.unwrap_or(end);
         }
@@ -162,7 +162,7 @@ impl Kept {
         {
             piece.cut = piece.cut.max(cut);
         } else if !self.pieces.contains_key(&offset) {
-            self.insert(offset, Piece { at, received, data: Vec::new(), cut }, 0);
+            self.insert(offset, KeptBytes { at, received, data: Vec::new(), cut }, 0);
         }
     }
 
@@ -172,7 +172,7 @@ impl Kept {
         }
     }
 
-    fn insert(&mut self, start: u64, piece: Piece, reached: u64) {
+    fn insert(&mut self, start: u64, piece: KeptBytes, reached: u64) {
         self.cost += OVERHEAD + piece.data.capacity();
         self.pieces.insert(start, piece);
         if self.pieces.len() > APART {
@@ -188,7 +188,7 @@ impl Kept {
         let next = start + piece.data.len() as u64;
         let waits = piece.received.unwrap_or(0).max(reached);
         let joins =
-            |other: &Piece| piece.data.len() + other.data.len() <= JOINED && other.received.unwrap_or(0) <= waits;
+            |other: &KeptBytes| piece.data.len() + other.data.len() <= JOINED && other.received.unwrap_or(0) <= waits;
         if piece.data.is_empty() || !self.pieces.get(&next).is_some_and(joins) {
             return false;
         }
@@ -208,7 +208,7 @@ impl Kept {
 /// Compares what of `from..end` lies in `piece`; where it goes on behind it.
 fn compare<'a>(
     start: u64,
-    piece: &Piece,
+    piece: &KeptBytes,
     from: u64,
     end: u64,
     slice: &impl Fn(u64, u64) -> &'a [u8],

@@ -117,7 +117,7 @@ pub struct BufferBudget {
 
 /// What a stream gives.
 #[derive(Clone, Copy, Debug)]
-pub struct Delivery<'a> {
+pub struct StreamDelivery<'a> {
     /// When these bytes were first sent; for a gap, when its first sign was seen.
     pub at: Timestamp,
     /// Bytes of the other direction that the sender had received when it sent this, if known, as far as they were
@@ -129,7 +129,7 @@ pub struct Delivery<'a> {
 
 /// How a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum StreamEnd {
     /// FIN was delivered.
     Fin,
     /// A reset was delivered.

@@ -71,7 +71,7 @@ impl Rig {
 
     fn run(
         &mut self,
-        action: impl FnOnce(&mut Duplex, &mut BufferBudget, Timestamp, &mut dyn FnMut(Side, Delivery<'_>)),
+        action: impl FnOnce(&mut Duplex, &mut BufferBudget, Timestamp, &mut dyn FnMut(Side, StreamDelivery<'_>)),
     ) {
         let (got, times, received, order) = (&mut self.got, &mut self.times, &mut self.received, &mut self.order);
         let now = Timestamp::from_nanos(self.now);

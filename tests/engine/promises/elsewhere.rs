@@ -35,17 +35,17 @@ pub(super) const RECORDS: [Test; 0] = [];
 /// Families and label values of the metrics.
 pub(super) const METRICS: [Test; 6] = [
     Test {
-        file: "tests/program/entrance.rs",
+        file: "tests/program/admission.rs",
         name: "connections_over_the_limit_are_told_so",
         sets: &["mailtap_sessions_rejected_total", "mailtap_sessions_rejected_total{reason=max_connections}"],
     },
     Test {
-        file: "tests/program/entrance.rs",
+        file: "tests/program/admission.rs",
         name: "a_source_has_its_part",
         sets: &["mailtap_sessions_rejected_total{reason=per_source}", "mailtap_sessions_rejected_total{reason=rate}"],
     },
     Test {
-        file: "tests/program/entrance.rs",
+        file: "tests/program/admission.rs",
         name: "who_owes_a_header_and_sends_none_is_turned_away",
         sets: &["mailtap_sessions_rejected_total{reason=proxy_header}"],
     },

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use mailtap::output::metrics::{Metrics, Setup};
+use mailtap::output::metrics::{Metrics, MetricsSetup};
 use mailtap::output::{InputKind, Policy, RecordWriter};
 use serde_json::Value;
 
@@ -127,7 +127,7 @@ impl Counted {
     pub(super) fn by_everything() -> Self {
         let mut counted = Self { series: BTreeSet::new() };
         for input in [InputKind::File, InputKind::Live, InputKind::Proxy] {
-            let mut setup = Setup::new(input, ["lo"]);
+            let mut setup = MetricsSetup::new(input, ["lo"]);
             setup.reasons = Some(mailtap::output::metrics::ReplyReasons::parse("any = '.'").unwrap());
             let metrics = Metrics::new(setup).unwrap();
             let mut recorder = metrics.recorder();

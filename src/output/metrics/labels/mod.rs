@@ -2,12 +2,12 @@
 
 mod words;
 
-use super::families::{Family, Id};
+use super::families::{Family, FamilyId};
 use crate::event::Verb;
 use crate::event::anomaly;
 use crate::event::{
-    AnomalyState, Auth, AuthMethod, AuthOutcome, Dir, Enhanced, Kind, Mechanism, Outcome, Phase, Protocol, Reply,
-    SessionOutcome, Status, TlsMode, words,
+    AnomalyState, Auth, AuthMethod, AuthOutcome, Dir, Enhanced, Mechanism, Phase, Protocol, Reply, SessionOutcome,
+    Status, TlsMode, TransactionKind, TransactionOutcome, words,
 };
 
 pub use crate::event::{Bypass, Refusal, Rejection, Termination};
@@ -303,13 +303,13 @@ const KINDS_POP3: &[&str] = &["retrieval"];
 const KINDS_IMAP: &[&str] = &["retrieval", "append"];
 
 /// Outcomes of a kind of transaction.
-pub(super) fn outcomes(kind: Kind) -> &'static [Outcome] {
-    use Outcome::{
+pub(super) fn outcomes(kind: TransactionKind) -> &'static [TransactionOutcome] {
+    use TransactionOutcome::{
         Aborted, Accepted, Complete, ConnectionLost, Encrypted, Error, Partial, RejectedPermanent, RejectedTemporary,
         ServerClosed, TimedOut, Unknown,
     };
     match kind {
-        Kind::Delivery => &[
+        TransactionKind::Delivery => &[
             Accepted,
             Partial,
             RejectedTemporary,
@@ -321,8 +321,8 @@ pub(super) fn outcomes(kind: Kind) -> &'static [Outcome] {
             Encrypted,
             Unknown,
         ],
-        Kind::Retrieval => &[Complete, Error, ServerClosed, TimedOut, ConnectionLost, Encrypted, Unknown],
-        Kind::Append => &[Accepted, Error, ServerClosed, TimedOut, ConnectionLost, Encrypted, Unknown],
+        TransactionKind::Retrieval => &[Complete, Error, ServerClosed, TimedOut, ConnectionLost, Encrypted, Unknown],
+        TransactionKind::Append => &[Accepted, Error, ServerClosed, TimedOut, ConnectionLost, Encrypted, Unknown],
     }
 }
 
@@ -381,10 +381,10 @@ fn strings<T: Copy>(list: &[T], word: impl Fn(T) -> &'static str) -> Vec<&'stati
 }
 
 /// What `label` of `id` can be for `protocol`; `None` if its values come from the configuration.
-pub(super) fn domain(id: Id, label: &str, protocol: Protocol) -> Option<Vec<&'static str>> {
+pub(super) fn domain(id: FamilyId, label: &str, protocol: Protocol) -> Option<Vec<&'static str>> {
     let list = match (label, id) {
-        ("command", Id::Commands) => commands(protocol).to_vec(),
-        ("command", Id::CommandLatency) => {
+        ("command", FamilyId::Commands) => commands(protocol).to_vec(),
+        ("command", FamilyId::CommandLatency) => {
             let observed = commands(protocol).iter().copied().filter(|command| !UNOBSERVED.contains(command));
             observed.chain([END_OF_DATA]).collect()
         }
@@ -395,12 +395,12 @@ pub(super) fn domain(id: Id, label: &str, protocol: Protocol) -> Option<Vec<&'st
             _ => STATUS_IMAP,
         }
         .to_vec(),
-        ("tls", Id::TlsHandshakes) => vec!["starttls", "implicit"],
+        ("tls", FamilyId::TlsHandshakes) => vec!["starttls", "implicit"],
         // What was understood was in clear, or its TLS is known.
-        ("tls", Id::AuthAttempts | Id::Transactions) => strings(TlsMode::ALL, TlsMode::as_str),
+        ("tls", FamilyId::AuthAttempts | FamilyId::Transactions) => strings(TlsMode::ALL, TlsMode::as_str),
         ("tls", _) => strings(Cover::ALL, Cover::as_str),
         // Commands that cannot be matched, and bytes that wait for an answer, are the client's.
-        ("direction", Id::ParserErrors) => vec![direction(Dir::ToServer)],
+        ("direction", FamilyId::ParserErrors) => vec![direction(Dir::ToServer)],
         ("direction", _) => DIRECTIONS.to_vec(),
         ("mechanism", _) => MECHANISMS.to_vec(),
         ("kind", _) => match protocol {
@@ -412,19 +412,19 @@ pub(super) fn domain(id: Id, label: &str, protocol: Protocol) -> Option<Vec<&'st
         ("phase", _) => strings(Phase::ALL, Phase::as_str),
         ("code", _) => CODES.to_vec(),
         ("enhanced", _) => ENHANCED.to_vec(),
-        ("extension", Id::ExtensionsUsed) => {
+        ("extension", FamilyId::ExtensionsUsed) => {
             EXTENSIONS.iter().copied().filter(|extension| !NEVER_USED.contains(extension)).collect()
         }
         ("extension", _) => EXTENSIONS.to_vec(),
-        ("version", Id::TlsHandshakes) => TLS_VERSIONS.to_vec(),
+        ("version", FamilyId::TlsHandshakes) => TLS_VERSIONS.to_vec(),
         ("cipher", _) => CIPHERS.to_vec(),
         ("anomaly", _) => strings(anomaly::Id::ALL, anomaly::Id::as_str),
-        ("outcome", Id::SessionsEnded) => strings(SessionOutcome::ALL, SessionOutcome::as_str),
-        ("outcome", Id::Transactions) => strings(Outcome::ALL, Outcome::as_str),
-        ("outcome", Id::AuthAttempts) => strings(AuthOutcome::ALL, AuthOutcome::as_str),
-        ("outcome", Id::StartTls) => strings(StartTlsOutcome::ALL, StartTlsOutcome::as_str),
-        ("outcome", Id::TlsHandshakes) => vec!["ok", "failed", "unseen"],
-        ("outcome", Id::Anomalies) => {
+        ("outcome", FamilyId::SessionsEnded) => strings(SessionOutcome::ALL, SessionOutcome::as_str),
+        ("outcome", FamilyId::Transactions) => strings(TransactionOutcome::ALL, TransactionOutcome::as_str),
+        ("outcome", FamilyId::AuthAttempts) => strings(AuthOutcome::ALL, AuthOutcome::as_str),
+        ("outcome", FamilyId::StartTls) => strings(StartTlsOutcome::ALL, StartTlsOutcome::as_str),
+        ("outcome", FamilyId::TlsHandshakes) => vec!["ok", "failed", "unseen"],
+        ("outcome", FamilyId::Anomalies) => {
             std::iter::once("seen").chain(AnomalyState::ALL.iter().map(|s| s.as_str())).collect()
         }
         ("reason", _) => return reasons(id),
@@ -433,54 +433,54 @@ pub(super) fn domain(id: Id, label: &str, protocol: Protocol) -> Option<Vec<&'st
     Some(list)
 }
 
-fn reasons(id: Id) -> Option<Vec<&'static str>> {
+fn reasons(id: FamilyId) -> Option<Vec<&'static str>> {
     Some(match id {
-        Id::ConnectErrors => strings(Refusal::ALL, Refusal::as_str),
-        Id::LatencyUnobserved => strings(Unobserved::ALL, Unobserved::as_str),
-        Id::LineAnomalies => strings(LineFault::ALL, LineFault::as_str),
-        Id::ImapUntagged => strings(UntaggedReason::ALL, UntaggedReason::as_str),
-        Id::ParserErrors => strings(ParserError::ALL, ParserError::as_str),
-        Id::SessionsBypassed => strings(Bypass::ALL, Bypass::as_str),
-        Id::SessionsRejected => strings(Rejection::ALL, Rejection::as_str),
-        Id::SessionsTerminated => strings(Termination::ALL, Termination::as_str),
-        Id::Enforcements => strings(Enforcement::ALL, Enforcement::as_str),
-        Id::CaptureDropped => strings(PacketLoss::ALL, PacketLoss::as_str),
-        Id::CaptureNotUnderstood => strings(NotUnderstood::ALL, NotUnderstood::as_str),
-        Id::FlowsEvicted => strings(Eviction::ALL, Eviction::as_str),
-        Id::LogDropped => strings(LogLoss::ALL, LogLoss::as_str),
+        FamilyId::ConnectErrors => strings(Refusal::ALL, Refusal::as_str),
+        FamilyId::LatencyUnobserved => strings(Unobserved::ALL, Unobserved::as_str),
+        FamilyId::LineAnomalies => strings(LineFault::ALL, LineFault::as_str),
+        FamilyId::ImapUntagged => strings(UntaggedReason::ALL, UntaggedReason::as_str),
+        FamilyId::ParserErrors => strings(ParserError::ALL, ParserError::as_str),
+        FamilyId::SessionsBypassed => strings(Bypass::ALL, Bypass::as_str),
+        FamilyId::SessionsRejected => strings(Rejection::ALL, Rejection::as_str),
+        FamilyId::SessionsTerminated => strings(Termination::ALL, Termination::as_str),
+        FamilyId::Enforcements => strings(Enforcement::ALL, Enforcement::as_str),
+        FamilyId::CaptureDropped => strings(PacketLoss::ALL, PacketLoss::as_str),
+        FamilyId::CaptureNotUnderstood => strings(NotUnderstood::ALL, NotUnderstood::as_str),
+        FamilyId::FlowsEvicted => strings(Eviction::ALL, Eviction::as_str),
+        FamilyId::LogDropped => strings(LogLoss::ALL, LogLoss::as_str),
         _ => return None,
     })
 }
 
 /// Whether `protocol` has series of `id` at all.
-pub(super) fn concerns(id: Id, protocol: Protocol) -> bool {
+pub(super) fn concerns(id: FamilyId, protocol: Protocol) -> bool {
     use Protocol::{Imap, Lmtp, ManageSieve, Pop3, Smtp, Unknown};
     match id {
-        Id::SmtpReplies
-        | Id::SmtpEnhanced
-        | Id::SmtpReplyReasons
-        | Id::ExtensionsOffered
-        | Id::ExtensionsUsed
-        | Id::Recipients
-        | Id::AcceptedRecipients => matches!(protocol, Smtp | Lmtp),
-        Id::ImapUntagged | Id::IdleActive | Id::IdleSeconds => protocol == Imap,
-        Id::Commands
-        | Id::LatencyUnobserved
-        | Id::Pipelined
-        | Id::Transactions
-        | Id::AuthAttempts
-        | Id::StartTls
-        | Id::Anomalies
-        | Id::LineAnomalies
-        | Id::ParserErrors
-        | Id::Enforcements => matches!(protocol, Smtp | Lmtp | Pop3 | Imap),
-        Id::TlsHandshakes | Id::TlsCiphers => !matches!(protocol, Unknown),
+        FamilyId::SmtpReplies
+        | FamilyId::SmtpEnhanced
+        | FamilyId::SmtpReplyReasons
+        | FamilyId::ExtensionsOffered
+        | FamilyId::ExtensionsUsed
+        | FamilyId::Recipients
+        | FamilyId::AcceptedRecipients => matches!(protocol, Smtp | Lmtp),
+        FamilyId::ImapUntagged | FamilyId::IdleActive | FamilyId::IdleSeconds => protocol == Imap,
+        FamilyId::Commands
+        | FamilyId::LatencyUnobserved
+        | FamilyId::Pipelined
+        | FamilyId::Transactions
+        | FamilyId::AuthAttempts
+        | FamilyId::StartTls
+        | FamilyId::Anomalies
+        | FamilyId::LineAnomalies
+        | FamilyId::ParserErrors
+        | FamilyId::Enforcements => matches!(protocol, Smtp | Lmtp | Pop3 | Imap),
+        FamilyId::TlsHandshakes | FamilyId::TlsCiphers => !matches!(protocol, Unknown),
         _ => matches!(protocol, Smtp | Lmtp | Pop3 | Imap | ManageSieve | Unknown),
     }
 }
 
 /// Every label set of `family` for `protocol` without `listener` and `protocol`, if its lists are closed.
-pub(super) fn combinations(id: Id, family: &Family, protocol: Protocol) -> Option<Vec<Vec<&'static str>>> {
+pub(super) fn combinations(id: FamilyId, family: &Family, protocol: Protocol) -> Option<Vec<Vec<&'static str>>> {
     let mut sets = vec![Vec::new()];
     for label in family.labels.iter().filter(|l| !matches!(**l, "listener" | "protocol")) {
         let values = domain(id, label, protocol)?;
@@ -493,10 +493,10 @@ pub(super) fn combinations(id: Id, family: &Family, protocol: Protocol) -> Optio
     Some(sets)
 }
 
-fn is_sensible(id: Id, set: &[&str]) -> bool {
-    let kind_of = |word: &str| Kind::ALL.iter().copied().find(|k| k.as_str() == word);
+fn is_sensible(id: FamilyId, set: &[&str]) -> bool {
+    let kind_of = |word: &str| TransactionKind::ALL.iter().copied().find(|k| k.as_str() == word);
     match (id, set) {
-        (Id::Transactions, [kind, outcome, _]) => {
+        (FamilyId::Transactions, [kind, outcome, _]) => {
             kind_of(kind).is_some_and(|kind| outcomes(kind).iter().any(|o| o.as_str() == *outcome))
         }
         _ => true,

@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use super::{ANSWERS, COVERS, OUTCOMES, STATES, Table};
+use super::{ANSWERS, COVERS, ListenerHandles, OUTCOMES, STATES};
 use crate::event::anomaly;
 use crate::event::{
-    Anomaly, Auth, AuthOutcome, Command, Kind, Missing, Outcome, Protocol, Recipient, Reply, Stage, Status, Transaction,
+    Anomaly, Auth, AuthOutcome, Command, Missing, Protocol, Recipient, Reply, Stage, Status, Transaction,
+    TransactionKind, TransactionOutcome,
 };
 use crate::event::{Untagged, Verb};
-use crate::output::metrics::families::Id;
+use crate::output::metrics::families::FamilyId;
 use crate::output::metrics::labels;
 use crate::output::metrics::labels::{Answer, CODES, Cover, ENHANCED, LineFault, Unobserved, UntaggedReason};
 use crate::output::metrics::series::{END_OF_DATA, GREETING, command, seconds};
 
-impl Table {
+impl ListenerHandles {
     pub(super) fn greeting(&mut self, reply: &Reply, delay: Option<Duration>) {
         if let Some(delay) = delay {
             self.greeting_seconds.observe(&self.place, 0, seconds(delay), || []);
@@ -79,7 +80,7 @@ impl Table {
     }
 
     fn reason(&mut self, text: &[u8]) {
-        if !labels::concerns(Id::SmtpReplyReasons, self.place.protocol) {
+        if !labels::concerns(FamilyId::SmtpReplyReasons, self.place.protocol) {
             return;
         }
         if let Some((index, name)) = self.reasons.as_ref().and_then(|reasons| reasons.of(text)) {
@@ -100,7 +101,7 @@ impl Table {
 
     pub(super) fn transaction(&mut self, t: &Transaction) {
         let (kind, cover) = (t.kind, Cover::of(t.tls, true));
-        let index = (kind.index() * Outcome::ALL.len() + t.outcome.index()) * COVERS + cover.index();
+        let index = (kind.index() * TransactionOutcome::ALL.len() + t.outcome.index()) * COVERS + cover.index();
         self.transactions.add(&self.place, index, 1, || [kind.as_str(), t.outcome.as_str(), cover.as_str()]);
         let (place, at, label) = (&self.place, kind.index(), || [kind.as_str()]);
         if let Some(took) = t.ended.since(t.began) {
@@ -113,7 +114,7 @@ impl Table {
         if t.has_message && t.message.size_known() {
             self.message_bytes.observe(place, at, t.message.size() as f64, label);
         }
-        if kind == Kind::Delivery {
+        if kind == TransactionKind::Delivery {
             self.delivery(t);
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use prometheus::IntGauge;
 
 use super::MetricsShared;
-use super::families::Id;
+use super::families::FamilyId;
 use super::labels;
 use super::labels::{
     Answer, CIPHERS, CODES, Cover, ENHANCED, EXTENSIONS, Eviction, LineFault, ParserError, StartTlsOutcome,
@@ -20,8 +20,8 @@ use super::series::{COMMANDS, Histograms, IndexedCounters, SeriesPlace};
 use crate::event::Sink;
 use crate::event::anomaly;
 use crate::event::{
-    AnomalyState, AuthMethod, AuthOutcome, Context, Event, Extension, Handshake, Kind, Mechanism, Outcome, Phase,
-    Protocol, SessionOutcome, TlsMode,
+    AnomalyState, AuthMethod, AuthOutcome, Context, Event, Extension, Handshake, Mechanism, Phase, Protocol,
+    SessionOutcome, TlsMode, TransactionKind, TransactionOutcome,
 };
 use crate::event::{Bypass, Refusal};
 use crate::time::Timestamp;
@@ -31,7 +31,7 @@ use crate::time::Timestamp;
 pub struct MetricsRecorder {
     shared: Arc<MetricsShared>,
     /// By listener and protocol.
-    tables: Vec<Option<Box<Table>>>,
+    tables: Vec<Option<Box<ListenerHandles>>>,
 }
 
 impl MetricsRecorder {
@@ -40,11 +40,11 @@ impl MetricsRecorder {
         Self { shared, tables: (0..size).map(|_| None).collect() }
     }
 
-    fn table(&mut self, context: &Context, protocol: Protocol) -> Option<&mut Table> {
+    fn table(&mut self, context: &Context, protocol: Protocol) -> Option<&mut ListenerHandles> {
         let listener = self.shared.listener(context.peers.source);
         let at = listener * Protocol::ALL.len() + protocol.index();
         let Self { shared, tables } = self;
-        Some(tables.get_mut(at)?.get_or_insert_with(|| Box::new(Table::new(shared, listener, protocol))))
+        Some(tables.get_mut(at)?.get_or_insert_with(|| Box::new(ListenerHandles::new(shared, listener, protocol))))
     }
 }
 
@@ -80,7 +80,7 @@ impl Sink for MetricsRecorder {
 
 /// Handles of one listener and protocol.
 #[derive(Debug)]
-struct Table {
+struct ListenerHandles {
     place: SeriesPlace,
     reasons: Option<Arc<ReplyReasons>>,
     active: Option<IntGauge>,
@@ -141,61 +141,66 @@ const OUTCOMES: usize = AuthOutcome::ALL.len();
 const STATES: usize = AnomalyState::ALL.len() + 1;
 const ANSWERS: usize = Answer::ALL.len();
 
-impl Table {
+impl ListenerHandles {
     fn new(shared: &Arc<MetricsShared>, listener: usize, protocol: Protocol) -> Self {
         let place = shared.place(listener, protocol);
         place.zero(|id| shared.has(id));
-        let smtp = usize::from(labels::concerns(Id::SmtpReplies, protocol));
+        let smtp = usize::from(labels::concerns(FamilyId::SmtpReplies, protocol));
         Self {
             reasons: shared.reasons.clone(),
-            active: shared.has(Id::SessionsActive).then(|| place.gauge(Id::SessionsActive, &[])),
-            sessions: IndexedCounters::new(Id::Sessions, 1),
-            midstream: shared.has(Id::SessionsMidstream).then(|| IndexedCounters::new(Id::SessionsMidstream, 1)),
-            ended: IndexedCounters::new(Id::SessionsEnded, SessionOutcome::ALL.len() * PHASES),
-            duration: Histograms::new(Id::SessionDuration, COVERS),
-            connect_seconds: Histograms::new(Id::ConnectSeconds, 1),
-            connect_errors: IndexedCounters::new(Id::ConnectErrors, Refusal::ALL.len()),
-            greeting_seconds: Histograms::new(Id::GreetingSeconds, 1),
-            bytes: IndexedCounters::new(Id::Bytes, 2 * COVERS),
-            commands: IndexedCounters::new(Id::Commands, COMMANDS * ANSWERS),
-            latency: Histograms::new(Id::CommandLatency, COMMANDS),
-            unobserved: IndexedCounters::new(Id::LatencyUnobserved, Unobserved::ALL.len()),
-            pipelined: IndexedCounters::new(Id::Pipelined, 1),
-            replies: IndexedCounters::new(Id::SmtpReplies, smtp * COMMANDS * CODES.len()),
-            enhanced: IndexedCounters::new(Id::SmtpEnhanced, smtp * ENHANCED.len()),
-            reply_reasons: IndexedCounters::new(Id::SmtpReplyReasons, smtp * ReplyReasons::MOST),
-            offered: IndexedCounters::new(Id::ExtensionsOffered, smtp * EXTENSIONS.len()),
-            used: IndexedCounters::new(Id::ExtensionsUsed, smtp * Extension::ALL.len()),
-            transactions: IndexedCounters::new(Id::Transactions, Kind::ALL.len() * Outcome::ALL.len() * COVERS),
-            transaction_seconds: Histograms::new(Id::TransactionSeconds, Kind::ALL.len()),
-            transfer_seconds: Histograms::new(Id::TransferSeconds, Kind::ALL.len()),
-            message_bytes: Histograms::new(Id::MessageBytes, Kind::ALL.len()),
-            recipients: IndexedCounters::new(Id::Recipients, smtp * ANSWERS),
-            accepted_recipients: Histograms::new(Id::AcceptedRecipients, 1),
-            idle_active: (protocol == Protocol::Imap && shared.has(Id::IdleActive))
-                .then(|| place.gauge(Id::IdleActive, &[])),
-            idle_seconds: Histograms::new(Id::IdleSeconds, 1),
-            untagged: IndexedCounters::new(Id::ImapUntagged, UntaggedReason::ALL.len()),
-            attempts: IndexedCounters::new(Id::AuthAttempts, MECHANISMS * OUTCOMES * COVERS),
-            auth_seconds: Histograms::new(Id::AuthSeconds, MECHANISMS),
-            per_session: Histograms::new(Id::AuthPerSession, 1),
-            starttls: IndexedCounters::new(Id::StartTls, StartTlsOutcome::ALL.len()),
+            active: shared.has(FamilyId::SessionsActive).then(|| place.gauge(FamilyId::SessionsActive, &[])),
+            sessions: IndexedCounters::new(FamilyId::Sessions, 1),
+            midstream: shared
+                .has(FamilyId::SessionsMidstream)
+                .then(|| IndexedCounters::new(FamilyId::SessionsMidstream, 1)),
+            ended: IndexedCounters::new(FamilyId::SessionsEnded, SessionOutcome::ALL.len() * PHASES),
+            duration: Histograms::new(FamilyId::SessionDuration, COVERS),
+            connect_seconds: Histograms::new(FamilyId::ConnectSeconds, 1),
+            connect_errors: IndexedCounters::new(FamilyId::ConnectErrors, Refusal::ALL.len()),
+            greeting_seconds: Histograms::new(FamilyId::GreetingSeconds, 1),
+            bytes: IndexedCounters::new(FamilyId::Bytes, 2 * COVERS),
+            commands: IndexedCounters::new(FamilyId::Commands, COMMANDS * ANSWERS),
+            latency: Histograms::new(FamilyId::CommandLatency, COMMANDS),
+            unobserved: IndexedCounters::new(FamilyId::LatencyUnobserved, Unobserved::ALL.len()),
+            pipelined: IndexedCounters::new(FamilyId::Pipelined, 1),
+            replies: IndexedCounters::new(FamilyId::SmtpReplies, smtp * COMMANDS * CODES.len()),
+            enhanced: IndexedCounters::new(FamilyId::SmtpEnhanced, smtp * ENHANCED.len()),
+            reply_reasons: IndexedCounters::new(FamilyId::SmtpReplyReasons, smtp * ReplyReasons::MOST),
+            offered: IndexedCounters::new(FamilyId::ExtensionsOffered, smtp * EXTENSIONS.len()),
+            used: IndexedCounters::new(FamilyId::ExtensionsUsed, smtp * Extension::ALL.len()),
+            transactions: IndexedCounters::new(
+                FamilyId::Transactions,
+                TransactionKind::ALL.len() * TransactionOutcome::ALL.len() * COVERS,
+            ),
+            transaction_seconds: Histograms::new(FamilyId::TransactionSeconds, TransactionKind::ALL.len()),
+            transfer_seconds: Histograms::new(FamilyId::TransferSeconds, TransactionKind::ALL.len()),
+            message_bytes: Histograms::new(FamilyId::MessageBytes, TransactionKind::ALL.len()),
+            recipients: IndexedCounters::new(FamilyId::Recipients, smtp * ANSWERS),
+            accepted_recipients: Histograms::new(FamilyId::AcceptedRecipients, 1),
+            idle_active: (protocol == Protocol::Imap && shared.has(FamilyId::IdleActive))
+                .then(|| place.gauge(FamilyId::IdleActive, &[])),
+            idle_seconds: Histograms::new(FamilyId::IdleSeconds, 1),
+            untagged: IndexedCounters::new(FamilyId::ImapUntagged, UntaggedReason::ALL.len()),
+            attempts: IndexedCounters::new(FamilyId::AuthAttempts, MECHANISMS * OUTCOMES * COVERS),
+            auth_seconds: Histograms::new(FamilyId::AuthSeconds, MECHANISMS),
+            per_session: Histograms::new(FamilyId::AuthPerSession, 1),
+            starttls: IndexedCounters::new(FamilyId::StartTls, StartTlsOutcome::ALL.len()),
             handshakes: IndexedCounters::new(
-                Id::TlsHandshakes,
+                FamilyId::TlsHandshakes,
                 TlsMode::ALL.len() * Handshake::ALL.len() * TLS_VERSIONS.len(),
             ),
-            handshake_seconds: Histograms::new(Id::TlsHandshakeSeconds, 1),
-            ciphers: IndexedCounters::new(Id::TlsCiphers, CIPHERS.len()),
-            anomalies: IndexedCounters::new(Id::Anomalies, anomaly::Id::ALL.len() * STATES),
-            lines: IndexedCounters::new(Id::LineAnomalies, 2 * LineFault::ALL.len()),
-            parser_errors: IndexedCounters::new(Id::ParserErrors, ParserError::ALL.len()),
-            bypassed: IndexedCounters::new(Id::SessionsBypassed, Bypass::ALL.len()),
-            capture: shared.has(Id::GapBytes).then(|| Tracking {
-                gap_octets: IndexedCounters::new(Id::GapBytes, 2),
-                retransmitted: IndexedCounters::new(Id::Retransmitted, 2),
-                early: IndexedCounters::new(Id::OutOfOrder, 2),
-                overlaps: IndexedCounters::new(Id::Overlaps, 2),
-                evicted: IndexedCounters::new(Id::FlowsEvicted, Eviction::ALL.len()),
+            handshake_seconds: Histograms::new(FamilyId::TlsHandshakeSeconds, 1),
+            ciphers: IndexedCounters::new(FamilyId::TlsCiphers, CIPHERS.len()),
+            anomalies: IndexedCounters::new(FamilyId::Anomalies, anomaly::Id::ALL.len() * STATES),
+            lines: IndexedCounters::new(FamilyId::LineAnomalies, 2 * LineFault::ALL.len()),
+            parser_errors: IndexedCounters::new(FamilyId::ParserErrors, ParserError::ALL.len()),
+            bypassed: IndexedCounters::new(FamilyId::SessionsBypassed, Bypass::ALL.len()),
+            capture: shared.has(FamilyId::GapBytes).then(|| Tracking {
+                gap_octets: IndexedCounters::new(FamilyId::GapBytes, 2),
+                retransmitted: IndexedCounters::new(FamilyId::Retransmitted, 2),
+                early: IndexedCounters::new(FamilyId::OutOfOrder, 2),
+                overlaps: IndexedCounters::new(FamilyId::Overlaps, 2),
+                evicted: IndexedCounters::new(FamilyId::FlowsEvicted, Eviction::ALL.len()),
             }),
             place,
         }

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use super::{COVERS, PHASES, Table};
+use super::{COVERS, ListenerHandles, PHASES};
 use crate::event::{Bypass, Refusal};
 use crate::event::{Context, Dir, Disorder, Handshake, How, Missing, Protocol, SessionOutcome, Summary, TlsMode};
-use crate::output::metrics::families::Id;
+use crate::output::metrics::families::FamilyId;
 use crate::output::metrics::labels;
 use crate::output::metrics::labels::{
     CIPHERS, Cover, EXTENSIONS, Eviction, ParserError, StartTlsOutcome, TLS_VERSIONS,
 };
 use crate::output::metrics::series::seconds;
 
-impl Table {
+impl ListenerHandles {
     pub(super) fn start(&mut self, context: &Context) {
         self.sessions.add(&self.place, 0, 1, || []);
         if let Some(active) = &self.active {
@@ -62,11 +62,11 @@ impl Table {
         if let Some(refusal) = refusal(context, s) {
             self.connect_errors.add(&self.place, refusal.index(), 1, || [refusal.as_str()]);
         }
-        for entry in s.capabilities.iter().filter(|_| labels::concerns(Id::ExtensionsOffered, context.protocol)) {
+        for entry in s.capabilities.iter().filter(|_| labels::concerns(FamilyId::ExtensionsOffered, context.protocol)) {
             let at = labels::extension(entry);
             self.offered.add(&self.place, at, 1, || [EXTENSIONS.get(at).copied().unwrap_or("other")]);
         }
-        for extension in s.extensions.iter().filter(|_| labels::concerns(Id::ExtensionsUsed, context.protocol)) {
+        for extension in s.extensions.iter().filter(|_| labels::concerns(FamilyId::ExtensionsUsed, context.protocol)) {
             self.used.add(&self.place, extension.index(), 1, || [extension.as_str()]);
         }
         if s.auth.attempts > 0 {

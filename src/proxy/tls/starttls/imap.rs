@@ -1,8 +1,8 @@
 //! IMAP as far as STARTTLS needs it (RFC 9051 section 6.2.1): commands and responses apart from literals, and where
 //! capabilities are listed.
 
-use super::lines::{Line, behind, literal, may_be_word, may_begin, word};
-use super::{Answer, Offer, StartTlsRequest};
+use super::lines::{PartialLine, behind, literal, may_be_word, may_begin, word};
+use super::{Offer, StartTlsAnswer, StartTlsRequest};
 
 const STARTTLS: &[u8] = b"STARTTLS";
 
@@ -15,7 +15,7 @@ const TAG: usize = 256;
 
 /// What the client's next octets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Client {
+enum ImapClientNext {
     /// A command.
     Command,
     /// The rest of a command, behind a literal.
@@ -26,11 +26,11 @@ enum Client {
     /// The line that ends IDLE (RFC 2177).
     Done,
     /// The next continuation request or completion tells.
-    Wait(Wait),
+    Wait(ImapLineEnd),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
+enum ImapLineEnd {
     Literal(u64),
     Authenticate,
     Idle,
@@ -39,7 +39,7 @@ enum Wait {
 
 /// What the server's next octets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Server {
+enum ImapServerNext {
     Response,
     Rest,
     Literal(u64),
@@ -47,10 +47,10 @@ enum Server {
 
 /// One dialogue.
 #[derive(Debug)]
-pub(super) struct Imap {
-    client: Client,
-    server: Server,
-    line: Line,
+pub(super) struct ImapDialogue {
+    client: ImapClientNext,
+    server: ImapServerNext,
+    line: PartialLine,
     /// Tag of the client's last command.
     tag: Vec<u8>,
     /// Tag of the last command that logs in.
@@ -62,12 +62,12 @@ pub(super) struct Imap {
     lost: bool,
 }
 
-impl Default for Imap {
+impl Default for ImapDialogue {
     fn default() -> Self {
         Self {
-            client: Client::Command,
-            server: Server::Response,
-            line: Line::default(),
+            client: ImapClientNext::Command,
+            server: ImapServerNext::Response,
+            line: PartialLine::default(),
             tag: Vec::new(),
             login: None,
             outstanding: 0,
@@ -78,9 +78,9 @@ impl Default for Imap {
     }
 }
 
-impl Imap {
+impl ImapDialogue {
     pub(super) fn is_drained(&self) -> bool {
-        self.greeted && self.outstanding == 0 && self.server == Server::Response && self.line.head().is_empty()
+        self.greeted && self.outstanding == 0 && self.server == ImapServerNext::Response && self.line.head().is_empty()
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -91,20 +91,20 @@ impl Imap {
         &mut self,
         octets: &[u8],
         offer: Offer,
-        line: &mut Line,
+        line: &mut PartialLine,
         asked: &mut Option<StartTlsRequest>,
         out: &mut Vec<u8>,
     ) -> usize {
         match &mut self.client {
-            Client::Wait(_) => 0,
-            Client::Command | Client::Rest => {
-                let begins = self.client == Client::Command;
+            ImapClientNext::Wait(_) => 0,
+            ImapClientNext::Command | ImapClientNext::Rest => {
+                let begins = self.client == ImapClientNext::Command;
                 let (taken, complete) = line.take(octets, |head| begins && may_ask(head), out);
                 if complete {
                     if begins {
                         self.command(offer, line, asked);
                     } else {
-                        self.client = Client::Command;
+                        self.client = ImapClientNext::Command;
                     }
                     if asked.is_none() {
                         line.release(out);
@@ -114,22 +114,23 @@ impl Imap {
                 }
                 taken
             }
-            Client::Literal(left) => {
+            ImapClientNext::Literal(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(octets.len());
                 out.extend_from_slice(octets.get(..taken).unwrap_or_default());
                 *left -= taken as u64;
                 if *left == 0 {
-                    self.client = Client::Rest;
+                    self.client = ImapClientNext::Rest;
                 }
                 taken
             }
-            Client::Response | Client::Done => {
+            ImapClientNext::Response | ImapClientNext::Done => {
                 let end = memchr::memchr(b'\n', octets);
                 let taken = end.map_or(octets.len(), |at| at + 1);
                 out.extend_from_slice(octets.get(..taken).unwrap_or_default());
                 if end.is_some() {
-                    let is_done = self.client == Client::Done;
-                    self.client = if is_done { Client::Command } else { Client::Wait(Wait::Authenticate) };
+                    let is_done = self.client == ImapClientNext::Done;
+                    self.client =
+                        if is_done { ImapClientNext::Command } else { ImapClientNext::Wait(ImapLineEnd::Authenticate) };
                 }
                 taken
             }
@@ -137,7 +138,7 @@ impl Imap {
     }
 
     /// The first line of a command is complete.
-    fn command(&mut self, offer: Offer, line: &Line, asked: &mut Option<StartTlsRequest>) {
+    fn command(&mut self, offer: Offer, line: &PartialLine, asked: &mut Option<StartTlsRequest>) {
         let text = line.head();
         let tag = word(text);
         let text = text.get(tag.len()..).unwrap_or_default().trim_ascii_start();
@@ -146,7 +147,7 @@ impl Imap {
         {
             let mut ask = StartTlsRequest::new(tag, rest, offer);
             if self.authenticated {
-                ask.refusal = Some(Answer::OutOfPlace);
+                ask.refusal = Some(StartTlsAnswer::OutOfPlace);
             }
             *asked = Some(ask);
             return;
@@ -162,39 +163,39 @@ impl Imap {
         match verb.as_slice() {
             b"AUTHENTICATE" => {
                 self.login = Some(self.tag.clone());
-                self.client = Client::Wait(Wait::Authenticate);
+                self.client = ImapClientNext::Wait(ImapLineEnd::Authenticate);
             }
             b"LOGIN" => self.login = Some(self.tag.clone()),
-            b"IDLE" => self.client = Client::Wait(Wait::Idle),
-            b"COMPRESS" => self.client = Client::Wait(Wait::Compress),
+            b"IDLE" => self.client = ImapClientNext::Wait(ImapLineEnd::Idle),
+            b"COMPRESS" => self.client = ImapClientNext::Wait(ImapLineEnd::Compress),
             _ => {}
         }
     }
 
     /// A literal may follow the line that ends with `tail`.
     fn follow(&mut self, tail: &[u8]) {
-        if self.client != Client::Command {
+        if self.client != ImapClientNext::Command {
             return;
         }
         match literal(tail) {
-            Some((0, true)) => self.client = Client::Rest,
-            Some((octets, true)) => self.client = Client::Literal(octets),
-            Some((octets, false)) => self.client = Client::Wait(Wait::Literal(octets)),
+            Some((0, true)) => self.client = ImapClientNext::Rest,
+            Some((octets, true)) => self.client = ImapClientNext::Literal(octets),
+            Some((octets, false)) => self.client = ImapClientNext::Wait(ImapLineEnd::Literal(octets)),
             None => {}
         }
     }
 
     pub(super) fn server(&mut self, octets: &[u8], offer: Offer, out: &mut Vec<u8>) -> usize {
-        if let Server::Literal(left) = &mut self.server {
+        if let ImapServerNext::Literal(left) = &mut self.server {
             let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(octets.len());
             out.extend_from_slice(octets.get(..taken).unwrap_or_default());
             *left -= taken as u64;
             if *left == 0 {
-                self.server = Server::Rest;
+                self.server = ImapServerNext::Rest;
             }
             return taken;
         }
-        let begins = self.server == Server::Response;
+        let begins = self.server == ImapServerNext::Response;
         let (taken, complete) = self.line.take(octets, |head| begins && may_list(head), out);
         if complete {
             let mut line = std::mem::take(&mut self.line);
@@ -206,9 +207,9 @@ impl Imap {
                 }
             }
             self.server = match literal(line.tail()) {
-                Some((0, _)) if !is_status => Server::Rest,
-                Some((octets, _)) if !is_status => Server::Literal(octets),
-                _ => Server::Response,
+                Some((0, _)) if !is_status => ImapServerNext::Rest,
+                Some((octets, _)) if !is_status => ImapServerNext::Literal(octets),
+                _ => ImapServerNext::Response,
             };
             line.clear();
             self.line = line;
@@ -231,10 +232,10 @@ impl Imap {
         match tag {
             b"+" => {
                 self.client = match self.client {
-                    Client::Wait(Wait::Literal(0)) => Client::Rest,
-                    Client::Wait(Wait::Literal(octets)) => Client::Literal(octets),
-                    Client::Wait(Wait::Authenticate) => Client::Response,
-                    Client::Wait(Wait::Idle) => Client::Done,
+                    ImapClientNext::Wait(ImapLineEnd::Literal(0)) => ImapClientNext::Rest,
+                    ImapClientNext::Wait(ImapLineEnd::Literal(octets)) => ImapClientNext::Literal(octets),
+                    ImapClientNext::Wait(ImapLineEnd::Authenticate) => ImapClientNext::Response,
+                    ImapClientNext::Wait(ImapLineEnd::Idle) => ImapClientNext::Done,
                     other => other,
                 };
                 return true;
@@ -256,9 +257,9 @@ impl Imap {
         }
         if self.tag == tag {
             // Compressed octets are for nobody in between (RFC 4978).
-            self.lost |= ok && self.client == Client::Wait(Wait::Compress);
-            if matches!(self.client, Client::Wait(_) | Client::Response | Client::Done) {
-                self.client = Client::Command;
+            self.lost |= ok && self.client == ImapClientNext::Wait(ImapLineEnd::Compress);
+            if matches!(self.client, ImapClientNext::Wait(_) | ImapClientNext::Response | ImapClientNext::Done) {
+                self.client = ImapClientNext::Command;
             }
         }
     }
@@ -332,11 +333,11 @@ pub(in crate::proxy::tls) fn without_list(line: &[u8]) -> Vec<u8> {
 }
 
 /// The completion of STARTTLS, behind its tag and a blank (RFC 9051 section 6.2.1, RFC 5530 section 3).
-pub(super) fn answer(answer: Answer) -> &'static [u8] {
+pub(super) fn answer(answer: StartTlsAnswer) -> &'static [u8] {
     match answer {
-        Answer::Begin => b"OK Begin TLS\r\n",
-        Answer::NotNow => b"NO [UNAVAILABLE] TLS is not available for now\r\n",
-        Answer::NoArguments => b"BAD STARTTLS takes no arguments\r\n",
-        Answer::OutOfPlace => b"BAD STARTTLS is out of place now\r\n",
+        StartTlsAnswer::Begin => b"OK Begin TLS\r\n",
+        StartTlsAnswer::NotNow => b"NO [UNAVAILABLE] TLS is not available for now\r\n",
+        StartTlsAnswer::NoArguments => b"BAD STARTTLS takes no arguments\r\n",
+        StartTlsAnswer::OutOfPlace => b"BAD STARTTLS is out of place now\r\n",
     }
 }

@@ -8,7 +8,7 @@ const TAIL: usize = 32;
 
 /// A line as far as it has come: its head for whoever reads it, held back while it may be one that is to be changed.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct PartialLine {
     head: Vec<u8>,
     tail: Vec<u8>,
     /// It goes on as it comes.
@@ -16,7 +16,7 @@ pub(super) struct Line {
     over: bool,
 }
 
-impl Line {
+impl PartialLine {
     /// The next octets, up to the line's end; `may_change` judges its head. How many were taken, and whether it is
     /// complete. A line that is complete and [held](Self::is_held) is for the caller to pass on.
     pub(super) fn take(
@@ -128,15 +128,15 @@ pub(super) fn literal(tail: &[u8]) -> Option<(u64, bool)> {
 
 /// Where in `CRLF . CRLF` a text is (RFC 5321 section 4.1.1.4, RFC 1939 section 3). It begins at the start of a line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Text(usize);
+pub(super) struct DotTerminator(usize);
 
-impl Default for Text {
+impl Default for DotTerminator {
     fn default() -> Self {
         Self(2)
     }
 }
 
-impl Text {
+impl DotTerminator {
     /// How many of `octets` belong to the text, and whether it has ended with them.
     pub(super) fn take(&mut self, octets: &[u8]) -> (usize, bool) {
         const END: &[u8; 5] = b"\r\n.\r\n";

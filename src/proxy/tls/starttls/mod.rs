@@ -15,10 +15,10 @@ mod tests;
 pub(super) use imap::without_list;
 pub(super) use lines::word as first_word;
 
-use imap::Imap;
-use lines::Line;
-use pop3::Pop3;
-use smtp::Smtp;
+use imap::ImapDialogue;
+use lines::PartialLine;
+use pop3::Pop3Dialogue;
+use smtp::SmtpDialogue;
 
 use crate::event::Protocol;
 
@@ -33,7 +33,7 @@ pub(super) enum Offer {
 
 /// What is answered to a client's STARTTLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum StartTlsAnswer {
     /// TLS begins.
     Begin,
     /// TLS cannot be had for now.
@@ -50,17 +50,17 @@ pub(super) struct StartTlsRequest {
     /// IMAP: its tag.
     tag: Vec<u8>,
     /// What to answer, unless TLS can begin.
-    refusal: Option<Answer>,
+    refusal: Option<StartTlsAnswer>,
 }
 
 /// One session's dialogue.
 #[derive(Debug)]
 pub(super) struct Dialogue {
     offer: Offer,
-    tongue: DialogueState,
+    dialogue: DialogueState,
     heard: bool,
     /// The client's line so far.
-    line: Line,
+    line: PartialLine,
     asked: Option<StartTlsRequest>,
 }
 
@@ -68,9 +68,9 @@ pub(super) struct Dialogue {
 enum DialogueState {
     /// The server has not spoken.
     Unknown,
-    Smtp(Smtp),
-    Pop3(Pop3),
-    Imap(Imap),
+    Smtp(SmtpDialogue),
+    Pop3(Pop3Dialogue),
+    Imap(ImapDialogue),
     /// Nothing that is known, or not any more.
     Opaque,
 }
@@ -78,19 +78,19 @@ enum DialogueState {
 impl Dialogue {
     /// Begins before the greeting; `prior`: what is most likely spoken.
     pub(super) fn new(offer: Offer, prior: Protocol) -> Self {
-        let tongue = match prior {
-            Protocol::Smtp | Protocol::Lmtp => DialogueState::Smtp(Smtp::default()),
-            Protocol::Pop3 => DialogueState::Pop3(Pop3::default()),
-            Protocol::Imap => DialogueState::Imap(Imap::default()),
+        let dialogue = match prior {
+            Protocol::Smtp | Protocol::Lmtp => DialogueState::Smtp(SmtpDialogue::default()),
+            Protocol::Pop3 => DialogueState::Pop3(Pop3Dialogue::default()),
+            Protocol::Imap => DialogueState::Imap(ImapDialogue::default()),
             Protocol::ManageSieve => DialogueState::Opaque,
             Protocol::Unknown => DialogueState::Unknown,
         };
-        Self { offer, tongue, heard: false, line: Line::default(), asked: None }
+        Self { offer, dialogue, heard: false, line: PartialLine::default(), asked: None }
     }
 
     /// What is spoken.
     pub(super) fn protocol(&self) -> Protocol {
-        match &self.tongue {
+        match &self.dialogue {
             DialogueState::Smtp(_) => Protocol::Smtp,
             DialogueState::Pop3(_) => Protocol::Pop3,
             DialogueState::Imap(_) => Protocol::Imap,
@@ -104,7 +104,7 @@ impl Dialogue {
         let mut used = 0;
         while used < octets.len() && self.asked.is_none() {
             let rest = octets.get(used..).unwrap_or_default();
-            let taken = match &mut self.tongue {
+            let taken = match &mut self.dialogue {
                 DialogueState::Unknown => 0,
                 DialogueState::Smtp(smtp) => smtp.client(rest, self.offer, &mut self.line, &mut self.asked, out),
                 DialogueState::Pop3(pop3) => pop3.client(rest, self.offer, &mut self.line, &mut self.asked, out),
@@ -116,7 +116,7 @@ impl Dialogue {
                 }
             };
             self.settle();
-            if taken == 0 && !matches!(self.tongue, DialogueState::Opaque) {
+            if taken == 0 && !matches!(self.dialogue, DialogueState::Opaque) {
                 break;
             }
             used += taken;
@@ -138,7 +138,7 @@ impl Dialogue {
         let mut used = 0;
         while used < octets.len() {
             let rest = octets.get(used..).unwrap_or_default();
-            used += match &mut self.tongue {
+            used += match &mut self.dialogue {
                 DialogueState::Smtp(smtp) => smtp.server(rest, self.offer, out),
                 DialogueState::Pop3(pop3) => pop3.server(rest, self.offer, out),
                 DialogueState::Imap(imap) => imap.server(rest, self.offer, out),
@@ -153,18 +153,18 @@ impl Dialogue {
 
     /// The server has closed: what was kept of its last line goes on, and no answer is waited for any more.
     pub(super) fn server_closed(&mut self, out: &mut Vec<u8>) {
-        match &mut self.tongue {
+        match &mut self.dialogue {
             DialogueState::Smtp(smtp) => smtp.release(out),
             DialogueState::Pop3(pop3) => pop3.release(out),
             DialogueState::Imap(imap) => imap.release(out),
             DialogueState::Unknown | DialogueState::Opaque => {}
         }
-        (self.tongue, self.asked) = (DialogueState::Opaque, None);
+        (self.dialogue, self.asked) = (DialogueState::Opaque, None);
     }
 
     /// The client's STARTTLS, once everything before it is answered.
     pub(super) fn asked(&self) -> Option<&StartTlsRequest> {
-        let drained = match &self.tongue {
+        let drained = match &self.dialogue {
             DialogueState::Smtp(smtp) => smtp.is_drained(),
             DialogueState::Pop3(pop3) => pop3.is_drained(),
             DialogueState::Imap(imap) => imap.is_drained(),
@@ -179,8 +179,8 @@ impl Dialogue {
     }
 
     /// The line that answers a STARTTLS.
-    pub(super) fn answer(&self, ask: &StartTlsRequest, answer: Answer) -> Vec<u8> {
-        match &self.tongue {
+    pub(super) fn answer(&self, ask: &StartTlsRequest, answer: StartTlsAnswer) -> Vec<u8> {
+        match &self.dialogue {
             DialogueState::Smtp(_) => smtp::answer(answer).to_vec(),
             DialogueState::Pop3(_) => pop3::answer(answer).to_vec(),
             DialogueState::Imap(_) => [&ask.tag, &b" "[..], imap::answer(answer)].concat(),
@@ -190,7 +190,7 @@ impl Dialogue {
 
     /// The line that asks the server for TLS.
     pub(super) fn request(&self, ask: &StartTlsRequest) -> Vec<u8> {
-        match &self.tongue {
+        match &self.dialogue {
             DialogueState::Smtp(_) => b"STARTTLS\r\n".to_vec(),
             DialogueState::Pop3(_) => b"STLS\r\n".to_vec(),
             DialogueState::Imap(_) => [&ask.tag, &b" STARTTLS\r\n"[..]].concat(),
@@ -208,28 +208,28 @@ impl Dialogue {
     }
 
     fn listen(&mut self, first: u8) {
-        match (first, &self.tongue) {
+        match (first, &self.dialogue) {
             (_, DialogueState::Opaque) => {}
             (b'2' | b'4' | b'5', DialogueState::Smtp(_))
             | (b'+' | b'-', DialogueState::Pop3(_))
             | (b'*', DialogueState::Imap(_)) => {}
-            (b'2' | b'4' | b'5', _) => self.tongue = DialogueState::Smtp(Smtp::default()),
-            (b'+' | b'-', _) => self.tongue = DialogueState::Pop3(Pop3::default()),
-            (b'*', _) => self.tongue = DialogueState::Imap(Imap::default()),
-            _ => self.tongue = DialogueState::Opaque,
+            (b'2' | b'4' | b'5', _) => self.dialogue = DialogueState::Smtp(SmtpDialogue::default()),
+            (b'+' | b'-', _) => self.dialogue = DialogueState::Pop3(Pop3Dialogue::default()),
+            (b'*', _) => self.dialogue = DialogueState::Imap(ImapDialogue::default()),
+            _ => self.dialogue = DialogueState::Opaque,
         }
     }
 
-    /// A tongue that does not understand any more falls silent.
+    /// A dialogue that does not understand any more falls silent.
     fn settle(&mut self) {
-        let lost = match &self.tongue {
+        let lost = match &self.dialogue {
             DialogueState::Smtp(smtp) => smtp.is_lost(),
             DialogueState::Pop3(pop3) => pop3.is_lost(),
             DialogueState::Imap(imap) => imap.is_lost(),
             DialogueState::Unknown | DialogueState::Opaque => false,
         };
         if lost {
-            self.tongue = DialogueState::Opaque;
+            self.dialogue = DialogueState::Opaque;
         }
     }
 }
@@ -238,15 +238,15 @@ impl StartTlsRequest {
     /// Read from a line that asks for TLS; `rest`: what stands behind the word.
     fn new(tag: &[u8], rest: &[u8], offer: Offer) -> Self {
         let refusal = match offer {
-            Offer::Hide => Some(Answer::OutOfPlace),
-            Offer::Show if !rest.trim_ascii().is_empty() => Some(Answer::NoArguments),
+            Offer::Hide => Some(StartTlsAnswer::OutOfPlace),
+            Offer::Show if !rest.trim_ascii().is_empty() => Some(StartTlsAnswer::NoArguments),
             Offer::Show => None,
         };
         Self { tag: tag.to_vec(), refusal }
     }
 
     /// What to answer, unless TLS can begin.
-    pub(super) fn refusal(&self) -> Option<Answer> {
+    pub(super) fn refusal(&self) -> Option<StartTlsAnswer> {
         self.refusal
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::lines::{Line, Text, behind, may_be_word, word};
-use super::{Answer, Offer, StartTlsRequest};
+use super::lines::{DotTerminator, PartialLine, behind, may_be_word, word};
+use super::{Offer, StartTlsAnswer, StartTlsRequest};
 
 const STLS: &[u8] = b"STLS";
 
@@ -12,7 +12,7 @@ const PIPELINED: usize = 4096;
 
 /// A reply that has to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expect {
+enum Pop3Expected {
     /// A capability list, if it is `+OK`.
     Capabilities,
     /// Lines, if it is `+OK`.
@@ -23,7 +23,7 @@ enum Expect {
 
 /// What the client's next octets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Client {
+enum Pop3ClientNext {
     Command,
     /// A SASL response (RFC 5034 section 4).
     Response,
@@ -33,37 +33,37 @@ enum Client {
 
 /// What the server's next octets are.
 #[derive(Clone, Copy, Debug)]
-enum Server {
+enum Pop3ServerNext {
     Status,
     Capabilities { offered: bool },
-    Text(Text),
+    Text(DotTerminator),
 }
 
 /// One dialogue.
 #[derive(Debug)]
-pub(super) struct Pop3 {
-    expected: VecDeque<Expect>,
-    client: Client,
-    server: Server,
-    line: Line,
+pub(super) struct Pop3Dialogue {
+    expected: VecDeque<Pop3Expected>,
+    client: Pop3ClientNext,
+    server: Pop3ServerNext,
+    line: PartialLine,
     lost: bool,
 }
 
-impl Default for Pop3 {
+impl Default for Pop3Dialogue {
     fn default() -> Self {
         Self {
-            expected: VecDeque::from([Expect::Other]),
-            client: Client::Command,
-            server: Server::Status,
-            line: Line::default(),
+            expected: VecDeque::from([Pop3Expected::Other]),
+            client: Pop3ClientNext::Command,
+            server: Pop3ServerNext::Status,
+            line: PartialLine::default(),
             lost: false,
         }
     }
 }
 
-impl Pop3 {
+impl Pop3Dialogue {
     pub(super) fn is_drained(&self) -> bool {
-        self.expected.is_empty() && matches!(self.server, Server::Status)
+        self.expected.is_empty() && matches!(self.server, Pop3ServerNext::Status)
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -74,14 +74,14 @@ impl Pop3 {
         &mut self,
         octets: &[u8],
         offer: Offer,
-        line: &mut Line,
+        line: &mut PartialLine,
         asked: &mut Option<StartTlsRequest>,
         out: &mut Vec<u8>,
     ) -> usize {
         match self.client {
-            Client::Wait => 0,
-            Client::Command if self.expected.len() >= PIPELINED => 0,
-            Client::Command => {
+            Pop3ClientNext::Wait => 0,
+            Pop3ClientNext::Command if self.expected.len() >= PIPELINED => 0,
+            Pop3ClientNext::Command => {
                 let may_ask = |head: &[u8]| may_be_word(head.trim_ascii_start(), STLS);
                 let (taken, complete) = line.take(octets, may_ask, out);
                 if complete {
@@ -90,7 +90,7 @@ impl Pop3 {
                 }
                 taken
             }
-            Client::Response => {
+            Pop3ClientNext::Response => {
                 let end = memchr::memchr(b'\n', octets);
                 let taken = end.map_or(octets.len(), |at| at + 1);
                 out.extend_from_slice(octets.get(..taken).unwrap_or_default());
@@ -102,7 +102,13 @@ impl Pop3 {
         }
     }
 
-    fn command(&mut self, offer: Offer, line: &mut Line, asked: &mut Option<StartTlsRequest>, out: &mut Vec<u8>) {
+    fn command(
+        &mut self,
+        offer: Offer,
+        line: &mut PartialLine,
+        asked: &mut Option<StartTlsRequest>,
+        out: &mut Vec<u8>,
+    ) {
         let text = line.head().trim_ascii();
         if line.is_held()
             && let Some(rest) = behind(text, STLS)
@@ -113,25 +119,25 @@ impl Pop3 {
         let verb = word(text).to_ascii_uppercase();
         let alone = text.len() == verb.len();
         match verb.as_slice() {
-            b"CAPA" => self.expected.push_back(Expect::Capabilities),
+            b"CAPA" => self.expected.push_back(Pop3Expected::Capabilities),
             b"AUTH" if !alone => self.wait(),
-            b"RETR" | b"TOP" => self.expected.push_back(Expect::Lines),
-            b"LIST" | b"UIDL" | b"LANG" | b"AUTH" if alone => self.expected.push_back(Expect::Lines),
+            b"RETR" | b"TOP" => self.expected.push_back(Pop3Expected::Lines),
+            b"LIST" | b"UIDL" | b"LANG" | b"AUTH" if alone => self.expected.push_back(Pop3Expected::Lines),
             // Whatever comes with it is not known here.
             b"XTND" => self.lost = true,
-            _ => self.expected.push_back(Expect::Other),
+            _ => self.expected.push_back(Pop3Expected::Other),
         }
         line.release(out);
     }
 
     fn wait(&mut self) {
-        self.expected.push_back(Expect::Auth);
-        self.client = Client::Wait;
+        self.expected.push_back(Pop3Expected::Auth);
+        self.client = Pop3ClientNext::Wait;
     }
 
     pub(super) fn server(&mut self, octets: &[u8], offer: Offer, out: &mut Vec<u8>) -> usize {
         match &mut self.server {
-            Server::Status => {
+            Pop3ServerNext::Status => {
                 let (taken, complete) = self.line.take(octets, |_| false, out);
                 if complete {
                     self.status();
@@ -139,7 +145,7 @@ impl Pop3 {
                 }
                 taken
             }
-            Server::Capabilities { offered } => {
+            Pop3ServerNext::Capabilities { offered } => {
                 let may_change = |head: &[u8]| may_be_word(head, STLS) || may_be_word(head, b".");
                 let (taken, complete) = self.line.take(octets, may_change, out);
                 if complete {
@@ -154,16 +160,16 @@ impl Pop3 {
                     *offered |= is_tls;
                     self.line.clear();
                     if ends {
-                        self.server = Server::Status;
+                        self.server = Pop3ServerNext::Status;
                     }
                 }
                 taken
             }
-            Server::Text(text) => {
+            Pop3ServerNext::Text(text) => {
                 let (taken, ended) = text.take(octets);
                 out.extend_from_slice(octets.get(..taken).unwrap_or_default());
                 if ended {
-                    self.server = Server::Status;
+                    self.server = Pop3ServerNext::Status;
                 }
                 taken
             }
@@ -179,25 +185,27 @@ impl Pop3 {
     fn status(&mut self) {
         let (ok, no) = (behind(self.line.head(), b"+OK").is_some(), behind(self.line.head(), b"-ERR").is_some());
         let goes_on = behind(self.line.head(), b"+").is_some();
-        if !(ok || no || goes_on && self.expected.front() == Some(&Expect::Auth)) {
+        if !(ok || no || goes_on && self.expected.front() == Some(&Pop3Expected::Auth)) {
             return;
         }
         let Some(expect) = self.expected.pop_front() else { return };
         match expect {
-            Expect::Auth => self.client = if goes_on { Client::Response } else { Client::Command },
-            Expect::Capabilities if ok => self.server = Server::Capabilities { offered: false },
-            Expect::Lines if ok => self.server = Server::Text(Text::default()),
+            Pop3Expected::Auth => {
+                self.client = if goes_on { Pop3ClientNext::Response } else { Pop3ClientNext::Command }
+            }
+            Pop3Expected::Capabilities if ok => self.server = Pop3ServerNext::Capabilities { offered: false },
+            Pop3Expected::Lines if ok => self.server = Pop3ServerNext::Text(DotTerminator::default()),
             _ => {}
         }
     }
 }
 
 /// The reply to STLS (RFC 2595 section 4, RFC 3206).
-pub(super) fn answer(answer: Answer) -> &'static [u8] {
+pub(super) fn answer(answer: StartTlsAnswer) -> &'static [u8] {
     match answer {
-        Answer::Begin => b"+OK Begin TLS\r\n",
-        Answer::NotNow => b"-ERR [SYS/TEMP] TLS is not available for now\r\n",
-        Answer::NoArguments => b"-ERR STLS takes no arguments\r\n",
-        Answer::OutOfPlace => b"-ERR TLS is active already\r\n",
+        StartTlsAnswer::Begin => b"+OK Begin TLS\r\n",
+        StartTlsAnswer::NotNow => b"-ERR [SYS/TEMP] TLS is not available for now\r\n",
+        StartTlsAnswer::NoArguments => b"-ERR STLS takes no arguments\r\n",
+        StartTlsAnswer::OutOfPlace => b"-ERR TLS is active already\r\n",
     }
 }

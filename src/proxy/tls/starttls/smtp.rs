@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::lines::{Line, Text, behind, may_be_word, may_begin, word};
-use super::{Answer, Offer, StartTlsRequest};
+use super::lines::{DotTerminator, PartialLine, behind, may_be_word, may_begin, word};
+use super::{Offer, StartTlsAnswer, StartTlsRequest};
 
 const STARTTLS: &[u8] = b"STARTTLS";
 
@@ -12,7 +12,7 @@ const PIPELINED: usize = 4096;
 
 /// A reply that has to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expect {
+enum SmtpExpected {
     Ehlo,
     Data,
     Auth,
@@ -25,12 +25,12 @@ enum Expect {
 
 /// What the client's next octets are.
 #[derive(Clone, Copy, Debug)]
-enum Client {
+enum SmtpClientNext {
     Command,
     /// A SASL response (RFC 4954 section 4).
     Response,
     /// A message.
-    Text(Text),
+    Text(DotTerminator),
     /// A chunk (RFC 3030).
     Octets(u64),
     /// The next reply tells.
@@ -39,14 +39,14 @@ enum Client {
 
 /// One dialogue.
 #[derive(Debug)]
-pub(super) struct Smtp {
-    expected: VecDeque<Expect>,
-    client: Client,
+pub(super) struct SmtpDialogue {
+    expected: VecDeque<SmtpExpected>,
+    client: SmtpClientNext,
     is_lmtp: bool,
     /// Recipients taken in this transaction.
     recipients: usize,
     /// The server's line so far.
-    line: Line,
+    line: PartialLine,
     /// The line before it in an EHLO reply, which may turn out to be the last.
     before: Vec<u8>,
     /// STARTTLS was in this reply.
@@ -56,14 +56,14 @@ pub(super) struct Smtp {
     lost: bool,
 }
 
-impl Default for Smtp {
+impl Default for SmtpDialogue {
     fn default() -> Self {
         Self {
-            expected: VecDeque::from([Expect::Other]),
-            client: Client::Command,
+            expected: VecDeque::from([SmtpExpected::Other]),
+            client: SmtpClientNext::Command,
             is_lmtp: false,
             recipients: 0,
-            line: Line::default(),
+            line: PartialLine::default(),
             before: Vec::new(),
             offered: false,
             as_it_is: false,
@@ -72,7 +72,7 @@ impl Default for Smtp {
     }
 }
 
-impl Smtp {
+impl SmtpDialogue {
     pub(super) fn is_drained(&self) -> bool {
         self.expected.is_empty()
     }
@@ -85,14 +85,14 @@ impl Smtp {
         &mut self,
         octets: &[u8],
         offer: Offer,
-        line: &mut Line,
+        line: &mut PartialLine,
         asked: &mut Option<StartTlsRequest>,
         out: &mut Vec<u8>,
     ) -> usize {
         let (taken, ended) = match &mut self.client {
-            Client::Wait => return 0,
-            Client::Command if self.expected.len() >= PIPELINED => return 0,
-            Client::Command => {
+            SmtpClientNext::Wait => return 0,
+            SmtpClientNext::Command if self.expected.len() >= PIPELINED => return 0,
+            SmtpClientNext::Command => {
                 let (taken, complete) = line.take(octets, may_ask, out);
                 if complete {
                     self.command(offer, line, asked, out);
@@ -100,12 +100,12 @@ impl Smtp {
                 }
                 return taken;
             }
-            Client::Response => {
+            SmtpClientNext::Response => {
                 let end = memchr::memchr(b'\n', octets);
                 (end.map_or(octets.len(), |at| at + 1), end.is_some())
             }
-            Client::Text(text) => text.take(octets),
-            Client::Octets(left) => {
+            SmtpClientNext::Text(text) => text.take(octets),
+            SmtpClientNext::Octets(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(octets.len());
                 *left -= taken as u64;
                 (taken, *left == 0)
@@ -114,19 +114,25 @@ impl Smtp {
         out.extend_from_slice(octets.get(..taken).unwrap_or_default());
         if ended {
             match self.client {
-                Client::Response => self.wait(Expect::Auth),
-                Client::Text(_) => {
-                    self.client = Client::Command;
+                SmtpClientNext::Response => self.wait(SmtpExpected::Auth),
+                SmtpClientNext::Text(_) => {
+                    self.client = SmtpClientNext::Command;
                     self.message();
                 }
-                _ => self.client = Client::Command,
+                _ => self.client = SmtpClientNext::Command,
             }
         }
         taken
     }
 
     /// A command line is complete.
-    fn command(&mut self, offer: Offer, line: &mut Line, asked: &mut Option<StartTlsRequest>, out: &mut Vec<u8>) {
+    fn command(
+        &mut self,
+        offer: Offer,
+        line: &mut PartialLine,
+        asked: &mut Option<StartTlsRequest>,
+        out: &mut Vec<u8>,
+    ) {
         let text = line.head().trim_ascii_start();
         if line.is_held()
             && let Some(rest) = behind(text, STARTTLS)
@@ -138,29 +144,29 @@ impl Smtp {
         match verb.as_slice() {
             b"EHLO" | b"LHLO" => {
                 self.is_lmtp = verb == b"LHLO";
-                self.expected.push_back(Expect::Ehlo);
+                self.expected.push_back(SmtpExpected::Ehlo);
             }
-            b"MAIL" => self.expected.push_back(Expect::Mail),
-            b"RCPT" => self.expected.push_back(Expect::Rcpt),
-            b"DATA" => self.wait(Expect::Data),
-            b"AUTH" | b"X-EXPS" => self.wait(Expect::Auth),
+            b"MAIL" => self.expected.push_back(SmtpExpected::Mail),
+            b"RCPT" => self.expected.push_back(SmtpExpected::Rcpt),
+            b"DATA" => self.wait(SmtpExpected::Data),
+            b"AUTH" | b"X-EXPS" => self.wait(SmtpExpected::Auth),
             b"BDAT" => {
                 let mut words = text.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty()).skip(1);
                 let size = words.next().and_then(|size| std::str::from_utf8(size).ok()?.parse().ok());
                 let last = words.next().is_some_and(|last| last.eq_ignore_ascii_case(b"LAST"));
                 match size {
                     Some(0) | None => {}
-                    Some(size) => self.client = Client::Octets(size),
+                    Some(size) => self.client = SmtpClientNext::Octets(size),
                 }
                 if last {
                     self.message();
                 } else {
-                    self.expected.push_back(Expect::Other);
+                    self.expected.push_back(SmtpExpected::Other);
                 }
             }
             // The roles may be swapped by these (RFC 821 section 3.8, RFC 2645).
             b"TURN" | b"ATRN" => self.lost = true,
-            _ => self.expected.push_back(Expect::Other),
+            _ => self.expected.push_back(SmtpExpected::Other),
         }
         line.release(out);
     }
@@ -168,16 +174,16 @@ impl Smtp {
     /// A message is complete: LMTP answers once for each recipient (RFC 2033 section 4.2).
     fn message(&mut self) {
         let replies = if self.is_lmtp { self.recipients.max(1) } else { 1 };
-        self.expected.extend(std::iter::repeat_n(Expect::Message, replies));
+        self.expected.extend(std::iter::repeat_n(SmtpExpected::Message, replies));
     }
 
-    fn wait(&mut self, expect: Expect) {
+    fn wait(&mut self, expect: SmtpExpected) {
         self.expected.push_back(expect);
-        self.client = Client::Wait;
+        self.client = SmtpClientNext::Wait;
     }
 
     pub(super) fn server(&mut self, octets: &[u8], offer: Offer, out: &mut Vec<u8>) -> usize {
-        let lists = self.expected.front() == Some(&Expect::Ehlo) && !self.as_it_is;
+        let lists = self.expected.front() == Some(&SmtpExpected::Ehlo) && !self.as_it_is;
         let mut gone = Vec::new();
         let (taken, complete) = self.line.take(octets, |head| lists && may_begin(head, b"250"), &mut gone);
         if !gone.is_empty() {
@@ -252,28 +258,28 @@ impl Smtp {
         let Some(expect) = self.expected.pop_front() else {
             // Nobody asked: the server took a text for ended, or says goodbye.
             self.lost = code == 354;
-            if let Client::Text(_) = self.client {
-                self.client = Client::Command;
+            if let SmtpClientNext::Text(_) = self.client {
+                self.client = SmtpClientNext::Command;
             }
             return;
         };
         let yes = (200..300).contains(&code);
         match expect {
-            Expect::Data if code == 354 => self.client = Client::Text(Text::default()),
-            Expect::Auth if code == 334 => self.client = Client::Response,
-            Expect::Data | Expect::Auth => self.client = Client::Command,
+            SmtpExpected::Data if code == 354 => self.client = SmtpClientNext::Text(DotTerminator::default()),
+            SmtpExpected::Auth if code == 334 => self.client = SmtpClientNext::Response,
+            SmtpExpected::Data | SmtpExpected::Auth => self.client = SmtpClientNext::Command,
             // A word on each recipient will follow, then the last (draft-hall-prdr).
-            Expect::Message if code == 353 => {
+            SmtpExpected::Message if code == 353 => {
                 for _ in 0..=self.recipients {
-                    self.expected.push_front(Expect::Message);
+                    self.expected.push_front(SmtpExpected::Message);
                 }
             }
-            Expect::Ehlo | Expect::Mail if yes => self.recipients = 0,
-            Expect::Rcpt if yes => self.recipients += 1,
+            SmtpExpected::Ehlo | SmtpExpected::Mail if yes => self.recipients = 0,
+            SmtpExpected::Rcpt if yes => self.recipients += 1,
             _ => {}
         }
         // Not the reply that was expected: the count is lost.
-        self.lost |= code == 354 && expect != Expect::Data || code == 334 && expect != Expect::Auth;
+        self.lost |= code == 354 && expect != SmtpExpected::Data || code == 334 && expect != SmtpExpected::Auth;
     }
 }
 
@@ -292,11 +298,11 @@ fn separate(line: &mut Vec<u8>, mark: u8) {
 }
 
 /// The reply to a STARTTLS (RFC 3207 section 4).
-pub(super) fn answer(answer: Answer) -> &'static [u8] {
+pub(super) fn answer(answer: StartTlsAnswer) -> &'static [u8] {
     match answer {
-        Answer::Begin => b"220 2.0.0 Ready to start TLS\r\n",
-        Answer::NotNow => b"454 4.7.0 TLS not available due to temporary reason\r\n",
-        Answer::NoArguments => b"501 5.5.4 Syntax: STARTTLS\r\n",
-        Answer::OutOfPlace => b"503 5.5.1 TLS already active\r\n",
+        StartTlsAnswer::Begin => b"220 2.0.0 Ready to start TLS\r\n",
+        StartTlsAnswer::NotNow => b"454 4.7.0 TLS not available due to temporary reason\r\n",
+        StartTlsAnswer::NoArguments => b"501 5.5.4 Syntax: STARTTLS\r\n",
+        StartTlsAnswer::OutOfPlace => b"503 5.5.1 TLS already active\r\n",
     }
 }

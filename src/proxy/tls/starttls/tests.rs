@@ -7,7 +7,7 @@ enum Turn {
     /// The client's STARTTLS stands, and TLS begins.
     EstablishedTls,
     /// It stands, and is refused with this answer.
-    Refused(Answer),
+    Refused(StartTlsAnswer),
 }
 use Turn::{Client, EstablishedTls, Refused, Server};
 
@@ -144,7 +144,7 @@ fn starttls_stays_here_and_what_follows_is_dropped() {
                 Client("EHLO c\r\n", SAME),
                 Server("250-mx\r\n250 STARTTLS\r\n", "250 mx\r\n"),
                 Client("STARTTLS\r\n", ""),
-                Refused(Answer::OutOfPlace),
+                Refused(StartTlsAnswer::OutOfPlace),
                 Client("NOOP\r\n", SAME),
             ],
         );
@@ -162,7 +162,7 @@ fn starttls_waits_for_what_was_said_before() {
     assert!(dialogue.asked().is_none(), "EHLO is not answered");
     dialogue.server(b"250 HELP\r\n", &mut down);
     let ask = dialogue.asked().unwrap().clone();
-    assert_eq!(dialogue.answer(&ask, Answer::Begin), b"220 2.0.0 Ready to start TLS\r\n");
+    assert_eq!(dialogue.answer(&ask, StartTlsAnswer::Begin), b"220 2.0.0 Ready to start TLS\r\n");
     assert_eq!(dialogue.request(&ask), b"STARTTLS\r\n");
 }
 
@@ -173,7 +173,7 @@ fn starttls_with_arguments_is_refused() {
         &[
             GREETING,
             Client("STARTTLS now\r\nNOOP\r\n", ""),
-            Refused(Answer::NoArguments),
+            Refused(StartTlsAnswer::NoArguments),
             Client("RSET\r\n", "NOOP\r\nRSET\r\n"),
         ],
     );
@@ -224,7 +224,7 @@ fn chunks_and_sasl_are_no_commands() {
             Client("", "STARTTLS\r\n"),
             Server("235 ok\r\n", SAME),
             Client("STARTTLS\r\n", ""),
-            Refused(Answer::OutOfPlace),
+            Refused(StartTlsAnswer::OutOfPlace),
         ],
     );
 }
@@ -306,7 +306,7 @@ fn stls_stays_here() {
             Server("+OK\r\nUIDL\r\n.\r\n", "+OK\r\nUIDL\r\nSTLS\r\n.\r\n"),
             EstablishedTls,
             Client("STLS\r\n", ""),
-            Refused(Answer::OutOfPlace),
+            Refused(StartTlsAnswer::OutOfPlace),
         ],
     );
 }
@@ -328,7 +328,7 @@ fn messages_and_sasl_of_pop3_are_no_commands() {
             Server("-ERR no\r\n", SAME),
             Client("LIST\r\nLIST 1\r\nSTLS\r\n", "LIST\r\nLIST 1\r\n"),
             Server("+OK\r\n1 5\r\n.\r\n+OK 1 5\r\n", SAME),
-            Refused(Answer::OutOfPlace),
+            Refused(StartTlsAnswer::OutOfPlace),
         ],
     );
 }
@@ -380,7 +380,7 @@ fn a_list_after_login_is_not_added_to() {
             Client("", "xyz\r\n"),
             Server("* CAPABILITY IMAP4rev1\r\na OK [CAPABILITY IMAP4rev1 IDLE] in\r\n", SAME),
             Client("b STARTTLS\r\n", ""),
-            Refused(Answer::OutOfPlace),
+            Refused(StartTlsAnswer::OutOfPlace),
         ],
     );
 }
@@ -396,7 +396,7 @@ fn imap_starttls_stays_here() {
             Client("y CAPABILITY\r\n", SAME),
             Server("* CAPABILITY IMAP4rev1 STARTTLS\r\ny OK done\r\n", "* CAPABILITY IMAP4rev1\r\ny OK done\r\n"),
             Client("z STARTTLS\r\n", ""),
-            Refused(Answer::OutOfPlace),
+            Refused(StartTlsAnswer::OutOfPlace),
         ],
     );
     let mut dialogue = play(Offer::Show, Protocol::Imap, &[IMAP], 100);
@@ -404,7 +404,7 @@ fn imap_starttls_stays_here() {
     dialogue.client(b"a1 starttls\r\n", &mut out);
     let ask = dialogue.asked().unwrap().clone();
     assert!(out.is_empty());
-    assert_eq!(dialogue.answer(&ask, Answer::Begin), b"a1 OK Begin TLS\r\n");
+    assert_eq!(dialogue.answer(&ask, StartTlsAnswer::Begin), b"a1 OK Begin TLS\r\n");
     assert_eq!(dialogue.request(&ask), b"a1 STARTTLS\r\n");
 }
 

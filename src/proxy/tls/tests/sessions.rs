@@ -13,8 +13,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::authority::Authority;
 use crate::event::Both;
 use crate::event::{Dir, EstablishedTls, Handshake, Protocol, TlsMode};
-use crate::proxy::settings::{Target, Tls, TlsListen, TlsUpstream};
-use crate::proxy::tls::{Certificates, Ending, Observer, Sides, Stop, Terminator, Upstream, terminate};
+use crate::proxy::settings::{Target, TlsListen, TlsSettings, TlsUpstream};
+use crate::proxy::tls::{Certificates, Observer, SessionStop, Terminator, TlsEnd, TwoSides, Upstream, terminate};
 
 /// What an observer saw.
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl Observer for Seen {
         self.fins.push(dir);
     }
 
-    fn poll_stop(&mut self, _: bool, _: &mut Context<'_>) -> Poll<Stop> {
+    fn poll_stop(&mut self, _: bool, _: &mut Context<'_>) -> Poll<SessionStop> {
         Poll::Pending
     }
 }
@@ -126,7 +126,7 @@ fn stage(listen: TlsListen, upstream: TlsUpstream, name: Option<&str>) -> Stage 
     let authority = Authority::new();
     let files = authority.files(&[NAME]);
     let server_files = authority.files(&[SERVER, "127.0.0.1"]);
-    let tls = Tls {
+    let tls = TlsSettings {
         listen,
         certificates: vec![files.clone()],
         upstream,
@@ -143,7 +143,7 @@ async fn play(
     stage: &Stage,
     client: impl AsyncFnOnce(&mut Actor),
     server: impl AsyncFnOnce(&mut Actor),
-) -> (Ending, Seen) {
+) -> (TlsEnd, Seen) {
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -152,7 +152,7 @@ async fn play(
     let (client_end, near) = pair().await;
     let (far, server_end) = pair().await;
     let mut seen = Seen::default();
-    let sides = Sides {
+    let sides = TwoSides {
         client: near,
         early: Vec::new(),
         server: far,
@@ -197,7 +197,7 @@ fn implicit_tls_in_front_of_clear_text() {
             },
         )
         .await;
-        assert!(matches!(ending, Ending::Closed), "{ending:?}");
+        assert!(matches!(ending, TlsEnd::Closed), "{ending:?}");
         assert_eq!(seen.secured, [(TlsMode::Implicit, Handshake::Ok)]);
         assert_eq!(seen.sni, NAME);
         assert_eq!(seen.octets.to_server, "<TLS>EHLO c\r\nSTARTTLS\r\nQUIT\r\n");
@@ -236,7 +236,7 @@ fn starttls_in_front_of_clear_text_drops_what_was_injected() {
             },
         )
         .await;
-        assert!(matches!(ending, Ending::Closed), "{ending:?}");
+        assert!(matches!(ending, TlsEnd::Closed), "{ending:?}");
         assert_eq!(seen.secured, [(TlsMode::StartTls, Handshake::Ok)]);
         assert_eq!(seen.octets.to_server, "EHLO c\r\nSTARTTLS\r\nMAIL FROM:<evil@example>\r\n<TLS>EHLO c\r\n");
     });
@@ -270,7 +270,7 @@ fn starttls_on_both_sides_keeps_step() {
             },
         )
         .await;
-        assert!(matches!(ending, Ending::Closed), "{ending:?}");
+        assert!(matches!(ending, TlsEnd::Closed), "{ending:?}");
         assert!(!seen.octets.to_client.contains("EVIL"));
     });
 }
@@ -322,7 +322,7 @@ fn a_server_with_the_wrong_name_gets_nothing() {
             },
         )
         .await;
-        assert!(matches!(ending, Ending::Server(_)), "{ending:?}");
+        assert!(matches!(ending, TlsEnd::Server(_)), "{ending:?}");
         assert!(seen.secured.is_empty());
     });
 }
@@ -352,7 +352,7 @@ fn implicit_tls_on_both_sides() {
             },
         )
         .await;
-        assert!(matches!(ending, Ending::Closed), "{ending:?}");
+        assert!(matches!(ending, TlsEnd::Closed), "{ending:?}");
         assert_eq!(seen.octets.to_server.len(), 5 + (1 << 20));
     });
 }
@@ -374,7 +374,7 @@ fn implicit_tls_upstream_is_verified_before_a_word_is_said() {
                 async |server| assert!(!server.accept(&stage.server_files).await),
             )
             .await;
-            assert!(matches!(ending, Ending::Server(_)), "{ending:?}");
+            assert!(matches!(ending, TlsEnd::Server(_)), "{ending:?}");
         }
     });
 }
@@ -407,7 +407,7 @@ fn the_clients_ehlo_leads_to_starttls() {
             },
         )
         .await;
-        assert!(matches!(ending, Ending::Closed), "{ending:?}");
+        assert!(matches!(ending, TlsEnd::Closed), "{ending:?}");
         assert_eq!(seen.octets.to_server, "<TLS>EHLO client.example\r\n");
         assert_eq!(seen.octets.to_client, "<TLS>220 mx\r\n250-mx\r\n250 AUTH PLAIN\r\n");
     });
@@ -480,7 +480,7 @@ fn imap_and_pop3_are_under_tls_before_a_command_goes_on() {
                 },
             )
             .await;
-            assert!(matches!(ending, Ending::Closed), "{ending:?}");
+            assert!(matches!(ending, TlsEnd::Closed), "{ending:?}");
         }
     });
 }
@@ -511,7 +511,7 @@ fn a_server_without_starttls_gets_no_command() {
                 },
             )
             .await;
-            assert!(matches!(ending, Ending::Server(_)), "{ending:?}");
+            assert!(matches!(ending, TlsEnd::Server(_)), "{ending:?}");
         }
     });
 }
@@ -529,7 +529,7 @@ fn a_client_that_speaks_in_clear_where_tls_is_due_is_let_go() {
             },
         )
         .await;
-        assert!(matches!(ending, Ending::Client(_)), "{ending:?}");
+        assert!(matches!(ending, TlsEnd::Client(_)), "{ending:?}");
         assert_eq!(seen.secured, [(TlsMode::Implicit, Handshake::Failed)]);
         assert_eq!(stage.files.0.extension().unwrap(), "cert");
     });

@@ -5,10 +5,10 @@ mod numbers;
 use std::time::Duration;
 
 use self::numbers::Far;
-pub(in crate::wire::stream) use self::numbers::Fit;
+pub(in crate::wire::stream) use self::numbers::ResetFit;
 use super::kept::Kept;
 use super::recent::Recent;
-use super::{BufferBudget, Delivery, End, StreamLimits};
+use super::{BufferBudget, StreamDelivery, StreamEnd, StreamLimits};
 use crate::event::Disorder;
 use crate::event::Input;
 use crate::time::Timestamp;
@@ -34,7 +34,7 @@ pub struct Stream {
     /// What the last of them did.
     acked_last: u64,
     fin: Option<Fin>,
-    end: Option<End>,
+    end: Option<StreamEnd>,
     seen: bool,
     quiet: bool,
     kept: Kept,
@@ -59,7 +59,7 @@ pub(super) struct Peer {
 
 /// What the first that waits does wait for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Head {
+pub(super) enum Awaited {
     /// Nothing waits.
     None,
     /// Bytes of its own direction, up to `start`.
@@ -97,7 +97,7 @@ impl Stream {
         received: Option<u64>,
         peer: Peer,
         budget: &mut BufferBudget,
-        out: &mut impl FnMut(Delivery<'_>),
+        out: &mut impl FnMut(StreamDelivery<'_>),
     ) {
         self.seen = true;
         let seq = segment.seq.wrapping_add(u32::from(segment.syn));
@@ -135,13 +135,13 @@ impl Stream {
     /// When the first came that waits, if it is due.
     pub(super) fn due(&self, peer: Peer) -> Option<Timestamp> {
         match self.head() {
-            Head::Due { received, at } if received <= peer.reached => Some(at),
+            Awaited::Due { received, at } if received <= peer.reached => Some(at),
             _ => None,
         }
     }
 
     /// Delivers the first that waits, whatever it acknowledged.
-    pub(super) fn insist(&mut self, peer: Peer, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
+    pub(super) fn insist(&mut self, peer: Peer, budget: &mut BufferBudget, out: &mut impl FnMut(StreamDelivery<'_>)) {
         match self.fin {
             _ if !self.kept.is_empty() => self.pass_kept(peer, budget, out),
             Some(fin) => self.pass_fin(fin, peer, budget, out),
@@ -155,7 +155,7 @@ impl Stream {
         at: Timestamp,
         to: u64,
         budget: &mut BufferBudget,
-        out: &mut impl FnMut(Delivery<'_>),
+        out: &mut impl FnMut(StreamDelivery<'_>),
     ) {
         let Some(lost) = to.checked_sub(self.next).filter(|lost| *lost > 0) else {
             return;
@@ -166,7 +166,7 @@ impl Stream {
         self.top = self.top.max(to);
         self.edge = self.kept.reach(self.edge.max(to));
         self.stall = None;
-        out(Delivery { at, received: None, input: Input::Gap(lost) });
+        out(StreamDelivery { at, received: None, input: Input::Gap(lost) });
     }
 
     /// What was acknowledged within the window did not come.
@@ -175,7 +175,7 @@ impl Stream {
     }
 
     /// Nothing more will come, and nothing waits: what was sent at the end and not seen is lost.
-    pub(super) fn trail(&mut self, at: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
+    pub(super) fn trail(&mut self, at: Timestamp, budget: &mut BufferBudget, out: &mut impl FnMut(StreamDelivery<'_>)) {
         if self.quiet || self.end.is_some() {
             return;
         }
@@ -187,10 +187,10 @@ impl Stream {
     }
 
     /// The reset is delivered.
-    pub(super) fn reset(&mut self, at: Timestamp, out: &mut impl FnMut(Delivery<'_>)) {
-        if self.end != Some(End::Reset) {
-            self.end = Some(End::Reset);
-            out(Delivery { at, received: None, input: Input::Reset });
+    pub(super) fn reset(&mut self, at: Timestamp, out: &mut impl FnMut(StreamDelivery<'_>)) {
+        if self.end != Some(StreamEnd::Reset) {
+            self.end = Some(StreamEnd::Reset);
+            out(StreamDelivery { at, received: None, input: Input::Reset });
         }
     }
 
@@ -218,13 +218,13 @@ impl Stream {
     }
 
     /// What the first that waits does wait for.
-    pub(super) fn head(&self) -> Head {
+    pub(super) fn head(&self) -> Awaited {
         let first = self.kept.first().map(|(start, piece)| (start, piece.at, piece.received));
         let fin = self.fin.filter(|_| self.end.is_none()).map(|fin| (fin.offset, fin.at, fin.received));
         match first.or(fin) {
-            None => Head::None,
-            Some((start, at, _)) if start > self.next => Head::Hole { start, at },
-            Some((_, at, received)) => Head::Due { received: received.unwrap_or(0), at },
+            None => Awaited::None,
+            Some((start, at, _)) if start > self.next => Awaited::Hole { start, at },
+            Some((_, at, received)) => Awaited::Due { received: received.unwrap_or(0), at },
         }
     }
 
@@ -242,7 +242,7 @@ impl Stream {
     /// Notes since when it stands still.
     pub(super) fn stand(&mut self, now: Timestamp) {
         match (self.head(), &mut self.stall) {
-            (Head::None, stall) => *stall = None,
+            (Awaited::None, stall) => *stall = None,
             (_, Some(_)) => {}
             (_, stall @ None) => *stall = Some(Stall { since: now, segments: 0 }),
         }
@@ -257,7 +257,7 @@ impl Stream {
 
     /// A later segment acknowledged less than the first that waits: its acknowledgment cannot be true.
     pub(super) fn relent(&mut self, received: u64) {
-        if let Head::Due { received: claimed, .. } = self.head()
+        if let Awaited::Due { received: claimed, .. } = self.head()
             && received < claimed
         {
             self.kept.relent(received);
@@ -333,7 +333,7 @@ impl Stream {
     }
 
     /// How it ended, once that is delivered.
-    pub fn end(&self) -> Option<End> {
+    pub fn end(&self) -> Option<StreamEnd> {
         self.end
     }
 
@@ -354,7 +354,7 @@ impl Stream {
 
     /// Whether the other side acknowledged the FIN.
     pub fn is_fin_acknowledged(&self) -> bool {
-        self.end == Some(End::Fin) && self.fin.is_some_and(|fin| self.acked > Some(fin.offset))
+        self.end == Some(StreamEnd::Fin) && self.fin.is_some_and(|fin| self.acked > Some(fin.offset))
     }
 
     /// How its segments came.
@@ -375,7 +375,7 @@ impl Stream {
         received: Option<u64>,
         peer: Peer,
         budget: &mut BufferBudget,
-        out: &mut impl FnMut(Delivery<'_>),
+        out: &mut impl FnMut(StreamDelivery<'_>),
     ) {
         let end = offset + segment.payload.len() as i64;
         let plain = !segment.fin && segment.cut == 0;
@@ -463,7 +463,7 @@ impl Stream {
         received: Option<u64>,
         peer: Peer,
         budget: &mut BufferBudget,
-        out: &mut impl FnMut(Delivery<'_>),
+        out: &mut impl FnMut(StreamDelivery<'_>),
     ) {
         let (edge, due) = (self.edge, peer.has(received));
         if offset <= edge && offset + payload.len() as u64 > edge && self.acked > Some(edge) {
@@ -499,7 +499,7 @@ impl Stream {
         received: Option<u64>,
         peer: Peer,
         budget: &mut BufferBudget,
-        out: &mut impl FnMut(Delivery<'_>),
+        out: &mut impl FnMut(StreamDelivery<'_>),
     ) {
         let sent = end + u64::from(segment.cut);
         if end <= self.next && peer.has(received) {
@@ -517,15 +517,15 @@ impl Stream {
         received: Option<u64>,
         data: &[u8],
         peer: Peer,
-        out: &mut impl FnMut(Delivery<'_>),
+        out: &mut impl FnMut(StreamDelivery<'_>),
     ) {
         self.recent.note(self.next, data);
         self.next += data.len() as u64;
         self.stall = None;
-        out(Delivery { at, received: received.map(|acked| acked.min(peer.next)), input: Input::Data(data) });
+        out(StreamDelivery { at, received: received.map(|acked| acked.min(peer.next)), input: Input::Data(data) });
     }
 
-    fn pass_kept(&mut self, peer: Peer, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
+    fn pass_kept(&mut self, peer: Peer, budget: &mut BufferBudget, out: &mut impl FnMut(StreamDelivery<'_>)) {
         let Some((start, piece)) = self.kept.pop() else { return };
         let known = usize::try_from(self.next.saturating_sub(start)).unwrap_or(usize::MAX);
         if let Some(data) = piece.data.get(known..).filter(|data| !data.is_empty()) {
@@ -539,12 +539,12 @@ impl Stream {
         self.edge = self.kept.reach(self.edge.max(self.next));
     }
 
-    fn pass_fin(&mut self, fin: Fin, peer: Peer, budget: &mut BufferBudget, out: &mut impl FnMut(Delivery<'_>)) {
+    fn pass_fin(&mut self, fin: Fin, peer: Peer, budget: &mut BufferBudget, out: &mut impl FnMut(StreamDelivery<'_>)) {
         budget.counters.late += self.kept.truncate(fin.offset) as u64;
-        self.end = Some(End::Fin);
+        self.end = Some(StreamEnd::Fin);
         self.stall = None;
         let received = fin.received.map(|acked| acked.min(peer.next));
-        out(Delivery { at: fin.at, received, input: Input::Fin });
+        out(StreamDelivery { at: fin.at, received, input: Input::Fin });
     }
 
     /// Follows a stream of which no bytes are wanted, or that has ended.
@@ -553,7 +553,7 @@ impl Stream {
         offset: i64,
         segment: &Segment<'_>,
         budget: &mut BufferBudget,
-        out: &mut impl FnMut(Delivery<'_>),
+        out: &mut impl FnMut(StreamDelivery<'_>),
     ) {
         let sent = u64::try_from(offset).unwrap_or(0) + segment.payload.len() as u64 + u64::from(segment.cut);
         if self.end.is_some() {

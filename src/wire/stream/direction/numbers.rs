@@ -8,7 +8,7 @@ use crate::wire::stream::BufferBudget;
 
 /// How a reset's sequence number fits (RFC 5961 section 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::wire::stream) enum Fit {
+pub(in crate::wire::stream) enum ResetFit {
     /// It is the next byte's.
     Exact,
     /// It lies in the window: the receiver asks back, and a real sender would repeat it with the next byte's.
@@ -63,18 +63,18 @@ impl Stream {
     }
 
     /// How the sequence number of a reset fits.
-    pub(in crate::wire::stream) fn fit(&self, seq: u32) -> Fit {
-        let Some(base) = self.base else { return Fit::Exact };
+    pub(in crate::wire::stream) fn fit(&self, seq: u32) -> ResetFit {
+        let Some(base) = self.base else { return ResetFit::Exact };
         let near = i64::from(seq.wrapping_sub(base.wrapping_add(self.next as u32)).cast_signed());
         let lower = self.acked.map_or(-REACH, |acked| (acked as i64 - self.next as i64).min(0));
         let upper = self.top.max(self.acked.unwrap_or(0)).saturating_sub(self.next) as i64 + i64::from(AGREE);
         let Some(offset) = self.next.checked_add_signed(near).filter(|_| (lower..=upper).contains(&near)) else {
-            return Fit::Blind;
+            return ResetFit::Blind;
         };
         // Bytes that were not captured lie before the next one that the receiver expects.
         let ahead = [Some(self.top), self.acked].contains(&Some(offset)) && offset > self.edge;
         let at_fin = self.fin.is_some_and(|fin| offset == fin.offset || offset == fin.offset + 1);
-        if offset == self.edge || ahead || at_fin { Fit::Exact } else { Fit::Near(offset) }
+        if offset == self.edge || ahead || at_fin { ResetFit::Exact } else { ResetFit::Near(offset) }
     }
 
     /// Whether a segment with this sequence number may belong to the connection.
