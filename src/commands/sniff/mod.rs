@@ -60,7 +60,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     let cautions = monitor.cautions();
     monitor.follow(&feed);
     monitor.start()?;
-    let meters = Meters::new(&ready, &monitor);
+    let meters = Meters::new(monitor.metrics(), ready.interfaces.len());
     announce(&ready, &monitor, &cautions);
     let outputs = Outputs { feed, keeper, archive, monitor, meters, on_stdout: path.as_os_str() == "-" };
     let watch = Watch::start(devices, &setup, crew, outputs)?;

@@ -121,8 +121,8 @@ impl Watch {
     /// Carries counters over to the metrics.
     fn update(&self) {
         let counters = self.captures.iter().map(|c| &*c.counters);
-        let Outputs { monitor, meters, .. } = &self.outputs;
-        meters.update(monitor, counters, self.crew.states(), self.crew.queued());
+        let Outputs { meters, .. } = &self.outputs;
+        meters.update(counters, self.crew.states(), self.crew.queued());
     }
 
     /// Opens the files anew. What else has changed takes a restart, and that is said.
