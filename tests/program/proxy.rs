@@ -535,7 +535,7 @@ fn what_nobody_can_read_is_moved_by_the_kernel_and_counted() {
         assert!(rest(to) == bulk, "splice {splice}");
         sender.join().unwrap();
         pass(to, from, &record(0x17, 40));
-        let spliced = scrape(&metrics, "mailtap_spliced_bytes_total", &format!("direction=\"{way}\""));
+        let spliced = scrape(&metrics, "mailtap_spliced_bytes_total", &[&format!("direction=\"{way}\"")]);
         assert_eq!(spliced > 0.0, splice == "auto", "{spliced} octets spliced");
         to.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(rest(from), b"");

@@ -193,23 +193,25 @@ pub(crate) fn is_reset(stream: &mut TcpStream) -> bool {
     read.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
 }
 
-/// The value of the sample of `name` that has this label; 0 if there is none.
-pub(crate) fn scrape(address: &str, name: &str, label: &str) -> f64 {
+/// The sum of the samples of `name` that have these labels.
+pub(crate) fn scrape(address: &str, name: &str, labels: &[&str]) -> f64 {
     let mut stream = TcpStream::connect(address).unwrap();
     patient(&stream);
     stream.write_all(format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).unwrap();
     let text = String::from_utf8(rest(&mut stream)).unwrap();
     assert!(text.contains("\nmailtap_build_info{"), "{text}");
-    let is_it =
-        |line: &&str| line.strip_prefix(name).is_some_and(|end| end.starts_with(['{', ' '])) && line.contains(label);
-    text.lines().find(is_it).map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    let is_it = |line: &&str| {
+        let of_it = line.strip_prefix(name).is_some_and(|end| end.starts_with(['{', ' ']));
+        of_it && labels.iter().all(|label| line.contains(label))
+    };
+    text.lines().filter(is_it).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }
 
-/// Waits until that sample is `wanted`.
-pub(crate) fn wait_for(address: &str, name: &str, label: &str, wanted: impl Fn(f64) -> bool) {
+/// Waits until that sum is `wanted`.
+pub(crate) fn wait_for(address: &str, name: &str, labels: &[&str], wanted: impl Fn(f64) -> bool) {
     let began = Instant::now();
-    while !wanted(scrape(address, name, label)) {
-        assert!(began.elapsed() < PATIENCE, "{name} with {label} is {}", scrape(address, name, label));
+    while !wanted(scrape(address, name, labels)) {
+        assert!(began.elapsed() < PATIENCE, "{name} with {labels:?} is {}", scrape(address, name, labels));
         std::thread::sleep(Duration::from_millis(10));
     }
 }
