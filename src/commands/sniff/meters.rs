@@ -44,7 +44,7 @@ fn counts(of: &Counters) -> CaptureCounts {
         PacketLoss::Kernel => of.dropped_kernel.value(),
         PacketLoss::Interface => of.dropped_interface.value(),
         PacketLoss::Queue => of.dropped_queue.value(),
-        PacketLoss::Snaplen => of.cut.value(),
+        PacketLoss::Snaplen => of.cut_headers.value(),
         PacketLoss::Decode => of.undecoded.value(),
     });
     let mut counts =
@@ -72,7 +72,8 @@ mod tests {
             (&second.dropped_kernel, 1),
             (&second.dropped_interface, 2),
             (&second.dropped_queue, 3),
-            (&second.cut, 4),
+            (&second.cut, 40),
+            (&second.cut_headers, 4),
             (&second.undecoded, 5),
         ] {
             count.add(packets);

@@ -13,7 +13,12 @@ fn setup(threads: usize) -> Setup {
 }
 
 fn give(lanes: &mut Dispatcher, data: &[u8]) {
-    let wire_len = u32::try_from(data.len()).unwrap();
+    give_cut(lanes, data, data.len());
+}
+
+/// The first bytes of a frame that was so long.
+fn give_cut(lanes: &mut Dispatcher, data: &[u8], length: usize) {
+    let wire_len = u32::try_from(length).unwrap();
     lanes.packet(&Packet { at: clock(), source: 0, link: LinkType::ETHERNET, data, wire_len });
 }
 
@@ -97,11 +102,14 @@ fn a_worker_that_is_behind_costs_segments_and_no_time() {
 fn what_cannot_be_decoded_is_counted() {
     let counters: Arc<Counters> = Arc::default();
     let (mut lanes, desk, _empty) = stuck(&counters);
-    give(&mut lanes, &frame(20_000, 25, 0, 2, b"")[..20]);
+    let whole = frame(20_000, 25, 0, 2, b"");
+    give(&mut lanes, &whole[..20]);
+    give_cut(&mut lanes, &whole[..20], whole.len());
+    give_cut(&mut lanes, &whole[..40], whole.len());
     give(&mut lanes, &[[0; 12].as_slice(), &[8, 6], &[0; 28]].concat());
     lanes.flush();
     lanes.flush();
-    assert_eq!(counters.undecoded.value(), 1);
+    assert_eq!((counters.undecoded.value(), counters.cut_headers.value()), (1, 2));
     drop(desk);
 }
 
