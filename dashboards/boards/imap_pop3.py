@@ -72,7 +72,7 @@ BOARD = Board("mailtap-mailboxes", "mailtap: IMAP and POP3", __doc__, [
           "raise the idle timeout of firewalls and load balancers.",
           unit="s", width=8),
     graph("Untagged data of no command", query("sum by (reason) (rate(mailtap_imap_untagged_total{@l}[@]))", "{{reason}}"),
-          "What servers tell on their own, mostly during IDLE. `alert`: text an administrator wants users to read. `bye`: the "
+          "What servers tell on their own, mostly during IDLE. `bye`: the "
           "server closes: shutdown, or its inactivity limit.",
           unit="eps", width=8, stack=True),
     Row("Mail moved"),

@@ -24,6 +24,7 @@ mod running;
 mod samples;
 #[path = "../common/schema.rs"]
 mod schema;
+mod scraped;
 mod secrets;
 #[path = "../../benches/support/mod.rs"]
 mod support;

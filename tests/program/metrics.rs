@@ -259,3 +259,70 @@ fn prometheus_has_nothing_against_them() {
     let told = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success() && told.trim().is_empty(), "{told}");
 }
+
+/// A block of pcapng (little-endian).
+fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let length = (12 + body.len() as u32).to_le_bytes();
+    [&kind.to_le_bytes()[..], &length, body, &length].concat()
+}
+
+/// A packet of `interface` that was so long on the wire.
+fn packet(interface: u32, data: &[u8], length: usize) -> Vec<u8> {
+    let mut body: Vec<u8> =
+        [interface, 0, 0, data.len() as u32, length as u32].iter().flat_map(|n| n.to_le_bytes()).collect();
+    body.extend(data);
+    body.resize(body.len().next_multiple_of(4), 0);
+    block(6, &body)
+}
+
+fn ether(ethertype: u16, payload: &[u8]) -> Vec<u8> {
+    [&[2; 12][..], &ethertype.to_be_bytes(), payload].concat()
+}
+
+fn ip(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let length = (20 + payload.len() as u16).to_be_bytes();
+    let header = [0x45, 0, length[0], length[1], 0, 1, 0x40, 0, 64, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+    ether(0x0800, &[&header, payload].concat())
+}
+
+#[test]
+fn packets_that_are_of_no_use_are_counted_by_what_is_in_the_way() {
+    let vxlan_gpe = [0xc0, 0, 0x12, 0xb6, 0, 16, 0, 0, 0x0c, 0, 0, 0x63, 0, 0, 1, 0];
+    let tcp = [0xc0, 0, 0, 25, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 1, 0, 0, 0, 0, 0];
+    let [whole, broken] = [ip(6, &tcp), ether(0x0800, &[0x41; 40])];
+    // In the way, by times: network, transport, encrypted, tunnel, then headers that are cut, and that cannot be.
+    let packets: [(&[u8], usize); 6] = [
+        (&ether(0x1234, &[0; 40]), 1),
+        (&ip(99, &[0; 40]), 2),
+        (&ip(50, &[0; 40]), 3),
+        (&ip(17, &vxlan_gpe), 4),
+        (&whole[..40], 5),
+        (&broken, 6),
+    ];
+    let mut capture = block(0x0a0d_0d0a, b"\x4d\x3c\x2b\x1a\x01\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff");
+    // Ethernet, and ARCNET, which is not known.
+    for link in [1, 7] {
+        capture.extend(block(1, &[link, 0, 0, 0, 0, 0, 4, 0]));
+    }
+    let mut octets = 0;
+    for (data, times) in packets {
+        (0..times).for_each(|_| capture.extend(packet(0, data, data.len().max(54))));
+        octets += data.len() * times;
+    }
+    (0..7).for_each(|_| capture.extend(packet(1, &whole, whole.len())));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mail.pcapng");
+    std::fs::write(&path, &capture).unwrap();
+    let run = run(&[], &[path]);
+    let counts = |family| -> Vec<(String, f64)> {
+        run.counts(family, &["reason"]).into_iter().map(|(mut key, count)| (key.remove(0), count)).collect()
+    };
+    let of = |counts: &[(&str, f64)]| counts.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect::<Vec<_>>();
+    assert_eq!(
+        counts("mailtap_capture_not_understood_packets_total"),
+        of(&[("encrypted", 3.0), ("link_type", 7.0), ("network", 1.0), ("transport", 2.0), ("tunnel", 4.0)])
+    );
+    assert_eq!(counts("mailtap_capture_dropped_packets_total"), of(&[("decode", 6.0), ("snaplen", 5.0)]));
+    run.holds(&format!(r#"mailtap_capture_bytes_total{{listener="mail.pcapng"}} {octets}"#));
+    run.holds(r#"mailtap_capture_packets_total{listener="mail.pcapng"} 21"#);
+}

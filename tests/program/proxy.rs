@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::running::{PATIENCE, Proxy, free_address, is_reset, pass, patient, reset, rest, spawn, talk};
+use crate::running::{PATIENCE, Proxy, free_address, is_reset, pass, patient, reset, rest, scrape, spawn, talk};
 
 const HELLO: [&str; 3] = ["S: 220 mx ESMTP", "C: EHLO client", "S: 250 mx"];
 const OPEN: [&str; 6] =
@@ -515,7 +515,8 @@ fn what_nobody_can_read_is_moved_by_the_kernel_and_counted() {
         octets.extend(std::iter::repeat_n(b'x', length.into()));
         octets
     };
-    for splice in ["auto", "off"] {
+    let ways = ["server_to_client", "client_to_server"];
+    for (splice, way) in [("auto", ways[0]), ("auto", ways[1]), ("off", ways[0])] {
         let metrics = free_address().to_string();
         let proxy = Proxy::start("imap", &["--splice", splice, "--metrics-listen", &metrics]);
         let (mut client, mut server) = proxy.connect();
@@ -524,34 +525,27 @@ fn what_nobody_can_read_is_moved_by_the_kernel_and_counted() {
         pass(&mut client, &mut server, &record(0x17, 100));
         pass(&mut server, &mut client, &record(0x17, 100));
         let bulk = record(0x17, 16_384).repeat(RECORDS);
-        let mut down = server.try_clone().unwrap();
-        let sent = bulk.clone();
+        let down = way == ways[0];
+        let (from, to) = if down { (&mut server, &mut client) } else { (&mut client, &mut server) };
+        let (mut end, sent) = (from.try_clone().unwrap(), bulk.clone());
         let sender = thread::spawn(move || {
-            down.write_all(&sent).unwrap();
-            down.shutdown(std::net::Shutdown::Write).unwrap();
+            end.write_all(&sent).unwrap();
+            end.shutdown(std::net::Shutdown::Write).unwrap();
         });
-        assert!(rest(&mut client) == bulk, "splice {splice}");
+        assert!(rest(to) == bulk, "splice {splice}");
         sender.join().unwrap();
-        pass(&mut client, &mut server, &record(0x17, 40));
-        let spliced = scrape(&metrics, "mailtap_spliced_bytes_total", "direction=\"server_to_client\"");
+        pass(to, from, &record(0x17, 40));
+        let spliced = scrape(&metrics, "mailtap_spliced_bytes_total", &[&format!("direction=\"{way}\"")]);
         assert_eq!(spliced > 0.0, splice == "auto", "{spliced} octets spliced");
-        drop(client);
-        assert_eq!(rest(&mut server), b"");
+        to.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(rest(from), b"");
         let session = proxy.record("session");
-        assert_eq!(session["bytes"]["server"], bulk.len() + 805 + 105);
-        assert_eq!(session["bytes"]["client"], 205 + 105 + 45);
+        let (sender, receiver) = if down { ("server", "client") } else { ("client", "server") };
+        let shaken = |side| if side == "server" { 805 + 105 } else { 205 + 105 };
+        assert_eq!(session["bytes"][sender], bulk.len() + shaken(sender));
+        assert_eq!(session["bytes"][receiver], 45 + shaken(receiver));
         assert_eq!((&session["outcome"], &session["tls"]["handshake"]), (&"encrypted".into(), &"ok".into()));
     }
-}
-
-/// The value of a sample that has this label.
-fn scrape(address: &str, name: &str, label: &str) -> f64 {
-    let mut stream = TcpStream::connect(address).unwrap();
-    patient(&stream);
-    stream.write_all(format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).unwrap();
-    let text = String::from_utf8(rest(&mut stream)).unwrap();
-    let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
-    line.and_then(|line| line.rsplit(' ').next()).unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
 }
 
 #[test]

@@ -192,3 +192,26 @@ pub(crate) fn is_reset(stream: &mut TcpStream) -> bool {
     let read = stream.read_exact(&mut [0; 1]);
     read.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
 }
+
+/// The sum of the samples of `name` that have these labels.
+pub(crate) fn scrape(address: &str, name: &str, labels: &[&str]) -> f64 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    patient(&stream);
+    stream.write_all(format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).unwrap();
+    let text = String::from_utf8(rest(&mut stream)).unwrap();
+    assert!(text.contains("\nmailtap_build_info{"), "{text}");
+    let is_it = |line: &&str| {
+        let of_it = line.strip_prefix(name).is_some_and(|end| end.starts_with(['{', ' ']));
+        of_it && labels.iter().all(|label| line.contains(label))
+    };
+    text.lines().filter(is_it).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+/// Waits until that sum is `wanted`.
+pub(crate) fn wait_for(address: &str, name: &str, labels: &[&str], wanted: impl Fn(f64) -> bool) {
+    let began = Instant::now();
+    while !wanted(scrape(address, name, labels)) {
+        assert!(began.elapsed() < PATIENCE, "{name} with {labels:?} is {}", scrape(address, name, labels));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -26,10 +26,12 @@ impl Count {
 pub struct InterfaceCounters {
     /// Packets that came here. Not what libpcap calls received: on loopback that counts each twice.
     pub packets: Count,
-    /// Octets of them on the wire.
+    /// Bytes captured of them.
     pub octets: Count,
     /// Packets cut by the snap length.
     pub cut: Count,
+    /// Packets of no use since the snap length cut their headers.
+    pub cut_headers: Count,
     /// Packets the kernel had no room for in the ring.
     pub dropped_kernel: Count,
     /// Packets the interface or its driver had no room for.
@@ -59,19 +61,9 @@ impl InterfaceCounters {
 
     /// Notes what the decoder has counted since `before`.
     pub(crate) fn decoded(&self, before: &Decoded, now: &Decoded) {
-        self.undecoded.add(undecoded(now).saturating_sub(undecoded(before)));
+        self.cut_headers.add(now.cut().saturating_sub(before.cut()));
+        self.undecoded.add(now.undecodable().saturating_sub(before.undecodable()));
         let counts = now.unread.iter().zip(before.unread);
         self.unread.iter().zip(counts).for_each(|(count, (now, before))| count.add(now.saturating_sub(before)));
     }
-}
-
-/// Packets that are no fault of the filter: not other traffic, but headers that cannot be.
-fn undecoded(of: &Decoded) -> u64 {
-    of.cut_header
-        + of.malformed_link
-        + of.malformed_ip
-        + of.malformed_transport
-        + of.malformed_tunnel
-        + of.too_deep
-        + of.fragments_dropped
 }

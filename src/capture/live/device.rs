@@ -122,7 +122,7 @@ impl Device {
         let (mut octets, mut cut) = (0, 0);
         let taken = handle.dispatch(None, |packet| {
             let pcap::PacketHeader { ts, caplen, len } = *packet.header;
-            octets += u64::from(len);
+            octets += u64::from(caplen);
             cut += u64::from(caplen < len);
             let seconds = u64::try_from(ts.tv_sec).unwrap_or_default();
             let nanos = u64::try_from(ts.tv_usec).unwrap_or_default();

@@ -59,7 +59,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     let cautions = monitor.cautions();
     monitor.follow(&log_queue);
     monitor.start()?;
-    let meters = Meters::new(&ready, &monitor);
+    let meters = Meters::new(monitor.metrics(), ready.interfaces.len());
     announce(&ready, &monitor, &cautions);
     let outputs =
         Outputs { log_queue, log_writer, pcap_thread, monitor, meters, on_stdout: ready.running.log.is_on_stdout() };

@@ -122,8 +122,8 @@ impl Watch {
     /// Carries counters over to the metrics.
     fn update(&self) {
         let counters = self.captures.iter().map(|c| &*c.counters);
-        let Outputs { monitor, meters, .. } = &self.outputs;
-        meters.update(monitor, counters, self.pool.states(), self.pool.queued());
+        let Outputs { meters, .. } = &self.outputs;
+        meters.update(counters, self.pool.states(), self.pool.queued());
     }
 
     /// Opens the files anew. What else has changed takes a restart, and that is said.

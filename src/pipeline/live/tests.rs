@@ -13,7 +13,12 @@ fn setup(threads: usize) -> Setup {
 }
 
 fn give(dispatcher: &mut Dispatcher, data: &[u8]) {
-    let wire_len = u32::try_from(data.len()).unwrap();
+    give_cut(dispatcher, data, data.len());
+}
+
+/// The first bytes of a frame that was so long.
+fn give_cut(dispatcher: &mut Dispatcher, data: &[u8], length: usize) {
+    let wire_len = u32::try_from(length).unwrap();
     dispatcher.packet(&Packet { at: clock(), source: 0, link: LinkType::ETHERNET, data, wire_len });
 }
 
@@ -101,11 +106,14 @@ fn a_worker_that_is_behind_costs_segments_and_no_time() {
 fn what_cannot_be_decoded_is_counted() {
     let counters: Arc<InterfaceCounters> = Arc::default();
     let (mut dispatcher, received, _empty) = stuck(&counters);
-    give(&mut dispatcher, &frame(20_000, 25, 0, 2, b"")[..20]);
+    let whole = frame(20_000, 25, 0, 2, b"");
+    give(&mut dispatcher, &whole[..20]);
+    give_cut(&mut dispatcher, &whole[..20], whole.len());
+    give_cut(&mut dispatcher, &whole[..40], whole.len());
     give(&mut dispatcher, &[[0; 12].as_slice(), &[8, 6], &[0; 28]].concat());
     dispatcher.flush();
     dispatcher.flush();
-    assert_eq!(counters.undecoded.value(), 1);
+    assert_eq!((counters.undecoded.value(), counters.cut_headers.value()), (1, 2));
     drop(received);
 }
 

@@ -39,12 +39,12 @@ fn every_family_and_label_value_of_the_metrics_is_set_by_a_test() {
         }
     }
     assert!(promised.len() > 500, "{} promises are too few to be all", promised.len());
-    judge("metrics", &promised, &set.series, &elsewhere::METRICS, exceptions::METRICS);
+    judge("metrics", &promised, &set.series, elsewhere::METRICS, exceptions::METRICS);
 }
 
 #[test]
 fn the_tests_that_are_named_here_exist() {
-    for test in elsewhere::RECORDS.iter().chain(&elsewhere::METRICS) {
+    for test in elsewhere::RECORDS.iter().chain(elsewhere::METRICS) {
         test.check();
     }
 }

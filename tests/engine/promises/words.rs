@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flate2::{Compress, Compression, FlushCompress};
+
 use mailtap::engine::{Limits, Session};
 use mailtap::event::{Dir, End, EstablishedTls, Handshake, Input, Peers, Protocol, Sink, Text, TlsMode, Verb};
 use mailtap::output::metrics::label_values;
@@ -269,6 +271,31 @@ pub(super) fn sessions(out: &mut dyn Sink) {
     talk.turns(&TURNS[..7]);
     talk.turns(&[(Dir::ToServer, "DATA\r\n"), (Dir::ToServer, &held), (Dir::ToClient, "354 go\r\n")]);
     talk.session.finish(talk.at, End::Closed, talk.out);
+    untimed(out);
+    overworked(out);
+}
+
+/// A session whose packets were captured without a time.
+fn untimed(out: &mut dyn Sink) {
+    let mut talk = Talk::new(true, out);
+    talk.at = Timestamp::UNKNOWN;
+    for (dir, text) in &TURNS[..7] {
+        talk.session.handle(talk.at, *dir, Input::Data(text.as_bytes()), talk.out);
+    }
+    talk.session.finish(talk.at, End::CaptureEnd, talk.out);
+}
+
+/// A session in which few bytes are more commands than they are worth: some have no record, and then nothing more is read.
+fn overworked(out: &mut dyn Sink) {
+    let commands = b"c NOOP\r\n".repeat(20_000);
+    let mut packed = Vec::with_capacity(commands.len());
+    let mut compress = Compress::new(Compression::best(), false);
+    compress.compress_vec(&commands, &mut packed, FlushCompress::Sync).unwrap();
+    let mut talk = Talk::with(true, Limits { work: 200_000, ..Limits::default() }, out);
+    talk.turns(&[(Dir::ToClient, "* OK hi\r\n"), (Dir::ToServer, "b COMPRESS DEFLATE\r\n")]);
+    talk.turns(&[(Dir::ToClient, "b OK go\r\n")]);
+    talk.session.handle(talk.at, Dir::ToServer, Input::Data(&packed), talk.out);
+    talk.session.finish(talk.at, End::Closed, talk.out);
 }
 
 const TURNS: [(Dir, &str); 11] = [
@@ -293,6 +320,10 @@ struct Talk<'a> {
 
 impl<'a> Talk<'a> {
     fn new(seen_from_its_start: bool, out: &'a mut dyn Sink) -> Self {
+        Self::with(seen_from_its_start, Limits::default(), out)
+    }
+
+    fn with(seen_from_its_start: bool, limits: Limits, out: &'a mut dyn Sink) -> Self {
         let at = Timestamp::from_parts(1_780_000_000, 0);
         let peers = Peers {
             client: "203.0.113.10:50000".parse().unwrap(),
@@ -302,7 +333,7 @@ impl<'a> Talk<'a> {
             source: 0,
             ordinal: 0,
         };
-        Self { session: Session::new(at, 1, peers, Arc::new(Limits::default())), at, out }
+        Self { session: Session::new(at, 1, peers, Arc::new(limits)), at, out }
     }
 
     fn turns(&mut self, turns: &[(Dir, &str)]) {

@@ -61,8 +61,6 @@ words! {
         Fetch = "fetch",
         /// `BYE`.
         Bye = "bye",
-        /// With the response code `ALERT`.
-        Alert = "alert",
         /// The rest.
         Other = "other",
     }

@@ -120,6 +120,7 @@ impl ListenerHandles {
 
     fn trouble(&mut self, context: &Context, s: &Summary) {
         let bypass = match s.outcome {
+            _ if s.incomplete.has(Missing::WorkLimit) => Some(Bypass::WorkLimit),
             SessionOutcome::Unparseable => Some(Bypass::ParseError),
             _ if context.protocol == Protocol::Unknown && s.other.is_none() && s.bytes != [0, 0] => {
                 Some(Bypass::UnknownProtocol)
