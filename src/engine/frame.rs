@@ -1,9 +1,8 @@
 //! One direction of a conversation, cut into frames: lines, counted octets, dot-stuffed text, opaque octets.
 //!
-//! Three framings make three protocols: DATA and POP3 bodies are [`FramingMode::Dot`], BDAT chunks and IMAP literals
-//! are [`FramingMode::Octets`], all else is [`FramingMode::Line`]. The framer knows no command; who does, sets its
-//! mode. It borrows from its input wherever it can, keeps its place across calls, and cuts the same frames however the
-//! input is cut.
+//! Three framings make three protocols: DATA and POP3 bodies are [`FramingMode::Dot`], BDAT chunks and IMAP literals are
+//! [`FramingMode::Octets`], all else is [`FramingMode::Line`]. The framer knows no command; who does, sets its mode. It borrows
+//! from its input wherever it can, keeps its place across calls, and cuts the same frames however the input is cut.
 
 use std::sync::LazyLock;
 
@@ -26,6 +25,9 @@ pub enum FramingMode {
     /// The same, but it stops at a lone dot whose line ends are not CRLF, which many receivers take for the end of
     /// data: [`Frame::LooseEnd`], then [`FramingMode::Await`] until it is known how the receiver took it.
     DotLoose,
+    /// [`FramingMode::DotLoose`] of a sender that ends its lines with LF alone, to a receiver that takes them: a dot behind LF is
+    /// stuffing too.
+    DotLf,
     /// [`FramingMode::DotLoose`] goes on: the loose end was text, or bytes were lost.
     DotResume,
     /// Depends on what the other side answers: nothing is cut until then.
@@ -145,6 +147,8 @@ pub struct Framer {
     skip_line: bool,
     dot: DotState,
     dot_wire: u64,
+    /// A dot behind LF alone is stuffing.
+    stuffs_lf: bool,
     /// The lone dot's line of a loose end, which is text if [`FramingMode::DotResume`] follows.
     loose: &'static [u8],
 }
@@ -169,6 +173,7 @@ impl Framer {
             skip_line: false,
             dot: DotState::LineStart { strict: true },
             dot_wire: 0,
+            stuffs_lf: false,
             loose: b"",
         }
     }
@@ -187,15 +192,16 @@ impl Framer {
     pub fn set_mode(&mut self, mode: FramingMode) {
         match mode {
             FramingMode::DotResume => return self.mode = FramingMode::DotLoose,
-            FramingMode::Dot | FramingMode::DotLoose => {
+            FramingMode::Dot | FramingMode::DotLoose | FramingMode::DotLf => {
                 self.dot = DotState::LineStart { strict: true };
                 self.dot_wire = 0;
+                self.stuffs_lf = mode == FramingMode::DotLf;
             }
             // Nothing is decided by it.
             FramingMode::Await => return self.mode = mode,
             FramingMode::Line | FramingMode::Octets(_) | FramingMode::Opaque => {}
         }
-        self.mode = mode;
+        self.mode = if mode == FramingMode::DotLf { FramingMode::DotLoose } else { mode };
         self.loose = b"";
     }
 
@@ -216,10 +222,10 @@ impl Framer {
             FramingMode::Line => self.line(at, input, cap),
             FramingMode::Octets(left) => self.octets(left, input),
             FramingMode::Dot => self.dot_text(input, false),
-            FramingMode::DotLoose | FramingMode::DotResume if !self.loose.is_empty() => {
+            FramingMode::DotLoose | FramingMode::DotLf | FramingMode::DotResume if !self.loose.is_empty() => {
                 (0, Some(Frame::Body(std::mem::take(&mut self.loose))))
             }
-            FramingMode::DotLoose | FramingMode::DotResume => self.dot_text(input, true),
+            FramingMode::DotLoose | FramingMode::DotLf | FramingMode::DotResume => self.dot_text(input, true),
             FramingMode::Await => (0, None),
             FramingMode::Opaque => {
                 self.offset += input.len() as u64;
@@ -239,7 +245,7 @@ impl Framer {
                 self.mode = if last { FramingMode::Line } else { FramingMode::Octets(left - octets) };
                 (Some(Frame::Lost { octets, last }), lost - octets)
             }
-            FramingMode::Dot | FramingMode::DotLoose | FramingMode::DotResume => {
+            FramingMode::Dot | FramingMode::DotLoose | FramingMode::DotLf | FramingMode::DotResume => {
                 // Segments often end where lines do: a lone dot behind the loss may be the end.
                 self.dot = DotState::LineStart { strict: false };
                 self.dot_wire += lost;
@@ -398,9 +404,9 @@ impl Framer {
             (DotState::DotCr { strict, two }, _) => {
                 self.dot = DotState::Cr;
                 let text: &[u8] = if two { b".\r\r" } else { b".\r" };
-                (0, Some(Frame::Body(text.get(usize::from(strict)..).unwrap_or_default())))
+                (0, Some(Frame::Body(text.get(usize::from(strict || self.stuffs_lf)..).unwrap_or_default())))
             }
-            (DotState::Dot { strict: false }, _) => {
+            (DotState::Dot { strict: false }, _) if !self.stuffs_lf => {
                 self.dot = DotState::Text;
                 (0, Some(Frame::Body(b".")))
             }
@@ -591,6 +597,7 @@ mod tests {
         }
         check(FramingMode::DotLoose, b"a\n.b\n..\r\n.\rc\r\n.\r\n", 99, &["body a\\n.b\\n..\\r\\n\\rc\\r\\n wire 17"]);
         check(FramingMode::DotLoose, b"a\r\n.\r\n", 99, &["body a\\r\\n wire 6"]);
+        check(FramingMode::DotLf, b"a\n..b\n.c\n..\n.\rd\n.\n", 99, &["loose a\\n.b\\nc\\n.\\n\\rd\\n wire 18"]);
     }
 
     #[test]

@@ -89,8 +89,10 @@ fn whole_dialogues() -> Vec<(Dialogue, Vec<Value>)> {
 fn damaged(modes: &[Mode], of: usize, judge: impl Fn(&Dialogue, &Case, &[Value], &[Value]) -> Vec<String>) {
     let all = std::env::var("DAMAGE").is_ok_and(|what| what == "all");
     let step = if all || std::env::var("DIALOGUE").is_ok() { 1 } else { of };
-    let (mut count, mut cases, mut failed, mut report) = (0, 0, 0, String::new());
+    let (mut cases, mut failed, mut report) = (0, 0, String::new());
     for (dialogue, whole) in whole_dialogues() {
+        // From the title, so that a new dialogue does not change which cases of the others are run.
+        let mut count = dialogue.title.bytes().map(usize::from).sum::<usize>();
         for mode in modes {
             for case in damage::cases(&dialogue, *mode) {
                 count += 1;
@@ -137,6 +139,7 @@ const MISREAD_UNDER_LOSS: &[&str] = &[
     "IMAP: texts that are no UTF-8",
     "MAIL that is never answered is no transaction",
     "OAUTHBEARER refused in two steps, and NTLM given up with a space behind the asterisk",
+    "POP3: an unasked error",
     "QUIT is answered by a reset",
     "STLS with a command behind it, and a handshake",
     "XEXCH50 takes octets",

@@ -4,14 +4,14 @@ use super::append::{Append, LiteralTarget};
 use super::command::{self, Asked};
 use super::lex::{self, Token, Tokens};
 use super::sets::Set;
-use super::{CommandTask, CommandWait, Flight, Imap, suspect};
+use super::{CommandTask, CommandWait, Flight, Imap, has_tag, suspect};
 use crate::engine::frame::{FramingMode, Line};
 use crate::engine::pending::Waiting;
 use crate::engine::sasl::{AuthCommand, Exchange};
 use crate::engine::session::state::EventContext;
 use crate::event::Dir;
 use crate::event::Verb;
-use crate::event::{AuthMethod, Command, Missing, TransactionOutcome};
+use crate::event::{AuthMethod, Command, Missing, Status, TransactionOutcome};
 
 /// What the client's next line is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(super) struct ImapClient {
     pub(super) untouched: bool,
     /// The line so far ends with a whole literal.
     whole: bool,
+    /// Whether the bytes that wait are a literal is in doubt: the client does not wait for the answer.
+    pub(super) doubtful: bool,
     /// The mode waits for the server.
     pub(super) awaiting: bool,
     /// Authentication was refused: what is no command may still be a credential.
@@ -98,6 +100,7 @@ impl ImapClient {
 impl Imap {
     pub(super) fn client_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         self.believe(cx);
+        self.trust(cx.stamp.peer, cx);
         let broken = std::mem::take(&mut self.client.broken);
         match self.client.expect {
             ExpectedLine::Command => self.command_line(line, broken, cx),
@@ -158,10 +161,25 @@ impl Imap {
     /// The go-ahead for a literal of `octets` came.
     pub(super) fn literal_wanted(&mut self, octets: u64, cx: &mut EventContext<'_>) {
         self.client.untouched = false;
+        if let Some(waiting) = self.pending.back_mut().filter(|_| self.client.doubtful) {
+            waiting.kind.wait = CommandWait::Nothing;
+        }
         if let Some(append) = self.append() {
             append.go_ahead(cx.stamp.at);
         }
         self.resume(FramingMode::Octets(octets), cx);
+    }
+
+    /// Whether an answer with `tag` and `status` shows that the server took the bytes that wait for a literal: it did not
+    /// refuse the line for its quotes.
+    pub(super) fn took_literal(&self, tag: &[u8], status: Status, kept: usize) -> Option<u64> {
+        let waiting = self.pending.back().filter(|_| self.client.doubtful && self.client.awaiting)?;
+        match waiting.kind.wait {
+            CommandWait::Literal(octets) if status != Status::Bad => {
+                has_tag(&waiting.command, &waiting.kind, tag, kept).then_some(octets)
+            }
+            _ => None,
+        }
     }
 
     /// A challenge came.
@@ -325,7 +343,7 @@ impl Imap {
         self.client.truncated |= truncated;
         self.client.whole = false;
         // RFC 4422: a SASL response is base64, whatever it ends with.
-        let header = if waiting.command.verb == Verb::Authenticate { None } else { lex::client_literal(text) };
+        let header = if waiting.command.verb == Verb::Authenticate { None } else { lex::literal(text) };
         let text = text.get(..header.map_or(text.len(), |h| h.start)).unwrap_or_default();
         let line = &mut self.client.line;
         let room = cx.limits.line_imap.saturating_sub(line.len());
@@ -351,7 +369,10 @@ impl Imap {
         }
         self.client.target = target;
         self.client.expect = ExpectedLine::More;
-        if header.sync {
+        // Behind a quote that is open, some servers count the bytes and some refuse the line, and read what follows as
+        // commands: the answer tells.
+        self.client.doubtful = !header.sync && lex::ends_quoted(text);
+        if header.sync || self.client.doubtful {
             waiting.kind.wait = CommandWait::Literal(header.octets);
             self.client.wait(cx);
         } else {

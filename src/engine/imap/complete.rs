@@ -25,6 +25,21 @@ impl Completion {
         completion.text.set(text);
         completion
     }
+
+    /// Whether `other` has the same tag.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        self.tag.as_bytes() == other.tag.as_bytes()
+    }
+
+    /// Stream offset of the server just behind it.
+    pub(super) fn end(&self) -> u64 {
+        self.arrival.end
+    }
+
+    /// Bytes that it took.
+    pub(super) fn octets(&self) -> u64 {
+        self.arrival.octets
+    }
 }
 
 impl Imap {
@@ -42,6 +57,11 @@ impl Imap {
         cx: &mut EventContext<'_>,
     ) {
         let arrival = arrival(line, cx);
+        if let Some(octets) = self.took_literal(tag, status, cx.limits.tag) {
+            // First what it answers.
+            self.late = Some(Box::new(Completion::new(tag, status, text, arrival)));
+            return self.literal_wanted(octets, cx);
+        }
         if self.completed(tag, status, text, arrival, cx) {
             return self.rest_of_status(text, cx);
         }

@@ -103,14 +103,6 @@ impl Fetch {
         self.place == FetchPosition::Quoted || (self.place == FetchPosition::Nested && self.nested.quoted)
     }
 
-    /// Whether `line` would end the response, were it the rest of it.
-    pub(super) fn would_end(&self, line: &[u8]) -> bool {
-        let inner = if self.place == FetchPosition::Nested { self.nested.depth } else { 0 };
-        let mut shape = Shape { depth: self.lists.saturating_add(inner), quoted: self.is_quoted() };
-        shape.read(line);
-        !shape.is_open()
-    }
-
     fn clear_name(&mut self) {
         self.name.clear();
         self.section.clear();

@@ -33,6 +33,7 @@ impl Imap {
         self.server.broken = true;
         self.server.gap = Some(cx.offset);
         self.server.candidate = None;
+        self.server.suspects.clear();
         for waiting in self.pending.iter_mut() {
             waiting.command.incomplete.add(Missing::ServerGap);
             let selects = matches!(waiting.command.verb, Verb::Select | Verb::Examine | Verb::Unselect | Verb::Close);
@@ -155,6 +156,8 @@ impl Imap {
                 waiting.kind.wait = CommandWait::Nothing;
                 if line.is_some() && self.is_next_command(first) {
                     // The literal was refused, and the client went on.
+                    // Or it is text of one behind an open quote: then no command in it is answered.
+                    self.client.lost |= self.client.doubtful;
                     self.cut_reading(cx);
                     return self.resume(FramingMode::Line, cx);
                 }

@@ -171,7 +171,9 @@ pub(super) fn auth_outcome(
         _ if authenticated && (status == Status::Bad || says(b"already") || says(b"state")) => {
             AuthOutcome::RejectedMechanism
         }
-        _ if is(b"CANNOT") || (says(b"mechanism") && (says(b"support") || says(b"unknown") || says(b"disabled"))) => {
+        _ if is(b"CANNOT")
+            || (says(b"mechanism") && (says(b"support") || says(b"unknown") || says(b"disabled") || says(b"weak"))) =>
+        {
             AuthOutcome::RejectedMechanism
         }
         _ => AuthOutcome::Failed,

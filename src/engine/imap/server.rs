@@ -2,6 +2,7 @@
 
 use super::complete::Completion;
 use super::fetch::{Fetch, FetchCommand};
+use super::forged::Suspects;
 use super::lex::{self, Shape};
 use super::response::{self, Response};
 use super::{CommandTask, CommandWait, Flight, Imap};
@@ -58,6 +59,8 @@ pub(super) struct ImapServer {
     pub(super) doubt: u8,
     /// A completion that is not believed yet.
     pub(super) candidate: Option<Box<Completion>>,
+    /// Completions that may be text of a string.
+    pub(super) suspects: Suspects,
 }
 
 impl ImapServer {
@@ -71,10 +74,16 @@ impl ImapServer {
             self.fetch = None;
         }
         self.correlator.shrink();
+        self.suspects.shrink();
     }
 
     pub(super) fn fetch(&mut self) -> &mut Fetch {
         self.fetch.get_or_insert_default()
+    }
+
+    /// Whether the last line left a list or a string of a response open.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.unfinished && self.open != Open::Nothing
     }
 
     /// Whether a literal is moving.
@@ -88,15 +97,6 @@ impl ImapServer {
             _ => self.shape.quoted,
         }
     }
-
-    fn would_end(&self, line: &[u8]) -> bool {
-        if self.open == Open::Fetch {
-            return self.fetch.as_ref().is_some_and(|fetch| fetch.would_end(line));
-        }
-        let mut shape = self.shape;
-        shape.read(line);
-        !shape.is_open()
-    }
 }
 
 impl Imap {
@@ -106,9 +106,15 @@ impl Imap {
         if self.server.open != Open::Nothing {
             if !self.server.unfinished || self.goes_on(line.octets) {
                 self.server.octets = self.server.octets.saturating_add(line.wire);
+                if self.server.unfinished && !line.octets.first().is_some_and(|o| lex::is_blank(*o)) {
+                    self.suspected(line, cx);
+                }
                 return self.piece(self.server.open, line.octets, cx);
             }
             self.end_response(cx);
+            self.server.suspects.begin(true);
+        } else {
+            self.server.suspects.begin(false);
         }
         self.server.octets = line.wire;
         let response = response::parse(line.octets);
@@ -116,6 +122,7 @@ impl Imap {
             return;
         }
         match response {
+            Response::Tagged(..) if self.server.suspects.doubts() && self.suspected(line, cx) => {}
             Response::Continuation(text) if !broken || self.is_waited_for() => self.continuation(text, cx),
             Response::Continuation(_) => {}
             Response::Tagged(tag, status, text) => self.tagged(tag, status, text, line, cx),
@@ -131,6 +138,8 @@ impl Imap {
                 self.server.shape = Shape::default();
                 self.piece(Open::Loose, line.octets, cx);
             }
+            // The rest of a string that seemed to be over.
+            Response::Other if !line.octets.is_empty() => self.server.suspects.clear(),
             Response::Other => {}
         }
     }
@@ -145,9 +154,8 @@ impl Imap {
         match response::parse(line) {
             Response::Untagged(_, Untagged::Other, _) => self.server.is_quoted(),
             Response::Untagged(..) => false,
-            Response::Tagged(tag, ..) => {
-                !self.is_in_flight(tag) || (self.server.is_quoted() && self.server.would_end(line))
-            }
+            // If it completes a command, that is told once it shows.
+            Response::Tagged(tag, ..) => !self.is_in_flight(tag) || !self.client.awaiting,
             Response::Continuation(_) => !self.is_waited_for(),
             Response::Other => true,
         }
@@ -208,6 +216,7 @@ impl Imap {
             self.server.moving = header.octets > 0;
             cx.switch(Dir::ToClient, FramingMode::Octets(header.octets));
         } else if !is_open {
+            self.server.suspects.balanced();
             self.end_response(cx);
         }
     }

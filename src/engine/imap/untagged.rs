@@ -67,8 +67,9 @@ impl Imap {
             session.capabilities.push(&upper);
         }
         self.login_disabled = disabled;
-        if !under_tls && (!self.authenticated || session.tls.offered.is_none()) {
-            // After a login no server offers it any more: that takes nothing back.
+        let over = self.authenticated || session.tls.accepted == Some(true);
+        if !under_tls && (!over || session.tls.offered.is_none()) {
+            // After a login, or STARTTLS, no server offers it any more: that takes nothing back.
             session.tls.offered = Some(tls);
         }
     }

@@ -74,7 +74,7 @@ impl Pop3 {
             }
             Ask::Xmit if ok => {
                 self.xmit = Some(Xmit::begin(&command, cx));
-                cx.switch(Dir::ToServer, FramingMode::Dot);
+                cx.switch(Dir::ToServer, if self.loose_client { FramingMode::DotLf } else { FramingMode::Dot });
             }
             Ask::Xmit => {
                 let mut xmit = Xmit::begin(&command, cx);

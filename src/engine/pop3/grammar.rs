@@ -179,6 +179,9 @@ pub(super) fn refusal(reply: &Reply, cancelled: bool, fresh: bool, logged_in: bo
     if logged_in && says(&["already", "state", "unknown", "unrecogni"]) {
         return AuthOutcome::RejectedMechanism;
     }
+    if says(&["mechanism is too weak", "mechanism too weak"]) {
+        return AuthOutcome::RejectedMechanism;
+    }
     if fresh
         && says(&["mechanism", "unsupported", "not support", "unknown", "unimplemented", "unrecogni", "not enabled"])
     {

@@ -14,7 +14,7 @@ mod server;
 mod suspect;
 mod text;
 
-use super::frame::Frame;
+use super::frame::{Frame, FramingMode, LineEnding};
 use super::pending::{Pending, ReplyArrival, Waiting};
 use super::sasl::Exchange;
 use super::session::state::EventContext;
@@ -105,6 +105,8 @@ pub(crate) struct Pop3 {
     greeted: bool,
     /// Lines of the client, and of either side, were seen.
     client_seen: bool,
+    /// The client's last command did not end in CRLF.
+    loose_client: bool,
     begun: bool,
     pending: Pending<QueuedCommand>,
     body: Option<MultilineReply>,
@@ -142,6 +144,7 @@ impl Pop3 {
             certain,
             greeted: !certain,
             client_seen: false,
+            loose_client: false,
             begun: false,
             pending: Pending::default(),
             body: None,
@@ -188,7 +191,10 @@ impl Pop3 {
     /// The next frame of `dir`.
     pub(crate) fn frame(&mut self, dir: Dir, frame: &Frame<'_>, cx: &mut EventContext<'_>) {
         match (dir, frame) {
-            (Dir::ToServer, Frame::Line(line)) => self.client(line, cx),
+            (Dir::ToServer, Frame::Line(line)) => {
+                self.loose_client = line.ending != LineEnding::Crlf;
+                self.client(line, cx);
+            }
             (Dir::ToClient, Frame::Line(line)) => self.server(line, cx),
             (Dir::ToClient, Frame::Body(octets)) => self.text(octets, cx),
             (Dir::ToClient, Frame::BodyEnd { wire, .. }) => self.body_end(*wire, cx),
@@ -200,7 +206,12 @@ impl Pop3 {
             }
             (Dir::ToServer, Frame::BodyEnd { wire, .. }) => self.xmit_sent(*wire, cx),
             (Dir::ToClient, Frame::LooseEnd { wire, end }) => self.loose_end(*wire, *end, cx),
-            (_, Frame::Octets { .. } | Frame::Lost { .. } | Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
+            (Dir::ToServer, Frame::LooseEnd { wire, .. }) => {
+                // The line ends of its commands, which the server took.
+                self.xmit_sent(*wire, cx);
+                cx.switch(Dir::ToServer, FramingMode::Line);
+            }
+            (_, Frame::Octets { .. } | Frame::Lost { .. } | Frame::Opaque(_)) => {}
         }
         self.begun = true;
     }

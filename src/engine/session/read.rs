@@ -523,7 +523,8 @@ impl Session {
         }
         self.state.opaque = false;
         self.state.tls.mode = None;
-        self.state.tls.handshake = Some(Handshake::Failed);
+        // None began: the captures of appliances that decrypt TLS look so.
+        self.state.tls.handshake = Some(Handshake::Unseen);
     }
 }
 

@@ -5,7 +5,7 @@ use super::command::BdatArgs;
 use super::delivery::Delivery;
 use super::{Smtp, Want};
 use crate::engine::Limits;
-use crate::engine::frame::{FramingMode, Line};
+use crate::engine::frame::{FramingMode, Line, LineEnding};
 use crate::engine::sasl::{AuthCommand, Exchange};
 use crate::engine::session::state::EventContext;
 use crate::event::{Command, Mechanism, Missing, Protocol, TransactionKind as Moved};
@@ -98,6 +98,7 @@ impl Smtp {
             Verb::Data => {
                 if let Some(delivery) = self.envelope(cx).and_then(|number| self.delivery(number)) {
                     delivery.data_sent = true;
+                    delivery.ends_lf = line.ending == LineEnding::Lf;
                 }
                 cx.switch(Dir::ToServer, FramingMode::Await);
             }

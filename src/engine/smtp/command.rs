@@ -76,11 +76,14 @@ pub(super) fn path<'a>(args: &'a [u8], keyword: &[u8]) -> Option<Path<'a>> {
     if !word.eq_ignore_ascii_case(keyword) {
         return None;
     }
-    let rest = without_comment(rest.trim_ascii_start().strip_prefix(b":")?);
+    let rest = rest.trim_ascii_start();
+    // Some clients forget the colon; without one, text may begin so.
+    let rest = without_comment(rest.strip_prefix(b":").or_else(|| rest.starts_with(b"<").then_some(rest))?);
     let Some(inside) = rest.strip_prefix(b"<").or_else(|| behind_name(rest)) else {
         let blank = |at: &usize| matches!(rest.get(*at), Some(b' ' | b'\t'));
         let end = (0..rest.len()).find(|at| blank(at) && !is_quoted(rest, *at)).unwrap_or(rest.len());
         let (mailbox, params) = rest.split_at_checked(end)?;
+        let mailbox = mailbox.strip_suffix(b">").unwrap_or(mailbox);
         // Parameters alone are no mailbox.
         let is_param = memchr(b'=', mailbox).is_some() && memchr(b'@', mailbox).is_none();
         let (mailbox, params) = if mailbox.is_empty() || is_param { (None, rest) } else { (Some(mailbox), params) };
@@ -276,6 +279,11 @@ mod tests {
         let p = path(b"FROM:<>", b"FROM").unwrap();
         assert_eq!(p.mailbox, Some(&b""[..]));
         assert_eq!(path(b"FORM:<a>", b"FROM"), None);
+        for args in [&b"TO:b@y.org> NOTIFY=NEVER"[..], b"TO <b@y.org> NOTIFY=NEVER", b"TO<b@y.org> NOTIFY=NEVER"] {
+            let p = path(args, b"TO").unwrap();
+            assert_eq!((p.mailbox.unwrap(), p.params), (&b"b@y.org"[..], &b" NOTIFY=NEVER"[..]));
+        }
+        assert_eq!(path(b"from me to you", b"FROM"), None);
         assert_eq!(path(b"FROM:<a\\\"b", b"FROM").unwrap().mailbox, Some(&b"a\\\"b"[..]));
     }
 

@@ -54,6 +54,8 @@ pub(super) struct Delivery {
     pub(super) end_unseen: bool,
     /// MAIL was sent behind QUIT.
     pub(super) after_quit: bool,
+    /// Its DATA ended in LF alone.
+    pub(super) ends_lf: bool,
 }
 
 impl Delivery {
@@ -79,6 +81,7 @@ impl Delivery {
             presumed: false,
             end_unseen: false,
             after_quit: false,
+            ends_lf: false,
         }
     }
 
@@ -283,6 +286,10 @@ impl Delivery {
 
     /// How it stands when something else than its final reply ends it: `otherwise`, unless it was refused before.
     pub(super) fn ended(&mut self, otherwise: TransactionOutcome) {
+        if self.presumed && self.body.is_none() && self.eod.is_none() && !self.is_lossy() {
+            // DATA was not answered, and nothing of a message came.
+            (self.tx.has_message, self.tx.data_mode) = (false, None);
+        }
         let (outcome, stage) = match self.refusal() {
             Some(refusal) => refusal,
             // A refusal may have passed unseen.

@@ -215,7 +215,10 @@ impl Smtp {
         let Some(waiting) = self.pending.pop() else { return };
         let CommandFacts { want, tx, .. } = waiting.kind;
         let verb = waiting.command.verb;
-        Self::let_go(waiting.command, want, cx);
+        let mut command = waiting.command;
+        // More replies may have been about to come.
+        command.reply.clear();
+        Self::let_go(command, want, cx);
         if let (Want::Rcpt(_), Some(delivery)) = (want, tx.and_then(|number| self.delivery(number))) {
             // Not all were refused, as far as is known.
             delivery.recipients_unsure |= delivery.refused > 0;
@@ -252,6 +255,7 @@ impl Smtp {
         let missing = [Missing::ServerGap, Missing::ServerUnseen];
         for what in missing.into_iter().filter(|m| cx.session.incomplete.has(*m)) {
             command.incomplete.add(what);
+            command.reply.clear();
         }
         cx.command(command);
     }

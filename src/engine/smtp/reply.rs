@@ -16,6 +16,8 @@ pub(super) struct Assembler {
     first: Option<Timestamp>,
     octets: u64,
     lines: u32,
+    /// Which of the first 64 lines kept have no code, from the lowest bit.
+    uncoded: u64,
     /// Bytes were lost since the last line.
     behind_gap: bool,
     /// The first line of the reply came behind lost bytes: there may have been others before it.
@@ -28,6 +30,7 @@ impl Assembler {
         if self.first.is_none() {
             self.reply.clear();
             self.lines = 0;
+            self.uncoded = 0;
             self.octets = 0;
             self.is_rest = false;
         }
@@ -51,8 +54,13 @@ impl Assembler {
             }
             Split::Chatter => return None,
             // A line that is none goes with the reply that follows it, as Postfix has it.
+            // A blank one says nothing.
+            Split::Garbage if octets.is_empty() => return None,
             Split::Garbage => (None, true, octets),
         };
+        if code.is_none() {
+            self.uncoded |= 1_u64.checked_shl(self.lines).unwrap_or(0);
+        }
         let mut text = text;
         if let Some(code) = code {
             self.reply.status = Some(Status::Code(code));
@@ -85,6 +93,11 @@ impl Assembler {
     /// Whether there may have been lines before those of the reply just completed.
     pub(super) fn is_rest(&self) -> bool {
         self.is_rest
+    }
+
+    /// Whether line `at` of the reply has a code.
+    pub(super) fn is_coded(&self, at: usize) -> bool {
+        at >= 64 || self.uncoded & (1 << at) == 0
     }
 
     /// Takes a line apart. Blanks before the code are passed over, save inside a reply, where they may begin a text.
@@ -166,6 +179,12 @@ pub(super) fn is_timeout(reply: &Reply) -> bool {
         || find_word(reply.text.as_bytes(), b"timed out").is_some()
 }
 
+/// Whether a 501 says that the client's response was no base64 (RFC 4954 section 4): a credential was looked at.
+pub(super) fn cannot_decode(reply: &Reply) -> bool {
+    const WORDS: [&[u8]; 4] = [b"decode", b"decoding", b"base64", b"base 64"];
+    WORDS.iter().any(|word| find_word(reply.text.as_bytes(), word).is_some())
+}
+
 /// Position of `word`, given in lower case, in `text` in any case.
 fn find_word(text: &[u8], word: &[u8]) -> Option<usize> {
     text.windows(word.len()).position(|w| w.eq_ignore_ascii_case(word))
@@ -181,6 +200,7 @@ pub(super) fn queue_id(text: &[u8]) -> Option<&[u8]> {
         .or_else(|| word_start(text, b"id="))
         .or_else(|| saved(text))
         .or_else(|| before(text, b" message accepted"))
+        .or_else(|| message_accepted(text))
         .or_else(|| queued_in_brackets(text))
         .or_else(|| before(text, b" - gsmtp"))
         .or_else(|| qmail(text))
@@ -240,8 +260,16 @@ fn word_start<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
 
 /// `<user> X Saved` (Dovecot).
 fn saved(text: &[u8]) -> Option<&[u8]> {
-    let id = before(text, b" saved")?;
-    text.first().filter(|o| **o == b'<').map(|_| id)
+    if let Some(id) = before(text, b" saved") {
+        return text.first().filter(|o| **o == b'<').map(|_| id);
+    }
+    // Its ids are base64, some of which has no digit; no word is so long, or has a capital inside.
+    let rest = text.strip_prefix(b"<").and_then(|rest| rest.get(find_word(rest, b"> ")? + 2..))?;
+    let id = named(rest)?;
+    let inner = id.get(1..).unwrap_or_default();
+    let word = id.len() < 16 && !(inner.iter().any(u8::is_ascii_uppercase) && inner.iter().any(u8::is_ascii_lowercase));
+    let behind = rest.get(id.len()..).unwrap_or_default();
+    (!word && behind.get(..6).is_some_and(|mark| mark.eq_ignore_ascii_case(b" saved"))).then_some(id)
 }
 
 /// The word before `mark`, which is in lower case here and in any in the text.
@@ -249,6 +277,15 @@ fn before<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
     let head = text.get(..find_word(text, mark)?)?;
     let start = head.iter().rposition(|o| *o == b' ').map_or(0, |at| at + 1);
     id(head.get(start..)?)
+}
+
+/// `Message X accepted` (IronPort).
+fn message_accepted(text: &[u8]) -> Option<&[u8]> {
+    const MARK: &[u8] = b"message ";
+    let rest = text.get(find_word(text, MARK)? + MARK.len()..)?;
+    let id = id(rest)?;
+    let behind = rest.get(id.len()..).unwrap_or_default();
+    behind.get(..9).is_some_and(|mark| mark.eq_ignore_ascii_case(b" accepted")).then_some(id)
 }
 
 /// `Message Queued (X)`.
@@ -295,6 +332,8 @@ mod tests {
             ("<a@b.c> [InternalId=12884, Hostname=x] Queued mail", "12884"),
             ("ok 1700000000 qp 4711", "4711"),
             ("<b@y.org> Q1x Saved", "Q1x"),
+            ("<b@y.org> kQxwpTzVbLmNqRsT Saved", "kQxwpTzVbLmNqRsT"),
+            ("ok:  Message 4711 accepted", "4711"),
             ("Ok SESSIONID=<AbC@x>", "AbC@x"),
             ("OK  1700000000 a1-2b - gsmtp", "a1-2b"),
             ("Message Queued (ab12)", "ab12"),
@@ -304,6 +343,8 @@ mod tests {
             assert_eq!(queue_id(text.as_bytes()), Some(id.as_bytes()), "{text}");
         }
         assert_eq!(queue_id(b"Ok"), None);
+        assert_eq!(queue_id(b"<b@y.org> successfully saved"), None);
+        assert_eq!(queue_id(b"message was accepted"), None);
         assert_eq!(queue_id(b"valid=1"), None);
         assert_eq!(queue_id(b"2026-01-01 12:00:00 message accepted"), None);
         assert_eq!(queue_id(b"queued as 12:00:01.5"), None);

@@ -320,11 +320,16 @@ impl Smtp {
         self.moving = self.moving.or(self.sending);
         let limits = cx.limits;
         let at = cx.stamp.at;
+        let mut mode = FramingMode::DotLoose;
         if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
             delivery.data(Verb::Data, limits);
             delivery.go.get_or_insert(at);
+            if delivery.ends_lf {
+                // A server that took DATA LF for a command takes LF for a line end in the message too.
+                mode = FramingMode::DotLf;
+            }
         }
-        cx.switch(Dir::ToServer, FramingMode::DotLoose);
+        cx.switch(Dir::ToServer, mode);
     }
 
     pub(super) fn chunk_reply(
@@ -376,7 +381,10 @@ impl Smtp {
             return;
         }
         let mut starttls = false;
-        for line in reply::lines(command.reply.text.as_bytes()).skip(1) {
+        let lines = reply::lines(command.reply.text.as_bytes()).enumerate();
+        let coded = lines.filter(|(at, _)| self.replies.is_coded(*at)).map(|(_, line)| line);
+        // The first is the server's name.
+        for line in coded.skip(1) {
             let line = line.trim_ascii();
             if command.verb == Verb::Helo || capabilities.octets() + line.len() > cx.limits.capabilities {
                 break;
@@ -389,7 +397,9 @@ impl Smtp {
             capabilities.push_entry(line, keyword);
         }
         if command.verb != Verb::Helo && cx.session.tls.mode.is_none() {
-            cx.session.tls.offered = Some(starttls);
+            // Once it was agreed to, it is not offered again (RFC 3207 section 4.2): that takes nothing back.
+            let before = cx.session.tls.accepted == Some(true) && cx.session.tls.offered == Some(true);
+            cx.session.tls.offered = Some(starttls || before);
         }
     }
 
@@ -403,6 +413,9 @@ impl Smtp {
             _ if self.cancelled => AuthOutcome::Cancelled,
             400..=499 => AuthOutcome::Temporary,
             530 | 538 => AuthOutcome::NeedsTls,
+            // The mechanism is too weak for this user, who may be unknown still (RFC 4954 section 6).
+            534 => AuthOutcome::RejectedMechanism,
+            501 if exchange.data() > 0 && !exchange.has_missed() && reply::cannot_decode(reply) => AuthOutcome::Failed,
             500..=504 if exchange.has_missed() => AuthOutcome::Incomplete,
             // For its mechanism, its syntax or the session's state: no credential was looked at (RFC 4954 section 4).
             500..=504 => AuthOutcome::RejectedMechanism,
@@ -453,6 +466,10 @@ impl Smtp {
             if before < delivery.accepted {
                 let last = delivery.recipient_final(code, &self.replies.reply, at, cx.limits);
                 if !last || !lmtp {
+                    if let Some(front) = self.pending.front_mut() {
+                        // Some servers have one reply for all.
+                        front.command.reply.copy_from(&self.replies.reply);
+                    }
                     return self.pending.note(arrival);
                 }
             }
