@@ -205,18 +205,8 @@ impl Session {
                 Frame::Line(line) => line.end(),
                 _ => 0,
             };
-            let mut cx = EventContext {
-                session: &mut self.state,
-                limits: &self.limits,
-                context: &mut self.context,
-                stamp,
-                offset,
-                modes: Both::default(),
-                layers: Both::default(),
-                held: other.held.octets(dir.reverse()),
-                turn: false,
-                out: &mut *out,
-            };
+            let mut cx = EventContext::new(&mut self.state, &self.limits, &mut self.context, stamp, &mut *out);
+            (cx.offset, cx.held) = (offset, other.held.octets(dir.reverse()));
             let role = if cx.session.reversed { dir.reverse() } else { dir };
             if role == Dir::ToServer
                 && let Frame::Line(line) = &frame
@@ -448,18 +438,8 @@ impl Session {
             return;
         }
         let Some(line) = self.directions[dir].framer.last_line() else { return };
-        let mut cx = EventContext {
-            session: &mut self.state,
-            limits: &self.limits,
-            context: &mut self.context,
-            stamp,
-            offset: line.end(),
-            modes: Both::default(),
-            layers: Both::default(),
-            held: &[],
-            turn: false,
-            out,
-        };
+        let mut cx = EventContext::new(&mut self.state, &self.limits, &mut self.context, stamp, out);
+        cx.offset = line.end();
         self.protocol_state.frame(Dir::ToClient, &Frame::Line(line), &mut cx);
         let (modes, layers) = (cx.modes, cx.layers);
         self.apply(modes, layers);
@@ -471,18 +451,7 @@ impl Session {
         out: &mut dyn Sink,
         act: impl FnOnce(&mut ProtocolState, &mut EventContext<'_>),
     ) -> (Both<Option<FramingMode>>, Both<Option<Layer>>) {
-        let mut cx = EventContext {
-            session: &mut self.state,
-            limits: &self.limits,
-            context: &mut self.context,
-            stamp,
-            offset: 0,
-            modes: Both::default(),
-            layers: Both::default(),
-            held: &[],
-            turn: false,
-            out,
-        };
+        let mut cx = EventContext::new(&mut self.state, &self.limits, &mut self.context, stamp, out);
         act(&mut self.protocol_state, &mut cx);
         (cx.modes, cx.layers)
     }

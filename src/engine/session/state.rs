@@ -276,6 +276,20 @@ pub(crate) struct EventContext<'a> {
     pub(crate) out: &'a mut dyn Sink,
 }
 
+impl<'a> EventContext<'a> {
+    /// Of what came in at `stamp`: no place in the stream is known, and nothing is held or asked for yet.
+    pub(super) fn new(
+        session: &'a mut SessionState,
+        limits: &'a Limits,
+        context: &'a mut Context,
+        stamp: Stamp,
+        out: &'a mut dyn Sink,
+    ) -> Self {
+        let (modes, layers) = (Both::default(), Both::default());
+        Self { session, limits, context, stamp, offset: 0, modes, layers, held: &[], turn: false, out }
+    }
+}
+
 /// What lies between the octets of TCP and those of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layer {
