@@ -442,3 +442,18 @@ fn a_layer_begins_behind_its_command_when_its_reply_was_put_off() {
         assert_eq!(run(143, true, &steps, &[cut], false), whole, "cut {cut}");
     }
 }
+
+#[test]
+fn what_is_held_is_read_once_though_each_side_decides_the_other() {
+    // The middle of a POP3 session: the lone dot ends a text, or does not, as the client's next command shows.
+    let steps = [
+        Step::Data(Dir::ToServer, b"XTND XMIT\r\n".into()),
+        Step::Data(Dir::ToServer, b"AUTH PLAIN\r\n".into()),
+        Step::Data(Dir::ToClient, b"text\r\n".into()),
+        Step::Data(Dir::ToClient, b".\n".into()),
+        Step::Data(Dir::ToClient, b"-ERR [AUTH] x\r\n".into()),
+    ];
+    let whole = run(110, false, &steps, &[usize::MAX], false);
+    assert!(whole.last().is_some_and(|event| event.contains("End(")), "{whole:#?}");
+    assert_eq!(run(110, false, &steps, &[1], false), whole);
+}

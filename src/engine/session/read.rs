@@ -26,6 +26,8 @@ pub(super) struct DirectionState {
     /// The layer ends with its next flush.
     pub(super) closing: bool,
     pub(super) held: ReplayBuffer,
+    /// What is held is being read.
+    draining: bool,
     /// Inside a line that came before TLS, or behind the agreement to it.
     pub(super) injected: bool,
     /// Octets seen.
@@ -280,6 +282,14 @@ impl Session {
 
     /// Takes up what was held, as far as it is decided now.
     fn drain(&mut self, dir: Dir, out: &mut dyn Sink) {
+        // Reading on may decide the other direction, and that this one again: then the outer loop goes on.
+        if !std::mem::replace(&mut self.directions[dir].draining, true) {
+            self.read_held(dir, out);
+            self.directions[dir].draining = false;
+        }
+    }
+
+    fn read_held(&mut self, dir: Dir, out: &mut dyn Sink) {
         while self.directions[dir].framer.mode() != FramingMode::Await {
             let Some((stamp, piece, buffer)) = self.directions[dir].held.first() else { return };
             match piece {
@@ -289,6 +299,7 @@ impl Session {
                         // A layer began where the wait began: what waited goes through it.
                         self.directions[dir].held.used(0, buffer);
                         let held = std::mem::take(&mut self.directions[dir].held);
+                        self.directions[dir].draining = false;
                         return held.replay(|dir, stamp, input| self.take(dir, stamp, input, out));
                     }
                     let used = self.pump(dir, stamp, octets, out);
