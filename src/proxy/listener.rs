@@ -157,7 +157,7 @@ impl Listener {
 }
 
 /// Whether one of `sockets` listens at the port of `address`.
-fn listens(sockets: &[TcpListener], address: &SocketAddr) -> bool {
+pub fn listens(sockets: &[TcpListener], address: &SocketAddr) -> bool {
     sockets.iter().any(|socket| socket.local_addr().is_ok_and(|own| own.port() == address.port()))
 }
 

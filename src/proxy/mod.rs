@@ -34,7 +34,7 @@ use std::time::Duration;
 use tokio::sync::watch as channel;
 
 pub use listen::ListenError;
-pub use listener::{BoundListener, Listener, ListenerOptions, OpenError};
+pub use listener::{BoundListener, Listener, ListenerOptions, OpenError, listens};
 pub use settings::ProxySettings;
 
 use crate::output::EventFanout;

@@ -9,7 +9,7 @@ use crate::config::Proxy;
 use crate::error::Error;
 use crate::output::Metrics;
 use crate::proxy::settings::ListenerSettings;
-use crate::proxy::{BoundListener, Listener, ListenerOptions};
+use crate::proxy::{BoundListener, Listener, ListenerOptions, listens};
 
 /// Sockets that listen already: from the service manager, a predecessor, or this process before a reload.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Sockets {
     fn of(&mut self, settings: &ListenerSettings) -> Vec<TcpListener> {
         let mut taken = self.named(&settings.name);
         for address in &settings.listen {
-            if !taken.iter().any(|socket| socket.local_addr().is_ok_and(|own| own.port() == address.port())) {
+            if !listens(&taken, address) {
                 taken.extend(self.at(*address));
             }
         }
@@ -74,8 +74,8 @@ impl Sockets {
     }
 }
 
-/// Opens what `ready` asks for, with the sockets that are open already where they fit. A listener goes on where the one of
-/// its name among those `before` was.
+/// Opens the listeners of `ready`, on sockets that are open already where these listen at their addresses. After a reload, a
+/// listener keeps the connection counts of the listener with the same name in `before`.
 pub(super) fn open(
     ready: &Proxy,
     mut sockets: Sockets,
