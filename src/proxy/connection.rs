@@ -72,6 +72,7 @@ async fn join(
     mut client: TcpStream,
     peer: SocketAddr,
 ) -> Option<Box<ProxiedPair>> {
+    shared.compare_clock();
     let began = shared.clock.now();
     let Ok(arrival) = arrive(&shared, &listener, &mut client, canonical(peer), began).await else {
         // It has no right to speak without a header.

@@ -38,6 +38,7 @@ pub use listener::{BoundListener, Listener, ListenerOptions, OpenError, listens}
 pub use settings::ProxySettings;
 
 use crate::output::EventFanout;
+use clock::Timeline;
 use loops::LoopGuard;
 use settings::Forwarding;
 
@@ -76,11 +77,12 @@ impl Workers {
         let (orders, _) = channel::channel(Order::Serve(Arc::new(listeners)));
         let mut threads = Vec::with_capacity(fanouts.len());
         let ends = LoopGuard::default();
+        let timeline = Timeline::new();
         for fanout in fanouts {
             let ends = ends.clone();
             let orders = orders.subscribe();
             let thread = thread::Builder::new().name("forward".into());
-            threads.push(thread.spawn(move || worker::run(&forwarding, fanout, ends, orders))?);
+            threads.push(thread.spawn(move || worker::run(&forwarding, fanout, ends, timeline, orders))?);
         }
         Ok(Self { orders, threads })
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::buffers::BufferPool;
-use super::clock::Clock;
+use super::clock::{Clock, Timeline};
 use super::idle::{ConnectionRequest, IdleTimer};
 use super::loops::LoopGuard;
 use super::settings::{Forwarding, OnFault, Splice};
@@ -28,9 +28,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(forwarding: &Forwarding, fanout: EventFanout, ends: LoopGuard) -> Rc<Self> {
+    pub(super) fn new(forwarding: &Forwarding, fanout: EventFanout, ends: LoopGuard, timeline: Timeline) -> Rc<Self> {
         Rc::new(Self {
-            clock: Clock::new(),
+            clock: Clock::new(timeline),
             pool: BufferPool::default(),
             pipes: (forwarding.splice == Splice::Auto).then(Pipes::default),
             fanout: RefCell::new(fanout),
@@ -63,9 +63,16 @@ impl Shared {
         self.open.get()
     }
 
+    /// Has records show the host's clock if that was set.
+    pub(super) fn compare_clock(&self) {
+        if let Some((at, shown)) = self.clock.compare() {
+            self.fanout.borrow_mut().clock_set(at, shown);
+        }
+    }
+
     /// Looks at every connection: whose time is up, and who could give memory back.
     pub(super) fn sweep(&self) {
-        self.clock.follow();
+        self.compare_clock();
         let now = self.clock.now();
         self.timers.borrow_mut().retain(|timer| Rc::strong_count(timer) > 1);
         for timer in &*self.timers.borrow() {

@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time;
 
 use super::Order;
+use super::clock::Timeline;
 use super::connection;
 use super::idle::ConnectionRequest;
 use super::listener::{BoundListener, Listener};
@@ -35,10 +36,11 @@ pub(super) fn run(
     forwarding: &Forwarding,
     fanout: EventFanout,
     ends: LoopGuard,
+    timeline: Timeline,
     mut orders: watch::Receiver<Order>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let shared = Shared::new(forwarding, fanout, ends);
+    let shared = Shared::new(forwarding, fanout, ends, timeline);
     runtime.block_on(async {
         let chores = spawn_local(chores(Rc::clone(&shared)));
         let mut accepting = Vec::new();
