@@ -158,6 +158,13 @@ impl RecordWriter {
         Self { policy, identities, clock: WallClock::default(), out: Vec::new(), counts: [0; RecordKind::ALL.len()] }
     }
 
+    /// The sources have these names from now on.
+    pub fn name_sources(&mut self, names: &[String]) {
+        if self.policy.sources != names {
+            Arc::make_mut(&mut self.policy).sources = names.to_vec();
+        }
+    }
+
     /// At the time `at` of events the host's clock was found to show `shown`: records show what it shows.
     pub fn clock_set(&mut self, at: Timestamp, shown: Timestamp) {
         self.clock.set(at, shown);
