@@ -184,7 +184,9 @@ impl Forwarder {
             return false;
         }
         let waits = Dir::BOTH.iter().any(|dir| self.flows[*dir].waits());
-        !waits && self.unseen.is_none() && self.session.is_at_rest()
+        // A server that has closed answers nothing any more.
+        let is_over = self.flows.to_client.state == FlowState::Ended;
+        !waits && self.unseen.is_none() && (is_over || self.session.is_at_rest())
     }
 
     /// Moves one direction: `Ready(None)` if it is over, an ending if all is.

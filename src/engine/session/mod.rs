@@ -180,7 +180,9 @@ impl Session {
     /// its reply, IMAP's IDLE aside. So it is before the first command, and in an envelope without data. Where nothing
     /// can be read, nobody knows.
     pub fn is_at_rest(&self) -> bool {
-        match self.phase() {
+        // QUIT may come behind a message that still waits for its reply.
+        let phase = Some(self.phase()).filter(|phase| *phase != Phase::Quit);
+        match phase.unwrap_or_else(|| self.protocol_state.phase()) {
             Phase::Connect => true,
             Phase::Greeting | Phase::Idle | Phase::Transaction => self.protocol_state.is_at_rest(),
             Phase::Auth | Phase::Data | Phase::Tls | Phase::Quit => false,
