@@ -11,8 +11,20 @@ words! {
         Timeout = "timeout",
         /// No route, or the host does not answer.
         Unreachable = "unreachable",
+        /// The proxy had no file descriptor for it: not dialled.
+        Descriptors = "descriptors",
         /// Anything else.
         Other = "other",
+    }
+}
+
+impl Refusal {
+    /// The proxy's own reason for not dialling; `None` where the server did not take the connection.
+    pub const fn rejection(self) -> Option<Rejection> {
+        match self {
+            Self::Descriptors => Some(Rejection::Descriptors),
+            Self::Refused | Self::Timeout | Self::Unreachable | Self::Other => None,
+        }
     }
 }
 
@@ -43,6 +55,8 @@ words! {
         ProxyHeader = "proxy_header",
         /// It came from the proxy itself.
         Loop = "loop",
+        /// No file descriptor was left for it.
+        Descriptors = "descriptors",
         /// The proxy goes down.
         Drain = "drain",
     }

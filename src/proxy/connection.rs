@@ -18,7 +18,7 @@ use super::observer::GuardedSession;
 use super::pair::{ConnectionGuards, ProxiedPair};
 use super::proxy_protocol::{self, HeaderRead};
 use super::refuse::{abort, refuse};
-use super::shared::{OpenCount, Shared};
+use super::shared::{OpenConnection, Shared};
 use super::{dial, terminated};
 use crate::console;
 use crate::event::{Dir, End, Input, Peers, Refusal, Rejection, Termination};
@@ -32,7 +32,7 @@ pub(super) fn serve(
     listener: Arc<Listener>,
     client: TcpStream,
     peer: SocketAddr,
-    open: OpenCount,
+    open: OpenConnection,
 ) -> impl Future<Output = ()> {
     // On the heap, and gone before the long time of forwarding begins.
     let joining = Box::pin(join(Rc::clone(&shared), Arc::clone(&listener), client, peer));
@@ -212,7 +212,13 @@ fn observer(
 
 /// The server is not there: the record says what the client would have met with, had it dialled itself.
 fn unreachable(shared: &Shared, listener: &Listener, mut session: GuardedSession, at: Timestamp, failed: Refusal) {
-    listener.count(|metrics| metrics.not_connected(listener.protocol(), failed));
+    if failed == Refusal::Descriptors {
+        listener.warn_of_descriptors(shared.descriptors.limit());
+    }
+    listener.count(|metrics| match failed.rejection() {
+        Some(own) => metrics.rejected(own),
+        None => metrics.not_connected(listener.protocol(), failed),
+    });
     let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
     if why == End::Closed {
         let _ = session.handle(at, Dir::ToClient, Input::Reset, &shared.fanout);

@@ -17,6 +17,9 @@ use crate::event::Refusal;
 impl From<&io::Error> for Refusal {
     fn from(error: &io::Error) -> Self {
         use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+        if is_out_of_descriptors(error) {
+            return Self::Descriptors;
+        }
         match error.kind() {
             ConnectionRefused => Self::Refused,
             TimedOut => Self::Timeout,
@@ -24,6 +27,11 @@ impl From<&io::Error> for Refusal {
             _ => Self::Other,
         }
     }
+}
+
+/// Whether this process, or this host, has no descriptor left.
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Connects to `target`, within `patience` (`None`: as long as the kernel tries).
@@ -134,6 +142,7 @@ mod tests {
         let late = runtime.block_on(dial(target, None, None, Some(Duration::from_millis(50)))).unwrap_err();
         assert_eq!(late, Refusal::Timeout);
         let words: Vec<_> = Refusal::ALL.iter().map(|failure| failure.as_str()).collect();
-        assert_eq!(words, ["refused", "timeout", "unreachable", "other"]);
+        assert_eq!(words, ["refused", "timeout", "unreachable", "descriptors", "other"]);
+        assert_eq!(Refusal::from(&Errno::MFILE.into()), Refusal::Descriptors);
     }
 }

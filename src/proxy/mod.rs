@@ -8,6 +8,7 @@ pub mod admission;
 mod buffers;
 mod clock;
 mod connection;
+mod descriptors;
 pub mod destination;
 pub mod dial;
 mod forward;
@@ -40,8 +41,10 @@ pub use settings::ProxySettings;
 
 use crate::output::EventFanout;
 use clock::Timeline;
+use descriptors::Descriptors;
 use loops::LoopGuard;
 use settings::Forwarding;
+use shared::AllThreads;
 
 /// What the threads are to do.
 #[derive(Clone, Debug)]
@@ -85,17 +88,26 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts a thread for each of `fanouts`, which accepts at the listeners of `serving`.
-    pub fn start(forwarding: Forwarding, fanouts: Vec<EventFanout>, serving: Serving) -> io::Result<Self> {
+    /// Starts a thread for each of `fanouts`, which accepts at the listeners of `serving`. `descriptors`: how many the process
+    /// may have open at the same time.
+    pub fn start(
+        forwarding: Forwarding,
+        descriptors: Option<u64>,
+        fanouts: Vec<EventFanout>,
+        serving: Serving,
+    ) -> io::Result<Self> {
+        let all = AllThreads {
+            timeline: Timeline::new(),
+            ends: LoopGuard::default(),
+            descriptors: Arc::new(Descriptors::new(descriptors, fanouts.len())),
+        };
         let (orders, _) = channel::channel(Order::Serve(Arc::new(serving)));
         let mut threads = Vec::with_capacity(fanouts.len());
-        let ends = LoopGuard::default();
-        let timeline = Timeline::new();
         for fanout in fanouts {
-            let ends = ends.clone();
+            let all = all.clone();
             let orders = orders.subscribe();
             let thread = thread::Builder::new().name("forward".into());
-            threads.push(thread.spawn(move || worker::run(&forwarding, fanout, ends, timeline, orders))?);
+            threads.push(thread.spawn(move || worker::run(&forwarding, fanout, &all, orders))?);
         }
         Ok(Self { orders, threads })
     }

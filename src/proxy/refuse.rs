@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::listener::Listener;
-use super::settings::Refuse;
+use super::settings::{Refuse, TlsListen};
 use crate::event::Protocol;
 
 /// Turns the client away as configured.
@@ -17,6 +17,17 @@ pub(super) async fn refuse(listener: &Listener, client: &mut TcpStream) {
     // A client that does not take one line within a second has no use for it.
     let _ = timeout(Duration::from_secs(1), client.write_all(line)).await;
     let _ = client.shutdown().await;
+}
+
+/// The same without waiting for anything: what the socket does not take at once is not sent.
+pub(super) fn refuse_at_once(listener: &Listener, client: &TcpStream) {
+    let begins_with_tls = listener.settings.tls.as_ref().is_some_and(|tls| tls.listen == TlsListen::Implicit);
+    match goodbye(listener) {
+        // It could not be told from an attack.
+        _ if begins_with_tls => abort(client),
+        Some(line) => _ = client.try_write(line),
+        None => abort(client),
+    }
 }
 
 /// What a client is told that has to go although it did nothing wrong, if that is configured.

@@ -3,12 +3,14 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::buffers::BufferPool;
 use super::clock::{Clock, Timeline};
+use super::descriptors::{Descriptors, TakenDescriptors};
 use super::idle::{ConnectionRequest, IdleTimer};
 use super::loops::LoopGuard;
 use super::settings::{Forwarding, OnFault, Splice};
@@ -41,6 +43,14 @@ impl Stage {
     }
 }
 
+/// What all threads share.
+#[derive(Clone, Debug)]
+pub(super) struct AllThreads {
+    pub(super) timeline: Timeline,
+    pub(super) ends: LoopGuard,
+    pub(super) descriptors: Arc<Descriptors>,
+}
+
 /// What the connections of a thread share.
 pub(super) struct Shared {
     pub(super) clock: Clock,
@@ -53,21 +63,24 @@ pub(super) struct Shared {
     /// Wakes those that are turned away as the stage changes.
     turned: Notify,
     pub(super) ends: LoopGuard,
+    /// Of all threads.
+    pub(super) descriptors: Arc<Descriptors>,
     timers: RefCell<Vec<Rc<IdleTimer>>>,
     open: Cell<usize>,
 }
 
 impl Shared {
-    pub(super) fn new(forwarding: &Forwarding, fanout: EventFanout, ends: LoopGuard, timeline: Timeline) -> Rc<Self> {
+    pub(super) fn new(forwarding: &Forwarding, fanout: EventFanout, all: &AllThreads) -> Rc<Self> {
         Rc::new(Self {
-            clock: Clock::new(timeline),
+            clock: Clock::new(all.timeline),
             pool: BufferPool::default(),
-            pipes: (forwarding.splice == Splice::Auto).then(Pipes::default),
+            pipes: (forwarding.splice == Splice::Auto).then(|| Pipes::new(Arc::clone(&all.descriptors))),
             fanout: RefCell::new(fanout),
             on_fault: forwarding.on_fault,
             stage: Cell::default(),
             turned: Notify::new(),
-            ends,
+            ends: all.ends.clone(),
+            descriptors: Arc::clone(&all.descriptors),
             timers: RefCell::default(),
             open: Cell::new(0),
         })
@@ -146,18 +159,21 @@ impl Shared {
     }
 }
 
-/// Counts an open connection while it lives.
-pub(super) struct OpenCount(Rc<Shared>);
+/// An open connection, counted while it lives, with its descriptors.
+pub(super) struct OpenConnection {
+    shared: Rc<Shared>,
+    _descriptors: TakenDescriptors,
+}
 
-impl OpenCount {
+impl OpenConnection {
     pub(super) fn new(shared: &Rc<Shared>) -> Self {
         shared.open.set(shared.open.get() + 1);
-        Self(Rc::clone(shared))
+        Self { shared: Rc::clone(shared), _descriptors: shared.descriptors.take() }
     }
 }
 
-impl Drop for OpenCount {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
+        self.shared.open.set(self.shared.open.get() - 1);
     }
 }

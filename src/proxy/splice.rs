@@ -4,11 +4,14 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+use super::descriptors::{Descriptors, TakenDescriptors};
 
 /// Octets that a pipe may hold: as much as a fast sender brings between two looks.
 const SIZE: usize = 256 << 10;
@@ -17,9 +20,10 @@ const SIZE: usize = 256 << 10;
 const KEPT: usize = 16;
 
 /// The pipes of one thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pipes {
     free: RefCell<Vec<Pipe>>,
+    descriptors: Arc<Descriptors>,
 }
 
 /// A pipe between two sockets.
@@ -29,6 +33,7 @@ pub(super) struct Pipe {
     writer: OwnedFd,
     /// Octets in it.
     held: usize,
+    _descriptors: TakenDescriptors,
 }
 
 /// What a step did.
@@ -52,26 +57,37 @@ pub(super) enum Broken {
 }
 
 impl Pipes {
-    /// An empty pipe, if the system has one.
+    /// Of a thread whose process has these `descriptors`.
+    pub(super) fn new(descriptors: Arc<Descriptors>) -> Self {
+        Self { free: RefCell::default(), descriptors }
+    }
+
+    /// An empty pipe, if the system has one. Connections need the descriptors more.
     pub(super) fn take(&self) -> Option<Pipe> {
-        self.free.borrow_mut().pop().or_else(|| Pipe::new().ok())
+        let made = || Pipe::new(&self.descriptors).ok();
+        self.free.borrow_mut().pop().or_else(|| self.descriptors.has_room().then(made).flatten())
     }
 
     /// Takes back a pipe. One that holds octets of somebody is closed.
     pub(super) fn give(&self, pipe: Pipe) {
         let mut free = self.free.borrow_mut();
-        if pipe.held == 0 && free.len() < KEPT {
+        if pipe.held == 0 && free.len() < KEPT && self.descriptors.has_room() {
             free.push(pipe);
         }
+    }
+
+    /// Closes those that nobody uses.
+    pub(super) fn close_free(&self) {
+        self.free.borrow_mut().clear();
     }
 }
 
 impl Pipe {
-    fn new() -> io::Result<Self> {
+    fn new(descriptors: &Arc<Descriptors>) -> io::Result<Self> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // The system's own size will do where it grants no more (pipe-user-pages-soft, pipe(7)).
         let _ = fcntl_setpipe_size(&writer, SIZE);
-        Ok(Self { reader, writer, held: 0 })
+        Ok(Self { reader, writer, held: 0, _descriptors: descriptors.take() })
     }
 
     /// Whether nothing is in it.

@@ -40,6 +40,19 @@ impl Listener {
         console::warn(reason.as_str(), name, &text);
     }
 
+    /// No descriptor is left; `limit`: what the process may open.
+    pub(super) fn warn_of_descriptors(&self, limit: usize) {
+        let name = &self.settings.name;
+        let others = match self.settings.admission.on_limit {
+            OnLimit::Wait => "wait",
+            OnLimit::Close => "are turned away",
+        };
+        let text = format_args!(
+            "listener {name}: no descriptor is free for more connections, and new clients {others}: the process may open {limit} (LimitNOFILE= of its unit, `ulimit -Hn`; the host: fs.file-max)"
+        );
+        console::warn(Rejection::Descriptors.as_str(), name, &text);
+    }
+
     /// None of `targets` has taken a connection.
     pub(super) fn warn_of_server(&self, targets: &[SocketAddr], failed: Refusal) {
         let name = &self.settings.name;
@@ -48,6 +61,8 @@ impl Listener {
             Refusal::Refused => "the connection was refused; is the server running?",
             Refusal::Timeout => "it did not answer in time; see --connect-timeout, firewalls and routes",
             Refusal::Unreachable => "no route leads there; see `ip route get`",
+            // Not the server's fault: warned of with the limit.
+            Refusal::Descriptors => return,
             Refusal::Other => "see -v for the reason",
         };
         console::warn("server", name, &format_args!("listener {name}: {places} cannot be reached: {why}"));

@@ -13,14 +13,16 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time;
 
 use super::Order;
-use super::clock::Timeline;
 use super::connection;
+use super::dial::is_out_of_descriptors;
 use super::idle::ConnectionRequest;
 use super::listener::{BoundListener, Listener, ListeningSocket};
-use super::loops::LoopGuard;
-use super::settings::Forwarding;
-use super::shared::{OpenCount, Shared, Stage};
-use crate::console::{self, Level};
+use super::refuse::refuse_at_once;
+use super::settings::{Forwarding, OnLimit};
+use super::shared::{AllThreads, OpenConnection, Shared, Stage};
+use super::splice::Pipes;
+use crate::console;
+use crate::event::Rejection;
 use crate::output::EventFanout;
 
 /// How often connections are looked at.
@@ -36,12 +38,11 @@ const BREATH: Duration = Duration::from_millis(100);
 pub(super) fn run(
     forwarding: &Forwarding,
     fanout: EventFanout,
-    ends: LoopGuard,
-    timeline: Timeline,
+    all: &AllThreads,
     mut orders: watch::Receiver<Order>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let shared = Shared::new(forwarding, fanout, ends, timeline);
+    let shared = Shared::new(forwarding, fanout, all);
     runtime.block_on(async {
         let chores = spawn_local(chores(Rc::clone(&shared)));
         let mut accepting = Vec::new();
@@ -50,6 +51,7 @@ pub(super) fn run(
             accepting.drain(..).for_each(|task: JoinHandle<()>| task.abort());
             let Order::Serve(serving) = &order else { break };
             shared.fanout.borrow_mut().name_sources(&serving.sources);
+            shared.descriptors.listen(serving.listeners.iter().map(|bound| bound.sockets.len()).sum());
             for BoundListener { listener, sockets } in &serving.listeners {
                 for ListeningSocket { socket, .. } in sockets {
                     accepting.push(spawn_local(accept(Rc::clone(&shared), Arc::clone(listener), Arc::clone(socket))));
@@ -85,35 +87,68 @@ async fn chores(shared: Rc<Shared>) {
 }
 
 async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdListener>) {
-    let acceptor = socket.try_clone().and_then(TcpListener::from_std);
-    let acceptor = match acceptor {
-        Ok(acceptor) => acceptor,
-        Err(error) => {
-            let text = format!("listener {}: it accepts nothing: {}", listener.settings.name, console::plain(&error));
-            return console::print(Level::Error, &text);
-        }
-    };
+    let acceptor = acceptor(&listener, &socket).await;
+    // Where clients over the limit are turned away, they are accepted for that.
+    let waits = listener.settings.admission.on_limit == OnLimit::Wait;
     loop {
         if listener.admission.would_exceed_total() {
             listener.warn_of_full();
         }
         listener.admission.room().await;
+        if waits {
+            descriptors(&shared, &listener).await;
+        }
         match acceptor.accept().await {
             Ok((client, peer)) => {
-                let open = OpenCount::new(&shared);
+                if waits {
+                    descriptors(&shared, &listener).await;
+                } else if !shared.descriptors.has_room() {
+                    listener.warn_of_descriptors(shared.descriptors.limit());
+                    listener.count(|metrics| metrics.rejected(Rejection::Descriptors));
+                    refuse_at_once(&listener, &client);
+                    continue;
+                }
+                let open = OpenConnection::new(&shared);
                 spawn_local(connection::serve(Rc::clone(&shared), Arc::clone(&listener), client, peer, open));
             }
             Err(error) if is_passing(&error) => {}
             Err(error) => {
-                let (name, error) = (&listener.settings.name, console::plain(&error));
-                console::warn(
-                    "accept",
-                    name,
-                    &format_args!("listener {name}: nothing can be accepted for now: {error}"),
-                );
+                if is_out_of_descriptors(&error) {
+                    listener.warn_of_descriptors(shared.descriptors.limit());
+                } else {
+                    let (name, error) = (&listener.settings.name, console::plain(&error));
+                    let text = format_args!("listener {name}: nothing can be accepted for now: {error}");
+                    console::warn("accept", name, &text);
+                }
                 time::sleep(BREATH).await;
             }
         }
+    }
+}
+
+/// This thread's own handle of `socket`.
+async fn acceptor(listener: &Listener, socket: &StdListener) -> TcpListener {
+    loop {
+        match socket.try_clone().and_then(TcpListener::from_std) {
+            Ok(acceptor) => return acceptor,
+            Err(error) => {
+                let (name, error) = (&listener.settings.name, console::plain(&error));
+                console::warn("accept", name, &format_args!("listener {name}: nothing is accepted for now: {error}"));
+                time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+/// Waits until there are descriptors for one more connection.
+async fn descriptors(shared: &Shared, listener: &Listener) {
+    if !shared.descriptors.has_room() {
+        shared.pipes.iter().for_each(Pipes::close_free);
+        if shared.descriptors.has_room() {
+            return;
+        }
+        listener.warn_of_descriptors(shared.descriptors.limit());
+        shared.descriptors.room().await;
     }
 }
 
