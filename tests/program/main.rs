@@ -18,6 +18,7 @@ mod corpus;
 mod generated;
 #[path = "../common/leaks.rs"]
 mod leaks;
+mod listeners;
 mod metrics;
 mod page;
 mod proxy;
@@ -27,6 +28,7 @@ mod samples;
 mod schema;
 mod scraped;
 mod secrets;
+mod stop;
 #[path = "../../benches/support/mod.rs"]
 mod support;
 mod tls;
