@@ -24,8 +24,11 @@ Examples:
   mailtap proxy --listen :993 --upstream 192.0.2.25:143 --tls implicit --tls-cert chain.pem --tls-key key.pem
 
 Signals:
-  SIGTERM, SIGINT  stop accepting, let mail in transfer finish within --drain-timeout, end; twice: end now
-  SIGHUP           read the configuration and certificates again, reopen the log
+  SIGTERM, SIGINT, SIGQUIT  stop accepting and dialling, let mail in transfer finish within --drain-timeout, end;
+                            twice: end now
+  SIGHUP                    read the configuration and certificates again, reopen the log
+  SIGUSR1                   reopen the log, as with nginx (with HAProxy it is a soft stop: send SIGTERM for that)
+  SIGUSR2                   ignored
 
 Exit status:
   0  stopped by a signal

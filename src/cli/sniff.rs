@@ -16,11 +16,13 @@ Examples:
   mailtap sniff --list-interfaces
 
 Signals:
-  SIGTERM, SIGINT  finish what is open, end
-  SIGHUP           reopen the log, begin a new --write file, read the filter from --config again
+  SIGTERM, SIGINT, SIGQUIT  finish what is open, end
+  SIGHUP                    reopen the log, begin a new --write file, read the filter from --config again
+  SIGUSR1                   reopen the log
+  SIGUSR2                   ignored
 
 Exit status:
-  0  stopped by SIGTERM or SIGINT
+  0  stopped by a signal
   1  an interface cannot be opened, or an output not written; a line on standard error says which and why;
      with --check, something is wrong: a line for each fault
   2  wrong usage";

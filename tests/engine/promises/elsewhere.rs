@@ -62,6 +62,16 @@ pub(super) const METRICS: &[Test] = &[
         sets: &["mailtap_sessions_rejected_total{reason=proxy_header}"],
     },
     Test {
+        file: "tests/program/stop.rs",
+        name: "who_does_not_forward_yet_is_turned_away_by_the_first_signal",
+        sets: &["mailtap_sessions_rejected_total{reason=drain}"],
+    },
+    Test {
+        file: "tests/program/stop.rs",
+        name: "a_process_without_descriptors_blames_no_server",
+        sets: &["mailtap_sessions_rejected_total{reason=descriptors}"],
+    },
+    Test {
         file: "tests/program/proxy.rs",
         name: "what_nobody_can_read_is_moved_by_the_kernel_and_counted",
         sets: &[
