@@ -134,6 +134,11 @@ pub struct ListenError {
 }
 
 impl ListenError {
+    /// The address that another socket has already, if that is why.
+    pub fn taken(&self) -> Option<SocketAddr> {
+        self.place.filter(|_| self.reason.kind() == io::ErrorKind::AddrInUse)
+    }
+
     /// Why.
     pub fn reason(&self) -> &io::Error {
         &self.reason

@@ -69,8 +69,9 @@ impl ListeningSocket {
         match (own.ip().is_unspecified(), address.ip().is_unspecified()) {
             (false, _) => own.ip() == address.ip(),
             (true, false) => own.is_ipv4() == address.is_ipv4() || takes_ipv4(),
-            // A host without IPv6 has 0.0.0.0 where [::] is asked for.
-            (true, true) => own.is_ipv4() == address.is_ipv4() || takes_ipv4() || own.is_ipv4() && !listen::has_ipv6(),
+            // A host without IPv6 has 0.0.0.0 where [::] is asked for, and a socket unit may have it by choice.
+            (true, true) if own.is_ipv4() && address.is_ipv6() => self.passed_as.is_some() || !listen::has_ipv6(),
+            (true, true) => own.is_ipv4() == address.is_ipv4() || takes_ipv4(),
         }
     }
 }
@@ -210,14 +211,14 @@ fn open_missing(
     let mut addresses = settings.listen.clone();
     addresses.sort_by_key(|address| (!address.ip().is_unspecified(), address.is_ipv4()));
     for address in addresses {
-        let only_ipv6 = ipv4_ports.contains(&address.port());
+        let all_ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+        // [::] would be in its way.
+        let has_ipv4 = sockets.iter().any(|socket| socket.address() == Some(all_ipv4));
+        let only_ipv6 = has_ipv4 || ipv4_ports.contains(&address.port());
         let missing = match sockets.iter().find(|socket| socket.covers(address)) {
             None => Some(address),
             // Opened when another listener had all of IPv4.
-            Some(socket) if socket.lacks_ipv4() && address.ip().is_unspecified() && !only_ipv6 => {
-                let ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-                Some(ipv4).filter(|ipv4| !sockets.iter().any(|socket| socket.covers(*ipv4)))
-            }
+            Some(socket) if socket.lacks_ipv4() && address.ip().is_unspecified() && !only_ipv6 => Some(all_ipv4),
             Some(_) => None,
         };
         if let Some(address) = missing {
@@ -258,6 +259,15 @@ pub enum OpenError {
         /// Its name.
         listener: String,
     },
+    /// It wants an address that a socket of this process has until a restart.
+    Held {
+        /// Its name.
+        listener: String,
+        /// What it wants.
+        wanted: SocketAddr,
+        /// Where the socket listens.
+        own: SocketAddr,
+    },
     /// Sockets were passed that are of no use.
     Unwanted(Vec<String>),
     /// The name of its server cannot be looked up.
@@ -293,6 +303,9 @@ impl fmt::Display for OpenError {
                 f,
                 "listener {listener}: it has no address, and the service manager passes no socket of that name; set FileDescriptorName={listener} or give it listen"
             ),
+            Self::Held { listener, wanted, own } => {
+                write!(f, "listener {listener}: cannot listen at {wanted}: mailtap itself listens at {own}; restart it")
+            }
             Self::Unwanted(sockets) => write!(
                 f,
                 "the service manager passes sockets that no listener wants: {}; give a listener that name or that listen address, or take them out of the socket unit",

@@ -74,12 +74,6 @@ pub struct Serving {
     pub sources: Vec<String>,
 }
 
-impl PartialEq for Order {
-    fn eq(&self, other: &Self) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other)
-    }
-}
-
 /// The threads that forward.
 #[derive(Debug)]
 pub struct Workers {

@@ -155,6 +155,47 @@ fn every_address_of_a_port_is_opened() {
 }
 
 #[test]
+fn a_reload_may_add_the_other_family_of_a_port() {
+    let mx = greeter("mx");
+    for (before, after) in
+        [(&["0.0.0.0"][..], &["::"][..]), (&["::"], &["0.0.0.0"]), (&["127.0.0.1"], &["127.0.0.1", "::1"])]
+    {
+        let port = free_address().port();
+        let of = |hosts: &[&str]| {
+            let listen: Vec<_> = hosts.iter().map(|host| SocketAddr::new(host.parse().unwrap(), port)).collect();
+            table("mx", &listen, mx)
+        };
+        let proxy = Configured::start(&of(before), Vec::new(), "");
+        assert!(proxy.reload(&of(after)), "{before:?} to {after:?}");
+        assert_eq!(greeted(("127.0.0.1", port)), "mx", "{before:?} to {after:?}");
+        assert_eq!(greeted(("::1", port)), "mx", "{before:?} to {after:?}");
+    }
+    // It cannot have less of a port while that is open, and says so.
+    let port = free_address().port();
+    let of = |host: &str| table("mx", &[SocketAddr::new(host.parse().unwrap(), port)], mx);
+    let mut proxy = Configured::start(&of("::"), Vec::new(), "");
+    assert!(proxy.reload(&of("0.0.0.0")));
+    assert!(!proxy.reload(&of("127.0.0.1")));
+    assert_eq!(greeted(("127.0.0.1", port)), "mx");
+    let (_, said) = proxy.stop();
+    assert!(
+        said.contains(&format!("warning: listener mx: it goes on listening at [::]:{port} until a restart")),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!("cannot listen at 127.0.0.1:{port}: mailtap itself listens at [::]:{port}; restart it")),
+        "{said}"
+    );
+    // What a socket unit has of a port is enough.
+    let passed = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = passed.local_addr().unwrap().port();
+    let _proxy =
+        Configured::start(&table("mx", &[SocketAddr::new("::".parse().unwrap(), port)], mx), vec![passed], "mail");
+    assert_eq!(greeted(("127.0.0.1", port)), "mx");
+    assert!(TcpStream::connect(("::1", port)).is_err());
+}
+
+#[test]
 fn families_of_a_port_may_be_two_listeners() {
     let [ipv4, ipv6] = at_one_port(["0.0.0.0", "::"]);
     let config = table("four", &[ipv4], greeter("four")) + &table("six", &[ipv6], greeter("six"));

@@ -1,6 +1,6 @@
 //! Sockets that are open already find their listeners, and listeners their numbers.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Sockets {
                 }
                 Ok(None) => {}
                 Err(_) => {
-                    others.push(format!("number {} (`{}`), which is no TCP listener", at + 1, name.escape_debug()))
+                    others.push(format!("number {} (`{}`), which is no TCP listener", at + 1, name.escape_debug()));
                 }
             }
         }
@@ -131,10 +131,19 @@ impl OpenListeners {
                 ipv4_ports: &ipv4_ports(all, settings),
                 before,
             };
-            listeners.push(Listener::open(settings, opening)?);
+            let opened = Listener::open(settings, opening);
+            listeners.push(opened.map_err(|error| self.held(&settings.name, error))?);
         }
         let spare = rest.0.into_iter().filter(|socket| socket.passed_as.is_some()).collect();
         Ok(Self { listeners, sources, spare })
+    }
+
+    /// What is to be said of `error`: what is in the way of a listener may be a socket of `self`.
+    fn held(&self, listener: &str, error: OpenError) -> OpenError {
+        let OpenError::Socket(socket) = &error else { return error };
+        let Some(wanted) = socket.taken() else { return error };
+        let own = self.sockets().iter().filter_map(ListeningSocket::address).find(|own| own.port() == wanted.port());
+        own.map_or(error, |own| OpenError::Held { listener: listener.to_owned(), wanted, own })
     }
 
     /// Begins to count what they do.
@@ -150,8 +159,19 @@ impl OpenListeners {
         }
     }
 
-    /// Warns of sockets that hold connections which nobody accepts.
+    /// Warns of sockets that hold connections which nobody accepts, and of those that listen at more than they should.
     pub(super) fn warn(&self) {
+        for BoundListener { listener, sockets } in &self.listeners {
+            let listen = &listener.settings.listen;
+            let all_ipv4 = |own: &SocketAddr| SocketAddr::from((Ipv4Addr::UNSPECIFIED, own.port()));
+            let is_wider = |own: &SocketAddr| own.is_ipv6() && listen.contains(&all_ipv4(own)) && !listen.contains(own);
+            let own = sockets.iter().filter(|socket| socket.passed_as.is_none());
+            for own in own.filter_map(ListeningSocket::address).filter(is_wider) {
+                let name = &listener.settings.name;
+                let text = format!("listener {name}: it goes on listening at {own} until a restart");
+                console::print(Level::Warning, &text);
+            }
+        }
         for socket in &self.spare {
             let text = format!(
                 "no listener wants the socket {} that the service manager passes: clients that connect to it wait in vain; give it a listener, or stop its socket unit",
