@@ -8,6 +8,7 @@ mod capture;
 mod families;
 mod file;
 pub mod labels;
+mod process;
 mod proxy;
 mod reasons;
 mod recorder;
@@ -233,10 +234,8 @@ impl Metrics {
 
     /// Facts of the process, for those that stay running.
     fn process(&self) -> Result<(), prometheus::Error> {
-        #[cfg(target_os = "linux")]
         if self.shared.input != InputKind::File {
-            let collector = prometheus::process_collector::ProcessCollector::for_self();
-            self.shared.registry.register(Box::new(collector))?;
+            self.shared.registry.register(Box::new(process::ProcessCollector::new()?))?;
         }
         Ok(())
     }
