@@ -64,10 +64,11 @@ fn ready(
         return Err(Error::Usage("standard input can be read once only; name `-` one time".into()));
     }
     let defaults = Defaults { input: InputKind::File, records: RecordSet::ALL, detail: Detail::Headers };
+    let log_mode = super::log_mode(&records);
     let (log, mut policy, limits) = super::records(records, &defaults, read)?;
     policy.sources = files.iter().map(|f| f.display().to_string()).collect();
     Ok(Analyze {
-        log: log.map(|path| LogSettings { path: Some(path), rotate: None }),
+        log: log.map(|path| LogSettings { path: Some(path), mode: log_mode, ..LogSettings::default() }),
         policy,
         limits,
         flows,

@@ -74,6 +74,7 @@ fn ready(typed: &Typed<cli::ProxyFlags>, file: &LoadedFile, cores: usize, read: 
     layers.finish()?;
     let kinds = RecordSet::ALL.without(RecordKind::Command);
     let defaults = Defaults { input: InputKind::Proxy, records: kinds, detail: Detail::Envelope };
+    let log_mode = super::log_mode(&records);
     let (log, mut policy, mut limits) = super::records(records, &defaults, read)?;
     limits.fault_at = typed.flags().inject_fault;
     let listeners = listeners(&typed.flags().listener, common, tables, file)?;
@@ -82,7 +83,7 @@ fn ready(typed: &Typed<cli::ProxyFlags>, file: &LoadedFile, cores: usize, read: 
         proxy: settings(forwarding, listeners, cores),
         policy,
         limits,
-        running: running::running(running, typed.flags().file.config.clone(), log, verbosity, read)?,
+        running: running::running(running, typed.flags().file.config.clone(), (log, log_mode), verbosity, read)?,
     })
 }
 

@@ -79,6 +79,7 @@ fn ready(typed: &Typed<cli::SniffFlags>, file: &LoadedFile, cores: usize, read: 
     let interfaces = interfaces(capture.interface.take())?;
     let kinds = RecordSet::ALL.without(RecordKind::Command);
     let defaults = Defaults { input: InputKind::Live, records: kinds, detail: Detail::Envelope };
+    let log_mode = super::log_mode(&records);
     let (log, mut policy, limits) = super::records(records, &defaults, read)?;
     policy.sources.clone_from(&interfaces);
     Ok(Sniff {
@@ -89,7 +90,7 @@ fn ready(typed: &Typed<cli::SniffFlags>, file: &LoadedFile, cores: usize, read: 
         limits,
         flows,
         threads,
-        running: running::running(running, typed.flags().file.config.clone(), log, verbosity, read)?,
+        running: running::running(running, typed.flags().file.config.clone(), (log, log_mode), verbosity, read)?,
     })
 }
 

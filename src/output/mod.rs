@@ -13,6 +13,7 @@ pub mod log;
 pub mod log_queue;
 pub mod metrics;
 mod monitor;
+mod numbered;
 pub mod page;
 pub mod pcapng;
 pub mod record;

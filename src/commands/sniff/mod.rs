@@ -13,11 +13,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::capture::live::Device;
+use crate::commands::log_news;
 use crate::config::Sniff;
 use crate::console::{self, Level};
 use crate::error::Error;
+use crate::output::log_queue::LogNews;
 use crate::output::pcapng::{self, PacketSource};
-use crate::output::{Files, Log, LogError, LogQueue, MetricsEndpoint, PcapThread, metrics};
+use crate::output::{Files, Log, LogQueue, MetricsEndpoint, PcapThread, metrics};
 use crate::pipeline::Setup;
 use crate::pipeline::live::WorkerPool;
 use crate::process::{Account, Capability, Sandbox, Waiter, privileges, readiness};
@@ -47,7 +49,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     let _console = console::start().map_err(Error::Thread)?;
     let pcap_thread =
         files.map(|files| PcapThread::start(files, complain_of_packets)).transpose().map_err(Error::Thread)?;
-    let (log_queue, log_writer) = LogQueue::start(log, complain).map_err(Error::Thread)?;
+    let (log_queue, log_writer) = LogQueue::start(log, report).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let setup = Setup {
         threads: ready.threads,
@@ -75,8 +77,8 @@ fn kept(devices: &[Device]) -> &'static [Capability] {
 }
 
 fn sandbox(ready: &Sniff) -> Sandbox {
-    let written = ready.running.log.path.iter().chain(ready.write.as_ref().map(|write| &write.path));
-    written.fold(Sandbox::new().isolated(), |sandbox, path| sandbox.file(path))
+    let written = ready.running.log.file().into_iter().chain(ready.write.as_ref().map(|write| &*write.path));
+    written.fold(Sandbox::new().isolated(), Sandbox::file)
 }
 
 fn keep(write: &pcapng::PacketFileSettings, devices: &[Device], snaplen: u32) -> Result<Files, Error> {
@@ -100,13 +102,11 @@ fn announce(ready: &Sniff, monitor: &MetricsEndpoint, cautions: &[String]) {
     }
 }
 
-fn complain(error: &LogError) {
-    // Whoever read it has seen enough: no failure.
-    if !error.is_broken_pipe() {
-        console::print(
-            Level::Error,
-            &format!("{}; records are lost until it can be written again", console::plain(error)),
-        );
+fn report(news: LogNews<'_>) {
+    match news {
+        // Whoever read it has seen enough, and the run ends: no failure.
+        LogNews::Failed(error) if error.is_broken_pipe() && error.path().as_os_str() == "-" => {}
+        news => log_news::report(news),
     }
 }
 
