@@ -161,7 +161,7 @@ mod tests {
     fn a_wrong_file_names_the_line() {
         let unknown = text(&[], "threads = 2\nthread = 3\n");
         assert!(
-            unknown.starts_with("c.toml, line 2: unknown key `thread`; mailtap analyze has log, records, "),
+            unknown.starts_with("c.toml, line 2: unknown key `thread`; mailtap analyze has log, log-mode, "),
             "{unknown}"
         );
         assert!(

@@ -136,12 +136,12 @@ fn failed(what: &str, reason: &dyn std::fmt::Display, advice: &str) -> Error {
 }
 
 #[cfg(test)]
-pub(super) pub(crate) mod tests {
+pub(super) mod tests {
     use super::*;
     use std::process::Command;
 
     /// Runs the ignored test `name` in a process of its own, since what it does cannot be undone.
-    pub(crate) fn in_child(name: &str) {
+    pub(in crate::process) fn in_child(name: &str) {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "--nocapture", name])
             .output()
