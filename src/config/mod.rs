@@ -6,6 +6,7 @@
 mod analyze;
 mod diagnostics;
 mod layers;
+mod outputs;
 mod proxy;
 mod running;
 mod sniff;

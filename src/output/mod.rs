@@ -6,6 +6,7 @@
 //! [`Sink`](crate::event::Sink) and knows nothing of where they come from; none may show more than
 //! an event holds.
 
+mod beside;
 mod fanout;
 mod histogram;
 mod identity;

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use crate::console::{self, plain};
+
 /// The highest number that counts as ours: longer ones are dates (`mail.jsonl.20261101`).
 const HIGHEST: u64 = 9_999_999;
 
@@ -57,11 +59,18 @@ impl Numbered {
             let mut ours: Vec<_> = numbers.into_iter().filter(|number| self.is_ours(*number)).collect();
             ours.push(next);
             let beyond = (ours.len() + 1).saturating_sub(keep.max(1) as usize);
-            for number in ours.into_iter().take(beyond) {
-                fs::remove_file(self.name(number))?;
-            }
+            ours.into_iter().take(beyond).for_each(|number| self.delete(number));
         }
         Ok(true)
+    }
+
+    /// One that cannot be deleted is no reason to write no more.
+    fn delete(&self, number: u64) {
+        let name = self.name(number);
+        if let Err(error) = fs::remove_file(&name) {
+            let text = format_args!("{}: cannot be deleted: {}; delete it by hand", name.display(), plain(&error));
+            console::warn("old_file", &self.path.to_string_lossy(), &text);
+        }
     }
 
     fn name(&self, number: u64) -> PathBuf {

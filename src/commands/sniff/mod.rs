@@ -9,7 +9,6 @@ mod meters;
 mod print;
 mod watch;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::capture::live::Device;
@@ -18,7 +17,7 @@ use crate::config::Sniff;
 use crate::console::{self, Level};
 use crate::error::Error;
 use crate::output::log_queue::LogNews;
-use crate::output::pcapng::{self, PacketSource};
+use crate::output::pcapng::{self, PacketNews, PacketSource};
 use crate::output::{Files, Log, LogQueue, MetricsEndpoint, PcapThread, metrics};
 use crate::pipeline::Setup;
 use crate::pipeline::live::WorkerPool;
@@ -47,8 +46,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
         sandbox(&ready).enforce()?;
     }
     let _console = console::start().map_err(Error::Thread)?;
-    let pcap_thread =
-        files.map(|files| PcapThread::start(files, complain_of_packets)).transpose().map_err(Error::Thread)?;
+    let pcap_thread = files.map(|files| PcapThread::start(files, report_packets)).transpose().map_err(Error::Thread)?;
     let (log_queue, log_writer) = LogQueue::start(log, report).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let setup = Setup {
@@ -110,7 +108,17 @@ fn report(news: LogNews<'_>) {
     }
 }
 
-fn complain_of_packets(path: &Path, reason: &std::io::Error) {
-    let (path, reason) = (path.display(), console::plain(reason));
-    console::print(Level::Error, &format!("{path}: {reason}; packets are missing until it can be written again"));
+fn report_packets(news: PacketNews<'_>) {
+    match news {
+        PacketNews::Failed(path, reason) => {
+            let (path, reason) = (path.to_string_lossy(), console::plain(reason));
+            let text = format_args!("{path}: {reason}; packets are missing in it until it can be written again");
+            console::limited(Level::Error, "capture_failed", &path, &text);
+        }
+        PacketNews::Restored(path, lost) => {
+            let path = path.to_string_lossy();
+            let text = format_args!("{path} can be written again; {lost} packets are missing in it");
+            console::warn("capture_restored", &path, &text);
+        }
+    }
 }
