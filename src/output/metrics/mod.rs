@@ -251,9 +251,9 @@ impl Metrics {
             {
                 raise(FamilyId::LogDropped, &[sink, loss.as_str()], counter.load(Ordering::Relaxed));
             }
-            let lag = counters.lag.load(Ordering::Relaxed);
-            store.level(FamilyId::LogLag, &[sink]).set(lag as f64 / 1e9);
-            store.gauge(FamilyId::LogSpool, &[sink]).set(0);
+            store.level(FamilyId::LogLag, &[sink]).set(counters.lag().as_secs_f64());
+            let waiting = i64::try_from(counters.waiting_bytes()).unwrap_or(i64::MAX);
+            store.gauge(FamilyId::LogSpool, &[sink]).set(waiting);
         }
     }
 }
