@@ -117,6 +117,11 @@ impl Imap {
         self.pending.iter_mut().for_each(|waiting| waiting.kind.set.shrink());
     }
 
+    /// Whether nothing but the greeting, or news in IDLE, is waited for.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.pending.iter().all(|waiting| matches!(waiting.kind.task, CommandTask::Idle(Some(_), None)))
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         if self.certain && !self.server.opened {

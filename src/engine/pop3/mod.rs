@@ -173,6 +173,11 @@ impl Pop3 {
         self.listed.shrink_to_fit();
     }
 
+    /// Whether nothing but the greeting is waited for.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.pending.is_empty() && self.body.is_none()
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         let message = self.body.as_ref().is_some_and(|b| matches!(b.content, BodyContent::Message(_)));
