@@ -50,6 +50,11 @@ impl Inflate {
         }
     }
 
+    /// A layer whose beginning was not seen.
+    pub(crate) fn resumed() -> Self {
+        Self { resumed: Some(0), ..Self::new() }
+    }
+
     /// Bytes were lost: tries to go on with those that come next.
     pub(crate) fn resume(&mut self) {
         self.stream.reset(false);
@@ -124,6 +129,33 @@ impl Inflate {
     pub(crate) fn is_flushed(&self) -> bool {
         self.tail == FLUSH
     }
+}
+
+/// The text that `input`, or what comes behind one of the first flushes in it, inflates to: none if it is text as it
+/// stands, or nothing sensible comes of it.
+pub(crate) fn text_of(input: &[u8], cap: usize) -> Option<Vec<u8>> {
+    /// Bytes that tell text from DEFLATE: a block of a command has some that are no text among so few.
+    const HEAD: usize = 24;
+    /// Flushes behind which it is tried.
+    const TRIES: usize = 4;
+    let head = input.get(..HEAD).unwrap_or(input);
+    if !head.iter().take_while(|o| **o != b'\n').any(|o| !is_text(*o)) {
+        return None;
+    }
+    let mut rest = input;
+    for _ in 0..TRIES {
+        let mut layer = Inflate::resumed();
+        let step = layer.step(rest, cap);
+        if !step.broken && !step.octets.is_empty() {
+            return Some(step.octets.to_vec());
+        }
+        rest = rest.get(flush_end([1; 4], rest)?..)?;
+    }
+    None
+}
+
+fn is_text(octet: u8) -> bool {
+    !octet.is_ascii_control() && octet.is_ascii() || matches!(octet, b'\t' | b'\n' | b'\r')
 }
 
 /// Whether the first bytes that came out after a loss are no text: the attempt began inside a block. `before` of them came

@@ -9,6 +9,7 @@ use super::replay::{HeldInput, ReplayBuffer};
 use super::state::{EventContext, Layer, Stamp};
 use crate::engine::Session;
 use crate::engine::frame::{Frame, Framer, FramingMode, Line, LineEnding};
+use crate::engine::imap;
 use crate::engine::inflate::Inflate;
 use crate::engine::protocol::ProtocolState;
 use crate::event::Both;
@@ -106,8 +107,8 @@ impl Session {
         if rest.is_empty() {
             return;
         }
-        if self.directions[dir].layer.is_some() && used > 0 && self.directions[dir].framer.mode() != FramingMode::Await
-        {
+        let direction = &self.directions[dir];
+        if direction.layer.is_some() && !direction.inflated && direction.framer.mode() != FramingMode::Await {
             return self.inflate(dir, stamp, rest, out);
         }
         if self.is_given_up(dir, stamp) {
@@ -198,6 +199,10 @@ impl Session {
                 self.directions[dir].framer.set_mode(FramingMode::Opaque);
                 continue;
             }
+            if mode == FramingMode::Line && !layered && !direction.framer.inside_line() && self.begins_deflate(dir, rest) {
+                self.directions[dir].layer = Some(Box::new(Inflate::resumed()));
+                return used;
+            }
             if mode == FramingMode::Opaque {
                 let taken = self.opaque(dir, stamp, rest);
                 used += taken;
@@ -263,6 +268,13 @@ impl Session {
                 return used;
             }
         }
+    }
+
+    /// Whether DEFLATE begins here although nobody was seen to agree on it: that was lost, or came before the capture.
+    fn begins_deflate(&self, dir: Dir, octets: &[u8]) -> bool {
+        let missing = &self.state.incomplete;
+        let lossy = [Missing::StartMissing, Missing::ClientGap, Missing::ServerGap].iter().any(|m| missing.has(*m));
+        lossy && matches!(self.protocol_state, ProtocolState::Imap(_)) && imap::is_deflated(dir, octets)
     }
 
     /// Applies what a machine asked for; whether the other lane may have become readable.
@@ -426,6 +438,10 @@ impl Session {
             _ = self.directions[dir].framer.gap(lost);
             return;
         }
+        let role = if self.state.reversed { dir.reverse() } else { dir };
+        if role == Dir::ToServer {
+            self.cut_line(dir, stamp, out);
+        }
         let direction = &mut self.directions[dir];
         let layered = direction.layer.is_some();
         if layered && matches!(direction.framer.mode(), FramingMode::Octets(_)) {
@@ -439,8 +455,6 @@ impl Session {
         }
         let direction = &self.directions[dir];
         let end = if layered { direction.position() } else { direction.framer.offset() };
-        let reversed = self.state.reversed;
-        let role = if reversed { dir.reverse() } else { dir };
         let (modes, layers) = self.with_protocol(stamp, out, |protocol_state, cx| {
             if let Some(frame) = frame {
                 protocol_state.frame(role, &frame, cx);
@@ -452,6 +466,16 @@ impl Session {
         });
         if self.apply(modes, layers) {
             self.drain(dir.reverse(), out);
+        }
+    }
+
+    /// A line of the client has begun, and its end is lost.
+    fn cut_line(&mut self, dir: Dir, stamp: Stamp, out: &mut dyn Sink) {
+        let Some(line) = self.directions[dir].framer.last_line() else { return };
+        let mut cx = EventContext::new(&mut self.state, &self.limits, &mut self.context, stamp, out);
+        cx.offset = line.end();
+        if let ProtocolState::Imap(imap) = &mut self.protocol_state {
+            imap.cut_line(&line, &mut cx);
         }
     }
 
