@@ -133,25 +133,39 @@ impl Inflate {
 
 /// The text that `input`, or what comes behind one of the first flushes in it, inflates to: none if it is text as it
 /// stands, or nothing sensible comes of it.
-pub(crate) fn text_of(input: &[u8], cap: usize) -> Option<Vec<u8>> {
+pub(crate) fn text_of(input: &[u8]) -> Option<Vec<u8>> {
     /// Bytes that tell text from DEFLATE: a block of a command has some that are no text among so few.
     const HEAD: usize = 24;
     /// Flushes behind which it is tried.
     const TRIES: usize = 4;
     let head = input.get(..HEAD).unwrap_or(input);
-    if !head.iter().take_while(|o| **o != b'\n').any(|o| !is_text(*o)) {
+    if head.iter().take_while(|o| **o != b'\n').all(|o| is_text(*o)) {
         return None;
     }
     let mut rest = input;
     for _ in 0..TRIES {
-        let mut layer = Inflate::resumed();
-        let step = layer.step(rest, cap);
-        if !step.broken && !step.octets.is_empty() {
-            return Some(step.octets.to_vec());
+        let text = tried(rest);
+        if !text.is_empty() {
+            return Some(text);
         }
         rest = rest.get(flush_end([1; 4], rest)?..)?;
     }
     None
+}
+
+/// What comes of `input` with an empty window, up to an error; not much is needed.
+fn tried(mut input: &[u8]) -> Vec<u8> {
+    const ENOUGH: usize = 4 << 10;
+    let (mut layer, mut text) = (Inflate::resumed(), Vec::new());
+    while !input.is_empty() && text.len() < ENOUGH {
+        let step = layer.step(input, ENOUGH);
+        text.extend_from_slice(step.octets);
+        if step.broken {
+            break;
+        }
+        input = input.get(step.used..).unwrap_or_default();
+    }
+    text
 }
 
 fn is_text(octet: u8) -> bool {

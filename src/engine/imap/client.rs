@@ -266,7 +266,8 @@ impl Imap {
         let (tag, rest) = lex::word(octets);
         let (verb, args) = command::verb(rest);
         let is_tag = lex::is_tag(tag);
-        if (self.client.armed || self.client.lost) && (verb == Verb::Other || !is_tag) {
+        let may_log_in = self.client.armed || self.client.lost && !self.authenticated;
+        if may_log_in && (verb == Verb::Other || !is_tag) {
             // What is no command here may be the rest of a failed login.
             cx.session.secrets.learn(octets);
         }

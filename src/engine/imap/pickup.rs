@@ -4,32 +4,28 @@
 use super::append::{self, Append};
 use super::client::ExpectedLine;
 use super::server::Headless;
+use super::response::Response;
 use super::{CommandTask, CommandWait, Flight, Imap, command, lex, response};
 use crate::engine::frame::Line;
 use crate::engine::inflate;
 use crate::engine::session::state::EventContext;
-use crate::event::{Dir, Missing, Reply, Status, TransactionKind, TransactionOutcome, Verb};
-
-/// Bytes that DEFLATE may bring without a line end where it is only tried.
-const TRIED: usize = 64 << 10;
+use crate::event::{Dir, Missing, Reply, Status, TransactionKind, TransactionOutcome, Untagged, Verb};
 
 /// Whether `octets` of `dir`, at the start of a line, are DEFLATE with IMAP inside.
 pub(in crate::engine) fn is_deflated(dir: Dir, octets: &[u8]) -> bool {
-    let Some(text) = inflate::text_of(octets, TRIED) else { return false };
-    let (tag, rest) = lex::word(&text);
+    let Some(text) = inflate::text_of(octets) else { return false };
+    let mut lines = text.split_inclusive(|o| *o == b'\n').filter_map(|line| line.strip_suffix(b"\r\n"));
     match dir {
-        Dir::ToServer => lex::is_tag(tag) && command::verb(first_line(rest)).0 != Verb::Other,
-        Dir::ToClient => match response::parse(first_line(&text)) {
-            response::Response::Untagged(_, kind, _) => kind != crate::event::Untagged::Other,
-            response::Response::Tagged(..) => true,
-            response::Response::Continuation(_) | response::Response::Other => false,
-        },
+        Dir::ToServer => lines.any(|line| {
+            let (tag, rest) = lex::word(line);
+            lex::is_tag(tag) && command::verb(rest).0 != Verb::Other
+        }),
+        Dir::ToClient => lines.any(|line| match response::parse(line) {
+            Response::Untagged(_, kind, _) => kind != Untagged::Other,
+            Response::Tagged(..) => true,
+            Response::Continuation(_) | Response::Other => false,
+        }),
     }
-}
-
-fn first_line(text: &[u8]) -> &[u8] {
-    let line = text.split(|o| *o == b'\n').next().unwrap_or_default();
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 impl Imap {
