@@ -48,6 +48,9 @@ pub(crate) enum Verdict {
     Unknown,
 }
 
+/// IMAP, as the port has it.
+pub(crate) const IMAP: Verdict = mail(Protocol::Imap);
+
 /// What is known when a verdict is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DetectionEvidence<'a> {

@@ -72,6 +72,7 @@ impl Imap {
         if matches!(lex::response_code(text).0, Some(code) if is_selection(code)) {
             self.selected.clear();
         }
+        self.completed_unseen(tag, status, text, cx);
     }
 
     /// A reply that was put off.

@@ -7,6 +7,7 @@ use super::append::LiteralTarget;
 use super::client::ExpectedLine;
 use super::complete::{Completion, arrival};
 use super::response::Response;
+use super::server::Headless;
 use super::{CommandTask, CommandWait, Imap, lex};
 use crate::engine::frame::{FramingMode, Line};
 use crate::engine::session::state::{EventContext, Layer};
@@ -29,6 +30,8 @@ impl Imap {
     /// The server's place in a line is lost.
     fn server_gap(&mut self, cx: &mut EventContext<'_>) {
         self.server.opened = true;
+        let inside = self.server.fetch.as_ref().is_some_and(|fetch| fetch.is_moving());
+        self.server.headless = if inside { Headless::No } else { Headless::Gap };
         self.server_end(TransactionOutcome::Unknown, cx);
         self.server.broken = true;
         self.server.gap = Some(cx.offset);

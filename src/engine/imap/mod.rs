@@ -1,7 +1,8 @@
 //! IMAP as spoken: commands in flight, answered in any order, with literals in both directions (RFC 3501, RFC 9051).
 //!
-//! The client's side is in `client`, the server's in `server`, `untagged`, `complete` and `forged`, losses in `loss`; `lex`,
-//! `command`, `sets`, `response`, `fetch`, `append` and `mailbox` read what stands in a line. Untagged data is attributed to commands, but framing never depends on it.
+//! The client's side is in `client`, the server's in `server`, `untagged`, `complete` and `forged`, losses in `loss` and
+//! `pickup`; `lex`, `command`, `sets`, `response`, `fetch`, `append` and `mailbox` read what stands in a line. Untagged data is
+//! attributed to commands, but framing never depends on it.
 //! Nothing here keeps a message, a search string or a credential.
 
 mod append;
@@ -13,6 +14,7 @@ mod forged;
 mod lex;
 mod loss;
 mod mailbox;
+mod pickup;
 mod response;
 mod server;
 mod sets;
@@ -33,6 +35,7 @@ use client::ImapClient;
 use complete::Completion;
 use server::ImapServer;
 use sets::Set;
+pub(super) use pickup::is_deflated;
 pub(super) use suspect::suspect;
 
 /// What a command waits for, before its completion.
@@ -186,6 +189,9 @@ impl Imap {
         }
         if flight.unsure && self.server.opened {
             // Perhaps it was text of a message.
+            if let CommandTask::Append(append) = flight.task {
+                append.forget(cx);
+            }
             return cx.session.forget_command(command);
         }
         if flight.hidden {

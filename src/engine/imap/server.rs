@@ -30,6 +30,20 @@ enum Open {
     Loose,
 }
 
+/// What came behind a gap in which a message may have begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Headless {
+    /// No gap, or a response came since.
+    #[default]
+    No,
+    /// Nothing yet.
+    Gap,
+    /// A line that is no response, perhaps the rest of one.
+    Line,
+    /// Lines of a message.
+    Message,
+}
+
 /// The server's side.
 #[derive(Debug, Default)]
 pub(super) struct ImapServer {
@@ -57,6 +71,8 @@ pub(super) struct ImapServer {
     /// After a gap: so many lines in a row must have the form of responses before one is believed to be no text of a
     /// message.
     pub(super) doubt: u8,
+    /// What came behind the last gap.
+    pub(super) headless: Headless,
     /// A completion that is not believed yet.
     pub(super) candidate: Option<Box<Completion>>,
     /// Completions that may be text of a string.
@@ -118,6 +134,10 @@ impl Imap {
         }
         self.server.octets = line.wire;
         let response = response::parse(line.octets);
+        match response {
+            Response::Other => self.rest_of_message(),
+            _ => self.end_headless(cx),
+        }
         if self.server.doubt > 0 && !self.is_believed(&response, line, cx) {
             return;
         }

@@ -98,6 +98,8 @@ pub(crate) struct Smtp {
     armed: Option<u64>,
     /// A 334 came that no AUTH asked for: the client's next line may be the response to it.
     stray_challenge: bool,
+    /// It asks for the user's name.
+    name_asked: bool,
     evidence: PairingEvidence,
     /// Why the client's bytes are held, if not for the answer to the last command.
     hold: Option<Hold>,
@@ -144,6 +146,7 @@ impl Smtp {
             sasl_turn: false,
             armed: None,
             stray_challenge: false,
+            name_asked: false,
             evidence: PairingEvidence::default(),
             hold: (!certain).then_some(Hold::Commands),
             held_from: 0,

@@ -36,7 +36,11 @@ impl Smtp {
             cx.close_reason(&self.replies.reply.text);
         }
         if code == 334 && self.exchange.is_none() {
-            cx.session.secrets.learn(self.replies.reply.text.as_bytes());
+            // AUTH LOGIN asks for the name first, which is no secret (draft-murchison-sasl-login).
+            self.name_asked = self.replies.reply.text.as_bytes().eq_ignore_ascii_case(b"VXNlcm5hbWU6");
+            if !self.name_asked {
+                cx.session.secrets.learn(self.replies.reply.text.as_bytes());
+            }
             self.stray_challenge = true;
         }
         match self.answers(code, arrival) {
