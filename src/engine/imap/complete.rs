@@ -118,11 +118,10 @@ impl Imap {
         if std::mem::take(&mut waiting.kind.unsure) {
             self.client.found_again();
         }
-        let after = !waiting.command.incomplete.has(Missing::ServerGap);
-        self.complete(waiting, status, cx);
-        if after {
+        if !waiting.command.incomplete.has(Missing::ServerGap) {
             self.give_up(at, cx);
         }
+        self.complete(waiting, status, cx);
         true
     }
 

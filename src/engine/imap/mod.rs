@@ -184,7 +184,9 @@ impl Imap {
         let unseen = command.incomplete.has(Missing::ServerGap);
         let cut = if unseen || command.incomplete.has(Missing::ClientGap) { TransactionOutcome::Unknown } else { cut };
         // What LOGOUT brings cuts nothing short.
-        if self.bye && !unseen && !cx.session.quit_answered {
+        // Nor does it if it may have been brought by a LOGOUT that was not seen.
+        let missed = [Missing::ClientGap, Missing::StartMissing].iter().any(|m| cx.session.incomplete.has(*m));
+        if self.bye && !unseen && !missed && !cx.session.quit_answered {
             command.reply.status = Some(Status::Bye);
         }
         if flight.unsure && self.server.opened {

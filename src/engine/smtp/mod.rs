@@ -284,6 +284,10 @@ impl Smtp {
             (None, End::Timeout) => TransactionOutcome::TimedOut,
             (None, End::Drain | End::Evicted | End::CaptureEnd) => TransactionOutcome::Unknown,
         };
+        if closed.is_none() && why == End::CaptureEnd && delivery.data_refused.take().is_some() {
+            // The client may have asked again (RFC 5321 section 4.1.1.4): the envelope stays.
+            delivery.tx.last.clear();
+        }
         delivery.ended(outcome);
         if delivery.tx.incomplete.has(Missing::ServerGap) {
             // A goodbye may have passed unseen.

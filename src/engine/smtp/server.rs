@@ -304,6 +304,8 @@ impl Smtp {
             self.current = self.current.or(number);
             if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
                 delivery.data_refused = None;
+                // What was said of an earlier DATA is over.
+                delivery.tx.last.clear();
                 (delivery.guessed, delivery.presumed) = (false, false);
                 delivery.tx.timing.data_go = command.latency;
                 delivery.go = Some(arrival.last.at);
