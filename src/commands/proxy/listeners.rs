@@ -34,7 +34,7 @@ impl Sockets {
                 }
                 Ok(None) => {}
                 Err(_) => {
-                    others.push(format!("number {} (`{}`), which is no TCP listener", at + 1, name.escape_debug()))
+                    others.push(format!("number {} (`{}`), which is no TCP listener", at + 1, name.escape_debug()));
                 }
             }
         }

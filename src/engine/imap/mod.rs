@@ -33,9 +33,9 @@ use crate::time::Timestamp;
 use append::Append;
 use client::ImapClient;
 use complete::Completion;
+pub(super) use pickup::is_deflated;
 use server::ImapServer;
 use sets::Set;
-pub(super) use pickup::is_deflated;
 pub(super) use suspect::suspect;
 
 /// What a command waits for, before its completion.

@@ -227,9 +227,7 @@ impl Pop3 {
         self.looked_at(b"", true, cx);
         let outcome = match (closed, why) {
             _ if self.server_gap.is_some() || self.is_torn() => TransactionOutcome::Unknown,
-            _ if UNSURE.iter().any(|missing| cx.session.incomplete.has(*missing)) => {
-                TransactionOutcome::Unknown
-            }
+            _ if UNSURE.iter().any(|missing| cx.session.incomplete.has(*missing)) => TransactionOutcome::Unknown,
             (Some(_), _) => TransactionOutcome::ConnectionLost,
             (None, End::Timeout) => TransactionOutcome::TimedOut,
             _ => TransactionOutcome::Unknown,
