@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 use tokio::time;
 
+use crate::commands::log_news;
 use crate::config::{Proxy, Running};
 use crate::console::{self, Level};
 use crate::error::Error;
 use crate::output::metrics::MetricsSource;
 use crate::output::serve::Ready;
-use crate::output::{Log, LogError, LogQueue, MetricsEndpoint};
+use crate::output::{Log, LogQueue, MetricsEndpoint};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
 use crate::proxy::settings::{ListenerSettings, Target, Transparent};
 use crate::proxy::{BoundListener, Order, Workers};
@@ -60,7 +61,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
     confine(&ready)?;
     let _console = console::start().map_err(Error::Thread)?;
-    let (log_queue, log_writer) = LogQueue::start(log, complain).map_err(Error::Thread)?;
+    let (log_queue, log_writer) = LogQueue::start(log, log_news::report).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let cautions = monitor.cautions();
     monitor.follow(&log_queue);
@@ -79,13 +80,21 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     }
     readiness::ready();
     monitor.say(Ready::Ready);
+    let counters = Arc::clone(log_queue.counters());
     let control = Control { workers, log_queue, open, monitor, drain: ready.proxy.drain };
     runtime.block_on(control.watch(signals, path, again))?;
     runtime.shutdown_background();
-    if let Err(error) = log_writer.finish() {
-        return if error.is_broken_pipe() { Ok(()) } else { Err(Error::LogWrite(error)) };
+    let written = log_writer.finish();
+    let lost = counters.lost();
+    match written {
+        Err(error) if !error.is_broken_pipe() => Err(Error::LogLost { error, lost }),
+        _ => {
+            if lost > 0 {
+                console::print(Level::Warning, &format!("{lost} records were lost in all"));
+            }
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 /// What a predecessor left besides its listeners.
@@ -129,8 +138,8 @@ fn give_up_privileges(ready: &Proxy) -> Result<(), Error> {
 /// Confines the process to the files that it writes.
 fn confine(ready: &Proxy) -> Result<(), Error> {
     if ready.running.process.sandbox {
-        let written = ready.running.log.path.iter().chain(&ready.proxy.handover);
-        written.fold(Sandbox::new(), |sandbox, path| sandbox.file(path)).enforce()?;
+        let written = ready.running.log.file().into_iter().chain(ready.proxy.handover.as_deref());
+        written.fold(Sandbox::new(), Sandbox::file).enforce()?;
     }
     Ok(())
 }
@@ -259,8 +268,4 @@ fn announce(listeners: &[BoundListener], monitor: &MetricsEndpoint) {
 
 fn at(path: &Path, reason: io::Error) -> Error {
     Error::Handover { path: path.to_owned(), reason }
-}
-
-fn complain(error: &LogError) {
-    console::print(Level::Error, &format!("{}; records are lost until it can be written again", console::plain(error)));
 }

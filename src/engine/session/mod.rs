@@ -368,12 +368,18 @@ impl Session {
 
     fn unseen(&self) -> Option<Missing> {
         match (self.directions.to_server.seen, self.directions.to_client.seen) {
-            (1.., 0) => Some(Missing::ServerUnseen),
+            // Packets of a server that never said anything were seen.
+            (1.., 0) if !self.has_packets(Dir::ToClient) => Some(Missing::ServerUnseen),
             (0, 1..) if self.directions.to_server.packets == 0 || self.directions.to_server.lost > 0 => {
                 Some(Missing::ClientUnseen)
             }
             _ => None,
         }
+    }
+
+    /// Whether packets of `dir` were captured, and no bytes of it are missing. Where there are no packets, nobody knows.
+    fn has_packets(&self, dir: Dir) -> bool {
+        self.directions[dir].packets > 0 && self.directions[dir].lost == 0
     }
 
     /// The fault that tests ask for.

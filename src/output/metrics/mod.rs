@@ -8,6 +8,7 @@ mod capture;
 mod families;
 mod file;
 pub mod labels;
+mod process;
 mod proxy;
 mod reasons;
 mod recorder;
@@ -245,10 +246,8 @@ impl Metrics {
 
     /// Facts of the process, for those that stay running.
     fn process(&self) -> Result<(), prometheus::Error> {
-        #[cfg(target_os = "linux")]
         if self.shared.input != InputKind::File {
-            let collector = prometheus::process_collector::ProcessCollector::for_self();
-            self.shared.registry.register(Box::new(collector))?;
+            self.shared.registry.register(Box::new(process::ProcessCollector::new()?))?;
         }
         Ok(())
     }
@@ -264,9 +263,9 @@ impl Metrics {
             {
                 raise(FamilyId::LogDropped, &[sink, loss.as_str()], counter.load(Ordering::Relaxed));
             }
-            let lag = counters.lag.load(Ordering::Relaxed);
-            store.level(FamilyId::LogLag, &[sink]).set(lag as f64 / 1e9);
-            store.gauge(FamilyId::LogSpool, &[sink]).set(0);
+            store.level(FamilyId::LogLag, &[sink]).set(counters.lag().as_secs_f64());
+            let waiting = i64::try_from(counters.waiting_bytes()).unwrap_or(i64::MAX);
+            store.gauge(FamilyId::LogSpool, &[sink]).set(waiting);
         }
     }
 }
