@@ -380,7 +380,7 @@ class Board:
                 "iconColor": "rgba(0, 211, 255, 1)",
                 "name": "Annotations & Alerts",
                 "type": "dashboard",
-            }, *(annotation(*each) for each in EVENTS)]},
+            }, *(annotation(*each) for each in EVENTS if any(v["name"] == "instance" for v in self.variables))]},
             "links": [{
                 "title": "mailtap",
                 "type": "dashboards",
