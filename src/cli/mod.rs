@@ -22,13 +22,14 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 
 use crate::event::Words;
 
-pub use analyze::{Analysis, AnalyzeFlags, MetricsFileFlags, Verbosity};
+pub use analyze::{Analysis, AnalyzeFlags, MetricsFileFlags, OrderFlags, Verbosity};
 pub use proxy::{ForwardingFlags, ListenerFlags, ProxyFlags};
 pub use records::LogFlags;
 pub use running::{ConfigFile, RunningFlags};
 pub use sniff::{CaptureFlags, SniffFlags};
 pub use values::{
-    Hash, ListenAddress, LocalAddress, Network, Number, PacketMark, PortMapping, Size, TimeOrOff, UpstreamAddress,
+    FileMode, Hash, ListenAddress, LocalAddress, Network, Number, PacketMark, PortMapping, Size, TimeOrOff,
+    UpstreamAddress,
 };
 
 const STYLES: Styles = Styles::styled()

@@ -11,6 +11,7 @@ use super::pair::{ConnectionGuards, ProxiedPair};
 use super::refuse::goodbye;
 use super::shared::Shared;
 use super::tls::{Observer, SessionStop, Terminator, TlsEnd, TwoSides, terminate};
+use crate::console;
 use crate::event::{Both, Bypass, Dir, End, EstablishedTls, Input, Phase, Refusal, Termination};
 use crate::proxy::settings::OnFault;
 
@@ -41,9 +42,11 @@ pub(super) async fn serve(
     let ending = terminate(sides, terminator, &mut observer).await;
     let name = &listener.settings.name;
     match &ending {
-        TlsEnd::Client(error) => tracing::info!(listener = name, %error, "TLS with the client failed"),
+        TlsEnd::Client(error) => {
+            console::warn("client_tls", name, &format_args!("listener {name}: TLS with a client failed: {error}"));
+        }
         TlsEnd::Server(error) => {
-            tracing::warn!(listener = name, %error, "TLS with the server failed");
+            console::warn("server_tls", name, &format_args!("listener {name}: TLS with the server failed: {error}"));
             listener.count(|metrics| metrics.not_connected(prior, Refusal::Other));
         }
         TlsEnd::Closed | TlsEnd::Reset(_) | TlsEnd::Stopped(_) => {}
@@ -85,10 +88,12 @@ impl TlsObserver {
         }
     }
 
-    /// Whether it can be closed without cutting anything short: between commands, and nothing is on its way.
+    /// Whether it can be closed without cutting anything short, as far as can be known. A handshake is under way, or octets
+    /// are, where it does not rest; before anything was said, that is nothing.
     fn is_quiet(&self, rests: bool) -> bool {
         const STILL: std::time::Duration = std::time::Duration::from_millis(500);
-        rests && self.timer.still(self.shared.clock.now()) >= STILL && self.session.phase() == Phase::Idle
+        let rests = rests || self.session.phase() == Phase::Connect;
+        rests && self.timer.still(self.shared.clock.now()) >= STILL && self.session.is_at_rest()
     }
 
     fn end(mut self, ending: &TlsEnd) {
@@ -139,7 +144,8 @@ impl Observer for TlsObserver {
             Some(ConnectionRequest::TimedOut) => ((End::Timeout, Termination::Timeout), false, &b""[..]),
             Some(ConnectionRequest::Stop) => ((End::Drain, Termination::Drain), true, &b""[..]),
             Some(ConnectionRequest::Drain) if self.is_quiet(rests) => {
-                ((End::Drain, Termination::Drain), false, self.goodbye)
+                // Inside a handshake there is no room for words.
+                ((End::Drain, Termination::Drain), false, if rests { self.goodbye } else { b"" })
             }
             Some(ConnectionRequest::Shrink) => {
                 self.session.shrink();

@@ -7,16 +7,13 @@ use super::append::LiteralTarget;
 use super::client::ExpectedLine;
 use super::complete::{Completion, arrival};
 use super::response::Response;
-use super::server::Headless;
+use super::server::{DOUBT, Headless};
 use super::{CommandTask, CommandWait, Imap, lex};
 use crate::engine::frame::{FramingMode, Line};
 use crate::engine::session::state::{EventContext, Layer};
 use crate::event::Dir;
 use crate::event::{Missing, TlsMode, TransactionOutcome};
 use crate::event::{Untagged, Verb};
-
-/// Lines in a row that must have the form of responses, after a gap in which a message may have begun.
-pub(super) const DOUBT: u8 = 2;
 
 impl Imap {
     /// `lost` octets of `dir` are missing, beyond those that counted octets absorbed.

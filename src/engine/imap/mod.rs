@@ -33,9 +33,9 @@ use crate::time::Timestamp;
 use append::Append;
 use client::ImapClient;
 use complete::Completion;
+pub(super) use pickup::is_deflated;
 use server::ImapServer;
 use sets::Set;
-pub(super) use pickup::is_deflated;
 pub(super) use suspect::suspect;
 
 /// What a command waits for, before its completion.
@@ -118,6 +118,11 @@ impl Imap {
         self.server.shrink();
         self.selected.shrink();
         self.pending.iter_mut().for_each(|waiting| waiting.kind.set.shrink());
+    }
+
+    /// Whether nothing but the greeting, or news in IDLE, is waited for.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.pending.iter().all(|waiting| matches!(waiting.kind.task, CommandTask::Idle(Some(_), None)))
     }
 
     /// What the session is doing.

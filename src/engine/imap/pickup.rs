@@ -3,8 +3,8 @@
 
 use super::append::{self, Append};
 use super::client::ExpectedLine;
-use super::server::Headless;
 use super::response::Response;
+use super::server::Headless;
 use super::{CommandTask, CommandWait, Flight, Imap, command, lex, response};
 use crate::engine::frame::Line;
 use crate::engine::inflate;
@@ -120,7 +120,9 @@ fn is_whole(verb: Verb, rest: &[u8], args: &[u8]) -> bool {
     match verb {
         // What is left of a credential is no credential.
         Verb::Other | Verb::Login | Verb::Authenticate => false,
-        Verb::Noop | Verb::Check | Verb::Close | Verb::Unselect | Verb::Expunge | Verb::Logout | Verb::Capability => true,
+        Verb::Noop | Verb::Check | Verb::Close | Verb::Unselect | Verb::Expunge | Verb::Logout | Verb::Capability => {
+            true
+        }
         Verb::StartTls => true,
         _ => !args.is_empty() || rest.last().is_some_and(|o| lex::is_blank(*o)),
     }

@@ -30,6 +30,9 @@ enum Open {
     Loose,
 }
 
+/// Lines in a row that must have the form of responses, after a gap in which a message may have begun.
+pub(super) const DOUBT: u8 = 2;
+
 /// What came behind a gap in which a message may have begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Headless {
@@ -82,7 +85,7 @@ pub(super) struct ImapServer {
 impl ImapServer {
     /// `certain`: the connection's start was seen.
     pub(super) fn new(certain: bool) -> Self {
-        Self { doubt: if certain { 0 } else { super::loss::DOUBT }, ..Self::default() }
+        Self { doubt: if certain { 0 } else { DOUBT }, ..Self::default() }
     }
 
     pub(super) fn shrink(&mut self) {

@@ -176,6 +176,19 @@ impl Session {
         }
     }
 
+    /// Whether closing now would cut nothing short: no message moves, no authentication goes on, and no command waits for
+    /// its reply, IMAP's IDLE aside. So it is before the first command, and in an envelope without data. Where nothing
+    /// can be read, nobody knows.
+    pub fn is_at_rest(&self) -> bool {
+        // QUIT may come behind a message that still waits for its reply.
+        let phase = Some(self.phase()).filter(|phase| *phase != Phase::Quit);
+        match phase.unwrap_or_else(|| self.protocol_state.phase()) {
+            Phase::Connect => true,
+            Phase::Greeting | Phase::Idle | Phase::Transaction => self.protocol_state.is_at_rest(),
+            Phase::Auth | Phase::Data | Phase::Tls | Phase::Quit => false,
+        }
+    }
+
     /// Whether nothing can be read any more: octets are counted only.
     pub fn is_opaque(&self) -> bool {
         self.state.opaque || matches!(self.protocol_state, ProtocolState::Ignored(_))

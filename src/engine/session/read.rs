@@ -199,7 +199,11 @@ impl Session {
                 self.directions[dir].framer.set_mode(FramingMode::Opaque);
                 continue;
             }
-            if mode == FramingMode::Line && !layered && !direction.framer.inside_line() && self.begins_deflate(dir, rest) {
+            if mode == FramingMode::Line
+                && !layered
+                && !direction.framer.inside_line()
+                && self.begins_deflate(dir, rest)
+            {
                 self.directions[dir].layer = Some(Box::new(Inflate::resumed()));
                 return used;
             }

@@ -251,7 +251,10 @@ impl Smtp {
                 let size = if let Want::Doubtful(size) = want { size } else { 0 };
                 cx.switch(Dir::ToServer, FramingMode::Octets(size));
             }
-            Verb::Xexch50 if let Want::Xexch50(size) = want && is_counted(held, size) => {
+            Verb::Xexch50
+                if let Want::Xexch50(size) = want
+                    && is_counted(held, size) =>
+            {
                 cx.switch(Dir::ToServer, FramingMode::Octets(size));
             }
             Verb::StartTls | Verb::XAnonymousTls if held.first() == Some(&0x16) => self.encrypt(cx),

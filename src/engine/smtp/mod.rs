@@ -200,6 +200,11 @@ impl Smtp {
         }
     }
 
+    /// Whether nothing but the greeting is waited for.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.pending.iter().all(|waiting| waiting.kind.want == Want::Greeting)
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         let greeting = self.pending.front().is_some_and(|w| w.kind.want == Want::Greeting);
