@@ -66,6 +66,17 @@ pub fn lossy(input: &[u8], lost: usize, out: &mut dyn Sink) -> Played {
     play(input, usize::MAX, Some(lost), out)
 }
 
+/// The data of `input` in its order, with whether it is the client's.
+#[allow(dead_code, reason = "`record` has no use for it")]
+pub fn turns(input: &[u8]) -> Vec<(bool, &[u8])> {
+    let operations = Operations { rest: input.get(1..).unwrap_or_default() };
+    let data = operations.filter_map(|operation| match operation.what {
+        Action::Data(data) if !data.is_empty() => Some((operation.dir == Dir::ToServer, data)),
+        _ => None,
+    });
+    data.collect()
+}
+
 fn play(input: &[u8], cut: usize, lost: Option<usize>, out: &mut dyn Sink) -> Played {
     let (&port, input) = input.split_first().unwrap_or((&25, input));
     let login = port.checked_sub(LOGGED_IN).and_then(|n| LOGINS.get(usize::from(n) % LOGINS.len()));

@@ -1,17 +1,19 @@
 //! TCP segments of both directions in any order, late, twice, overlapping, cut, lost, with acknowledgments that lie: no panic, and
 //! no byte that was not sent, sent twice, or delivered before its turn.
 //!
-//! The byte at offset `n` of a direction is always the low eight bits of a hash of `n`, so what is delivered can be checked.
+//! The byte at offset `n` of a direction is always that of [`oracle::byte`].
 
 #![no_main]
+
+mod oracle;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use libfuzzer_sys::fuzz_target;
-use mailtap::event::Input;
 use mailtap::time::Timestamp;
-use mailtap::wire::stream::{StreamDelivery, Duplex, BufferBudget};
+use mailtap::wire::stream::{BufferBudget, Duplex};
 use mailtap::wire::{Segment, Side};
+use oracle::{Order, byte};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&[high, low, known], rest)) = input.split_first_chunk() else { return };
@@ -56,35 +58,6 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(duplex.buffered(), 0, "kept behind the end");
 });
 
-/// Where the next delivery of each direction begins.
-#[derive(Default)]
-struct Order {
-    next: [Option<u64>; 2],
-    ended: [bool; 2],
-}
-
-impl Order {
-    fn begin(&mut self, side: Side, offset: u64) {
-        side.split(&mut self.next).0.get_or_insert(offset);
-    }
-
-    fn take(&mut self, side: Side, delivery: &StreamDelivery<'_>) {
-        let next = side.split(&mut self.next).0.get_or_insert(0);
-        let ended = side.split(&mut self.ended).0;
-        match delivery.input {
-            Input::Data(bytes) => {
-                assert!(!*ended, "bytes behind the end");
-                for (offset, &found) in (*next..).zip(bytes) {
-                    assert_eq!(found, byte(offset as u32), "the byte at {offset} is another's");
-                }
-                *next += bytes.len() as u64;
-            }
-            Input::Gap(lost) => *next += lost,
-            _ => *ended = true,
-        }
-    }
-}
-
 fn segment(at: Timestamp, seq: u32, payload: &[u8]) -> Segment<'_> {
     Segment {
         at,
@@ -99,8 +72,4 @@ fn segment(at: Timestamp, seq: u32, payload: &[u8]) -> Segment<'_> {
         payload,
         cut: 0,
     }
-}
-
-fn byte(offset: u32) -> u8 {
-    (offset.wrapping_mul(2_654_435_761) >> 13) as u8
 }

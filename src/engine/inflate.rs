@@ -243,6 +243,45 @@ mod tests {
         assert!(layer.step(b"more", 99).broken);
     }
 
+    /// `texts`, packed by one sender that flushes behind each.
+    fn packed(texts: &[&[u8]]) -> Vec<Vec<u8>> {
+        let mut stream = flate2::Compress::new(flate2::Compression::best(), false);
+        let pack = |text: &&[u8]| {
+            let mut out = Vec::with_capacity(4096);
+            stream.compress_vec(text, &mut out, flate2::FlushCompress::Sync).unwrap();
+            out
+        };
+        texts.iter().map(pack).collect()
+    }
+
+    #[test]
+    fn behind_a_loss_what_refers_to_nothing_lost_is_read() {
+        let pieces = packed(&[b"* 1 EXISTS\r\n", b"a OK done\r\n"]);
+        let mut layer = Inflate::new();
+        layer.resume();
+        let step = layer.step(&pieces[1], 99);
+        assert_eq!((step.octets, step.broken), (&b"a OK done\r\n"[..], false));
+    }
+
+    #[test]
+    fn behind_a_loss_what_refers_to_lost_bytes_is_passed_over() {
+        let line = b"Return-Path: <somebody@example.org>\r\n";
+        let pieces = packed(&[line, line, b"b OK\r\n"]);
+        let mut layer = Inflate::new();
+        layer.resume();
+        assert!(layer.step(&pieces[1], 99).broken && layer.seek() && layer.is_seeking());
+        let step = layer.step(&pieces[1], 99);
+        assert_eq!((step.used, step.octets.len()), (pieces[1].len(), 0));
+        assert_eq!(layer.step(&pieces[2], 99).octets, b"b OK\r\n");
+        assert!(text_of(&pieces[2]).is_some_and(|text| text == b"b OK\r\n") && text_of(b"b OK\r\n").is_none());
+    }
+
+    #[test]
+    fn a_stream_of_which_nothing_is_lost_is_not_tried_again() {
+        let mut layer = Inflate::new();
+        assert!(layer.step(&[0xFF; 40], 99).broken && !layer.seek());
+    }
+
     #[test]
     fn a_bomb_and_garbage_are_given_up() {
         let mut layer = Inflate::new();

@@ -20,6 +20,7 @@ mod laws;
 mod leaks;
 mod memory;
 mod message_allocations;
+mod oracles;
 mod promises;
 #[path = "../common/schema.rs"]
 mod schema;

@@ -72,7 +72,7 @@ impl CaptureMetrics {
         unread.for_each(|(counter, value)| raise(counter, value));
     }
 
-    /// Octets kept behind holes.
+    /// Octets that wait for others, of either side.
     pub fn set_buffered(&self, octets: usize) {
         self.buffered.set(i64::try_from(octets).unwrap_or(i64::MAX));
     }

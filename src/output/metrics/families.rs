@@ -196,7 +196,7 @@ families! {
     OutOfOrder = "mailtap_tcp_out_of_order_segments_total", Counter, Capture, ["listener" "direction"], "Segments that came before their turn.";
     Overlaps = "mailtap_tcp_overlaps_total", Counter, Capture, ["listener" "direction"], "Segments that carried other octets than before in the same place.";
     FlowsEvicted = "mailtap_tcp_flows_evicted_total", Counter, Capture, ["listener" "reason"], "Connections given up by the tracker.";
-    TcpBuffered = "mailtap_tcp_buffered_bytes", Gauge, Live, ["listener"], "Octets kept behind holes.";
+    TcpBuffered = "mailtap_tcp_buffered_bytes", Gauge, Live, ["listener"], "Octets that wait for others: those of a hole before them, or of the other side that they acknowledge.";
 
     ParserErrors = "mailtap_parser_errors_total", Counter, All, ["protocol" "direction" "reason"], "Sessions in which a parser left the grammar.";
     SessionsBypassed = "mailtap_sessions_bypassed_total", Counter, All, ["listener" "protocol" "reason"], "Connections not, or no longer, understood. Encryption is no bypass.";

@@ -26,7 +26,7 @@ use slots::{Slots, TimeoutList};
 pub struct FlowLimits {
     /// Connections that are open.
     pub flows: usize,
-    /// Octets kept behind holes, over all connections.
+    /// Octets that wait, behind holes or for what they acknowledge, over all connections.
     pub buffered: usize,
     /// Closed connections that are remembered, so that what trails behind them opens nothing.
     pub lingering: usize,

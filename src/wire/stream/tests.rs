@@ -312,6 +312,22 @@ fn a_reply_captured_behind_the_next_command_comes_before_it() {
 }
 
 #[test]
+fn what_waits_for_the_other_side_is_counted_and_bounded() {
+    let mut rig = Rig::both();
+    rig.budget.limits.buffered = 8000;
+    let mut most = 0;
+    for n in 0..20 {
+        rig.client(1000 + n * 1000, 5003, &[b'x'; 1000]);
+        most = most.max(rig.duplex.buffered());
+        assert!(n > 5 || rig.duplex.buffered() >= 1000 * (n as usize + 1), "all of it waits at first");
+    }
+    assert!((6000..=8000).contains(&most), "{most}");
+    rig.finish();
+    assert_eq!(rig.got, [Data(vec![b'x'; 20_000])]);
+    assert_eq!(rig.duplex.buffered(), 0);
+}
+
+#[test]
 fn a_side_that_is_captured_late_makes_no_difference() {
     for late in [C, S] {
         let mut rig = Rig::both();
