@@ -66,7 +66,11 @@ impl ProtocolState {
 
     /// Whether held octets of the client may tell by themselves how to read them.
     pub(crate) fn watches_held(&self) -> bool {
-        matches!(self, Self::Smtp(smtp) if smtp.watches_held())
+        match self {
+            Self::Smtp(smtp) => smtp.watches_held(),
+            Self::Pop3(pop3) => pop3.watches_held(),
+            _ => false,
+        }
     }
 
     /// Whether the client's octets are held because some were lost just before them.

@@ -144,7 +144,8 @@ impl Imap {
             (Dir::ToClient, Frame::Line(line)) => self.server_line(line, cx),
             (Dir::ToClient, Frame::Octets { octets, last }) => self.server_octets(octets, *last, cx),
             (Dir::ToClient, Frame::Lost { octets, last }) => self.server_lost(*octets, *last, cx),
-            (_, Frame::Body(_) | Frame::BodyEnd { .. } | Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
+            // Dot-stuffed text, and what cannot be read.
+            (_, _) => {}
         }
     }
 

@@ -216,6 +216,12 @@ impl Smtp {
             (Dir::ToServer, Frame::Line(line)) => self.client(line, cx),
             (Dir::ToClient, Frame::Line(line)) => self.server(line, cx),
             (Dir::ToServer, Frame::Body(octets)) => self.body(octets, cx),
+            (Dir::ToServer, Frame::LooseDot) => {
+                if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
+                    delivery.body.get_or_insert(cx.stamp.at);
+                    cx.loose_dot(&mut delivery.tx);
+                }
+            }
             (Dir::ToServer, Frame::BodyEnd { wire, end }) => self.end_of_data(*wire, *end, cx),
             (Dir::ToServer, Frame::LooseEnd { wire, end }) => {
                 self.hold = Some(Hold::LooseEnd { wire: *wire });
