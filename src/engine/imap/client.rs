@@ -100,7 +100,6 @@ impl ImapClient {
 impl Imap {
     pub(super) fn client_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         self.believe(cx);
-        self.trust(cx.stamp.peer, cx);
         let broken = std::mem::take(&mut self.client.broken);
         match self.client.expect {
             ExpectedLine::Command => self.command_line(line, broken, cx),

@@ -33,7 +33,6 @@ impl Imap {
         self.server.broken = true;
         self.server.gap = Some(cx.offset);
         self.server.candidate = None;
-        self.server.suspects.clear();
         for waiting in self.pending.iter_mut() {
             waiting.command.incomplete.add(Missing::ServerGap);
             let selects = matches!(waiting.command.verb, Verb::Select | Verb::Examine | Verb::Unselect | Verb::Close);

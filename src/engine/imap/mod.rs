@@ -1,6 +1,6 @@
 //! IMAP as spoken: commands in flight, answered in any order, with literals in both directions (RFC 3501, RFC 9051).
 //!
-//! The client's side is in `client`, the server's in `server`, `untagged`, `complete` and `forged`, losses in `loss`; `lex`,
+//! The client's side is in `client`, the server's in `server`, `untagged`, `complete` and `held_lines`, losses in `loss`; `lex`,
 //! `command`, `sets`, `response`, `fetch`, `append` and `mailbox` read what stands in a line. Untagged data is attributed to commands, but framing never depends on it.
 //! Nothing here keeps a message, a search string or a credential.
 
@@ -9,7 +9,7 @@ mod client;
 mod command;
 mod complete;
 mod fetch;
-mod forged;
+mod held_lines;
 mod lex;
 mod loss;
 mod mailbox;
@@ -161,10 +161,6 @@ impl Imap {
             (None, End::Drain | End::Evicted | End::CaptureEnd) => TransactionOutcome::Unknown,
         };
         self.believe(cx);
-        if closed.is_some() || why == End::Closed {
-            // Where the capture just ends, the rest of the string may have been about to come.
-            self.trust(u64::MAX, cx);
-        }
         self.server_end(cut, cx);
         while let Some(waiting) = self.pending.pop() {
             self.abandon(waiting, cut, cx);
