@@ -24,7 +24,8 @@ impl Imap {
         session.refused |= matches!(status, Status::Bye | Status::No | Status::Bad);
         self.authenticated = status == Status::Preauth;
         if self.authenticated {
-            response::names_in(text).for_each(|name| session.secrets.proved(name));
+            let (_, said) = lex::response_code(text);
+            response::names_in(said).into_iter().for_each(|name| session.secrets.proved(name));
         }
         self.pending.note(arrival(line, cx));
         cx.greeting();

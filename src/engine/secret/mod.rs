@@ -182,15 +182,15 @@ impl Mask for Secrets {
     fn said(&self, text: &[u8]) -> Option<Vec<u8>> {
         match self.known.as_deref() {
             Some(KnownSecrets { overrun: true, .. }) if !text.is_empty() => Some(REDACTED.to_vec()),
-            Some(KnownSecrets { certain, suspected, .. }) => masked(text, &[certain, suspected]),
-            None => masked(text, &[]),
+            Some(KnownSecrets { certain, suspected, .. }) => masked(text, &[certain, suspected], true),
+            None => masked(text, &[], false),
         }
     }
 
     fn sent(&self, text: &[u8]) -> Option<Vec<u8>> {
         match self.known.as_deref() {
-            Some(known) => masked(text, &[&known.certain]),
-            None => masked(text, &[]),
+            Some(known) => masked(text, &[&known.certain], false),
+            None => masked(text, &[], false),
         }
     }
 
@@ -199,12 +199,13 @@ impl Mask for Secrets {
     }
 }
 
-/// `text` without the words of `sets`; `None` if it has none of them.
-fn masked(text: &[u8], sets: &[&WordSet]) -> Option<Vec<u8>> {
+/// `text` without the words of `sets`, and without what is left of one that was `cut`; `None` if it has none of them.
+fn masked(text: &[u8], sets: &[&WordSet], cut: bool) -> Option<Vec<u8>> {
     let mut found = Ranges::default();
     echo::urls(text, &mut found);
     if sets.iter().any(|set| !set.is_empty()) {
         sets.iter().for_each(|set| set.find(text, &mut found));
+        sets.iter().filter(|_| cut).for_each(|set| set.find_heads(text, &mut found));
         echo::encoded(text, |decoded, ranges| sets.iter().for_each(|set| set.find(decoded, ranges)), &mut found);
     }
     (!found.is_empty()).then(|| found.replace(text))

@@ -145,6 +145,13 @@ impl WordSet {
         }
     }
 
+    /// Adds the ranges of `text` that show the head of a word and nothing else.
+    pub(super) fn find_heads(&self, text: &[u8], found: &mut Ranges) {
+        for automaton in [&self.large, &self.small].into_iter().flatten() {
+            automaton.find_heads(text, found);
+        }
+    }
+
     /// A text was looked at: what is known may be forgotten when there is no more room.
     pub(super) fn used(&mut self) {
         self.unused = self.known.len();

@@ -17,6 +17,9 @@ pub(super) fn each(line: &[u8], mut word: impl FnMut(&[u8])) {
             return;
         }
         word(part);
+        if before.is_none() {
+            word(behind_glued_verb(part));
+        }
         // `scheme://user:password@host`.
         if let (Some(b':'), Some(at)) = (before, memchr::memrchr(b'@', part)) {
             word(part.get(..at).unwrap_or_default());
@@ -42,6 +45,13 @@ pub(super) fn keywords(line: &[u8]) -> (&[u8], &[u8]) {
     let begins_exchange = [&b"AUTH"[..], b"AUTHENTICATE", b"X-EXPS"].iter().any(|v| verb.eq_ignore_ascii_case(v));
     let is_known = Mechanism::ALL.iter().any(|m| mechanism.eq_ignore_ascii_case(m.as_str().as_bytes()));
     (head, if begins_exchange && is_known && !behind.is_empty() { behind } else { rest })
+}
+
+/// What stands right behind a verb that a credential follows, where the space was left out.
+fn behind_glued_verb(word: &[u8]) -> &[u8] {
+    const VERBS: [&[u8]; 5] = [b"PASS", b"USER", b"LOGIN", b"AUTH", b"APOP"];
+    let glued = VERBS.iter().find(|verb| word.get(..verb.len()).is_some_and(|head| head.eq_ignore_ascii_case(verb)));
+    glued.and_then(|verb| word.get(verb.len()..)).unwrap_or_default()
 }
 
 /// The word at the head of `line`, and what follows it.
@@ -128,6 +138,7 @@ mod tests {
         assert_eq!(words("a LOGN \"ann\" {7+}"), ["a", "LOGN", "ann", "7+"]);
         assert_eq!(words("pass\thunter2 \u{FFFD}x\u{FFFD}"), ["pass", "hunter2", "x"]);
         assert_eq!(words("  "), Vec::<String>::new());
+        assert_eq!(words("PASShunter2 USERx"), ["PASShunter2", "hunter2", "USERx"]);
         assert_eq!(words("ann@x.org s3-cr.et!"), ["ann@x.org", "s3-cr.et!"]);
     }
 
