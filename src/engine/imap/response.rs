@@ -247,7 +247,8 @@ pub(super) fn names_in(text: &[u8]) -> Vec<&[u8]> {
         let is_filler = behind_as && word.eq_ignore_ascii_case(b"user");
         if (behind_as && !is_filler) || word.contains(&b'@') {
             names.push(word);
-        } else if word.iter().any(u8::is_ascii_alphabetic)
+        } else if word.len() > 1
+            && word.iter().any(u8::is_ascii_alphabetic)
             && !COMMON.iter().any(|common| word.eq_ignore_ascii_case(common.as_bytes()))
         {
             others.push(word);
@@ -298,7 +299,7 @@ mod tests {
         assert_eq!(names("IMAP4rev1 server logged in as Smith"), [b"Smith"]);
         assert_eq!(names("Logged in as user ann."), [b"ann"]);
         assert_eq!(names("Welcome, <ann@x.org>"), [b"ann@x.org"]);
-        assert_eq!(names("ann's mailbox is ready, ann.lee: welcome to mx1"), [&b"ann"[..], b"s", b"ann.lee", b"mx1"]);
+        assert_eq!(names("ann's mailbox is ready, ann.lee: welcome to mx1"), [&b"ann"[..], b"ann.lee", b"mx1"]);
         assert_eq!(names("as user ann, by proxy"), [&b"proxy"[..], b"ann"]);
         assert!(names("IMAP4rev1 Service Ready 3.2!").is_empty());
     }
