@@ -5,6 +5,7 @@
 //! all of them, and it is wiped when it is dropped.
 
 use super::ranges::Ranges;
+use super::words;
 
 /// From this length on a word is found inside other words; a shorter one only as a word of its own.
 pub(super) const INSIDE_WORDS: usize = 4;
@@ -132,7 +133,7 @@ impl Automaton {
                 found.add(end.saturating_sub(usize::from(length)), end);
             }
             for length in (1..INSIDE_WORDS).filter(|length| short >> length & 1 == 1) {
-                if is_word(text, end.saturating_sub(length), end) {
+                if words::is_whole(text, end.saturating_sub(length), end) {
                     found.add(end.saturating_sub(length), end);
                 }
             }
@@ -144,12 +145,12 @@ impl Automaton {
     /// Adds the ranges of `text` that are the head of a word, cut short by the server, and stand alone: an echo of four
     /// letters is one too. Longer heads are found wherever they stand.
     pub(super) fn find_heads(&self, text: &[u8], found: &mut Ranges) {
-        for start in (0..text.len()).filter(|start| begins_word(text, *start)) {
+        for start in (0..text.len()).filter(|start| words::begins(text, *start)) {
             let (mut state, mut length) = (0, 0);
             for (depth, byte) in text.get(start..).unwrap_or_default().iter().enumerate().take(CUT_SHORT - 1) {
                 let Some(next) = self.child(state, byte.to_ascii_lowercase()) else { break };
                 state = next;
-                if depth + 1 >= INSIDE_WORDS && is_word(text, start, start + depth + 1) {
+                if depth + 1 >= INSIDE_WORDS && words::is_whole(text, start, start + depth + 1) {
                     length = depth + 1;
                 }
             }
@@ -198,22 +199,9 @@ pub(super) mod steps {
     }
 }
 
-/// Whether the range is not part of a longer word.
-fn is_word(text: &[u8], start: usize, end: usize) -> bool {
-    begins_word(text, start) && !is_inside(text.get(end))
-}
-
-/// Whether no word goes on at `start`.
-fn begins_word(text: &[u8], start: usize) -> bool {
-    !is_inside(start.checked_sub(1).and_then(|i| text.get(i)))
-}
-
-fn is_inside(byte: Option<&u8>) -> bool {
-    byte.is_some_and(|b| b.is_ascii_alphanumeric() || !b.is_ascii())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::words::is_whole;
     use super::*;
     use proptest::prelude::*;
 
@@ -224,7 +212,7 @@ mod tests {
             for start in 0..text.len() {
                 let same = text[start..].iter().zip(word).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
                 let whole = same == word.len();
-                let alone = whole && is_word(text, start, start + same);
+                let alone = whole && is_whole(text, start, start + same);
                 if same >= CUT_SHORT || (whole && (same >= INSIDE_WORDS || alone)) {
                     shown[start..start + same].fill(true);
                 }
@@ -268,7 +256,7 @@ mod tests {
                 for (start, length) in (0..text.len()).flat_map(|start| (INSIDE_WORDS..CUT_SHORT).map(move |n| (start, n))) {
                     let head = text.as_bytes().get(start..start + length);
                     let same = head.zip(word.as_bytes().get(..length)).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));
-                    if same && is_word(text.as_bytes(), start, start + length) {
+                    if same && is_whole(text.as_bytes(), start, start + length) {
                         shown[start..start + length].fill(true);
                     }
                 }

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use data_encoding::{BASE64, BASE64_NOPAD, Encoding};
 
-use crate::event::{Mask, Names};
+use crate::event::{Dir, Mask, Names};
 use ranges::{REDACTED, Ranges};
 use set::WordSet;
 
@@ -182,15 +182,17 @@ impl Mask for Secrets {
     fn said(&self, text: &[u8]) -> Option<Vec<u8>> {
         match self.known.as_deref() {
             Some(KnownSecrets { overrun: true, .. }) if !text.is_empty() => Some(REDACTED.to_vec()),
-            Some(KnownSecrets { certain, suspected, .. }) => masked(text, &[certain, suspected], true),
-            None => masked(text, &[], false),
+            Some(KnownSecrets { certain, suspected, names, .. }) => {
+                masked(text, &[certain, suspected], names, Dir::ToClient)
+            }
+            None => masked(text, &[], &NOBODY, Dir::ToClient),
         }
     }
 
     fn sent(&self, text: &[u8]) -> Option<Vec<u8>> {
         match self.known.as_deref() {
-            Some(known) => masked(text, &[&known.certain], false),
-            None => masked(text, &[], false),
+            Some(KnownSecrets { certain, names, .. }) => masked(text, &[certain], names, Dir::ToServer),
+            None => masked(text, &[], &NOBODY, Dir::ToServer),
         }
     }
 
@@ -199,15 +201,25 @@ impl Mask for Secrets {
     }
 }
 
-/// `text` without the words of `sets`, and without what is left of one that was `cut`; `None` if it has none of them.
-fn masked(text: &[u8], sets: &[&WordSet], cut: bool) -> Option<Vec<u8>> {
+/// `text`, which went in `dir`, without the words of `sets`; `None` if it has none of them.
+fn masked(text: &[u8], sets: &[&WordSet], names: &Names, dir: Dir) -> Option<Vec<u8>> {
     let mut found = Ranges::default();
-    echo::urls(text, &mut found);
     if sets.iter().any(|set| !set.is_empty()) {
         sets.iter().for_each(|set| set.find(text, &mut found));
-        sets.iter().filter(|_| cut).for_each(|set| set.find_heads(text, &mut found));
+        match dir {
+            // Servers cut what they repeat.
+            Dir::ToClient => sets.iter().for_each(|set| set.find_heads(text, &mut found)),
+            // Where the client puts it together itself, a longer word that the secret is part of is another word: the
+            // sender 1234567899@example.com, whose password is 1234567.
+            Dir::ToServer => found.retain(|(from, to)| words::is_whole(text, from, to)),
+        }
+        // A name is shown as such, with the password that it begins with or ends with: without it, it would tell it.
+        if !found.is_empty() {
+            names.iter().for_each(|(name, _)| found.spare(text, name));
+        }
         echo::encoded(text, |decoded, ranges| sets.iter().for_each(|set| set.find(decoded, ranges)), &mut found);
     }
+    echo::urls(text, &mut found);
     (!found.is_empty()).then(|| found.replace(text))
 }
 

@@ -28,6 +28,20 @@ pub(super) fn each(line: &[u8], mut word: impl FnMut(&[u8])) {
     });
 }
 
+/// Whether the range is not part of a longer word.
+pub(super) fn is_whole(text: &[u8], start: usize, end: usize) -> bool {
+    begins(text, start) && !is_inside(text.get(end))
+}
+
+/// Whether no word goes on at `start`.
+pub(super) fn begins(text: &[u8], start: usize) -> bool {
+    !is_inside(start.checked_sub(1).and_then(|i| text.get(i)))
+}
+
+fn is_inside(byte: Option<&u8>) -> bool {
+    byte.is_some_and(|b| b.is_ascii_alphanumeric() || !b.is_ascii())
+}
+
 /// What stands before a verb at the head of `line`, the first word or, behind a tag, the second, and what stands behind it.
 /// Without a verb, or with nothing behind it, everything stands behind.
 pub(super) fn keywords(line: &[u8]) -> (&[u8], &[u8]) {
