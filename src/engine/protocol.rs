@@ -88,6 +88,16 @@ impl ProtocolState {
         }
     }
 
+    /// Commands that were looked at since this was asked.
+    pub(crate) fn take_looked_at(&self) -> u64 {
+        match self {
+            Self::Smtp(smtp) => smtp.take_looked_at(),
+            Self::Pop3(pop3) => pop3.take_looked_at(),
+            Self::Imap(imap) => imap.take_looked_at(),
+            Self::Undecided(_) | Self::Counted | Self::Ignored(_) => 0,
+        }
+    }
+
     /// Gives back room that is not needed while the session stands still.
     pub(crate) fn shrink(&mut self) {
         match self {

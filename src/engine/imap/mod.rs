@@ -117,6 +117,11 @@ impl Imap {
         self.pending.iter_mut().for_each(|waiting| waiting.kind.set.shrink());
     }
 
+    /// Commands that were looked at since this was asked.
+    pub(crate) fn take_looked_at(&self) -> u64 {
+        self.pending.take_looked_at()
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         if self.certain && !self.server.opened {

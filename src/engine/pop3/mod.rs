@@ -176,6 +176,11 @@ impl Pop3 {
         self.listed.shrink_to_fit();
     }
 
+    /// Commands that were looked at since this was asked.
+    pub(crate) fn take_looked_at(&self) -> u64 {
+        self.pending.take_looked_at()
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         let message = self.body.as_ref().is_some_and(|b| matches!(b.content, BodyContent::Message(_)));

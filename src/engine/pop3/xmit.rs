@@ -13,6 +13,9 @@ use crate::engine::pending::ReplyArrival;
 use crate::engine::session::state::EventContext;
 use crate::event::{Command, Dir, TransactionKind, TransactionOutcome, Verb};
 
+/// No command is longer (RFC 2449 section 4).
+const LONGEST: usize = 255;
+
 impl Xmit {
     /// The message that follows `command`.
     pub(super) fn begin(command: &Command, cx: &mut EventContext<'_>) -> Self {
@@ -85,11 +88,12 @@ impl Pop3 {
     /// The client's bytes `held` follow such a dot; `surely`: no more will come to help. Text is the message going on; of
     /// commands the answer tells, unless the server is not seen.
     pub(super) fn look_behind_dot(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
-        let end = memchr::memchr(b'\n', held);
-        let line = held.get(..end.unwrap_or(held.len())).unwrap_or_default().trim_ascii();
+        let head = held.get(..LONGEST).unwrap_or(held);
+        let end = memchr::memchr(b'\n', head);
+        let line = head.get(..end.unwrap_or(head.len())).unwrap_or_default().trim_ascii();
         let command = grammar::words(line).verb != Verb::Other;
         match (end.is_some() && command, surely) {
-            (false, false) if end.is_none() => {}
+            (false, false) if end.is_none() && head.len() < LONGEST => {}
             (true, false) => {}
             (true, true) if !self.greeted => self.xmit_ends_loosely(cx),
             (_, _) => self.xmit_goes_on(cx),

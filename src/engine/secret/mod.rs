@@ -168,6 +168,12 @@ impl Secrets {
         }
     }
 
+    /// Bytes of words that were looked at since this was asked, to remember others and to find them.
+    pub(crate) fn take_looked_at(&mut self) -> u64 {
+        let known = self.known.as_deref_mut();
+        known.map_or(0, |known| known.certain.take_looked_at() + known.suspected.take_looked_at())
+    }
+
     /// Gives back what it does not need.
     pub(crate) fn shrink(&mut self) {
         if let Some(known) = &mut self.known {

@@ -17,8 +17,8 @@ pub(super) fn each(line: &[u8], mut word: impl FnMut(&[u8])) {
             return;
         }
         word(part);
-        if before.is_none() {
-            word(behind_glued_verb(part));
+        if let (None, Some(glued)) = (before, behind_glued_verb(part)) {
+            word(glued);
         }
         // `scheme://user:password@host`.
         if let (Some(b':'), Some(at)) = (before, memchr::memrchr(b'@', part)) {
@@ -62,10 +62,10 @@ pub(super) fn keywords(line: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// What stands right behind a verb that a credential follows, where the space was left out.
-fn behind_glued_verb(word: &[u8]) -> &[u8] {
+fn behind_glued_verb(word: &[u8]) -> Option<&[u8]> {
     const VERBS: [&[u8]; 5] = [b"PASS", b"USER", b"LOGIN", b"AUTH", b"APOP"];
     let glued = VERBS.iter().find(|verb| word.get(..verb.len()).is_some_and(|head| head.eq_ignore_ascii_case(verb)));
-    glued.and_then(|verb| word.get(verb.len()..)).unwrap_or_default()
+    glued.and_then(|verb| word.get(verb.len()..)).filter(|rest| !rest.is_empty())
 }
 
 /// The word at the head of `line`, and what follows it.

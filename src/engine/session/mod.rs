@@ -45,6 +45,8 @@ pub struct Session {
     /// Work done for the current input, and how much may be.
     work: u64,
     work_limit: u64,
+    /// Work done for all of them.
+    work_total: u64,
     /// The one who seemed the client is the server.
     flipped: bool,
     server_first: Option<bool>,
@@ -75,6 +77,7 @@ impl Session {
             pieces: 0,
             work: 0,
             work_limit: 0,
+            work_total: 0,
             flipped: false,
             server_first: None,
             tunnels: 0,
@@ -207,12 +210,23 @@ impl Session {
     pub(super) fn is_overworked(&mut self, bytes: usize) -> bool {
         /// A frame costs about as much as so many bytes of a message that are only passed on.
         const FRAME: u64 = 64;
-        self.work += FRAME + (bytes / 16) as u64;
+        /// A command that waits, compared with a reply.
+        const COMMAND: u64 = 4;
+        let commands = COMMAND * self.protocol_state.take_looked_at();
+        let work = FRAME + (bytes / 16) as u64 + commands + self.state.secrets.take_looked_at() / 16;
+        self.work += work;
+        self.work_total += work;
         if self.work > self.work_limit && !matches!(self.protocol_state, ProtocolState::Counted) {
             self.give_up();
             self.state.incomplete.add(Missing::WorkLimit);
         }
         self.work > self.work_limit
+    }
+
+    /// Work done so far, in the units of the budget that an input has: for tests that hold it to a bound.
+    #[doc(hidden)]
+    pub fn work(&self) -> u64 {
+        self.work_total
     }
 
     /// From here on the octets are what TLS carries, both ways; what came in clear and was not read yet counts for

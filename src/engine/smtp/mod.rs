@@ -197,6 +197,11 @@ impl Smtp {
         }
     }
 
+    /// Commands that were looked at since this was asked.
+    pub(crate) fn take_looked_at(&self) -> u64 {
+        self.pending.take_looked_at()
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         let greeting = self.pending.front().is_some_and(|w| w.kind.want == Want::Greeting);
