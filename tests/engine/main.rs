@@ -15,6 +15,7 @@ mod captures;
 mod credentials;
 mod dialogue;
 mod dialogues;
+mod hostile;
 mod laws;
 #[path = "../common/leaks.rs"]
 mod leaks;
