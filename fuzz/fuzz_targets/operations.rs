@@ -40,7 +40,7 @@ const LOGINS: [(u8, &[(Dir, &str)]); 3] = [
     ]),
 ];
 
-/// Work for a byte: commands that wait are 1000 at most, and each costs four steps; no command is shorter than two bytes.
+/// Work for a byte: 1000 commands wait at most, a few looks at each of them are work for one line, and no line is shorter than two bytes.
 const MOST_WORK: u64 = 4096;
 
 /// What a run was.

@@ -16,6 +16,7 @@ mod credentials;
 mod dialogue;
 mod dialogues;
 mod hostile;
+mod identity;
 mod laws;
 #[path = "../common/leaks.rs"]
 mod leaks;

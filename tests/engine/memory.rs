@@ -122,10 +122,10 @@ fn envelopes_and_commands_that_wait_are_bounded() {
         }
         lines
     };
-    let sets = |times: usize| format!("a FETCH {}1 (FLAGS)\r\n", "1,9,".repeat(2000)).repeat(times).into_bytes();
+    let sets = |times: usize| format!("a FETCH {}1 (FLAGS)\r\n", "1,9,".repeat(500)).repeat(times).into_bytes();
     for (what, port, greeting, small, large) in [
-        ("envelopes", 25, &b"220 mx\r\n"[..], envelopes(100), envelopes(400)),
-        ("sets", 143, b"* OK hi\r\n", sets(100), sets(400)),
+        ("envelopes", 25, &b"220 mx\r\n"[..], envelopes(40), envelopes(160)),
+        ("sets", 143, b"* OK hi\r\n", sets(300), sets(900)),
     ] {
         let held = [&small, &large].map(|lines| at_rest(port, &[(S, greeting), (C, lines)]));
         assert!(held[1] < 2 << 20, "{what}: {held:?} for {} and {} bytes", small.len(), large.len());

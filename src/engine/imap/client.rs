@@ -310,6 +310,7 @@ impl Imap {
             self.abandon(oldest, TransactionOutcome::Unknown, cx);
         }
         self.stop_waiting_for_idle();
+        self.idles |= verb == Verb::Idle;
         self.client.form = Some(lex::form(tag));
         let flight = Flight {
             tag: tag.len(),
@@ -329,8 +330,13 @@ impl Imap {
 
     /// A client that sends a command where it would have to send DONE does not wait for IDLE any more.
     fn stop_waiting_for_idle(&mut self) {
+        if !std::mem::take(&mut self.idles) {
+            return;
+        }
         for waiting in self.pending.iter_mut() {
-            if waiting.kind.wait == CommandWait::Idle && matches!(waiting.kind.task, CommandTask::Idle(_, None)) {
+            let CommandTask::Idle(_, until) = &waiting.kind.task else { continue };
+            self.idles = true;
+            if waiting.kind.wait == CommandWait::Idle && until.is_none() {
                 waiting.kind.wait = CommandWait::Nothing;
             }
         }

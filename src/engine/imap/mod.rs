@@ -88,6 +88,8 @@ pub(crate) struct Imap {
     authenticated: bool,
     login_disabled: bool,
     bye: bool,
+    /// An IDLE may be among the commands in flight.
+    idles: bool,
     /// A completion of a command that is held back still.
     late: Option<Box<Completion>>,
 }
@@ -104,6 +106,7 @@ impl Imap {
             authenticated: false,
             login_disabled: false,
             bye: false,
+            idles: false,
             late: None,
         }
     }

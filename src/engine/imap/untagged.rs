@@ -159,10 +159,10 @@ impl Imap {
 
     /// Counts the response that just ended for the command that asked for it, or for none.
     pub(super) fn attribute(&mut self, kind: Untagged, cx: &mut EventContext<'_>) {
-        let Self { pending, server, .. } = self;
+        let Self { pending, server, idles, .. } = self;
         let is_fetch = matches!(kind, Untagged::Fetch | Untagged::UidFetch);
         let (fetch, correlator) = (server.fetch.as_deref().filter(|_| is_fetch), server.correlator.get());
-        if pending.iter().any(|w| matches!(w.kind.task, CommandTask::Idle(Some(_), None))) {
+        if *idles && pending.iter().any(|w| matches!(w.kind.task, CommandTask::Idle(Some(_), None))) {
             let idle = cx.session.idle.get_or_insert_with(Idle::default);
             // Dovecot says `* OK Still here` every two minutes; a response code has something to say.
             let kept_alive = kind == Untagged::Ok && !server.coded;

@@ -181,7 +181,8 @@ fn replies_that_several_commands_may_have_caused_cost_no_more_with_their_number(
 fn words_that_were_not_understood_cost_no_more_with_their_number() {
     is_linear(25, 1000, |times| {
         let mut turns = vec![(S, b"220 mx\r\n".to_vec())];
-        for n in 0..times * 200 {
+        // As many as are remembered, and more.
+        for n in 0..600 + times * 200 {
             turns.push((C, format!("FROB a{n} b{n} c{n} d{n}\r\n").into_bytes()));
             turns.push((S, b"500 what\r\n".to_vec()));
         }
