@@ -98,6 +98,11 @@ impl Fetch {
         }
     }
 
+    /// Whether a message is coming in.
+    pub(super) fn is_moving(&self) -> bool {
+        self.body.is_some()
+    }
+
     /// What is open.
     pub(super) fn shape(&self) -> Shape {
         let nested = if self.place == FetchPosition::Nested { self.nested } else { Shape::default() };

@@ -181,6 +181,11 @@ impl Pop3 {
         self.pending.take_looked_at()
     }
 
+    /// Whether nothing but the greeting is waited for.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.pending.is_empty() && self.body.is_none()
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         let message = self.body.as_ref().is_some_and(|b| matches!(b.content, BodyContent::Message(_)));
@@ -223,9 +228,7 @@ impl Pop3 {
         self.looked_at(b"", true, cx);
         let outcome = match (closed, why) {
             _ if self.server_gap.is_some() || self.is_torn() => TransactionOutcome::Unknown,
-            _ if [Missing::ServerUnseen, Missing::ClientGap].iter().any(|m| cx.session.incomplete.has(*m)) => {
-                TransactionOutcome::Unknown
-            }
+            _ if UNSURE.iter().any(|missing| cx.session.incomplete.has(*missing)) => TransactionOutcome::Unknown,
             (Some(_), _) => TransactionOutcome::ConnectionLost,
             (None, End::Timeout) => TransactionOutcome::TimedOut,
             _ => TransactionOutcome::Unknown,
@@ -249,6 +252,9 @@ impl Pop3 {
         self.body.as_ref().is_some_and(|b| matches!(b.cut, Cut::Torn(_)))
     }
 }
+
+/// Losses behind which nobody knows what became of a message.
+const UNSURE: [Missing; 4] = [Missing::StartMissing, Missing::ServerUnseen, Missing::ClientGap, Missing::ServerGap];
 
 /// Whether `+OK` in answer to this exchange may be a challenge.
 fn may_be_ntlm(exchange: &Exchange) -> bool {
