@@ -40,6 +40,9 @@ const LOGINS: [(u8, &[(Dir, &str)]); 3] = [
     ]),
 ];
 
+/// Work for a byte: 1000 commands wait at most, a few looks at each of them are work for one line, and no line is shorter than two bytes.
+const MOST_WORK: u64 = 4096;
+
 /// What a run was.
 pub struct Played {
     /// The session began with a login.
@@ -120,7 +123,16 @@ fn play(input: &[u8], cut: usize, lost: Option<usize>, out: &mut dyn Sink) -> Pl
         }
     }
     session.finish(at(now), End::CaptureEnd, out);
-    Played { logged_in: login.is_some(), seen }
+    let played = Played { logged_in: login.is_some(), seen };
+    // Law 5: a byte costs no more than all that may wait at a time, however long the session is. What DEFLATE unpacks to
+    // has a bound of its own.
+    let bytes = played.seen.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+    let work = session.work();
+    assert!(
+        work <= MOST_WORK * bytes + (1 << 20) || played.has_seen(b"DEFLATE"),
+        "{work} steps of work for {bytes} bytes"
+    );
+    played
 }
 
 /// `octets` with the password for every octet 1.

@@ -94,6 +94,8 @@ pub enum Frame<'a> {
     },
     /// Some dot-stuffed text, the stuffing removed.
     Body(&'a [u8]),
+    /// A dot of that text behind LF alone: text too, unless the receiver takes LF for a line end.
+    LooseDot,
     /// The end of dot-stuffed text.
     BodyEnd {
         /// Octets of text, stuffing and terminator on the wire.
@@ -401,14 +403,17 @@ impl Framer {
                 (1, None)
             }
             // The line goes on, so the CRs are text; the dot was stuffing only behind CRLF.
-            (DotState::DotCr { strict, two }, _) => {
+            (DotState::DotCr { strict: false, two }, _) if !self.stuffs_lf => {
+                self.dot = DotState::DotCr { strict: true, two };
+                (0, Some(Frame::LooseDot))
+            }
+            (DotState::DotCr { two, .. }, _) => {
                 self.dot = DotState::Cr;
-                let text: &[u8] = if two { b".\r\r" } else { b".\r" };
-                (0, Some(Frame::Body(text.get(usize::from(strict || self.stuffs_lf)..).unwrap_or_default())))
+                (0, Some(Frame::Body(if two { b"\r\r" } else { b"\r" })))
             }
             (DotState::Dot { strict: false }, _) if !self.stuffs_lf => {
                 self.dot = DotState::Text;
-                (0, Some(Frame::Body(b".")))
+                (0, Some(Frame::LooseDot))
             }
             (DotState::Cr, b'\n') => {
                 self.advance(1, DotState::LineStart { strict: true });
@@ -488,6 +493,7 @@ mod tests {
                 let none = frame.is_none();
                 match frame {
                     Some(Frame::Body(text)) => body.extend_from_slice(text),
+                    Some(Frame::LooseDot) => body.push(b'.'),
                     Some(Frame::BodyEnd { wire, .. }) => {
                         frames.push(format!("body {} wire {wire}", body.escape_ascii()));
                         body.clear();
@@ -613,6 +619,7 @@ mod tests {
                 let (used, frame) = framer.next(Timestamp::default(), rest, 99);
                 match frame {
                     Some(Frame::Body(octets)) => got.extend_from_slice(octets),
+                    Some(Frame::LooseDot) => got.push(b'.'),
                     Some(Frame::LooseEnd { .. }) => framer.set_mode(FramingMode::DotResume),
                     Some(Frame::BodyEnd { wire, .. }) => assert_eq!(wire, input.len() as u64),
                     _ => {}

@@ -1,5 +1,6 @@
 //! Commands that wait for their replies, and the clock work of a reply.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use super::session::state::Stamp;
@@ -31,11 +32,13 @@ pub(crate) struct ReplyArrival {
 pub(crate) struct Pending<K> {
     queue: VecDeque<Waiting<K>>,
     last: Option<ReplyArrival>,
+    /// Commands that were looked at: a reply may cost as many as wait.
+    looked_at: Cell<u64>,
 }
 
 impl<K> Default for Pending<K> {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), last: None }
+        Self { queue: VecDeque::new(), last: None, looked_at: Cell::default() }
     }
 }
 
@@ -84,11 +87,22 @@ impl<K> Pending<K> {
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Waiting<K>> {
-        self.queue.iter()
+        self.queue.iter().inspect(|_| count(&self.looked_at, 1))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Waiting<K>> {
-        self.queue.iter_mut()
+        let Self { queue, looked_at, .. } = self;
+        queue.iter_mut().inspect(|_| count(looked_at, 1))
+    }
+
+    /// So many things that belong to these commands were looked at.
+    pub(crate) fn look_at(&self, things: usize) {
+        count(&self.looked_at, things as u64);
+    }
+
+    /// How many commands were looked at since this was asked.
+    pub(crate) fn take_looked_at(&self) -> u64 {
+        self.looked_at.take()
     }
 
     /// When the last reply came.
@@ -126,4 +140,8 @@ impl<K> Pending<K> {
     pub(crate) fn note(&mut self, arrival: ReplyArrival) {
         self.last = Some(arrival);
     }
+}
+
+fn count(looked_at: &Cell<u64>, more: u64) {
+    looked_at.set(looked_at.get().wrapping_add(more));
 }

@@ -66,7 +66,11 @@ impl ProtocolState {
 
     /// Whether held octets of the client may tell by themselves how to read them.
     pub(crate) fn watches_held(&self) -> bool {
-        matches!(self, Self::Smtp(smtp) if smtp.watches_held())
+        match self {
+            Self::Smtp(smtp) => smtp.watches_held(),
+            Self::Pop3(pop3) => pop3.watches_held(),
+            _ => false,
+        }
     }
 
     /// Whether the client's octets are held because some were lost just before them.
@@ -81,6 +85,16 @@ impl ProtocolState {
             Self::Pop3(pop3) => pop3.finish(closed, why, cx),
             Self::Imap(imap) => imap.finish(closed, why, cx),
             Self::Undecided(_) | Self::Counted | Self::Ignored(_) => {}
+        }
+    }
+
+    /// Commands that were looked at since this was asked.
+    pub(crate) fn take_looked_at(&self) -> u64 {
+        match self {
+            Self::Smtp(smtp) => smtp.take_looked_at(),
+            Self::Pop3(pop3) => pop3.take_looked_at(),
+            Self::Imap(imap) => imap.take_looked_at(),
+            Self::Undecided(_) | Self::Counted | Self::Ignored(_) => 0,
         }
     }
 

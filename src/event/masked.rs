@@ -334,8 +334,8 @@ struct Name {
 }
 
 impl Names {
-    /// Names kept: beyond any honest client's number of accounts.
-    const MOST: usize = 8;
+    /// Names kept: beyond any honest client's number of accounts, and the words of a greeting.
+    const MOST: usize = 16;
 
     /// Bytes kept of one: as many as a mailbox has (RFC 5321 section 4.5.3.1.3).
     const LONGEST: usize = 256;

@@ -5,7 +5,7 @@
 use sha2::{Digest as _, Sha256};
 
 /// A running SHA-256, or none.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Digest {
     running: Option<Sha256>,
     done: Option<[u8; 32]>,

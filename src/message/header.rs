@@ -45,7 +45,7 @@ const NAME: usize = 32;
 const ROOM: usize = 16 << 10;
 
 /// One header block.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Header {
     kept: Vec<u8>,
     /// Where in `kept` each value stands.

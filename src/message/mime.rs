@@ -42,7 +42,7 @@ const BOUNDARY: usize = 256;
 static LINE_DASHES: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\n--"));
 
 /// Where a message is in its parts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Walker {
     state: MimeState,
     /// Offset in the message of the next octet.

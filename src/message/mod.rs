@@ -24,7 +24,7 @@ use mime::Walker;
 ///
 /// One value serves many messages, one after the other: [`begin`](Self::begin), [`octets`](Self::octets)
 /// and [`gap`](Self::gap) as they come, [`finish`](Self::finish), then the facts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Message {
     size: u64,
     size_unknown: bool,
@@ -37,6 +37,10 @@ pub struct Message {
     /// The body has begun, and nothing was lost before it.
     in_body: bool,
     walker: Walker,
+    /// The same message as a receiver stores it that takes LF alone for a line end, once that differs.
+    lf_reading: Option<Box<Self>>,
+    /// The receiver is known not to.
+    crlf_only: bool,
 }
 
 impl Message {
@@ -51,10 +55,41 @@ impl Message {
         self.header.begin(header);
         self.in_body = false;
         self.walker.begin();
+        self.lf_reading = None;
+        self.crlf_only = false;
     }
 
     /// Takes the next octets, as the receiver stores them.
     pub fn octets(&mut self, octets: &[u8]) {
+        if let Some(other) = &mut self.lf_reading {
+            other.octets(octets);
+        }
+        self.octets_of_one(octets);
+    }
+
+    /// Takes a dot behind LF alone: text, unless the receiver takes LF for a line end, for then it is stuffing. How it
+    /// took it shows at the end of the message; until then both readings go on.
+    pub fn loose_dot(&mut self) {
+        if self.lf_reading.is_none() && !self.crlf_only {
+            self.lf_reading = Some(Box::new(self.clone()));
+        }
+        self.octets_of_one(b".");
+    }
+
+    /// The receiver takes LF alone for a line end.
+    pub fn take_lf_reading(&mut self) {
+        if let Some(other) = self.lf_reading.take() {
+            *self = *other;
+        }
+    }
+
+    /// The receiver takes CRLF alone for a line end.
+    pub fn drop_lf_reading(&mut self) {
+        self.lf_reading = None;
+        self.crlf_only = true;
+    }
+
+    fn octets_of_one(&mut self, octets: &[u8]) {
         let header_start = self.size;
         self.size += octets.len() as u64;
         self.digest.octets(octets);
@@ -76,12 +111,18 @@ impl Message {
 
     /// `lost` octets were not seen.
     pub fn gap(&mut self, lost: u64) {
+        if let Some(other) = &mut self.lf_reading {
+            other.gap(lost);
+        }
         self.size += lost;
         self.lost();
     }
 
     /// Octets were not seen, nobody knows how many.
     pub fn gap_unknown(&mut self) {
+        if let Some(other) = &mut self.lf_reading {
+            other.gap_unknown();
+        }
         self.size_unknown = true;
         self.lost();
     }
@@ -93,6 +134,7 @@ impl Message {
 
     /// No more will come; `complete`: the end was reached.
     pub fn finish(&mut self, complete: bool) {
+        self.lf_reading = None;
         if !complete {
             self.lost();
         }

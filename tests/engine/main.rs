@@ -15,6 +15,8 @@ mod captures;
 mod credentials;
 mod dialogue;
 mod dialogues;
+mod hostile;
+mod identity;
 mod laws;
 #[path = "../common/leaks.rs"]
 mod leaks;

@@ -105,3 +105,29 @@ fn a_session_at_rest_is_small() {
         assert!(octets <= cap, "{what}: {octets} octets");
     }
 }
+
+/// What a client sends ahead of all answers is bounded, however much of it there is.
+#[test]
+fn envelopes_and_commands_that_wait_are_bounded() {
+    let address = "x".repeat(200);
+    let envelopes = |times: usize| {
+        let mut lines = b"EHLO a\r\n".to_vec();
+        for n in 0..times {
+            lines.extend(format!("MAIL FROM:<{address}{n}@example.org> ENVID={address} SIZE=1\r\n").into_bytes());
+            (0..20).for_each(|n| {
+                lines.extend(
+                    format!("RCPT TO:<{address}{n}@example.org> ORCPT=rfc822;{address} NOTIFY=NEVER\r\n").into_bytes(),
+                );
+            });
+        }
+        lines
+    };
+    let sets = |times: usize| format!("a FETCH {}1 (FLAGS)\r\n", "1,9,".repeat(500)).repeat(times).into_bytes();
+    for (what, port, greeting, small, large) in [
+        ("envelopes", 25, &b"220 mx\r\n"[..], envelopes(40), envelopes(160)),
+        ("sets", 143, b"* OK hi\r\n", sets(300), sets(900)),
+    ] {
+        let held = [&small, &large].map(|lines| at_rest(port, &[(S, greeting), (C, lines)]));
+        assert!(held[1] < 2 << 20, "{what}: {held:?} for {} and {} bytes", small.len(), large.len());
+    }
+}

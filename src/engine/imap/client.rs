@@ -100,7 +100,6 @@ impl ImapClient {
 impl Imap {
     pub(super) fn client_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         self.believe(cx);
-        self.trust(cx.stamp.peer, cx);
         let broken = std::mem::take(&mut self.client.broken);
         match self.client.expect {
             ExpectedLine::Command => self.command_line(line, broken, cx),
@@ -307,6 +306,7 @@ impl Imap {
         };
         self.make_room(cx);
         self.stop_waiting_for_idle();
+        self.idles |= verb == Verb::Idle;
         self.client.form = Some(lex::form(tag));
         let (hidden, unsure) = (verb == Verb::Other, self.client.lost);
         let flight = Flight { hidden, unsure, task, ..Flight::new(tag, cx.stamp.peer) };
@@ -329,8 +329,13 @@ impl Imap {
 
     /// A client that sends a command where it would have to send DONE does not wait for IDLE any more.
     fn stop_waiting_for_idle(&mut self) {
+        if !std::mem::take(&mut self.idles) {
+            return;
+        }
         for waiting in self.pending.iter_mut() {
-            if waiting.kind.wait == CommandWait::Idle && matches!(waiting.kind.task, CommandTask::Idle(_, None)) {
+            let CommandTask::Idle(_, until) = &waiting.kind.task else { continue };
+            self.idles = true;
+            if waiting.kind.wait == CommandWait::Idle && until.is_none() {
                 waiting.kind.wait = CommandWait::Nothing;
             }
         }

@@ -25,21 +25,6 @@ impl Completion {
         completion.text.set(text);
         completion
     }
-
-    /// Whether `other` has the same tag.
-    pub(super) fn is_of(&self, other: &Self) -> bool {
-        self.tag.as_bytes() == other.tag.as_bytes()
-    }
-
-    /// Stream offset of the server just behind it.
-    pub(super) fn end(&self) -> u64 {
-        self.arrival.end
-    }
-
-    /// Bytes that it took.
-    pub(super) fn octets(&self) -> u64 {
-        self.arrival.octets
-    }
 }
 
 impl Imap {

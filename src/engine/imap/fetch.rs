@@ -103,9 +103,11 @@ impl Fetch {
         self.body.is_some()
     }
 
-    /// Whether a string is open.
-    pub(super) fn is_quoted(&self) -> bool {
-        self.place == FetchPosition::Quoted || (self.place == FetchPosition::Nested && self.nested.quoted)
+    /// What is open.
+    pub(super) fn shape(&self) -> Shape {
+        let nested = if self.place == FetchPosition::Nested { self.nested } else { Shape::default() };
+        let quoted = self.place == FetchPosition::Quoted || nested.quoted;
+        Shape { depth: self.lists.saturating_add(nested.depth), quoted }
     }
 
     fn clear_name(&mut self) {
@@ -115,11 +117,13 @@ impl Fetch {
         self.origin = None;
     }
 
-    /// The next text, up to a literal or (`literal` is false) the end of the line.
+    /// The next text, up to a literal or (`literal` is false) the end of the line. `in_string`: the line is known to have
+    /// begun inside a string.
     pub(super) fn text(
         &mut self,
         text: &[u8],
         literal: bool,
+        in_string: bool,
         request: Option<FetchCommand>,
         mailbox: &[u8],
         cx: &mut EventContext<'_>,
@@ -130,6 +134,10 @@ impl Fetch {
                 // The line end is part of the string: the server should not have sent it.
                 self.octets(b"\r\n", false, cx);
             }
+            return;
+        }
+        if in_string && self.shape().quoted {
+            // Still inside it: the sender of a message wrote that.
             return;
         }
         if matches!(self.place, FetchPosition::Nested | FetchPosition::Quoted)

@@ -33,7 +33,6 @@ impl Imap {
         self.server.broken = true;
         self.server.gap = Some(cx.offset);
         self.server.candidate = None;
-        self.server.suspects.clear();
         for waiting in self.pending.iter_mut() {
             waiting.command.incomplete.add(Missing::ServerGap);
             let selects = matches!(waiting.command.verb, Verb::Select | Verb::Examine | Verb::Unselect | Verb::Close);
@@ -220,9 +219,10 @@ impl Imap {
 
     /// Whether a command with `tag` is among what the client sent although it waits for an answer: it waits no more.
     pub(super) fn is_held_back(&self, tag: &[u8], cx: &EventContext<'_>) -> bool {
-        /// Lines looked at: who sends more waits for nothing.
-        const LOOKED_AT: usize = 16;
-        let lines = cx.held.split(|o| *o == b'\n').take(LOOKED_AT);
+        /// Lines looked at, and bytes: who sends more waits for nothing.
+        const LOOKED_AT: (usize, usize) = (16, 2 << 10);
+        let held = cx.held.get(..LOOKED_AT.1).unwrap_or(cx.held);
+        let lines = held.split(|o| *o == b'\n').take(LOOKED_AT.0);
         self.client.awaiting && !tag.is_empty() && lines.into_iter().any(|line| lex::word(line).0 == tag)
     }
 

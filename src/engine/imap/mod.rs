@@ -1,6 +1,6 @@
 //! IMAP as spoken: commands in flight, answered in any order, with literals in both directions (RFC 3501, RFC 9051).
 //!
-//! The client's side is in `client`, the server's in `server`, `untagged`, `complete` and `forged`, losses in `loss` and
+//! The client's side is in `client`, the server's in `server`, `untagged`, `complete` and `held_lines`, losses in `loss` and
 //! `pickup`; `lex`, `command`, `sets`, `response`, `fetch`, `append` and `mailbox` read what stands in a line. Untagged data is
 //! attributed to commands, but framing never depends on it.
 //! Nothing here keeps a message, a search string or a credential.
@@ -10,7 +10,7 @@ mod client;
 mod command;
 mod complete;
 mod fetch;
-mod forged;
+mod held_lines;
 mod lex;
 mod loss;
 mod mailbox;
@@ -91,6 +91,8 @@ pub(crate) struct Imap {
     authenticated: bool,
     login_disabled: bool,
     bye: bool,
+    /// An IDLE may be among the commands in flight.
+    idles: bool,
     /// A completion of a command that is held back still.
     late: Option<Box<Completion>>,
 }
@@ -107,6 +109,7 @@ impl Imap {
             authenticated: false,
             login_disabled: false,
             bye: false,
+            idles: false,
             late: None,
         }
     }
@@ -118,6 +121,11 @@ impl Imap {
         self.server.shrink();
         self.selected.shrink();
         self.pending.iter_mut().for_each(|waiting| waiting.kind.set.shrink());
+    }
+
+    /// Commands that were looked at since this was asked.
+    pub(crate) fn take_looked_at(&self) -> u64 {
+        self.pending.take_looked_at()
     }
 
     /// Whether nothing but the greeting, or news in IDLE, is waited for.
@@ -152,7 +160,8 @@ impl Imap {
             (Dir::ToClient, Frame::Line(line)) => self.server_line(line, cx),
             (Dir::ToClient, Frame::Octets { octets, last }) => self.server_octets(octets, *last, cx),
             (Dir::ToClient, Frame::Lost { octets, last }) => self.server_lost(*octets, *last, cx),
-            (_, Frame::Body(_) | Frame::BodyEnd { .. } | Frame::LooseEnd { .. } | Frame::Opaque(_)) => {}
+            // Dot-stuffed text, and what cannot be read.
+            (_, _) => {}
         }
     }
 
@@ -168,10 +177,6 @@ impl Imap {
             (None, End::Drain | End::Evicted | End::CaptureEnd) => TransactionOutcome::Unknown,
         };
         self.believe(cx);
-        if closed.is_some() || why == End::Closed {
-            // Where the capture just ends, the rest of the string may have been about to come.
-            self.trust(u64::MAX, cx);
-        }
         self.server_end(cut, cx);
         while let Some(waiting) = self.pending.pop() {
             self.abandon(waiting, cut, cx);

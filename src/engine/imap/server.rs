@@ -2,7 +2,7 @@
 
 use super::complete::Completion;
 use super::fetch::{Fetch, FetchCommand};
-use super::forged::Suspects;
+use super::held_lines::HeldLines;
 use super::lex::{self, Shape};
 use super::response::{self, Response};
 use super::{CommandTask, CommandWait, Flight, Imap};
@@ -63,6 +63,10 @@ pub(super) struct ImapServer {
     pub(super) octets: u64,
     /// Octets of a literal are coming.
     moving: bool,
+    /// The current line began inside a string, as is known.
+    in_string: bool,
+    /// The current literal is text of that string.
+    text_literal: bool,
     /// The status response has a response code.
     pub(super) coded: bool,
     /// The tag that the response names.
@@ -78,8 +82,16 @@ pub(super) struct ImapServer {
     pub(super) headless: Headless,
     /// A completion that is not believed yet.
     pub(super) candidate: Option<Box<Completion>>,
-    /// Completions that may be text of a string.
-    pub(super) suspects: Suspects,
+    /// Stream offset behind the current line.
+    pub(super) line_end: u64,
+    /// Lines behind one that left something open wait until it shows what they are.
+    pub(super) held: Option<Box<HeldLines>>,
+    /// Stream offsets: lines that begin before the first are text of the response that is open; of those before the second,
+    /// none goes on with the one before it.
+    pub(super) text_until: u64,
+    pub(super) responses_until: u64,
+    /// What the client had received when it last acted.
+    pub(super) received: u64,
 }
 
 impl ImapServer {
@@ -93,16 +105,10 @@ impl ImapServer {
             self.fetch = None;
         }
         self.correlator.shrink();
-        self.suspects.shrink();
     }
 
     pub(super) fn fetch(&mut self) -> &mut Fetch {
         self.fetch.get_or_insert_default()
-    }
-
-    /// Whether the last line left a list or a string of a response open.
-    pub(super) fn is_unfinished(&self) -> bool {
-        self.unfinished && self.open != Open::Nothing
     }
 
     /// Whether a literal is moving.
@@ -110,10 +116,11 @@ impl ImapServer {
         self.moving
     }
 
-    fn is_quoted(&self) -> bool {
+    /// What of the response is open.
+    fn shape(&self) -> Shape {
         match self.open {
-            Open::Fetch => self.fetch.as_ref().is_some_and(|fetch| fetch.is_quoted()),
-            _ => self.shape.quoted,
+            Open::Fetch => self.fetch.as_ref().map(|fetch| fetch.shape()).unwrap_or_default(),
+            _ => self.shape,
         }
     }
 }
@@ -122,18 +129,14 @@ impl Imap {
     pub(super) fn server_line(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let first = !std::mem::replace(&mut self.server.opened, true);
         let broken = std::mem::take(&mut self.server.broken);
+        self.server.line_end = line.end();
+        self.server.in_string = line.start < self.server.text_until;
         if self.server.open != Open::Nothing {
-            if !self.server.unfinished || self.goes_on(line.octets) {
+            if !self.server.unfinished || self.server.in_string {
                 self.server.octets = self.server.octets.saturating_add(line.wire);
-                if self.server.unfinished && !line.octets.first().is_some_and(|o| lex::is_blank(*o)) {
-                    self.suspected(line, cx);
-                }
                 return self.piece(self.server.open, line.octets, cx);
             }
             self.end_response(cx);
-            self.server.suspects.begin(true);
-        } else {
-            self.server.suspects.begin(false);
         }
         self.server.octets = line.wire;
         let response = response::parse(line.octets);
@@ -145,7 +148,6 @@ impl Imap {
             return;
         }
         match response {
-            Response::Tagged(..) if self.server.suspects.doubts() && self.suspected(line, cx) => {}
             Response::Continuation(text) if !broken || self.is_waited_for() => self.continuation(text, cx),
             Response::Continuation(_) => {}
             Response::Tagged(tag, status, text) => self.tagged(tag, status, text, line, cx),
@@ -161,26 +163,7 @@ impl Imap {
                 self.server.shape = Shape::default();
                 self.piece(Open::Loose, line.octets, cx);
             }
-            // The rest of a string that seemed to be over.
-            Response::Other if !line.octets.is_empty() => self.server.suspects.clear(),
             Response::Other => {}
-        }
-    }
-
-    /// Whether a line that follows one with a list or a string open belongs to it. Quotes that do not balance leave one
-    /// open that is over, so what is certainly a response is one; a folded header field that was sent as it is begins with
-    /// a blank, and its writer must not be able to complete a command.
-    fn goes_on(&self, line: &[u8]) -> bool {
-        if line.first().is_none_or(|o| lex::is_blank(*o)) {
-            return true;
-        }
-        match response::parse(line) {
-            Response::Untagged(_, Untagged::Other, _) => self.server.is_quoted(),
-            Response::Untagged(..) => false,
-            // If it completes a command, that is told once it shows.
-            Response::Tagged(tag, ..) => !self.is_in_flight(tag) || !self.client.awaiting,
-            Response::Continuation(_) => !self.is_waited_for(),
-            Response::Other => true,
         }
     }
 
@@ -188,6 +171,7 @@ impl Imap {
         self.server.octets = self.server.octets.saturating_add(octets.len() as u64);
         self.server.moving = !last;
         if self.server.open == Open::Fetch {
+            let last = last && !self.server.text_literal;
             self.server.fetch().octets(octets, last, cx);
         }
     }
@@ -196,6 +180,7 @@ impl Imap {
         self.server.octets = self.server.octets.saturating_add(octets);
         self.server.moving = !last;
         if self.server.open == Open::Fetch {
+            let last = last && !self.server.text_literal;
             self.server.fetch().lost(octets, last, cx);
         }
     }
@@ -218,12 +203,13 @@ impl Imap {
             _ => lex::literal(text),
         };
         let head = text.get(..header.map_or(text.len(), |h| h.start)).unwrap_or_default();
+        let in_string = self.server.in_string;
         let is_open = match open {
             Open::Fetch => {
                 let request = self.request();
                 let mailbox = self.selected.as_bytes();
                 let fetch = self.server.fetch();
-                fetch.text(head, header.is_some(), request, mailbox, cx);
+                fetch.text(head, header.is_some(), in_string, request, mailbox, cx);
                 fetch.is_open()
             }
             Open::Data(_) => {
@@ -233,20 +219,24 @@ impl Imap {
             Open::Status | Open::Loose | Open::Nothing => false,
         };
         self.server.open = open;
+        // Text of a string: what looks like the header of a literal there begins no item, and ends no string.
+        self.server.text_literal = in_string && header.is_some() && self.server.shape().quoted;
         self.server.unfinished = header.is_none() && is_open;
         if let Some(header) = header {
-            self.server.shape.quoted = false;
+            self.server.shape.quoted &= self.server.text_literal;
             self.server.moving = header.octets > 0;
             cx.switch(Dir::ToClient, FramingMode::Octets(header.octets));
         } else if !is_open {
-            self.server.suspects.balanced();
             self.end_response(cx);
+        } else if self.server.line_end >= self.server.text_until.max(self.server.responses_until) {
+            self.hold_lines(self.server.shape(), cx);
         }
     }
 
     /// The response that is open is over.
     pub(super) fn end_response(&mut self, cx: &mut EventContext<'_>) {
         self.server.unfinished = false;
+        self.server.held = None;
         match std::mem::take(&mut self.server.open) {
             Open::Fetch => {
                 self.server.fetch().end(None, cx);
@@ -314,7 +304,7 @@ impl Imap {
     }
 
     /// Whether a command waits for `+`.
-    fn is_waited_for(&self) -> bool {
+    pub(super) fn is_waited_for(&self) -> bool {
         self.pending.iter().any(|w| w.kind.wait != CommandWait::Nothing)
     }
 }

@@ -24,7 +24,8 @@ impl Imap {
         session.refused |= matches!(status, Status::Bye | Status::No | Status::Bad);
         self.authenticated = status == Status::Preauth;
         if self.authenticated {
-            response::names_in(text).for_each(|name| session.secrets.proved(name));
+            let (_, said) = lex::response_code(text);
+            response::names_in(said).into_iter().for_each(|name| session.secrets.proved(name));
         }
         self.pending.note(arrival(line, cx));
         cx.greeting();
@@ -158,10 +159,10 @@ impl Imap {
 
     /// Counts the response that just ended for the command that asked for it, or for none.
     pub(super) fn attribute(&mut self, kind: Untagged, cx: &mut EventContext<'_>) {
-        let Self { pending, server, .. } = self;
+        let Self { pending, server, idles, .. } = self;
         let is_fetch = matches!(kind, Untagged::Fetch | Untagged::UidFetch);
         let (fetch, correlator) = (server.fetch.as_deref().filter(|_| is_fetch), server.correlator.get());
-        if pending.iter().any(|w| matches!(w.kind.task, CommandTask::Idle(Some(_), None))) {
+        if *idles && pending.iter().any(|w| matches!(w.kind.task, CommandTask::Idle(Some(_), None))) {
             let idle = cx.session.idle.get_or_insert_with(Idle::default);
             // Dovecot says `* OK Still here` every two minutes; a response code has something to say.
             let kept_alive = kind == Untagged::Ok && !server.coded;

@@ -1,7 +1,7 @@
 //! POP3's replies: what they say of the command that they answer.
 
 use super::body::note_size;
-use super::grammar::{self, Indicator};
+use super::grammar;
 use super::{Ask, Expects, Pop3, QueuedCommand, Xmit};
 use crate::engine::frame::FramingMode;
 use crate::engine::pending::{ReplyArrival, Waiting};
@@ -74,7 +74,7 @@ impl Pop3 {
             }
             Ask::Xmit if ok => {
                 self.xmit = Some(Xmit::begin(&command, cx));
-                cx.switch(Dir::ToServer, if self.loose_client { FramingMode::DotLf } else { FramingMode::Dot });
+                cx.switch(Dir::ToServer, self.xmit_mode());
             }
             Ask::Xmit => {
                 let mut xmit = Xmit::begin(&command, cx);
@@ -119,35 +119,6 @@ impl Pop3 {
     pub(super) fn authenticated(&mut self, status: ReplyArrival, cx: &mut EventContext<'_>) {
         if let Some(waiting) = self.pending.pop() {
             self.answered(waiting, status, cx);
-        }
-    }
-
-    pub(super) fn xmit_answered(
-        &mut self,
-        xmit: Xmit,
-        head: Indicator<'_>,
-        status: ReplyArrival,
-        cx: &mut EventContext<'_>,
-    ) {
-        let Xmit { mut transaction, sent, .. } = xmit;
-        if sent.is_none() {
-            transaction.message.finish(false);
-        }
-        let taken = matches!(head, Indicator::Ok(_));
-        transaction.outcome = if taken { TransactionOutcome::Accepted } else { TransactionOutcome::Error };
-        transaction.timing.reply = sent.and_then(|sent| status.last.at.since(sent));
-        grammar::fill(&mut transaction.last, head, self.response_codes, cx.limits.reply_text);
-        self.pending.note(status);
-        cx.count_reply(transaction.last.status);
-        cx.transaction(transaction);
-    }
-
-    pub(super) fn xmit_sent(&mut self, wire: u64, cx: &EventContext<'_>) {
-        if let Some(Xmit { transaction, began, sent }) = &mut self.xmit {
-            transaction.message.finish(true);
-            transaction.wire_size = Some(wire);
-            transaction.timing.transfer = cx.stamp.at.since(began.unwrap_or(cx.stamp.at));
-            *sent = Some(cx.stamp.at);
         }
     }
 }

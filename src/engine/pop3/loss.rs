@@ -46,6 +46,9 @@ impl Pop3 {
     /// The client's octets `held` wait for an answer that will not come: decides their mode, if they tell enough.
     /// `surely`: no more octets will come to help.
     pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
+        if self.watches_held() {
+            return self.look_behind_dot(held, surely, cx);
+        }
         let end = held.iter().position(|o| *o == b'\n');
         if end.is_none() && !surely && held.first() != Some(&0x16) {
             return;
@@ -65,7 +68,7 @@ impl Pop3 {
             Some(Ask::Xmit) if !command && !line.is_empty() => {
                 if let Some(Waiting { command, .. }) = self.pending.back() {
                     self.xmit = Some(Xmit::begin(command, cx));
-                    mode = FramingMode::Dot;
+                    mode = self.xmit_mode();
                 }
             }
             _ => {}
@@ -235,7 +238,13 @@ impl Pop3 {
         if !is_end {
             // What was sent meanwhile was sent ahead.
             self.pending.iter_mut().for_each(|w| w.command.pipelined = true);
+            if let BodyContent::Message(transaction) = &mut body.content {
+                transaction.message.drop_lf_reading();
+            }
             return cx.switch(Dir::ToClient, FramingMode::DotResume);
+        }
+        if let BodyContent::Message(transaction) = &mut body.content {
+            transaction.message.take_lf_reading();
         }
         cx.switch(Dir::ToClient, FramingMode::Line);
         let now = std::mem::replace(&mut cx.stamp, loose.stamp);

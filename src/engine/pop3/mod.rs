@@ -13,18 +13,17 @@ mod loss;
 mod server;
 mod suspect;
 mod text;
+mod xmit;
 
-use super::frame::{Frame, FramingMode, LineEnding};
+use super::frame::{Frame, LineEnding};
 use super::pending::{Pending, ReplyArrival, Waiting};
 use super::sasl::Exchange;
 use super::session::state::EventContext;
 use crate::event::Both;
-use crate::event::{
-    Command, How, Incomplete, Mechanism, Missing, Phase, Transaction, TransactionKind, TransactionOutcome,
-};
 use crate::event::{Dir, End, Text};
+use crate::event::{How, Incomplete, Mechanism, Missing, Phase, Transaction, TransactionOutcome};
 use crate::time::Timestamp;
-use body::{BodyContent, Cut, MultilineReply};
+use body::{BodyContent, Cut, Loose, MultilineReply};
 pub(super) use suspect::suspect;
 
 /// What is remembered with a command that waits.
@@ -96,6 +95,10 @@ struct Xmit {
     began: Option<Timestamp>,
     /// Time of its end.
     sent: Option<Timestamp>,
+    /// A lone dot whose line ends are not CRLF: the end, or text.
+    loose: Option<Loose>,
+    /// The server's answer, whether it was positive; its end is held back still.
+    answered: Option<(bool, ReplyArrival)>,
 }
 
 /// State of a session.
@@ -173,6 +176,11 @@ impl Pop3 {
         self.listed.shrink_to_fit();
     }
 
+    /// Commands that were looked at since this was asked.
+    pub(crate) fn take_looked_at(&self) -> u64 {
+        self.pending.take_looked_at()
+    }
+
     /// Whether nothing but the greeting is waited for.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.pending.is_empty() && self.body.is_none()
@@ -203,19 +211,12 @@ impl Pop3 {
             (Dir::ToClient, Frame::Line(line)) => self.server(line, cx),
             (Dir::ToClient, Frame::Body(octets)) => self.text(octets, cx),
             (Dir::ToClient, Frame::BodyEnd { wire, .. }) => self.body_end(*wire, cx),
-            (Dir::ToServer, Frame::Body(octets)) => {
-                if let Some(xmit) = &mut self.xmit {
-                    xmit.began.get_or_insert(cx.stamp.at);
-                    cx.body(&mut xmit.transaction, octets);
-                }
-            }
+            (Dir::ToClient, Frame::LooseDot) => self.loose_dot(cx),
+            (Dir::ToServer, Frame::Body(octets)) => self.xmit_text(octets, cx),
+            (Dir::ToServer, Frame::LooseDot) => self.xmit_dot(cx),
             (Dir::ToServer, Frame::BodyEnd { wire, .. }) => self.xmit_sent(*wire, cx),
             (Dir::ToClient, Frame::LooseEnd { wire, end }) => self.loose_end(*wire, *end, cx),
-            (Dir::ToServer, Frame::LooseEnd { wire, .. }) => {
-                // The line ends of its commands, which the server took.
-                self.xmit_sent(*wire, cx);
-                cx.switch(Dir::ToServer, FramingMode::Line);
-            }
+            (Dir::ToServer, Frame::LooseEnd { wire, end }) => self.xmit_loose_end(*wire, *end, cx),
             (_, Frame::Octets { .. } | Frame::Lost { .. } | Frame::Opaque(_)) => {}
         }
         self.begun = true;
@@ -254,17 +255,6 @@ impl Pop3 {
 
 /// Losses behind which nobody knows what became of a message.
 const UNSURE: [Missing; 4] = [Missing::StartMissing, Missing::ServerUnseen, Missing::ClientGap, Missing::ServerGap];
-
-impl Xmit {
-    /// The message that follows `command`.
-    fn begin(command: &Command, cx: &mut EventContext<'_>) -> Self {
-        let mut transaction = cx.session.transaction(TransactionKind::Append, command.began);
-        transaction.verb = Some(command.verb);
-        transaction.has_message = true;
-        transaction.message.begin(cx.limits.hash, cx.limits.header);
-        Self { transaction, began: None, sent: None }
-    }
-}
 
 /// Whether `+OK` in answer to this exchange may be a challenge.
 fn may_be_ntlm(exchange: &Exchange) -> bool {

@@ -103,8 +103,8 @@ impl Pop3 {
 
     fn status(&mut self, head: Indicator<'_>, line: &Line<'_>, cx: &mut EventContext<'_>) {
         let status = arrival(line, cx);
-        if let Some(xmit) = self.xmit.take() {
-            return self.xmit_answered(xmit, head, status, cx);
+        if self.xmit.is_some() {
+            return self.xmit_status(head, status, cx);
         }
         let ok = matches!(head, Indicator::Ok(_));
         if !self.is_placed(head, line, cx) {

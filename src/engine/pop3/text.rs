@@ -31,6 +31,17 @@ impl Pop3 {
         }
     }
 
+    /// A dot of the text behind LF alone.
+    pub(super) fn loose_dot(&mut self, cx: &mut EventContext<'_>) {
+        match &mut self.body {
+            Some(MultilineReply { content: BodyContent::Message(transaction), ends, .. }) => {
+                ends.read(b".");
+                cx.loose_dot(transaction);
+            }
+            _ => self.text(b".", cx),
+        }
+    }
+
     /// The terminator, as the framer saw it.
     pub(super) fn body_end(&mut self, wire: u64, cx: &mut EventContext<'_>) {
         let Some(body) = &self.body else { return };

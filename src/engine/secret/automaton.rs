@@ -104,16 +104,12 @@ impl Automaton {
     /// The state after `label`, which is folded.
     fn next(&self, mut state: u16, label: u8) -> u16 {
         loop {
-            #[cfg(test)]
-            steps::one();
             if state == 0 && self.heads.get(usize::from(label >> 6)).is_none_or(|heads| heads >> (label & 63) & 1 == 0)
             {
                 return 0;
             }
-            let (first, end) = (self.state(state).first, self.state(state.saturating_add(1)).first);
-            let children = self.states.get(usize::from(first)..usize::from(end)).unwrap_or_default();
-            if let Ok(child) = children.binary_search_by_key(&label, |child| child.label) {
-                return first + child as u16;
+            if let Some(child) = self.child(state, label) {
+                return child;
             }
             if state == 0 {
                 return 0;
@@ -142,6 +138,36 @@ impl Automaton {
                 }
             }
         }
+    }
+}
+
+impl Automaton {
+    /// Adds the ranges of `text` that are the head of a word, cut short by the server, and stand alone: an echo of four
+    /// letters is one too. Longer heads are found wherever they stand.
+    pub(super) fn find_heads(&self, text: &[u8], found: &mut Ranges) {
+        for start in (0..text.len()).filter(|start| words::begins(text, *start)) {
+            let (mut state, mut length) = (0, 0);
+            for (depth, byte) in text.get(start..).unwrap_or_default().iter().enumerate().take(CUT_SHORT - 1) {
+                let Some(next) = self.child(state, byte.to_ascii_lowercase()) else { break };
+                state = next;
+                if depth + 1 >= INSIDE_WORDS && words::is_whole(text, start, start + depth + 1) {
+                    length = depth + 1;
+                }
+            }
+            if length > 0 {
+                found.add(start, start + length);
+            }
+        }
+    }
+
+    /// The state whose string is that of `state` with `label` behind it.
+    fn child(&self, state: u16, label: u8) -> Option<u16> {
+        #[cfg(test)]
+        steps::one();
+        let (first, end) = (self.state(state).first, self.state(state.saturating_add(1)).first);
+        let children = self.states.get(usize::from(first)..usize::from(end)).unwrap_or_default();
+        let child = children.binary_search_by_key(&label, |child| child.label).ok()?;
+        Some(first + child as u16)
     }
 }
 
@@ -216,6 +242,31 @@ mod tests {
             words.sort();
             words.dedup();
             prop_assert_eq!(found(&words, text.as_bytes()), naive(&words, text.as_bytes()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_finds_every_head_that_stands_alone(
+            words in proptest::collection::vec("[ab=]{1,12}", 0..9),
+            text in "[abAB= x]{0,60}",
+        ) {
+            let mut shown = vec![false; text.len()];
+            for word in &words {
+                for (start, length) in (0..text.len()).flat_map(|start| (INSIDE_WORDS..CUT_SHORT).map(move |n| (start, n))) {
+                    let head = text.as_bytes().get(start..start + length);
+                    let same = head.zip(word.as_bytes().get(..length)).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));
+                    if same && is_whole(text.as_bytes(), start, start + length) {
+                        shown[start..start + length].fill(true);
+                    }
+                }
+            }
+            let mut sorted: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+            let mut ranges = Ranges::default();
+            Automaton::new(&mut sorted).find_heads(text.as_bytes(), &mut ranges);
+            let mut found = vec![false; text.len()];
+            ranges.merged().for_each(|(from, to)| found[from..to].fill(true));
+            prop_assert_eq!(found, shown);
         }
     }
 

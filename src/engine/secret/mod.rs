@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use data_encoding::{BASE64, BASE64_NOPAD, Encoding};
 
-use crate::event::{Mask, Names};
+use crate::event::{Dir, Mask, Names};
 use ranges::{REDACTED, Ranges};
 use set::WordSet;
 
@@ -168,6 +168,12 @@ impl Secrets {
         }
     }
 
+    /// Bytes of words that were looked at since this was asked, to remember others and to find them.
+    pub(crate) fn take_looked_at(&mut self) -> u64 {
+        let known = self.known.as_deref_mut();
+        known.map_or(0, |known| known.certain.take_looked_at() + known.suspected.take_looked_at())
+    }
+
     /// Gives back what it does not need.
     pub(crate) fn shrink(&mut self) {
         if let Some(known) = &mut self.known {
@@ -183,19 +189,16 @@ impl Mask for Secrets {
         match self.known.as_deref() {
             Some(KnownSecrets { overrun: true, .. }) if !text.is_empty() => Some(REDACTED.to_vec()),
             Some(KnownSecrets { certain, suspected, names, .. }) => {
-                masked(text, &[certain, suspected], names, |_| true)
+                masked(text, &[certain, suspected], names, Dir::ToClient)
             }
-            None => masked(text, &[], &NOBODY, |_| true),
+            None => masked(text, &[], &NOBODY, Dir::ToClient),
         }
     }
 
     fn sent(&self, text: &[u8]) -> Option<Vec<u8>> {
-        // Where the client puts it together itself, a longer word that the secret is part of is another word: the sender
-        // 1234567899@example.com, whose password is 1234567.
-        let is_word = |(from, to)| words::is_whole(text, from, to);
         match self.known.as_deref() {
-            Some(KnownSecrets { certain, names, .. }) => masked(text, &[certain], names, is_word),
-            None => masked(text, &[], &NOBODY, is_word),
+            Some(KnownSecrets { certain, names, .. }) => masked(text, &[certain], names, Dir::ToServer),
+            None => masked(text, &[], &NOBODY, Dir::ToServer),
         }
     }
 
@@ -204,12 +207,18 @@ impl Mask for Secrets {
     }
 }
 
-/// `text` without the words of `sets` that stand where they `count`; `None` if it has none of them.
-fn masked(text: &[u8], sets: &[&WordSet], names: &Names, count: impl Fn((usize, usize)) -> bool) -> Option<Vec<u8>> {
+/// `text`, which went in `dir`, without the words of `sets`; `None` if it has none of them.
+fn masked(text: &[u8], sets: &[&WordSet], names: &Names, dir: Dir) -> Option<Vec<u8>> {
     let mut found = Ranges::default();
     if sets.iter().any(|set| !set.is_empty()) {
         sets.iter().for_each(|set| set.find(text, &mut found));
-        found.retain(count);
+        match dir {
+            // Servers cut what they repeat.
+            Dir::ToClient => sets.iter().for_each(|set| set.find_heads(text, &mut found)),
+            // Where the client puts it together itself, a longer word that the secret is part of is another word: the
+            // sender 1234567899@example.com, whose password is 1234567.
+            Dir::ToServer => found.retain(|(from, to)| words::is_whole(text, from, to)),
+        }
         // A name is shown as such, with the password that it begins with or ends with: without it, it would tell it.
         if !found.is_empty() {
             names.iter().for_each(|(name, _)| found.spare(text, name));

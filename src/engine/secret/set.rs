@@ -34,12 +34,15 @@ pub(super) struct WordSet {
     small: Option<Box<Automaton>>,
     /// From here on no text was looked at since: these must not be forgotten.
     unused: usize,
+    /// Bytes of words that were looked at, to remember others and to be ready to find them.
+    looked_at: u64,
 }
 
 impl WordSet {
     /// Remembers `word`; false if there was no room for it.
     pub(super) fn add(&mut self, word: &[u8]) -> bool {
         let word = word.get(..HEAD).unwrap_or(word);
+        self.looked_at += self.known.len() as u64;
         if word.is_empty() || self.each(0).any(|known| known.eq_ignore_ascii_case(word)) {
             return true;
         }
@@ -124,6 +127,7 @@ impl WordSet {
             return;
         }
         let fresh = self.known.len() - self.in_large;
+        self.looked_at += 8 * if fresh > FRESH { self.known.len() } else { fresh } as u64;
         if fresh > FRESH || self.known.len() <= FRESH {
             self.small = None;
             self.large = Some(Box::new(self.automaton(0)));
@@ -134,6 +138,11 @@ impl WordSet {
         self.ready = self.known.len();
     }
 
+    /// How many bytes of words were looked at since this was asked.
+    pub(super) fn take_looked_at(&mut self) -> u64 {
+        std::mem::take(&mut self.looked_at)
+    }
+
     fn automaton(&self, from: usize) -> Automaton {
         Automaton::new(&mut self.each(from).collect::<Vec<_>>())
     }
@@ -142,6 +151,13 @@ impl WordSet {
     pub(super) fn find(&self, text: &[u8], found: &mut Ranges) {
         for automaton in [&self.large, &self.small].into_iter().flatten() {
             automaton.find(text, found);
+        }
+    }
+
+    /// Adds the ranges of `text` that show the head of a word and nothing else.
+    pub(super) fn find_heads(&self, text: &[u8], found: &mut Ranges) {
+        for automaton in [&self.large, &self.small].into_iter().flatten() {
+            automaton.find_heads(text, found);
         }
     }
 

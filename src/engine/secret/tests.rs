@@ -37,6 +37,9 @@ fn an_echo_cut_short_is_masked() {
     secrets.learn_password(b"averylongpassword");
     assert_eq!(said(&mut secrets, b"what is 'averylongp...'?"), "what is '[redacted]...'?");
     assert_eq!(said(&mut secrets, b"a very long day"), "a very long day");
+    assert_eq!(said(&mut secrets, b"what is AVER, 'averyl...'?"), "what is [redacted], '[redacted]...'?");
+    assert_eq!(said(&mut secrets, b"an average aver1, ave."), "an average aver1, ave.");
+    assert_eq!(sent(&mut secrets, b"aver"), "aver", "the client's own words are whole");
 }
 
 #[test]

@@ -17,6 +17,9 @@ pub(super) fn each(line: &[u8], mut word: impl FnMut(&[u8])) {
             return;
         }
         word(part);
+        if let (None, Some(glued)) = (before, behind_glued_verb(part)) {
+            word(glued);
+        }
         // `scheme://user:password@host`.
         if let (Some(b':'), Some(at)) = (before, memchr::memrchr(b'@', part)) {
             word(part.get(..at).unwrap_or_default());
@@ -27,8 +30,16 @@ pub(super) fn each(line: &[u8], mut word: impl FnMut(&[u8])) {
 
 /// Whether the range is not part of a longer word.
 pub(super) fn is_whole(text: &[u8], start: usize, end: usize) -> bool {
-    let inside = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || !b.is_ascii());
-    !inside(start.checked_sub(1).and_then(|i| text.get(i))) && !inside(text.get(end))
+    begins(text, start) && !is_inside(text.get(end))
+}
+
+/// Whether no word goes on at `start`.
+pub(super) fn begins(text: &[u8], start: usize) -> bool {
+    !is_inside(start.checked_sub(1).and_then(|i| text.get(i)))
+}
+
+fn is_inside(byte: Option<&u8>) -> bool {
+    byte.is_some_and(|b| b.is_ascii_alphanumeric() || !b.is_ascii())
 }
 
 /// What stands before a verb at the head of `line`, the first word or, behind a tag, the second, and what stands behind it.
@@ -48,6 +59,13 @@ pub(super) fn keywords(line: &[u8]) -> (&[u8], &[u8]) {
     let begins_exchange = [&b"AUTH"[..], b"AUTHENTICATE", b"X-EXPS"].iter().any(|v| verb.eq_ignore_ascii_case(v));
     let is_known = Mechanism::ALL.iter().any(|m| mechanism.eq_ignore_ascii_case(m.as_str().as_bytes()));
     (head, if begins_exchange && is_known && !behind.is_empty() { behind } else { rest })
+}
+
+/// What stands right behind a verb that a credential follows, where the space was left out.
+fn behind_glued_verb(word: &[u8]) -> Option<&[u8]> {
+    const VERBS: [&[u8]; 5] = [b"PASS", b"USER", b"LOGIN", b"AUTH", b"APOP"];
+    let glued = VERBS.iter().find(|verb| word.get(..verb.len()).is_some_and(|head| head.eq_ignore_ascii_case(verb)));
+    glued.and_then(|verb| word.get(verb.len()..)).filter(|rest| !rest.is_empty())
 }
 
 /// The word at the head of `line`, and what follows it.
@@ -134,6 +152,7 @@ mod tests {
         assert_eq!(words("a LOGN \"ann\" {7+}"), ["a", "LOGN", "ann", "7+"]);
         assert_eq!(words("pass\thunter2 \u{FFFD}x\u{FFFD}"), ["pass", "hunter2", "x"]);
         assert_eq!(words("  "), Vec::<String>::new());
+        assert_eq!(words("PASShunter2 USERx"), ["PASShunter2", "hunter2", "USERx"]);
         assert_eq!(words("ann@x.org s3-cr.et!"), ["ann@x.org", "s3-cr.et!"]);
     }
 
@@ -156,7 +175,7 @@ mod tests {
     fn what_base64_stands_for_is_cut_too() {
         assert_eq!(words("AUTH=PLAIN AGFubgBzM2NyZXQ="), ["AUTH", "PLAIN", "AGFubgBzM2NyZXQ", "ann", "s3cret"]);
         assert_eq!(words("Basic YW5uOnMzY3JldA=="), ["Basic", "YW5uOnMzY3JldA", "ann", "s3cret"]);
-        assert_eq!(words("password"), ["password"], "base64 of no text");
+        assert_eq!(words("password"), ["password", "word"], "base64 of no text");
     }
 
     #[test]

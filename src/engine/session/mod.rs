@@ -42,7 +42,7 @@ pub struct Session {
     /// Client octets that the server had taken when it agreed to TLS (server stream offset of the agreement).
     agreed: u64,
     pieces: u64,
-    /// Work done for the current input, and how much may be.
+    /// Work done so far, and how much may be done by the end of the current input.
     work: u64,
     work_limit: u64,
     /// The one who seemed the client is the server.
@@ -127,8 +127,7 @@ impl Session {
             Input::Data(octets) => {
                 self.directions[dir].seen += octets.len() as u64;
                 self.state.wire += octets.len() as u64;
-                self.work = 0;
-                self.work_limit = self.limits.work_of(octets.len());
+                self.work_limit = self.work + self.limits.work_of(octets.len());
                 self.fail_if_asked();
                 if matches!(self.protocol_state, ProtocolState::Undecided(_)) {
                     return self.listen(dir, stamp, octets, out);
@@ -220,12 +219,20 @@ impl Session {
     pub(super) fn is_overworked(&mut self, bytes: usize) -> bool {
         /// A frame costs about as much as so many bytes of a message that are only passed on.
         const FRAME: u64 = 64;
-        self.work += FRAME + (bytes / 16) as u64;
+        // So does a command that waits, compared with a reply, as a few bytes.
+        let looked_at = self.protocol_state.take_looked_at() + self.state.secrets.take_looked_at() / 16;
+        self.work += FRAME + (bytes / 16) as u64 + looked_at;
         if self.work > self.work_limit && !matches!(self.protocol_state, ProtocolState::Counted) {
             self.give_up();
             self.state.incomplete.add(Missing::WorkLimit);
         }
         self.work > self.work_limit
+    }
+
+    /// Work done so far, in the units of the budget that an input has: for tests that hold it to a bound.
+    #[doc(hidden)]
+    pub fn work(&self) -> u64 {
+        self.work
     }
 
     /// From here on the octets are what TLS carries, both ways; what came in clear and was not read yet counts for

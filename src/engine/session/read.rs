@@ -77,6 +77,9 @@ impl Session {
         let waits = held || self.directions[dir].framer.mode() == FramingMode::Await;
         // A hole behind a hole is one hole: nothing lies between them that could wait.
         let waits = waits && (held || !matches!(input, Input::Gap(_)) || !self.protocol_state.is_behind_gap());
+        if dir == Dir::ToServer && matches!(input, Input::Data(_)) {
+            self.client_acts(stamp, out);
+        }
         match input {
             _ if waits => {
                 self.directions[dir].held.push(dir, stamp, input);
@@ -388,22 +391,39 @@ impl Session {
             && stamp.at.since(direction.since).is_some_and(|pause| pause >= GIVEN_UP)
     }
 
-    /// The server's octets stopped where a text may end: what follows tells whether it does. `last`: no more will come to
-    /// help.
+    /// The server's bytes stopped where a text may end, or a response: what follows tells whether it does. `last`: no more
+    /// will come to help.
     fn look(&mut self, dir: Dir, last: bool, out: &mut dyn Sink) {
-        if dir != Dir::ToClient || self.directions[dir].framer.mode() != FramingMode::Await {
+        let closed = self.closed.is_some() && !self.directions[dir].held.has_gap();
+        let mut before = None;
+        while dir == Dir::ToClient
+            && self.directions[dir].framer.mode() == FramingMode::Await
+            && before.replace(self.directions[dir].held.len()) != Some(self.directions[dir].held.len())
+        {
+            let held = std::mem::take(&mut self.directions[dir].held);
+            let (modes, layers) = self.with_protocol(held.stamp(), out, |protocol_state, cx| match protocol_state {
+                ProtocolState::Pop3(pop3) => pop3.looked_at(held.octets(dir), last, cx),
+                ProtocolState::Imap(imap) => imap.look_at_lines(held.octets(dir), last, closed, cx),
+                _ => {}
+            });
+            self.directions[dir].held = held;
+            if self.apply(modes, layers) {
+                self.drain(dir, out);
+            }
+        }
+    }
+
+    /// The client acts at `stamp`: that tells what it took the server's bytes for that wait.
+    fn client_acts(&mut self, stamp: Stamp, out: &mut dyn Sink) {
+        let server = &self.directions[Dir::ToClient];
+        if server.framer.mode() != FramingMode::Await || !server.held.waits() {
             return;
         }
-        let held = std::mem::take(&mut self.directions[dir].held);
-        let (modes, layers) = self.with_protocol(held.stamp(), out, |protocol_state, cx| {
-            if let ProtocolState::Pop3(pop3) = protocol_state {
-                pop3.looked_at(held.octets(dir), last, cx);
-            }
-        });
-        self.directions[dir].held = held;
-        if self.apply(modes, layers) {
-            self.drain(dir, out);
-        }
+        let ProtocolState::Imap(imap) = &mut self.protocol_state else { return };
+        // Inside a layer, the bytes that wait are not those that TCP acknowledges.
+        let all = if stamp.peer >= server.position() { u64::MAX } else { 0 };
+        imap.client_acts(if server.inflated { all } else { stamp.peer });
+        self.look(Dir::ToClient, false, out);
     }
 
     /// Whether answers cannot come: the server's direction is not captured, or cannot be read any more.

@@ -475,6 +475,12 @@ impl EventContext<'_> {
         self.emit(&Event::Body { number: transaction.number, octets });
     }
 
+    /// A dot of the message of `transaction` behind LF alone ([`Message::loose_dot`](crate::message::Message::loose_dot)).
+    pub(crate) fn loose_dot(&mut self, transaction: &mut Transaction) {
+        transaction.message.loose_dot();
+        self.emit(&Event::Body { number: transaction.number, octets: b"." });
+    }
+
     /// A transaction is complete.
     pub(crate) fn transaction(&mut self, mut transaction: Box<Transaction>) {
         self.session.counts.transactions = self.session.counts.transactions.saturating_add(1);

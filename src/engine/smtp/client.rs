@@ -191,6 +191,7 @@ impl Smtp {
 
     /// Bytes that open envelopes may still take.
     fn room(&self, limits: &Limits) -> usize {
+        self.pending.look_at(self.deliveries.len());
         limits.envelopes.saturating_sub(self.deliveries.iter().map(Delivery::weight).sum())
     }
 

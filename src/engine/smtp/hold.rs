@@ -105,7 +105,12 @@ impl Smtp {
     }
 
     fn read_on(&mut self, mode: FramingMode, cx: &mut EventContext<'_>) {
-        self.hold = None;
+        let hold = self.hold.take();
+        if (mode, matches!(hold, Some(Hold::LooseEnd { .. }))) == (FramingMode::DotResume, true)
+            && let Some(delivery) = self.moving.and_then(|number| self.delivery(number))
+        {
+            delivery.tx.message.drop_lf_reading();
+        }
         cx.switch(Dir::ToServer, mode);
     }
 
@@ -175,6 +180,10 @@ impl Smtp {
     /// The message ended at the lone dot just read.
     fn end_loosely(&mut self, wire: u64, cx: &mut EventContext<'_>) {
         let stamp = std::mem::replace(&mut cx.stamp, self.held_stamp);
+        if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
+            // So it takes LF for a line end, and removes the stuffing behind it.
+            delivery.tx.message.take_lf_reading();
+        }
         self.end_of_data(wire, self.held_from, cx);
         cx.stamp = stamp;
         self.read_on(FramingMode::Line, cx);

@@ -200,6 +200,11 @@ impl Smtp {
         }
     }
 
+    /// Commands that were looked at since this was asked.
+    pub(crate) fn take_looked_at(&self) -> u64 {
+        self.pending.take_looked_at()
+    }
+
     /// Whether nothing but the greeting is waited for.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.pending.iter().all(|waiting| waiting.kind.want == Want::Greeting)
@@ -224,6 +229,12 @@ impl Smtp {
             (Dir::ToServer, Frame::Line(line)) => self.client(line, cx),
             (Dir::ToClient, Frame::Line(line)) => self.server(line, cx),
             (Dir::ToServer, Frame::Body(octets)) => self.body(octets, cx),
+            (Dir::ToServer, Frame::LooseDot) => {
+                if let Some(delivery) = self.moving.and_then(|number| self.delivery(number)) {
+                    delivery.body.get_or_insert(cx.stamp.at);
+                    cx.loose_dot(&mut delivery.tx);
+                }
+            }
             (Dir::ToServer, Frame::BodyEnd { wire, end }) => self.end_of_data(*wire, *end, cx),
             (Dir::ToServer, Frame::LooseEnd { wire, end }) => {
                 self.hold = Some(Hold::LooseEnd { wire: *wire });

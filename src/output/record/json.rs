@@ -298,10 +298,32 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
-/// serde_json without spaces, and with seconds in plain decimals: `0.000012`, not `1.2e-5`.
+/// serde_json without spaces, with seconds in plain decimals: `0.000012`, not `1.2e-5`, and with escapes for what would
+/// steer a terminal or turn the reading order.
 pub(super) struct Plain;
 
+/// Characters that are written as escapes besides those that JSON demands: DEL and C1 controls, line separators, marks and
+/// overrides of direction (Unicode TR 36).
+fn is_escaped(character: char) -> bool {
+    matches!(character,
+        '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 impl serde_json::ser::Formatter for Plain {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        if fragment.is_ascii() && memchr::memchr(0x7f, fragment.as_bytes()).is_none() {
+            return writer.write_all(fragment.as_bytes());
+        }
+        let mut rest = fragment;
+        while let Some((at, character)) = rest.char_indices().find(|(_, character)| is_escaped(*character)) {
+            let (before, behind) = rest.split_at(at);
+            // None of them lies beyond the characters of four digits.
+            write!(writer, "{before}\\u{:04x}", u32::from(character))?;
+            rest = behind.get(character.len_utf8()..).unwrap_or_default();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+
     fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         let nanos = (value * 1e9).round() as u64;
         let mut text = *b"00000000000.000000000";
@@ -340,6 +362,19 @@ mod tests {
         assert_eq!(time(1_769_850_000_123_456_999), "2026-01-31T09:00:00.123456Z");
         assert_eq!(time(951_782_400_000_000_000), "2000-02-29T00:00:00.000000Z");
         assert_eq!(time(u64::MAX), "2554-07-21T23:34:33.709551Z");
+    }
+
+    #[test]
+    fn what_steers_a_terminal_or_turns_the_order_is_escaped() {
+        let written = |text: &str| {
+            let mut out = Vec::new();
+            text.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Plain)).unwrap();
+            assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written("Grüße, 日本 \u{1f600}"), "\"Grüße, 日本 \u{1f600}\"");
+        assert_eq!(written("a\u{7f}\u{85}b\u{1b}[1m"), r#""a\u007f\u0085b\u001b[1m""#);
+        assert_eq!(written("\u{202e}x\u{2066}\u{2028}é\u{200f}"), r#""\u202ex\u2066\u2028é\u200f""#);
     }
 
     #[test]

@@ -180,6 +180,10 @@ fn play(dialogue: &Dialogue, cut: Cut, port: u16, out: &mut dyn Sink) {
         why = End::Closed;
     }
     session.finish(last, why, out);
+    // Law 5: a byte costs no more than all that may wait at a time.
+    const MOST_WORK: u64 = 500;
+    let (work, bytes) = (session.work(), sent.iter().sum::<u64>());
+    assert!(work <= MOST_WORK * bytes + 20_000, "{}: {work} steps of work for {bytes} bytes", dialogue.title);
 }
 
 /// Plays it as TCP segments to a table of connections.
