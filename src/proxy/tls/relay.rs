@@ -134,7 +134,7 @@ impl Relay {
         if self.flows.to_client.out.is_empty()
             && let Some(ask) = self.dialogue.as_ref().and_then(Dialogue::asked)
         {
-            return Poll::Ready(Some(Pause::Asked(ask.clone())));
+            return Poll::Ready(Some(Pause::Asked(ask)));
         }
         if !self.flows[dir].held.is_empty() || self.dialogue.as_ref().is_some_and(|d| dir == Dir::ToServer && d.waits())
         {
