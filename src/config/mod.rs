@@ -9,6 +9,7 @@ mod layers;
 mod proxy;
 mod running;
 mod sniff;
+mod terminate;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -6,14 +6,13 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::layers::{FileTable, Layers, LoadedFile};
-use super::{Defaults, ReadKeys, Running, running};
+use super::{Defaults, ReadKeys, Running, running, terminate};
 use crate::cli::{self, ListenAddress, Network, Number, TimeOrOff, Typed, UpstreamAddress};
 use crate::engine::Limits;
 use crate::error::Error;
 use crate::output::{Detail, InputKind, Policy, RecordKind, RecordSet};
 use crate::proxy::settings::{
-    AdmissionSettings, Forwarding, ListenerSettings, OnFault, ProxySettings, Splice, Target, Times, TlsListen,
-    TlsSettings, TlsUpstream,
+    AdmissionSettings, Forwarding, ListenerSettings, OnFault, ProxySettings, Splice, Target, Times,
 };
 
 /// Where mail servers listen: the ports of `--upstream HOST` alone.
@@ -200,7 +199,7 @@ fn listener(name: Option<String>, flags: cli::ListenerFlags) -> Result<ListenerS
         protocol: flags.protocol,
         header_from: flags.proxy_from.iter().flatten().map(|Network(network)| *network).collect(),
         header_to: flags.proxy_to,
-        tls: tls(&name, &flags)?,
+        tls: terminate::tls(&name, &flags)?,
         admission: admission(&flags),
         times: times(&flags),
         name,
@@ -229,34 +228,6 @@ fn times(flags: &cli::ListenerFlags) -> Times {
         idle_given: flags.idle_timeout.is_some(),
         half_close: time(flags.half_close_timeout, standard.half_close),
     }
-}
-
-fn tls(name: &str, flags: &cli::ListenerFlags) -> Result<Option<TlsSettings>, Error> {
-    let certificates = flags.tls_cert.as_deref().unwrap_or_default();
-    let keys = flags.tls_key.as_deref().unwrap_or_default();
-    let Some(listen) = flags.tls.filter(|listen| *listen != TlsListen::Passthrough) else {
-        if !certificates.is_empty() || !keys.is_empty() || flags.upstream_tls.is_some() {
-            return Err(Error::Usage(format!(
-                "listener {name}: certificates and upstream-tls are of use only where TLS is answered: give it tls implicit or starttls"
-            )));
-        }
-        return Ok(None);
-    };
-    if certificates.is_empty() || certificates.len() != keys.len() {
-        return Err(Error::Usage(format!(
-            "listener {name}: tls {} needs certificates and as many keys; it has {} and {}",
-            listen.as_str(),
-            certificates.len(),
-            keys.len()
-        )));
-    }
-    Ok(Some(TlsSettings {
-        listen,
-        certificates: certificates.iter().cloned().zip(keys.iter().cloned()).collect(),
-        upstream: flags.upstream_tls.unwrap_or(TlsUpstream::None),
-        authorities: flags.upstream_ca.clone(),
-        name: flags.upstream_name.clone(),
-    }))
 }
 
 fn name_of(port: u16) -> String {

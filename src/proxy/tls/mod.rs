@@ -4,9 +4,12 @@
 //! Clear text exists between the two sides of one session and nowhere else. What came in clear before TLS is not taken
 //! for something said under it (RFC 3207 section 4.2). Keys never show themselves.
 
+mod bounds;
 mod certificates;
 mod error;
+mod failure;
 mod observer;
+mod pinned;
 mod relay;
 mod session;
 mod starttls;

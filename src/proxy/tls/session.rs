@@ -90,8 +90,14 @@ impl TerminatedSession<'_> {
 
     /// Tells the observer how the client's handshake went.
     fn tell(&self, mode: TlsMode, observer: &mut dyn Observer) {
-        let mut how =
-            EstablishedTls { mode, handshake: Handshake::Failed, version: None, cipher: None, sni: Text::default() };
+        let mut how = EstablishedTls {
+            mode,
+            handshake: Handshake::Failed,
+            version: None,
+            cipher: None,
+            sni: Text::default(),
+            failure: None,
+        };
         if let Some(tls) = self.relay.client.tls() {
             let (_, common) = tls.get_ref();
             how.handshake = Handshake::Ok;

@@ -26,7 +26,6 @@ impl Terminator {
             return Ok(None);
         }
         let certificates = Arc::new(Certificates::read(&tls.certificates)?);
-        let first = tls.certificates.first().map(|(chain, _)| chain.clone()).unwrap_or_default();
         if certificates.known().is_empty() {
             return Err(TlsError::new("--tls-cert", TlsErrorKind::NoCertificate));
         }
@@ -36,11 +35,10 @@ impl Terminator {
         };
         let client = match tls.upstream {
             TlsUpstream::None => None,
-            TlsUpstream::StartTls | TlsUpstream::Implicit => {
-                Some(Upstream::new(tls.authorities.as_deref(), tls.name.as_deref().or(host))?)
-            }
+            TlsUpstream::StartTls | TlsUpstream::Implicit => Some(Upstream::new(tls, host)?),
         };
-        let server = certificates.config().map_err(|error| TlsError::new(first, TlsErrorKind::Refused(error)))?;
+        let clients = tls.clients.as_ref().map(|(path, wanted)| (path.as_path(), *wanted));
+        let server = certificates.config(&tls.bounds, clients)?;
         Ok(Some(Self { listen: tls.listen, upstream: tls.upstream, server, client, certificates }))
     }
 

@@ -94,7 +94,7 @@ impl Actor {
 
     /// TLS as a client that wants to see `name`.
     async fn connect(&mut self, authority: &Path, name: &'static str) {
-        let config = Upstream::new(Some(authority), None).unwrap().config;
+        let config = client_config(authority);
         let tcp = self.tcp.take().unwrap();
         let tls = TlsConnector::from(config).connect(ServerName::try_from(name).unwrap(), tcp).await.unwrap();
         self.stream = Some(Box::new(tls));
@@ -102,7 +102,8 @@ impl Actor {
 
     /// TLS as a server; whether it came about.
     async fn accept(&mut self, files: &(std::path::PathBuf, std::path::PathBuf)) -> bool {
-        let config = Arc::new(Certificates::read(std::slice::from_ref(files)).unwrap()).config().unwrap();
+        let config = Arc::new(Certificates::read(std::slice::from_ref(files)).unwrap());
+        let config = config.config(&TlsBounds::default(), None).unwrap();
         match TlsAcceptor::from(config).accept(self.tcp.take().unwrap()).await {
             Ok(tls) => self.stream = Some(Box::new(tls)),
             Err(_) => return false,
@@ -126,13 +127,7 @@ fn stage(listen: TlsListen, upstream: TlsUpstream, name: Option<&str>) -> Stage 
     let authority = Authority::new();
     let files = authority.files(&[NAME]);
     let server_files = authority.files(&[SERVER, "127.0.0.1"]);
-    let tls = TlsSettings {
-        listen,
-        certificates: vec![files.clone()],
-        upstream,
-        authorities: Some(authority.own()),
-        name: name.map(str::to_owned),
-    };
+    let tls = TlsSettings { listen, upstream, name: name.map(str::to_owned), ..authority.settings(&files) };
     let target = Target::Host { host: "127.0.0.1".into(), port: 25 };
     let terminator = Terminator::new(&tls, &target).unwrap().unwrap();
     Stage { authority, files, server_files, terminator }
