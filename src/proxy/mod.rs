@@ -24,6 +24,7 @@ mod shared;
 mod splice;
 mod terminated;
 pub mod tls;
+mod warnings;
 mod worker;
 
 use std::io;
