@@ -246,6 +246,11 @@ impl Session {
         }
     }
 
+    /// The connection to the server is there since `at`: from then on its greeting is waited for.
+    pub fn established(&mut self, at: Timestamp) {
+        self.context.peers.established = Some(at);
+    }
+
     /// Whoever feeds it has no TLS with the server, and that is why the session ends.
     pub fn upstream_tls_failed(&mut self, why: TlsFailure) {
         self.state.tls.upstream_failure = Some(why);

@@ -6,6 +6,8 @@
 
 mod bounds;
 mod certificates;
+mod client_tls;
+mod dialler;
 mod error;
 mod failure;
 mod observer;
@@ -22,8 +24,10 @@ mod upstream;
 mod upstream_starttls;
 
 pub use certificates::{Certificate, Certificates};
+pub use client_tls::ClientTls;
+pub use dialler::{Dialler, Dialling};
 pub use error::{TlsError, TlsErrorKind};
 pub use observer::{Observer, SessionStop, TlsEnd};
-pub use terminate::{TwoSides, terminate};
+pub use terminate::{TerminatedClient, terminate};
 pub use terminator::Terminator;
 pub use upstream::Upstream;

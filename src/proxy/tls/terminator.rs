@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use tokio::net::TcpStream;
 
 use super::certificates::{Certificate, Certificates};
 use super::error::{TlsError, TlsErrorKind};
+use super::stream::refuse_under_tls;
 use super::upstream::Upstream;
 use crate::proxy::settings::{Target, TlsListen, TlsSettings, TlsUpstream};
 
@@ -40,6 +42,21 @@ impl Terminator {
         let clients = tls.clients.as_ref().map(|(path, wanted)| (path.as_path(), *wanted));
         let server = certificates.config(&tls.bounds, clients)?;
         Ok(Some(Self { listen: tls.listen, upstream: tls.upstream, server, client, certificates }))
+    }
+
+    /// TLS with the server, where it begins with the first byte.
+    pub(super) fn implicit_upstream(&self) -> Option<&Upstream> {
+        self.client.as_ref().filter(|_| self.upstream == TlsUpstream::Implicit)
+    }
+
+    /// Whether clients begin TLS with their first byte.
+    pub fn is_implicit(&self) -> bool {
+        self.listen == TlsListen::Implicit
+    }
+
+    /// Turns a client away that begins TLS with its first byte; `early`: what was read of it already.
+    pub async fn refuse(&self, client: &mut TcpStream, early: Vec<u8>, line: &[u8]) {
+        refuse_under_tls(Arc::clone(&self.server), client, early, line).await;
     }
 
     /// The certificates, for what is told of them.
