@@ -239,7 +239,7 @@ fn name_of(port: u16) -> String {
 mod tests {
     use super::*;
     use crate::event::Protocol;
-    use crate::proxy::settings::{Refuse, Transparent};
+    use crate::proxy::settings::{Refuse, TlsListen, TlsUpstream, Transparent};
 
     fn made(args: &str, file: &str) -> Result<Proxy, Error> {
         let args = ["mailtap", "proxy"].into_iter().chain(args.split_whitespace());

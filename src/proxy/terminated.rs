@@ -146,6 +146,9 @@ impl TlsObserver {
 
     fn end(self, ending: &TlsEnd) {
         let now = self.shared.clock.now();
+        if let Some(dir) = ending.broken_off_by() {
+            let _ = self.session.borrow_mut().handle(now, dir, Input::Fin, &self.shared.fanout);
+        }
         if let TlsEnd::Reset(dir) = ending {
             let _ = self.session.borrow_mut().handle(now, *dir, Input::Reset, &self.shared.fanout);
         }

@@ -3,6 +3,7 @@
 //! Ties the modules together: opens everything, drops what it may no longer do, starts the threads that forward, and
 //! waits for signals. Nothing here touches an octet of a conversation.
 
+mod certificates;
 mod check;
 mod handover;
 mod listeners;
@@ -27,6 +28,7 @@ use crate::output::{Log, LogError, LogQueue, MetricsEndpoint};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
 use crate::proxy::settings::{ListenerSettings, Target, Transparent};
 use crate::proxy::{BoundListener, Order, Workers};
+use certificates::ExpiryWatch;
 use listeners::Sockets;
 
 pub use check::check;
@@ -77,7 +79,8 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     }
     readiness::ready();
     monitor.say(Ready::Ready);
-    let control = Control { workers, log_queue, listeners, monitor, drain: ready.proxy.drain };
+    let control =
+        Control { workers, log_queue, listeners, monitor, expiry: ExpiryWatch::default(), drain: ready.proxy.drain };
     runtime.block_on(control.watch(signals, successors, again))?;
     runtime.shutdown_background();
     if let Err(error) = log_writer.finish() {
@@ -119,6 +122,7 @@ struct Control {
     log_queue: LogQueue,
     listeners: Vec<BoundListener>,
     monitor: MetricsEndpoint,
+    expiry: ExpiryWatch,
     drain: Option<Duration>,
 }
 
@@ -131,8 +135,10 @@ impl Control {
         again: &dyn Fn() -> Result<Proxy, Error>,
     ) -> Result<(), Error> {
         let successors = successors.map(UnixListener::from_std).transpose().map_err(Error::Thread)?;
+        let mut certificates = time::interval(certificates::EVERY);
         loop {
             tokio::select! {
+                _ = certificates.tick() => self.expiry.look(&self.listeners),
                 signal = signals.next() => match signal {
                     Signal::Reload => self.reload(again),
                     Signal::Terminate | Signal::Again => break,
@@ -160,6 +166,7 @@ impl Control {
             Ok(listeners) => {
                 self.workers.order(Order::Serve(Arc::new(listeners.clone())));
                 self.listeners = listeners;
+                self.expiry.look_again(&self.listeners);
                 tracing::info!("reloaded");
             }
             Err(error) => {

@@ -6,7 +6,7 @@ use ::proxy_header::{ParseConfig, ProxyHeader};
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::proxy_header::checksum;
+use crate::engine::proxy_header::{checksum, extension};
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()

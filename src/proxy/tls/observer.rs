@@ -5,6 +5,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
+use super::failure::failure;
 use super::stream::{Departure, SideStream};
 use crate::event::{Dir, EstablishedTls, Refusal, TlsFailure};
 
@@ -60,6 +61,22 @@ pub(super) async fn watched<T>(observer: &mut dyn Observer, work: impl Future<Ou
         Poll::Pending => observer.poll_stop(false, cx).map(|stop| Err(TlsEnd::Stopped(stop))),
     })
     .await
+}
+
+impl TlsEnd {
+    /// The sender of this direction broke a handshake off: the other side had gone, or said why by an alert.
+    pub fn broken_off_by(&self) -> Option<Dir> {
+        let by_peer = |error: &io::Error| {
+            let alert = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            failure(error) == TlsFailure::Closed || matches!(alert, Some(rustls::Error::AlertReceived(_)))
+        };
+        match self {
+            Self::Client(error) if by_peer(error) => Some(Dir::ToServer),
+            // What the proxy decides, the client sees as its server's doing.
+            Self::Client(_) | Self::Server(_) => Some(Dir::ToClient),
+            _ => None,
+        }
+    }
 }
 
 /// `work`, unless the observer ends the session, or `client` leaves: then nobody waits for it any more.
