@@ -324,7 +324,9 @@ mod tests {
     #[test]
     fn answered_tls_needs_certificates() {
         assert!(fault("--listen :1 --upstream a --tls implicit", "").contains("needs certificates"));
-        assert!(fault("--listen :1 --upstream a --tls-cert c --tls-key k", "").contains("tls-cert is of use only where"));
+        assert!(
+            fault("--listen :1 --upstream a --tls-cert c --tls-key k", "").contains("tls-cert is of use only where")
+        );
         let ready =
             made("--listen :1 --upstream a --tls starttls --tls-cert c --tls-key k --upstream-tls implicit", "")
                 .unwrap();

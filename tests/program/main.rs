@@ -28,5 +28,6 @@ mod scraped;
 mod secrets;
 #[path = "../../benches/support/mod.rs"]
 mod support;
+mod terminated;
 mod tls;
 mod traffic;
