@@ -36,8 +36,12 @@ impl ServerCertVerifier for PinnedVerifier {
             chain,
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_)))
         );
-        if !unvouched || !self.named.contains(certificate) {
+        if !unvouched {
             return chain;
+        }
+        if !self.named.contains(certificate) {
+            // That it is an authority as well says less than that nobody vouches for it.
+            return if is_self_signed(certificate) { Err(CertificateError::UnknownIssuer.into()) } else { chain };
         }
         is_current(certificate, now)?;
         verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
@@ -65,6 +69,11 @@ impl ServerCertVerifier for PinnedVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chains.supported_verify_schemes()
     }
+}
+
+/// Whether `certificate` names itself as the one who vouches for it.
+fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, read)| read.issuer() == read.subject())
 }
 
 /// An error unless `now` is within the time of `certificate` (RFC 5280 section 4.1.2.5).

@@ -36,6 +36,7 @@ fn why_tls_with_a_client_failed_is_told() {
     let authority = Authority::new();
     let own = authority.certify("own", |_| {});
     let ca = authority.path();
+    let strangers = Authority::new();
     let older: &[_] = &[&rustls::version::TLS12];
     type Attempt<'a> = Box<dyn Fn(TcpStream) + 'a>;
     let with = |config: Arc<ClientConfig>| -> Attempt<'_> { Box::new(move |tcp| tries(&mut secured(tcp, &config))) };
@@ -57,7 +58,7 @@ fn why_tls_with_a_client_failed_is_told() {
         ("no_common_cipher", &ciphers, with(Arc::new(other_cipher))),
         ("certificate_required", &["--tls-client-ca", &ca], with(authority.client(BOTH, None))),
         ("unknown_ca", &["--tls-client-ca", &ca], {
-            let own = Authority::new().certify("stranger", |_| {});
+            let own = strangers.certify("stranger", |_| {});
             with(authority.client(BOTH, Some(&own)))
         }),
         ("not_tls", &[], in_clear),
@@ -81,7 +82,8 @@ fn why_tls_with_the_server_failed_is_told() {
         }
     };
     let good = authority.certify("good", |_| {});
-    let strange = Authority::new().certify("strange", |_| {});
+    let strangers = Authority::new();
+    let strange = strangers.certify("strange", |_| {});
     let cases = [
         ("unknown_ca", NAME, strange, false),
         ("expired", NAME, authority.certify("expired", change(2020, 2021)), false),
