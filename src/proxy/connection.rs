@@ -23,7 +23,7 @@ use super::shared::{OpenCount, Shared};
 use super::tls::ClientTls;
 use super::{dial, terminated};
 use crate::console;
-use crate::event::{Dir, End, Input, Peers, Refusal, Rejection};
+use crate::event::{Dir, End, Input, Peers, Refusal, Rejection, Termination};
 use crate::proxy::settings::{Target, Times, Transparent};
 use crate::time::Timestamp;
 use crate::wire::connection_id;
@@ -89,26 +89,32 @@ enum Joined {
 /// Lets the connection in and, where TLS is not answered here, dials its server; `None` if that came to nothing, which is told
 /// and counted.
 async fn join(shared: Rc<Shared>, listener: Arc<Listener>, mut client: TcpStream, peer: SocketAddr) -> Option<Joined> {
+    shared.compare_clock();
     let began = shared.clock.now();
-    let Ok(arrival) = arrive(&shared, &listener, &mut client, canonical(peer), began).await else {
-        // It has no right to speak without a header.
-        listener.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
-        let text = format_args!(
-            "listener {}: {peer} began without a valid PROXY header and was closed; let it send one, or take it out of --proxy-from",
-            listener.settings.name
-        );
-        console::warn("proxy_header", &listener.settings.name, &text);
-        abort(&client);
-        return None;
-    };
-    let ticket = match listener.admission.admit(began, arrival.source.ip()).await {
-        Ok(ticket) => ticket,
-        Err(reason) => {
-            listener.count(|metrics| metrics.rejected(reason));
-            listener.warn_of_limit(reason, arrival.source.ip());
-            refuse(&listener, &mut client, arrival.early_bytes()).await;
+    let arrival = arrive(&shared, &listener, &mut client, canonical(peer), began);
+    let arrival = match shared.unless_turned_away(arrival).await {
+        Some(Ok(arrival)) => arrival,
+        Some(Err(_)) => {
+            // It has no right to speak without a header.
+            listener.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
+            let text = format_args!(
+                "listener {}: {peer} began without a valid PROXY header and was closed; let it send one, or take it out of --proxy-from",
+                listener.settings.name
+            );
+            console::warn("proxy_header", &listener.settings.name, &text);
+            abort(&client);
             return None;
         }
+        None => return turn_away(&listener, &mut client, None, Rejection::Drain).await,
+    };
+    let admitted = listener.admission.admit(began, arrival.source.ip());
+    let ticket = match shared.unless_turned_away(admitted).await {
+        Some(Ok(ticket)) => ticket,
+        Some(Err(reason)) => {
+            listener.warn_of_limit(reason, arrival.source.ip());
+            return turn_away(&listener, &mut client, Some(&arrival), reason).await;
+        }
+        None => return turn_away(&listener, &mut client, Some(&arrival), Rejection::Drain).await,
     };
     let route = match route(&shared, &listener, &client, arrival.peer) {
         Ok(route) => route,
@@ -125,22 +131,40 @@ async fn join(shared: Rc<Shared>, listener: Arc<Listener>, mut client: TcpStream
     if listener.terminator.is_some() {
         return Some(Joined::Routed(Box::new(RoutedClient { client, arrival, route, id, ticket })));
     }
-    let dialled = reach(&shared, &listener, &arrival, &route, id, None).await;
+    let dialled = shared.unless_turned_away(reach(&shared, &listener, &arrival, &route, id, None)).await;
     let established = shared.clock.now();
     let mut session = observer(&shared, &listener, &arrival, &route, id, Some(established));
     match dialled {
-        Ok((server, far)) => {
+        Some(Ok((server, far))) => {
             session.connected(established, established.since(dialling).unwrap_or_default());
             let held = ConnectionGuards { _ticket: ticket, _ends: route.near.into_iter().chain(far).collect() };
-            Some(Joined::Pair(Box::new(ProxiedPair { client, server, session, early: arrival.early, held })))
+            let pair = ProxiedPair { client, server, session, early: arrival.early, held };
+            return Some(Joined::Pair(Box::new(pair)));
         }
-        Err(failed) => {
+        Some(Err(failed)) => {
             unreachable(&shared, &listener, session, established, failed);
             listener.warn_of_server(&route.targets, failed);
-            refuse(&listener, &mut client, arrival.early_bytes()).await;
-            None
+        }
+        None => {
+            let (protocol, phase) = (listener.protocol(), session.phase());
+            listener.count(|metrics| metrics.terminated(protocol, Termination::Drain, phase));
+            session.finish(established, End::Drain, &shared.fanout);
         }
     }
+    refuse(&listener, &mut client, arrival.early_bytes()).await;
+    None
+}
+
+/// Turns the client away before its server was dialled: there is no record of it.
+async fn turn_away(
+    listener: &Listener,
+    client: &mut TcpStream,
+    arrival: Option<&AcceptedClient>,
+    reason: Rejection,
+) -> Option<Joined> {
+    listener.count(|metrics| metrics.rejected(reason));
+    refuse(listener, client, arrival.map(AcceptedClient::early_bytes).unwrap_or_default()).await;
+    None
 }
 
 impl AcceptedClient {

@@ -63,6 +63,7 @@ pub(super) async fn serve(shared: Rc<Shared>, listener: Arc<Listener>, routed: B
             listener.count(|metrics| metrics.not_connected(prior, *failed));
             listener.warn_of_server(&places, *failed);
         }
+        TlsEnd::TurnedAway => observer.why = Some((End::Drain, Termination::Drain)),
         TlsEnd::Closed | TlsEnd::Reset(_) | TlsEnd::Stopped(_) => {}
     }
     observer.end(&ending);
@@ -85,9 +86,9 @@ impl Dialler for SessionDialler {
     fn dial<'a>(&'a mut self, tls: Option<&'a ClientTls>) -> Dialling<'a> {
         Box::pin(async move {
             let dialling = self.shared.clock.now();
-            let reached =
-                connection::reach(&self.shared, &self.listener, &self.arrival, &self.route, self.id, tls).await;
-            let (server, ends) = reached?;
+            let shared = Rc::clone(&self.shared);
+            let reaching = connection::reach(&shared, &self.listener, &self.arrival, &self.route, self.id, tls);
+            let (server, ends) = shared.unless_turned_away(reaching).await.ok_or(None)?.map_err(Some)?;
             self.ends = ends;
             if !std::mem::replace(&mut self.is_connected, true) {
                 let established = self.shared.clock.now();
@@ -138,10 +139,13 @@ impl TlsObserver {
         }
     }
 
-    /// Whether it can be closed without cutting anything short: between commands, and nothing is on its way.
+    /// Whether it can be closed without cutting anything short, as far as can be known. A handshake is under way, or octets
+    /// are, where it does not rest; before anything was said, that is nothing.
     fn is_quiet(&self, rests: bool) -> bool {
         const STILL: std::time::Duration = std::time::Duration::from_millis(500);
-        rests && self.timer.still(self.shared.clock.now()) >= STILL && self.session.borrow().phase() == Phase::Idle
+        let session = self.session.borrow();
+        let rests = rests || session.phase() == Phase::Connect;
+        rests && self.timer.still(self.shared.clock.now()) >= STILL && session.is_at_rest()
     }
 
     fn end(self, ending: &TlsEnd) {
@@ -209,7 +213,8 @@ impl Observer for TlsObserver {
             Some(ConnectionRequest::TimedOut) => ((End::Timeout, Termination::Timeout), false, &b""[..]),
             Some(ConnectionRequest::Stop) => ((End::Drain, Termination::Drain), true, &b""[..]),
             Some(ConnectionRequest::Drain) if self.is_quiet(rests) => {
-                ((End::Drain, Termination::Drain), false, self.goodbye)
+                // Inside a handshake there is no room for words.
+                ((End::Drain, Termination::Drain), false, if rests { self.goodbye } else { b"" })
             }
             Some(ConnectionRequest::Shrink) => {
                 self.session.borrow_mut().shrink();

@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 use super::client_tls::ClientTls;
 use crate::event::Refusal;
 
-/// A dial under way.
-pub type Dialling<'a> = Pin<Box<dyn Future<Output = Result<TcpStream, Refusal>> + 'a>>;
+/// A dial under way. Without a reason, nobody is dialled any more: the proxy goes down.
+pub type Dialling<'a> = Pin<Box<dyn Future<Output = Result<TcpStream, Option<Refusal>>> + 'a>>;
 
 /// Dials the server of one session: once, or once more when TLS begins.
 pub trait Dialler {

@@ -51,6 +51,8 @@ pub enum TlsEnd {
     Server(io::Error),
     /// The server did not take a connection.
     Unreachable(Refusal),
+    /// The proxy goes down, and the server was not dialled for that.
+    TurnedAway,
 }
 
 /// `work`, unless the observer ends the session.

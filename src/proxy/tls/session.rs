@@ -62,7 +62,7 @@ impl TerminatedSession<'_> {
                 }
                 // Even without a server the client is owed a handshake, if it is to be told, or to see a proper close.
                 match &reached {
-                    Some(Err(TlsEnd::Unreachable(_))) if !is_told => Poll::Ready(None),
+                    Some(Err(TlsEnd::Unreachable(_) | TlsEnd::TurnedAway)) if !is_told => Poll::Ready(None),
                     _ => accepting.as_mut().poll(cx).map(Some),
                 }
             });
@@ -167,8 +167,10 @@ impl TerminatedSession<'_> {
                 server.abort();
             }
             TlsEnd::Stopped(stop) => at_once(client, said(stop.goodbye)).await,
-            TlsEnd::Unreachable(_) if self.refusal.is_empty() => client.abort(),
-            TlsEnd::Server(_) | TlsEnd::Unreachable(_) => at_once(client, said(self.refusal)).await,
+            TlsEnd::Unreachable(_) | TlsEnd::TurnedAway if self.refusal.is_empty() => client.abort(),
+            TlsEnd::Server(_) | TlsEnd::Unreachable(_) | TlsEnd::TurnedAway => {
+                at_once(client, said(self.refusal)).await
+            }
         }
     }
 }
@@ -196,7 +198,7 @@ async fn reach(
     upstream: Option<&Upstream>,
     tls: Option<&ClientTls>,
 ) -> Result<(), TlsEnd> {
-    let tcp = dialler.dial(tls).await.map_err(TlsEnd::Unreachable)?;
+    let tcp = dialler.dial(tls).await.map_err(|why| why.map_or(TlsEnd::TurnedAway, TlsEnd::Unreachable))?;
     *server = SideStream::new(tcp, Vec::new());
     match upstream {
         Some(upstream) => shake_hands(server, upstream).await.map_err(TlsEnd::Server),

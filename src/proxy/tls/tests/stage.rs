@@ -45,7 +45,7 @@ struct Servers {
 impl Dialler for Servers {
     fn dial<'a>(&'a mut self, tls: Option<&'a ClientTls>) -> Dialling<'a> {
         self.told.push(tls.cloned());
-        let next = self.waiting.pop_front().ok_or(Refusal::Refused);
+        let next = self.waiting.pop_front().ok_or(Some(Refusal::Refused));
         Box::pin(async move { next })
     }
 
