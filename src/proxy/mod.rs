@@ -28,7 +28,7 @@ mod warnings;
 mod worker;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -85,18 +85,22 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts a thread for each of `fanouts`, which accepts at the listeners of `serving`.
+    /// Starts a thread for each of `fanouts`, each of which accepts at the listeners, and waits until they do.
     pub fn start(forwarding: Forwarding, fanouts: Vec<EventFanout>, serving: Serving) -> io::Result<Self> {
         let (orders, _) = channel::channel(Order::Serve(Arc::new(serving)));
         let mut threads = Vec::with_capacity(fanouts.len());
         let ends = LoopGuard::default();
         let timeline = Timeline::new();
+        let (accepts, accepting) = mpsc::channel::<()>();
         for fanout in fanouts {
-            let ends = ends.clone();
+            let (ends, accepts) = (ends.clone(), accepts.clone());
             let orders = orders.subscribe();
             let thread = thread::Builder::new().name("forward".into());
-            threads.push(thread.spawn(move || worker::run(&forwarding, fanout, ends, timeline, orders))?);
+            threads.push(thread.spawn(move || worker::run(&forwarding, fanout, ends, timeline, orders, accepts))?);
         }
+        drop(accepts);
+        // Whoever is told that the proxy is ready may count on it. Nothing is sent: each thread drops its end.
+        let _ = accepting.recv();
         Ok(Self { orders, threads })
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -39,7 +39,9 @@ pub(super) fn run(
     ends: LoopGuard,
     timeline: Timeline,
     mut orders: watch::Receiver<Order>,
+    accepts: mpsc::Sender<()>,
 ) -> io::Result<()> {
+    let mut accepts = Some(accepts);
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let shared = Shared::new(forwarding, fanout, ends, timeline);
     runtime.block_on(async {
@@ -55,6 +57,9 @@ pub(super) fn run(
                     accepting.push(spawn_local(accept(Rc::clone(&shared), Arc::clone(listener), Arc::clone(socket))));
                 }
             }
+            // Those that accept have their turn first.
+            tokio::task::yield_now().await;
+            drop(accepts.take());
             if orders.changed().await.is_err() {
                 break;
             }
