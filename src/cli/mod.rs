@@ -28,7 +28,7 @@ pub use records::LogFlags;
 pub use running::{ConfigFile, RunningFlags};
 pub use sniff::{CaptureFlags, SniffFlags};
 pub use values::{
-    FileMode, Hash, ListenAddress, LocalAddress, Network, Number, PacketMark, PortMapping, Size, TimeOrOff,
+    FileMode, Hash, ListenAddress, LocalAddress, Network, Number, PacketMark, PortMapping, Size, TimeOrOff, TlsMinimum,
     UpstreamAddress,
 };
 

@@ -7,11 +7,13 @@ use serde::Deserialize;
 
 use super::file::{list, parsed};
 use super::{
-    ConfigFile, ListenAddress, LogFlags, Network, Number, PacketMark, RunningFlags, TimeOrOff, UpstreamAddress,
-    Verbosity, word,
+    ConfigFile, ListenAddress, LogFlags, Network, Number, PacketMark, RunningFlags, TimeOrOff, TlsMinimum,
+    UpstreamAddress, Verbosity, word,
 };
 use crate::event::Protocol;
-use crate::proxy::settings::{HeaderOut, OnFault, OnLimit, Refuse, Splice, TlsListen, TlsUpstream, Transparent};
+use crate::proxy::settings::{
+    Cipher, ClientCertificate, HeaderOut, OnFault, OnLimit, Refuse, Splice, TlsListen, TlsUpstream, Transparent,
+};
 
 const HELP: &str = "\
 Examples:
@@ -128,18 +130,55 @@ pub struct ListenerFlags {
     #[serde(deserialize_with = "list")]
     pub tls_key: Option<Vec<PathBuf>>,
 
+    /// Oldest version of TLS that is agreed on with clients: 1.2 or 1.3 [default: 1.2]
+    #[arg(long, value_name = "VERSION", help_heading = "TLS")]
+    #[serde(deserialize_with = "parsed")]
+    pub tls_min: Option<TlsMinimum>,
+
+    /// Cipher suites that are agreed on with clients, the best first [default: all of these]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = word::<Cipher>(), help_heading = "TLS")]
+    #[serde(deserialize_with = "list")]
+    pub tls_ciphers: Option<Vec<Cipher>>,
+
+    /// PEM file with the authorities that may vouch for clients: a certificate is asked for
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// Whether a client must have a certificate, with --tls-client-ca [default: required]
+    #[arg(long, value_name = "HOW", value_parser = word::<ClientCertificate>(), help_heading = "TLS")]
+    #[serde(deserialize_with = "parsed")]
+    pub tls_client_auth: Option<ClientCertificate>,
+
     /// How to talk to the server where TLS is answered here [default: none]
     #[arg(long, value_name = "HOW", value_parser = word::<TlsUpstream>(), help_heading = "TLS")]
     #[serde(deserialize_with = "parsed")]
     pub upstream_tls: Option<TlsUpstream>,
 
-    /// PEM file with the authorities that may vouch for the server [default: those of the system]
+    /// PEM file with the authorities that may vouch for the server, or with its own certificate [default: those of the system]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
     pub upstream_ca: Option<PathBuf>,
 
     /// Name that the server's certificate must have [default: the host of --upstream]
     #[arg(long, value_name = "NAME", help_heading = "TLS")]
     pub upstream_name: Option<String>,
+
+    /// PEM file with the certificate chain that the server is shown if it asks for one
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
+    pub upstream_cert: Option<PathBuf>,
+
+    /// PEM file with its private key
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "TLS")]
+    pub upstream_key: Option<PathBuf>,
+
+    /// Oldest version of TLS that is agreed on with the server: 1.2 or 1.3 [default: 1.2]
+    #[arg(long, value_name = "VERSION", help_heading = "TLS")]
+    #[serde(deserialize_with = "parsed")]
+    pub upstream_tls_min: Option<TlsMinimum>,
+
+    /// Cipher suites that are agreed on with the server, the best first [default: all, as with --tls-ciphers]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = word::<Cipher>(), hide_possible_values = true, help_heading = "TLS")]
+    #[serde(deserialize_with = "list")]
+    pub upstream_tls_ciphers: Option<Vec<Cipher>>,
 
     /// Connections at the same time, of each listener [default: 0, no limit]
     #[arg(long, value_name = "N", help_heading = "Limits")]

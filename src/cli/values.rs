@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::event::{Protocol, words};
+use crate::proxy::settings::TlsVersion;
 
 words! {
     /// Whether messages are hashed.
@@ -37,6 +38,20 @@ impl FromStr for PortMapping {
         let protocol = name.parse().ok().filter(|p| *p != Protocol::Unknown);
         let protocol = protocol.ok_or("the protocol is one of smtp, lmtp, pop3, imap, managesieve")?;
         Ok(Self { port, protocol })
+    }
+}
+
+/// The oldest version of TLS that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsMinimum(pub TlsVersion);
+
+impl FromStr for TlsMinimum {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // Records have it as `TLSv1.2`, OpenSSL's command line as `1.2`.
+        let number = text.trim_start_matches(['T', 'L', 'S', 't', 'l', 's', 'v', 'V']);
+        number.parse().map(Self).map_err(|_| "expected 1.2 or 1.3".to_owned())
     }
 }
 

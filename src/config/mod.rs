@@ -10,6 +10,7 @@ mod outputs;
 mod proxy;
 mod running;
 mod sniff;
+mod terminate;
 
 use std::io;
 use std::path::{Path, PathBuf};

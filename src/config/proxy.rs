@@ -6,14 +6,13 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::layers::{FileTable, Layers, LoadedFile};
-use super::{Defaults, ReadKeys, Running, outputs, running};
+use super::{Defaults, ReadKeys, Running, outputs, running, terminate};
 use crate::cli::{self, ListenAddress, Network, Number, TimeOrOff, Typed, UpstreamAddress};
 use crate::engine::Limits;
 use crate::error::Error;
 use crate::output::{Detail, InputKind, Policy, RecordKind, RecordSet};
 use crate::proxy::settings::{
-    AdmissionSettings, Forwarding, ListenerSettings, OnFault, ProxySettings, Splice, Target, Times, TlsListen,
-    TlsSettings, TlsUpstream,
+    AdmissionSettings, Forwarding, ListenerSettings, OnFault, ProxySettings, Splice, Target, Times,
 };
 
 /// Where mail servers listen: the ports of `--upstream HOST` alone.
@@ -206,7 +205,7 @@ fn listener(name: Option<String>, flags: cli::ListenerFlags) -> Result<ListenerS
         protocol: flags.protocol,
         header_from: flags.proxy_from.iter().flatten().map(|Network(network)| *network).collect(),
         header_to: flags.proxy_to,
-        tls: tls(&name, &flags)?,
+        tls: terminate::tls(&name, &flags)?,
         admission: admission(&flags),
         times: times(&flags),
         name,
@@ -237,34 +236,6 @@ fn times(flags: &cli::ListenerFlags) -> Times {
     }
 }
 
-fn tls(name: &str, flags: &cli::ListenerFlags) -> Result<Option<TlsSettings>, Error> {
-    let certificates = flags.tls_cert.as_deref().unwrap_or_default();
-    let keys = flags.tls_key.as_deref().unwrap_or_default();
-    let Some(listen) = flags.tls.filter(|listen| *listen != TlsListen::Passthrough) else {
-        if !certificates.is_empty() || !keys.is_empty() || flags.upstream_tls.is_some() {
-            return Err(Error::Usage(format!(
-                "listener {name}: certificates and upstream-tls are of use only where TLS is answered: give it tls implicit or starttls"
-            )));
-        }
-        return Ok(None);
-    };
-    if certificates.is_empty() || certificates.len() != keys.len() {
-        return Err(Error::Usage(format!(
-            "listener {name}: tls {} needs certificates and as many keys; it has {} and {}",
-            listen.as_str(),
-            certificates.len(),
-            keys.len()
-        )));
-    }
-    Ok(Some(TlsSettings {
-        listen,
-        certificates: certificates.iter().cloned().zip(keys.iter().cloned()).collect(),
-        upstream: flags.upstream_tls.unwrap_or(TlsUpstream::None),
-        authorities: flags.upstream_ca.clone(),
-        name: flags.upstream_name.clone(),
-    }))
-}
-
 fn name_of(port: u16) -> String {
     let known = NAMES.iter().find(|(known, _)| *known == port);
     known.map_or_else(|| format!("port-{port}"), |(_, name)| (*name).to_owned())
@@ -274,7 +245,7 @@ fn name_of(port: u16) -> String {
 mod tests {
     use super::*;
     use crate::event::Protocol;
-    use crate::proxy::settings::{Refuse, Transparent};
+    use crate::proxy::settings::{Refuse, TlsListen, TlsUpstream, Transparent};
 
     fn made(args: &str, file: &str) -> Result<Proxy, Error> {
         let args = ["mailtap", "proxy"].into_iter().chain(args.split_whitespace());
@@ -359,7 +330,9 @@ mod tests {
     #[test]
     fn answered_tls_needs_certificates() {
         assert!(fault("--listen :1 --upstream a --tls implicit", "").contains("needs certificates"));
-        assert!(fault("--listen :1 --upstream a --tls-cert c --tls-key k", "").contains("are of use only where"));
+        assert!(
+            fault("--listen :1 --upstream a --tls-cert c --tls-key k", "").contains("tls-cert is of use only where")
+        );
         let ready =
             made("--listen :1 --upstream a --tls starttls --tls-cert c --tls-key k --upstream-tls implicit", "")
                 .unwrap();

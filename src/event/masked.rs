@@ -303,6 +303,8 @@ impl Texts for Summary {
             cipher: _,
             sni,
             decrypted: _,
+            failure: _,
+            upstream_failure: _,
         } = tls;
         sent(sni, mask);
         let AuthSummary { method: _, mechanism: _, identity, outcome: _, attempts: _ } = auth;

@@ -33,7 +33,7 @@ pub use session::{
     Other, Peers, Phase, Protocol, SessionOutcome, Software, Summary, Tunnel, TunnelHost, TunnelKind,
 };
 pub use text::{List, Span, Text};
-pub use tls::{EstablishedTls, Handshake, Tls, TlsMode};
+pub use tls::{EstablishedTls, Handshake, Tls, TlsFailure, TlsMode};
 pub use transaction::{
     DataMode, Param, Recipient, RecipientReply, Stage, Timing, Transaction, TransactionKind, TransactionOutcome,
 };

@@ -166,6 +166,8 @@ words! {
         Reset = "reset",
         /// Opaque to the end.
         Encrypted = "encrypted",
+        /// TLS that the proxy answers, or begins with the server, came to nothing.
+        TlsFailed = "tls_failed",
         /// Framing was lost and not found again.
         Unparseable = "unparseable",
         /// The capture stopped first.

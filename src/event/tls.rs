@@ -29,6 +29,38 @@ words! {
     }
 }
 
+words! {
+    /// Why TLS that was answered, or begun, here came to nothing.
+    TlsFailure {
+        /// Nobody that is trusted vouches for the certificate.
+        UnknownCa = "unknown_ca",
+        /// The certificate's time is over.
+        Expired = "expired",
+        /// The certificate's time has not begun.
+        NotYetValid = "not_yet_valid",
+        /// The certificate is not one of that name.
+        NameMismatch = "name_mismatch",
+        /// The certificate is wrong, or was refused, in another way.
+        BadCertificate = "bad_certificate",
+        /// A certificate was wanted of the client, and there was none.
+        CertificateRequired = "certificate_required",
+        /// No version that both sides take.
+        ProtocolVersion = "protocol_version",
+        /// No cipher suite, group or signature that both sides take.
+        NoCommonCipher = "no_common_cipher",
+        /// What came was no TLS.
+        NotTls = "not_tls",
+        /// The other side closed or reset in the middle.
+        Closed = "closed",
+        /// The other side did not go on.
+        Timeout = "timeout",
+        /// The server does not agree to STARTTLS.
+        Refused = "refused",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
 /// What was seen of TLS.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
@@ -52,6 +84,10 @@ pub struct Tls {
     pub sni: Text,
     /// What was inside was read.
     pub decrypted: bool,
+    /// Why TLS with the client, which the proxy answers, came to nothing.
+    pub failure: Option<TlsFailure>,
+    /// Why the proxy's TLS with the server came to nothing.
+    pub upstream_failure: Option<TlsFailure>,
 }
 
 /// TLS that was answered by whoever feeds the session.
@@ -67,4 +103,6 @@ pub struct EstablishedTls {
     pub cipher: Option<&'static str>,
     /// Server name that the client asked for.
     pub sni: Text,
+    /// Why it failed.
+    pub failure: Option<TlsFailure>,
 }

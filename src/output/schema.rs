@@ -40,6 +40,7 @@ mod tests {
             ("other", of(Other::ALL, Other::as_str)),
             ("tls_mode", of(TlsMode::ALL, TlsMode::as_str)),
             ("handshake", of(Handshake::ALL, Handshake::as_str)),
+            ("tls_failure", of(TlsFailure::ALL, TlsFailure::as_str)),
             ("how", of(How::ALL, How::as_str)),
             ("tunnel_kind", of(TunnelKind::ALL, TunnelKind::as_str)),
             ("phase", of(Phase::ALL, Phase::as_str)),

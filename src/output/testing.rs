@@ -291,6 +291,8 @@ pub(super) fn full_summary() -> Summary {
         cipher: Some("TLS_AES_128_GCM_SHA256"),
         sni: text("mx.example"),
         decrypted: true,
+        failure: Some(TlsFailure::UnknownCa),
+        upstream_failure: Some(TlsFailure::NameMismatch),
     };
     s.auth = AuthSummary {
         method: Some(AuthMethod::Sasl),

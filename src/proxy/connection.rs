@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::admission::Ticket;
 use super::destination::{RouteError, destination};
 use super::forward::Forwarder;
 use super::listener::Listener;
@@ -19,6 +20,7 @@ use super::pair::{ConnectionGuards, ProxiedPair};
 use super::proxy_protocol::{self, HeaderRead};
 use super::refuse::{abort, refuse};
 use super::shared::{OpenConnection, Shared};
+use super::tls::ClientTls;
 use super::{dial, terminated};
 use crate::console;
 use crate::event::{Dir, End, Input, Peers, Refusal, Rejection, Termination};
@@ -38,10 +40,11 @@ pub(super) fn serve(
     let joining = Box::pin(join(Rc::clone(&shared), Arc::clone(&listener), client, peer));
     async move {
         let _open = open;
-        let Some(joined) = joining.await else { return };
-        if let Some(terminator) = &listener.terminator {
-            return Box::pin(terminated::serve(&shared, &listener, terminator, joined)).await;
-        }
+        let joined = match joining.await {
+            Some(Joined::Pair(joined)) => joined,
+            Some(Joined::Routed(routed)) => return Box::pin(terminated::serve(shared, listener, routed)).await,
+            None => return,
+        };
         let mut forwarder = Forwarder::new(joined, listener, &shared);
         let ending = poll_fn(|cx| forwarder.poll(cx)).await;
         forwarder.close(ending);
@@ -49,30 +52,43 @@ pub(super) fn serve(
 }
 
 /// Who comes, and for whom.
-struct AcceptedClient {
+pub(super) struct AcceptedClient {
     began: Timestamp,
     peer: SocketAddr,
     /// The client itself: the peer, or whom a PROXY header names.
     source: SocketAddr,
     header: Vec<u8>,
-    early: Option<(Vec<u8>, Timestamp)>,
+    pub(super) early: Option<(Vec<u8>, Timestamp)>,
 }
 
 /// Where it goes.
-struct Route {
+pub(super) struct Route {
     /// The address that the client connected to, as it sees it.
     server: SocketAddr,
-    targets: Vec<SocketAddr>,
-    near: Option<loops::GuardedEnd>,
+    pub(super) targets: Vec<SocketAddr>,
+    pub(super) near: Option<loops::GuardedEnd>,
 }
 
-/// Lets the connection in and dials its server; `None` if that came to nothing, which is told and counted.
-async fn join(
-    shared: Rc<Shared>,
-    listener: Arc<Listener>,
-    mut client: TcpStream,
-    peer: SocketAddr,
-) -> Option<Box<ProxiedPair>> {
+/// A connection that was let in, and whose server is dialled by whoever answers its TLS.
+pub(super) struct RoutedClient {
+    pub(super) client: TcpStream,
+    pub(super) arrival: AcceptedClient,
+    pub(super) route: Route,
+    pub(super) id: u64,
+    pub(super) ticket: Ticket,
+}
+
+/// What comes of a connection that is let in.
+enum Joined {
+    /// Its server was dialled.
+    Pair(Box<ProxiedPair>),
+    /// Its TLS is answered here.
+    Routed(Box<RoutedClient>),
+}
+
+/// Lets the connection in and, where TLS is not answered here, dials its server; `None` if that came to nothing, which is told
+/// and counted.
+async fn join(shared: Rc<Shared>, listener: Arc<Listener>, mut client: TcpStream, peer: SocketAddr) -> Option<Joined> {
     shared.compare_clock();
     let began = shared.clock.now();
     let arrival = arrive(&shared, &listener, &mut client, canonical(peer), began);
@@ -89,16 +105,16 @@ async fn join(
             abort(&client);
             return None;
         }
-        None => return turn_away(&listener, &mut client, Rejection::Drain).await,
+        None => return turn_away(&listener, &mut client, None, Rejection::Drain).await,
     };
     let admitted = listener.admission.admit(began, arrival.source.ip());
     let ticket = match shared.unless_turned_away(admitted).await {
         Some(Ok(ticket)) => ticket,
         Some(Err(reason)) => {
             listener.warn_of_limit(reason, arrival.source.ip());
-            return turn_away(&listener, &mut client, reason).await;
+            return turn_away(&listener, &mut client, Some(&arrival), reason).await;
         }
-        None => return turn_away(&listener, &mut client, Rejection::Drain).await,
+        None => return turn_away(&listener, &mut client, Some(&arrival), Rejection::Drain).await,
     };
     let route = match route(&shared, &listener, &client, arrival.peer) {
         Ok(route) => route,
@@ -112,14 +128,18 @@ async fn join(
     };
     let dialling = shared.clock.now();
     let id = connection_id(arrival.peer, route.server, began);
-    let dialled = shared.unless_turned_away(reach(&shared, &listener, &arrival, &route, id)).await;
+    if listener.terminator.is_some() {
+        return Some(Joined::Routed(Box::new(RoutedClient { client, arrival, route, id, ticket })));
+    }
+    let dialled = shared.unless_turned_away(reach(&shared, &listener, &arrival, &route, id, None)).await;
     let established = shared.clock.now();
-    let mut session = observer(&shared, &listener, &arrival, &route, id, established);
+    let mut session = observer(&shared, &listener, &arrival, &route, id, Some(established));
     match dialled {
         Some(Ok((server, far))) => {
-            session.connected(established.since(dialling).unwrap_or_default());
+            session.connected(established, established.since(dialling).unwrap_or_default());
             let held = ConnectionGuards { _ticket: ticket, _ends: route.near.into_iter().chain(far).collect() };
-            return Some(Box::new(ProxiedPair { client, server, session, early: arrival.early, held }));
+            let pair = ProxiedPair { client, server, session, early: arrival.early, held };
+            return Some(Joined::Pair(Box::new(pair)));
         }
         Some(Err(failed)) => {
             unreachable(&shared, &listener, session, established, failed);
@@ -131,15 +151,27 @@ async fn join(
             session.finish(established, End::Drain, &shared.fanout);
         }
     }
-    refuse(&listener, &mut client).await;
+    refuse(&listener, &mut client, arrival.early_bytes()).await;
     None
 }
 
 /// Turns the client away before its server was dialled: there is no record of it.
-async fn turn_away(listener: &Listener, client: &mut TcpStream, reason: Rejection) -> Option<Box<ProxiedPair>> {
+async fn turn_away(
+    listener: &Listener,
+    client: &mut TcpStream,
+    arrival: Option<&AcceptedClient>,
+    reason: Rejection,
+) -> Option<Joined> {
     listener.count(|metrics| metrics.rejected(reason));
-    refuse(listener, client).await;
+    refuse(listener, client, arrival.map(AcceptedClient::early_bytes).unwrap_or_default()).await;
     None
+}
+
+impl AcceptedClient {
+    /// What was read of the client already.
+    pub(super) fn early_bytes(&self) -> &[u8] {
+        self.early.as_ref().map(|(bytes, _)| bytes.as_slice()).unwrap_or_default()
+    }
 }
 
 /// Reads the PROXY header of a peer that has to send one.
@@ -171,34 +203,35 @@ fn route(shared: &Shared, listener: &Listener, client: &TcpStream, peer: SocketA
     Ok(Route { server: local, targets: listener.targets(local).collect(), near: None })
 }
 
-/// Dials on, and begins the connection as configured.
-async fn reach(
+/// Dials on, and begins the connection as configured; `tls`: the client's TLS that is answered here.
+pub(super) async fn reach(
     shared: &Shared,
     listener: &Listener,
     arrival: &AcceptedClient,
     route: &Route,
     id: u64,
+    tls: Option<&ClientTls>,
 ) -> Result<(TcpStream, Option<loops::GuardedEnd>), Refusal> {
     let mut server = dial(listener, &route.targets, arrival.source).await?;
     let far = if route.near.is_some() { far_end(shared, listener, &server)? } else { None };
-    let greeted = greet(listener, &mut server, arrival.source, route.server, id).await;
+    let greeted = greet(listener, &mut server, arrival, route, id, tls).await;
     greeted.map_err(|error| Refusal::from(&error))?;
     Ok((server, far))
 }
 
-/// The observer of a connection whose dialling came to its end at `established`.
-fn observer(
+/// The observer of a connection whose dialling came to its end at `established`; `None`: it is still to come.
+pub(super) fn observer(
     shared: &Shared,
     listener: &Listener,
     arrival: &AcceptedClient,
     route: &Route,
     id: u64,
-    established: Timestamp,
+    established: Option<Timestamp>,
 ) -> GuardedSession {
     let peers = Peers {
         client: arrival.peer,
         server: route.server,
-        established: Some(established),
+        established,
         roles_certain: true,
         source: listener.source,
         ordinal: 0,
@@ -211,7 +244,13 @@ fn observer(
 }
 
 /// The server is not there: the record says what the client would have met with, had it dialled itself.
-fn unreachable(shared: &Shared, listener: &Listener, mut session: GuardedSession, at: Timestamp, failed: Refusal) {
+pub(super) fn unreachable(
+    shared: &Shared,
+    listener: &Listener,
+    mut session: GuardedSession,
+    at: Timestamp,
+    failed: Refusal,
+) {
     if failed == Refusal::Descriptors {
         listener.warn_of_descriptors(shared.descriptors.limit());
     }
@@ -277,14 +316,16 @@ async fn dial(listener: &Listener, targets: &[SocketAddr], source: SocketAddr) -
 async fn greet(
     listener: &Listener,
     server: &mut TcpStream,
-    client: SocketAddr,
-    to: SocketAddr,
+    arrival: &AcceptedClient,
+    route: &Route,
     id: u64,
+    tls: Option<&ClientTls>,
 ) -> io::Result<()> {
-    match listener.settings.header_to {
-        Some(version) => server.write_all(&proxy_protocol::header(version, client, to, id)).await,
-        None => Ok(()),
-    }
+    let Some(version) = listener.settings.header_to else { return Ok(()) };
+    // Where the client connected to is what the first proxy on the way says.
+    let to = proxy_protocol::destination(&arrival.header).unwrap_or(route.server);
+    let extensions = proxy_protocol::extensions(id, tls, &arrival.header);
+    server.write_all(&proxy_protocol::header(version, arrival.source, to, &extensions)).await
 }
 
 /// Reads a PROXY header: all octets read, how many are its own, and the client it names.

@@ -432,7 +432,9 @@ impl Forwarder {
             }
             ForwardEnd::TimedOut => End::Timeout,
             ForwardEnd::Drained => {
-                if let Some(line) = goodbye(&self.listener).filter(|_| !self.session.is_opaque()) {
+                if let Some(line) =
+                    goodbye(&self.listener, self.server.peer_addr().ok()).filter(|_| !self.session.is_opaque())
+                {
                     // What the socket does not take at once is not worth waiting for.
                     let _ = self.client.try_write(line);
                 }

@@ -29,7 +29,7 @@ mod warnings;
 mod worker;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -82,8 +82,8 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts a thread for each of `fanouts`, which accepts at the listeners of `serving`. `descriptors`: how many the process
-    /// may have open at the same time.
+    /// Starts a thread for each of `fanouts`, which accepts at the listeners of `serving`, and waits until they do.
+    /// `descriptors`: how many the process may have open at the same time.
     pub fn start(
         forwarding: Forwarding,
         descriptors: Option<u64>,
@@ -97,12 +97,16 @@ impl Workers {
         };
         let (orders, _) = channel::channel(Order::Serve(Arc::new(serving)));
         let mut threads = Vec::with_capacity(fanouts.len());
+        let (accepts, accepting) = mpsc::channel::<()>();
         for fanout in fanouts {
-            let all = all.clone();
+            let (all, accepts) = (all.clone(), accepts.clone());
             let orders = orders.subscribe();
             let thread = thread::Builder::new().name("forward".into());
-            threads.push(thread.spawn(move || worker::run(&forwarding, fanout, &all, orders))?);
+            threads.push(thread.spawn(move || worker::run(&forwarding, fanout, &all, orders, accepts))?);
         }
+        drop(accepts);
+        // Whoever is told that the proxy is ready may count on it. Nothing is sent: each thread drops its end.
+        let _ = accepting.recv();
         Ok(Self { orders, threads })
     }
 

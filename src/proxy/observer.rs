@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{Limits, Session};
-use crate::event::{Dir, End, EstablishedTls, Phase, Protocol};
+use crate::event::{Dir, End, EstablishedTls, Phase, Protocol, TlsFailure};
 use crate::event::{Input, Peers};
 use crate::output::EventFanout;
 use crate::time::Timestamp;
@@ -61,9 +61,15 @@ impl GuardedSession {
         self.session.is_settled()
     }
 
-    /// The server took the connection `after` it was asked.
-    pub(super) fn connected(&mut self, after: Duration) {
+    /// The server took the connection at `at`, `after` it was asked.
+    pub(super) fn connected(&mut self, at: Timestamp, after: Duration) {
+        self.session.established(at);
         self.session.connected(after);
+    }
+
+    /// TLS with the server came to nothing.
+    pub(super) fn upstream_tls_failed(&mut self, why: TlsFailure) {
+        self.session.upstream_tls_failed(why);
     }
 
     /// No more will come.

@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::engine::proxy_header::{self, LONGEST_V1, ParsedHeader, Reading, SIGNATURE, extension};
+pub use extensions::extensions;
+
+use crate::engine::proxy_header::{self, LONGEST_V1, ParsedHeader, Reading, SIGNATURE};
 use crate::proxy::settings::HeaderOut;
 
 /// The longest header that is read. The length field allows 65 551 octets; addresses and all extensions in use, those of
@@ -42,8 +44,17 @@ pub fn parse(octets: &[u8]) -> HeaderRead {
     }
 }
 
-/// The header that tells the server that `client` connected to `server`, in the session `id`.
-pub fn header(version: HeaderOut, client: SocketAddr, server: SocketAddr, id: u64) -> Vec<u8> {
+/// Where the client connected to, as the header `received` says.
+pub fn destination(received: &[u8]) -> Option<SocketAddr> {
+    match parse(received) {
+        HeaderRead::Complete { server, .. } => server,
+        HeaderRead::NeedMore | HeaderRead::Invalid => None,
+    }
+}
+
+/// The header that tells the server that `client` connected to `server`, with [extensions](self::extensions), which only
+/// version 2 has.
+pub fn header(version: HeaderOut, client: SocketAddr, server: SocketAddr, extensions: &[u8]) -> Vec<u8> {
     let (from, to) = (client.ip().to_canonical(), server.ip().to_canonical());
     let ports = [client.port(), server.port()];
     let mut octets = Vec::with_capacity(LONGEST_V1);
@@ -60,16 +71,16 @@ pub fn header(version: HeaderOut, client: SocketAddr, server: SocketAddr, id: u6
             octets.extend_from_slice(format!("PROXY TCP6 {from} {to} {} {}\r\n", ports[0], ports[1]).as_bytes());
         }
         (HeaderOut::V2, IpAddr::V4(from), IpAddr::V4(to)) => {
-            preamble(&mut octets, 0x21, 0x11, 12 + EXTENSION);
+            preamble(&mut octets, 0x21, 0x11, 12 + extensions.len());
             octets.extend_from_slice(&from.octets());
             octets.extend_from_slice(&to.octets());
-            behind(&mut octets, ports, id);
+            behind(&mut octets, ports, extensions);
         }
         (HeaderOut::V2, ..) => {
-            preamble(&mut octets, 0x21, 0x21, 36 + EXTENSION);
+            preamble(&mut octets, 0x21, 0x21, 36 + extensions.len());
             octets.extend_from_slice(&mixed(from).octets());
             octets.extend_from_slice(&mixed(to).octets());
-            behind(&mut octets, ports, id);
+            behind(&mut octets, ports, extensions);
         }
     }
     octets
@@ -85,22 +96,19 @@ pub fn health_header(version: HeaderOut) -> Vec<u8> {
     octets
 }
 
-/// Octets of the unique id with its type and length.
-const EXTENSION: u16 = 3 + 16;
-
-fn preamble(octets: &mut Vec<u8>, command: u8, family: u8, length: u16) {
+fn preamble(octets: &mut Vec<u8>, command: u8, family: u8, length: usize) {
     octets.extend_from_slice(SIGNATURE);
     octets.extend_from_slice(&[command, family]);
-    octets.extend_from_slice(&length.to_be_bytes());
+    octets.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
 }
 
-fn behind(octets: &mut Vec<u8>, ports: [u16; 2], id: u64) {
+fn behind(octets: &mut Vec<u8>, ports: [u16; 2], extensions: &[u8]) {
     for port in ports {
         octets.extend_from_slice(&port.to_be_bytes());
     }
-    octets.extend_from_slice(&[extension::UNIQUE_ID, 0, 16]);
-    octets.extend_from_slice(format!("{id:016x}").as_bytes());
+    octets.extend_from_slice(extensions);
 }
 
+mod extensions;
 #[cfg(test)]
 mod tests;

@@ -1,19 +1,31 @@
 //! How a client is turned away: with the line of a server that is not there, or with a reset.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::listener::Listener;
-use super::settings::{Refuse, TlsListen};
+use super::settings::{Refuse, Target};
+use super::tls::Terminator;
 use crate::event::Protocol;
 
-/// Turns the client away as configured.
-pub(super) async fn refuse(listener: &Listener, client: &mut TcpStream) {
-    let Some(line) = goodbye(listener) else { return abort(client) };
+/// Ports where TLS begins with the first byte (RFC 8314 section 7).
+const IMPLICIT_TLS: [u16; 3] = [465, 993, 995];
+
+/// Turns the client away as configured; `early`: what was read of it already.
+pub(super) async fn refuse(listener: &Listener, client: &mut TcpStream, early: &[u8]) {
+    let local = client.local_addr().ok();
+    let Some(line) = goodbye(listener, local).filter(|_| !begins_tls(listener, client, early)) else {
+        return abort(client);
+    };
+    if let Some(terminator) = listener.terminator.as_ref().filter(|terminator| terminator.is_implicit()) {
+        return terminator.refuse(client, early.to_vec(), line).await;
+    }
     // A client that does not take one line within a second has no use for it.
     let _ = timeout(Duration::from_secs(1), client.write_all(line)).await;
     let _ = client.shutdown().await;
@@ -21,18 +33,44 @@ pub(super) async fn refuse(listener: &Listener, client: &mut TcpStream) {
 
 /// The same without waiting for anything: what the socket does not take at once is not sent.
 pub(super) fn refuse_at_once(listener: &Listener, client: &TcpStream) {
-    let begins_with_tls = listener.settings.tls.as_ref().is_some_and(|tls| tls.listen == TlsListen::Implicit);
-    match goodbye(listener) {
-        // It could not be told from an attack.
-        _ if begins_with_tls => abort(client),
+    match goodbye(listener, client.local_addr().ok()).filter(|_| !begins_tls(listener, client, &[])) {
+        // A handshake would have to come first, and be waited for.
+        Some(_) if listener.terminator.as_ref().is_some_and(Terminator::is_implicit) => abort(client),
         Some(line) => _ = client.try_write(line),
         None => abort(client),
     }
 }
 
-/// What a client is told that has to go although it did nothing wrong, if that is configured.
-pub(super) fn goodbye(listener: &Listener) -> Option<&'static [u8]> {
-    (listener.settings.admission.refuse == Refuse::Tell).then(|| line(listener.protocol()))
+/// What a client is told that has to go although it did nothing wrong, if that is configured; `meant`: the address that it
+/// connected to, or that its connection goes to.
+pub(super) fn goodbye(listener: &Listener, meant: Option<SocketAddr>) -> Option<&'static [u8]> {
+    let is_told = listener.settings.admission.refuse == Refuse::Tell && !passes_tls(listener, meant);
+    is_told.then(|| line(listener.protocol()))
+}
+
+/// Whether TLS passes there from the first byte: nothing that is said in clear would be understood.
+fn passes_tls(listener: &Listener, meant: Option<SocketAddr>) -> bool {
+    let target = match listener.settings.target {
+        Target::Host { port, .. } => Some(port),
+        Target::Original(_) => None,
+    };
+    let own = listener.addresses.iter().map(SocketAddr::port);
+    let mut ports = own.chain(target).chain(meant.map(|address| address.port()));
+    listener.terminator.is_none() && ports.any(|port| IMPLICIT_TLS.contains(&port))
+}
+
+/// Whether the client has begun TLS where it passes.
+fn begins_tls(listener: &Listener, client: &TcpStream, early: &[u8]) -> bool {
+    let mut first = [0];
+    let has_first = match early.first() {
+        Some(byte) => {
+            first = [*byte];
+            true
+        }
+        None => recv(client, &mut first, RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok_and(|(_, length)| length == 1),
+    };
+    // A handshake record, or the hello of SSL 2 (RFC 5246 appendix E.2).
+    listener.terminator.is_none() && has_first && matches!(first, [0x16 | 0x80])
 }
 
 /// The words of a server that is not there (RFC 5321 section 3.8, RFC 3206, RFC 5530 section 3).

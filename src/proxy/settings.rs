@@ -1,10 +1,14 @@
 //! Settings of the proxy: listeners with all that belongs to each.
 
+mod tls;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+pub use tls::{Cipher, ClientCertificate, TlsBounds, TlsListen, TlsSettings, TlsUpstream, TlsVersion};
 
 use crate::event::{Protocol, words};
 
@@ -71,21 +75,6 @@ pub enum Target {
     },
     /// Where the client wanted to go.
     Original(Transparent),
-}
-
-/// TLS that is answered here (RFC 8314, RFC 3207, RFC 2595).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// From the first octet, or on STARTTLS and STLS.
-    pub listen: TlsListen,
-    /// Certificate chains and their keys; the first is for clients that name none.
-    pub certificates: Vec<(PathBuf, PathBuf)>,
-    /// Towards the server.
-    pub upstream: TlsUpstream,
-    /// Authorities; those of the system if there is none.
-    pub authorities: Option<PathBuf>,
-    /// The name that the server's certificate must have; `None`: the target's host.
-    pub name: Option<String>,
 }
 
 /// How many connections are let in. 0 is no limit.
@@ -163,30 +152,6 @@ words! {
         V1 = "v1",
         /// Binary, with the session's id.
         V2 = "v2",
-    }
-}
-
-words! {
-    /// Who answers TLS.
-    TlsListen {
-        /// The server; mailtap sees that it is there.
-        Passthrough = "passthrough",
-        /// mailtap, from the first octet.
-        Implicit = "implicit",
-        /// mailtap, on STARTTLS or STLS.
-        StartTls = "starttls",
-    }
-}
-
-words! {
-    /// How mailtap talks to a server for whose clients it answers TLS.
-    TlsUpstream {
-        /// In clear.
-        None = "none",
-        /// STARTTLS or STLS.
-        StartTls = "starttls",
-        /// TLS from the first octet.
-        Implicit = "implicit",
     }
 }
 

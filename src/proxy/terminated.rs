@@ -1,45 +1,55 @@
 //! A connection whose TLS is answered here, seen and looked after like any other.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::admission::Ticket;
+use super::connection::{self, AcceptedClient, Route, RoutedClient};
 use super::idle::{ConnectionRequest, IdleTimer};
 use super::listener::Listener;
+use super::loops::GuardedEnd;
 use super::observer::{Fault, GuardedSession};
-use super::pair::{ConnectionGuards, ProxiedPair};
 use super::refuse::goodbye;
 use super::shared::Shared;
-use super::tls::{Observer, SessionStop, Terminator, TlsEnd, TwoSides, terminate};
+use super::tls::{ClientTls, Dialler, Dialling, Observer, SessionStop, TerminatedClient, TlsEnd, terminate};
 use crate::console;
-use crate::event::{Both, Bypass, Dir, End, EstablishedTls, Input, Phase, Refusal, Termination};
-use crate::proxy::settings::OnFault;
+use crate::event::{Both, Bypass, Dir, End, EstablishedTls, Input, Phase, Refusal, Termination, TlsFailure};
+use crate::proxy::settings::{HeaderOut, OnFault};
 
 /// Serves a connection to its end.
-pub(super) async fn serve(
-    shared: &Rc<Shared>,
-    listener: &Arc<Listener>,
-    terminator: &Terminator,
-    joined: Box<ProxiedPair>,
-) {
-    let ProxiedPair { client, server, session, early, held } = *joined;
-    let (prior, goodbye) = (listener.protocol(), goodbye(listener).unwrap_or_default());
-    let timer = shared.timer(shared.clock.now(), listener.settings.times.greeting);
+pub(super) async fn serve(shared: Rc<Shared>, listener: Arc<Listener>, routed: Box<RoutedClient>) {
+    let Some(terminator) = &listener.terminator else { return };
+    let RoutedClient { client, mut arrival, route, id, ticket } = *routed;
+    let (prior, goodbye) = (listener.protocol(), goodbye(&listener, None).unwrap_or_default());
+    let session = Rc::new(RefCell::new(connection::observer(&shared, &listener, &arrival, &route, id, None)));
     let mut observer = TlsObserver {
-        session,
-        timer,
+        session: Rc::clone(&session),
+        timer: shared.timer(shared.clock.now(), listener.settings.times.greeting),
         goodbye,
-        _held: held,
-        shared: Rc::clone(shared),
-        listener: Arc::clone(listener),
+        _ticket: ticket,
+        shared: Rc::clone(&shared),
+        listener: Arc::clone(&listener),
         greeted: false,
         closed: Both::default(),
         failed: false,
         why: None,
     };
-    let early = early.map(|(octets, _)| octets).unwrap_or_default();
-    let sides = TwoSides { client, early, server, prior, refusal: goodbye };
-    let ending = terminate(sides, terminator, &mut observer).await;
+    let early = arrival.early.take().map(|(octets, _)| octets).unwrap_or_default();
+    let (places, ends) = (route.targets.clone(), None);
+    let mut dialler = SessionDialler {
+        shared,
+        listener: Arc::clone(&listener),
+        arrival,
+        route,
+        id,
+        session,
+        is_connected: false,
+        ends,
+    };
+    let client = TerminatedClient { client, early, dialler: &mut dialler, prior, refusal: goodbye };
+    let ending = terminate(client, terminator, &mut observer).await;
     let name = &listener.settings.name;
     match &ending {
         TlsEnd::Client(error) => {
@@ -49,14 +59,55 @@ pub(super) async fn serve(
             console::warn("server_tls", name, &format_args!("listener {name}: TLS with the server failed: {error}"));
             listener.count(|metrics| metrics.not_connected(prior, Refusal::Other));
         }
+        TlsEnd::Unreachable(failed) => {
+            listener.count(|metrics| metrics.not_connected(prior, *failed));
+            listener.warn_of_server(&places, *failed);
+        }
+        TlsEnd::TurnedAway => observer.why = Some((End::Drain, Termination::Drain)),
         TlsEnd::Closed | TlsEnd::Reset(_) | TlsEnd::Stopped(_) => {}
     }
     observer.end(&ending);
 }
 
+/// Dials the server of one session.
+struct SessionDialler {
+    shared: Rc<Shared>,
+    listener: Arc<Listener>,
+    arrival: AcceptedClient,
+    route: Route,
+    id: u64,
+    session: Rc<RefCell<GuardedSession>>,
+    is_connected: bool,
+    /// Of the connection to the server, where it might be a loop.
+    ends: Option<GuardedEnd>,
+}
+
+impl Dialler for SessionDialler {
+    fn dial<'a>(&'a mut self, tls: Option<&'a ClientTls>) -> Dialling<'a> {
+        Box::pin(async move {
+            let dialling = self.shared.clock.now();
+            let shared = Rc::clone(&self.shared);
+            let reaching = connection::reach(&shared, &self.listener, &self.arrival, &self.route, self.id, tls);
+            let (server, ends) = shared.unless_turned_away(reaching).await.ok_or(None)?.map_err(Some)?;
+            self.ends = ends;
+            if !std::mem::replace(&mut self.is_connected, true) {
+                let established = self.shared.clock.now();
+                let took = established.since(dialling).unwrap_or_default();
+                self.session.borrow_mut().connected(established, took);
+            }
+            Ok(server)
+        })
+    }
+
+    fn tells_tls(&self) -> bool {
+        // Version 1 has no word for it.
+        self.listener.settings.header_to == Some(HeaderOut::V2)
+    }
+}
+
 /// Sees the clear text, and ends what stands still or has to go.
 struct TlsObserver {
-    session: GuardedSession,
+    session: Rc<RefCell<GuardedSession>>,
     timer: Rc<IdleTimer>,
     goodbye: &'static [u8],
     shared: Rc<Shared>,
@@ -66,24 +117,24 @@ struct TlsObserver {
     failed: bool,
     /// Why it was ended.
     why: Option<(End, Termination)>,
-    _held: ConnectionGuards,
+    _ticket: Ticket,
 }
 
 impl TlsObserver {
     fn moved(&mut self) {
         let closed = Dir::BOTH.iter().any(|dir| self.closed[*dir]);
         let times = &self.listener.settings.times;
-        let patience = match self.session.protocol() {
+        let patience = match self.session.borrow().protocol() {
             _ if closed => times.half_close,
             _ if !self.greeted => times.greeting,
-            protocol => times.idle(protocol, self.session.is_opaque()),
+            protocol => times.idle(protocol, self.session.borrow().is_opaque()),
         };
         self.timer.moved(self.shared.clock.now(), patience);
     }
 
     fn note(&mut self, told: Result<(), Fault>) {
         if told.is_err() {
-            self.listener.count(|metrics| metrics.bypassed(self.session.protocol(), Bypass::Panic));
+            self.listener.count(|metrics| metrics.bypassed(self.session.borrow().protocol(), Bypass::Panic));
             self.failed |= self.shared.on_fault == OnFault::Close;
         }
     }
@@ -92,20 +143,34 @@ impl TlsObserver {
     /// are, where it does not rest; before anything was said, that is nothing.
     fn is_quiet(&self, rests: bool) -> bool {
         const STILL: std::time::Duration = std::time::Duration::from_millis(500);
-        let rests = rests || self.session.phase() == Phase::Connect;
-        rests && self.timer.still(self.shared.clock.now()) >= STILL && self.session.is_at_rest()
+        let session = self.session.borrow();
+        let rests = rests || session.phase() == Phase::Connect;
+        rests && self.timer.still(self.shared.clock.now()) >= STILL && session.is_at_rest()
     }
 
-    fn end(mut self, ending: &TlsEnd) {
+    fn end(self, ending: &TlsEnd) {
         let now = self.shared.clock.now();
+        if let Some(dir) = ending.broken_off_by() {
+            let _ = self.session.borrow_mut().handle(now, dir, Input::Fin, &self.shared.fanout);
+        }
         if let TlsEnd::Reset(dir) = ending {
-            let _ = self.session.handle(now, *dir, Input::Reset, &self.shared.fanout);
+            let _ = self.session.borrow_mut().handle(now, *dir, Input::Reset, &self.shared.fanout);
         }
         if let Some((_, reason)) = self.why {
-            self.listener.count(|metrics| metrics.terminated(self.session.protocol(), reason, self.session.phase()));
+            self.listener.count(|metrics| {
+                metrics.terminated(self.session.borrow().protocol(), reason, self.session.borrow().phase())
+            });
         }
-        let why = self.why.map_or(End::Closed, |(why, _)| why);
-        self.session.finish(now, why, &self.shared.fanout);
+        let why = match ending {
+            TlsEnd::Unreachable(Refusal::Timeout) => End::Timeout,
+            TlsEnd::Unreachable(_) => {
+                // What the client would have met with, had it dialled itself.
+                let _ = self.session.borrow_mut().handle(now, Dir::ToClient, Input::Reset, &self.shared.fanout);
+                End::Closed
+            }
+            _ => self.why.map_or(End::Closed, |(why, _)| why),
+        };
+        self.session.borrow_mut().finish(now, why, &self.shared.fanout);
     }
 }
 
@@ -115,20 +180,24 @@ impl Observer for TlsObserver {
             return;
         }
         let now = self.shared.clock.now();
-        let told = self.session.handle(now, dir, Input::Data(octets), &self.shared.fanout);
+        let told = self.session.borrow_mut().handle(now, dir, Input::Data(octets), &self.shared.fanout);
         self.note(told);
         self.greeted |= dir == Dir::ToClient;
         self.moved();
     }
 
     fn tls_established(&mut self, how: &EstablishedTls) {
-        let told = self.session.tls_established(self.shared.clock.now(), how, &self.shared.fanout);
+        let told = self.session.borrow_mut().tls_established(self.shared.clock.now(), how, &self.shared.fanout);
         self.note(told);
         self.moved();
     }
 
+    fn upstream_tls_failed(&mut self, why: TlsFailure) {
+        self.session.borrow_mut().upstream_tls_failed(why);
+    }
+
     fn fin(&mut self, dir: Dir) {
-        let told = self.session.handle(self.shared.clock.now(), dir, Input::Fin, &self.shared.fanout);
+        let told = self.session.borrow_mut().handle(self.shared.clock.now(), dir, Input::Fin, &self.shared.fanout);
         self.note(told);
         if !self.closed[dir.reverse()] {
             self.listener.count(|metrics| metrics.half_closed(true));
@@ -148,7 +217,7 @@ impl Observer for TlsObserver {
                 ((End::Drain, Termination::Drain), false, if rests { self.goodbye } else { b"" })
             }
             Some(ConnectionRequest::Shrink) => {
-                self.session.shrink();
+                self.session.borrow_mut().shrink();
                 self.timer.answered();
                 return Poll::Pending;
             }

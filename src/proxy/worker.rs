@@ -3,7 +3,7 @@
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -40,7 +40,9 @@ pub(super) fn run(
     fanout: EventFanout,
     all: &AllThreads,
     mut orders: watch::Receiver<Order>,
+    accepts: mpsc::Sender<()>,
 ) -> io::Result<()> {
+    let mut accepts = Some(accepts);
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let shared = Shared::new(forwarding, fanout, all);
     runtime.block_on(async {
@@ -57,6 +59,9 @@ pub(super) fn run(
                     accepting.push(spawn_local(accept(Rc::clone(&shared), Arc::clone(listener), Arc::clone(socket))));
                 }
             }
+            // Those that accept have their turn first.
+            tokio::task::yield_now().await;
+            drop(accepts.take());
             if orders.changed().await.is_err() {
                 break;
             }

@@ -217,7 +217,7 @@ fn data(dir: Dir, known: &'static [&'static str]) -> impl Strategy<Value = Step>
 fn secured(starttls: bool, ok: bool) -> EstablishedTls {
     let mode = if starttls { TlsMode::StartTls } else { TlsMode::Implicit };
     let handshake = if ok { Handshake::Ok } else { Handshake::Failed };
-    EstablishedTls { mode, handshake, version: Some("TLSv1.3"), cipher: None, sni: Text::default() }
+    EstablishedTls { mode, handshake, version: Some("TLSv1.3"), cipher: None, sni: Text::default(), failure: None }
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -31,5 +31,6 @@ mod secrets;
 mod stop;
 #[path = "../../benches/support/mod.rs"]
 mod support;
+mod terminated;
 mod tls;
 mod traffic;

@@ -20,4 +20,5 @@ mod same;
 mod scripts;
 mod sniff;
 mod terminate;
+mod told;
 mod transparent;

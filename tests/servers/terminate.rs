@@ -165,6 +165,63 @@ RC
     assert_eq!(accepted, 7);
 }
 
+/// The clients of Python's library, with and without something said before TLS begins.
+#[test]
+fn sessions_begin_anew_when_tls_begins_behind_commands() {
+    let Some(run) = Run::new(
+        "anew",
+        r#"
+        seed
+        python3 - $ca <<'PY'
+import imaplib, poplib, smtplib, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[1])
+host = "mx.example.org"
+for port in [1587, 1588, 1589]:
+    for before in [[], ["RSET"], ["MAIL FROM:<evil@example.net>", "RCPT TO:<bob@example.org>"]]:
+        client = smtplib.SMTP(host, port)
+        client.ehlo()
+        for command in before:
+            client.docmd(command)
+        assert client.starttls(context=context)[0] == 220
+        client.login("ann", "secret-of-ann")
+        client.sendmail("ann@example.org", ["ann@example.org"], "Subject: %d\r\n\r\nhello\r\n" % port)
+        client.quit()
+for port in [1110, 1111]:
+    for before in [[], ["attacker"]]:
+        client = poplib.POP3(host, port)
+        for user in before:
+            client.user(user)
+        client.stls(context)
+        client.user("ann")
+        client.pass_("secret-of-ann")
+        assert client.stat()[0] >= 1
+        client.quit()
+for port in [1143, 1144, 1145]:
+    client = imaplib.IMAP4(host, port)
+    client.noop()
+    client.starttls(context)
+    client.login("ann", "secret-of-ann")
+    assert client.select()[0] == "OK"
+    client.logout()
+    # Behind a login there is none.
+    client = imaplib.IMAP4(host, port)
+    client.send(b"a LOGIN ann secret-of-ann\r\nb STARTTLS\r\n")
+    replies = b""
+    while b"\nb " not in replies:
+        replies += client.readline()
+    assert replies.splitlines()[-1].startswith(b"b BAD"), replies
+    client.logout()
+PY
+        "#,
+    ) else {
+        return;
+    };
+    let accepted =
+        run.of("transaction").iter().filter(|t| t["outcome"] == "accepted" && t["tls"] == "starttls").count();
+    assert_eq!(accepted, 9);
+    assert!(run.of("transaction").iter().all(|t| t["tls"] == "none" || t["reverse_path"] != "evil@example.net"));
+}
+
 #[test]
 fn certificates_are_read_again_and_sessions_keep_theirs() {
     let Some(run) = Run::new(

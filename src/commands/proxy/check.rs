@@ -1,14 +1,10 @@
 //! `mailtap proxy --check`: listeners are looked at as a start would, without opening them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
+use super::certificates;
 use crate::commands::check::{Check, writable};
 use crate::config::Proxy;
-use crate::console::{self, Level};
 use crate::error::Error;
 use crate::proxy::Listener;
-use crate::proxy::settings::ListenerSettings;
-use crate::proxy::tls::Terminator;
 
 /// Checks what `made` has become of flags and configuration file. Whether all is well.
 pub fn check(made: Result<Proxy, Error>) -> bool {
@@ -22,25 +18,9 @@ pub fn check(made: Result<Proxy, Error>) -> bool {
     for listener in &proxy.listeners {
         check.look(Listener::look_up(listener, &listener.listen));
         if let Some(Some(terminator)) = check.look(Listener::terminator(listener)) {
-            warn_of_expired(listener, &terminator);
+            certificates::expired(&terminator).for_each(|certificate| certificates::warn(&listener.name, certificate));
         }
     }
     let names: Vec<_> = proxy.listeners.iter().map(|listener| listener.name.as_str()).collect();
     check.finish(running.quiet, &format!("listeners {}", names.join(", ")))
-}
-
-/// Clients refuse a certificate that has ended; the proxy serves it all the same.
-fn warn_of_expired(listener: &ListenerSettings, terminator: &Terminator) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    for certificate in terminator.certificates() {
-        if Duration::from_nanos(certificate.not_after.as_nanos()) < now {
-            let (name, path) = (&listener.name, certificate.path.display());
-            console::print(
-                Level::Warning,
-                &format!(
-                    "listener {name}: {path}: the certificate has expired; clients will refuse it until it is renewed"
-                ),
-            );
-        }
-    }
 }

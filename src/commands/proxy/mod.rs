@@ -3,6 +3,7 @@
 //! Ties the modules together: opens everything, drops what it may no longer do, starts the threads that forward, and
 //! waits for signals. Nothing here touches an octet of a conversation.
 
+mod certificates;
 mod check;
 mod handover;
 mod listeners;
@@ -27,6 +28,7 @@ use crate::output::{Log, LogQueue, MetricsEndpoint};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
 use crate::proxy::settings::{ListenerSettings, Target, Transparent};
 use crate::proxy::{BoundListener, Order, Workers};
+use certificates::ExpiryWatch;
 use handover::{Predecessor, Step, Successors};
 use listeners::{OpenListeners, Sockets};
 
@@ -81,7 +83,8 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     readiness::ready();
     monitor.say(Ready::Ready);
     let counters = Arc::clone(log_queue.counters());
-    let control = Control { workers, log_queue, open, monitor, drain: ready.proxy.drain };
+    let control =
+        Control { workers, log_queue, open, monitor, expiry: ExpiryWatch::default(), drain: ready.proxy.drain };
     runtime.block_on(control.watch(signals, path, again))?;
     runtime.shutdown_background();
     let written = log_writer.finish();
@@ -150,6 +153,7 @@ struct Control {
     log_queue: LogQueue,
     open: OpenListeners,
     monitor: MetricsEndpoint,
+    expiry: ExpiryWatch,
     drain: Option<Duration>,
 }
 
@@ -162,8 +166,10 @@ impl Control {
         again: &dyn Fn() -> Result<Proxy, Error>,
     ) -> Result<(), Error> {
         let mut successors = Successors::new(path).map_err(Error::Thread)?;
+        let mut certificates = time::interval(certificates::EVERY);
         let is_relieved = loop {
             tokio::select! {
+                _ = certificates.tick() => self.expiry.look(&self.open.listeners),
                 signal = signals.next() => match signal {
                     Signal::Reload => self.reload(again),
                     Signal::Reopen => self.log_queue.reopen(),
@@ -192,6 +198,7 @@ impl Control {
                 self.workers.order(Order::Serve(Arc::new(open.serving())));
                 open.warn();
                 self.open = open;
+                self.expiry.look_again(&self.open.listeners);
                 tracing::info!("reloaded");
             }
             Err(error) => {

@@ -22,7 +22,7 @@ use crate::event::Masked;
 use crate::event::anomaly::Id;
 use crate::event::{
     Both, Close, Context, Dir, Disorder, End, EstablishedTls, Event, Handshake, How, Input, Missing, Peers, Phase,
-    Protocol, SessionOutcome, Severity, Sink, TlsMode,
+    Protocol, SessionOutcome, Severity, Sink, TlsFailure, TlsMode,
 };
 use crate::time::Timestamp;
 use crate::tls::handshake as tls;
@@ -241,6 +241,7 @@ impl Session {
         let tls = &mut self.state.tls;
         tls.mode = Some(how.mode);
         tls.handshake = Some(how.handshake);
+        tls.failure = how.failure;
         (tls.version, tls.cipher) = (how.version, how.cipher);
         tls.sni.copy_from(&how.sni);
         if how.handshake != Handshake::Ok {
@@ -263,6 +264,16 @@ impl Session {
                 direction.framer.advance_by(direction.position());
             }
         }
+    }
+
+    /// The connection to the server is there since `at`: from then on its greeting is waited for.
+    pub fn established(&mut self, at: Timestamp) {
+        self.context.peers.established = Some(at);
+    }
+
+    /// Whoever feeds it has no TLS with the server, and that is why the session ends.
+    pub fn upstream_tls_failed(&mut self, why: TlsFailure) {
+        self.state.tls.upstream_failure = Some(why);
     }
 
     /// Gives back room that a session which stands still does not need: about 2 KiB stay. Changes nothing else.
@@ -352,6 +363,7 @@ impl Session {
         let session = &self.state;
         let by_client = close.by == Some(Dir::ToServer);
         match close.how {
+            _ if session.tls.failure.or(session.tls.upstream_failure).is_some() => SessionOutcome::TlsFailed,
             _ if session.opaque => SessionOutcome::Encrypted,
             _ if session.refused => SessionOutcome::RefusedAtConnect,
             _ if session.quit_answered => SessionOutcome::Ok,

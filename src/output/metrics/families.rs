@@ -173,7 +173,9 @@ families! {
     TlsHandshakes = "mailtap_tls_handshakes_total", Counter, All, ["listener" "protocol" "tls" "version" "outcome"], "TLS handshakes.";
     TlsCiphers = "mailtap_tls_ciphers_total", Counter, All, ["listener" "protocol" "cipher"], "Cipher suites of handshakes that went well.";
     TlsHandshakeSeconds = "mailtap_tls_handshake_seconds", Histogram(LATENCY), All, ["listener" "protocol"], "From the ClientHello to the first application data.";
+    TlsFailures = "mailtap_tls_failures_total", Counter, Proxy, ["listener" "protocol" "side" "reason"], "TLS answered or begun by the proxy that came to nothing, by the side that it was with.";
     CertificateNotAfter = "mailtap_tls_certificate_not_after_timestamp_seconds", Level, Running, ["listener" "protocol"], "When the server certificate seen last ends to be valid.";
+    CertificatesExpired = "mailtap_tls_certificates_expired", Gauge, Proxy, ["listener"], "Certificates that the proxy answers TLS with and whose time is over.";
     Anomalies = "mailtap_anomalies_total", Counter, All, ["listener" "protocol" "anomaly" "outcome"], "Things that should not happen, repetitions included.";
     LineAnomalies = "mailtap_line_anomalies_total", Counter, All, ["listener" "protocol" "direction" "reason"], "Lines that break the rules of lines.";
     Enforcements = "mailtap_enforcements_total", Counter, Proxy, ["listener" "protocol" "anomaly" "reason"], "What the proxy kept from the server.";

@@ -27,6 +27,7 @@ pub struct ProxyMetrics {
     half_closed: IntGauge,
     spliced: [IntCounter; 2],
     limit: IntGauge,
+    expired: IntGauge,
     draining: IntGauge,
 }
 
@@ -48,6 +49,7 @@ impl ProxyMetrics {
             buffered: both.map(|dir| store.gauge(FamilyId::ForwardBuffered, &[&name, dir])),
             half_closed: store.gauge(FamilyId::HalfClosed, &[&name]),
             spliced: counters(FamilyId::Spliced),
+            expired: store.gauge(FamilyId::CertificatesExpired, &[&name]),
             limit: store.gauge(FamilyId::SessionsLimit, &[&name]),
             draining: store.gauge(FamilyId::Draining, &[]),
             listener,
@@ -114,6 +116,11 @@ impl ProxyMetrics {
     /// The configured maximum; 0 is none.
     pub fn set_limit(&self, connections: u32) {
         self.limit.set(i64::from(connections));
+    }
+
+    /// So many of its own certificates have expired.
+    pub fn set_expired(&self, certificates: usize) {
+        self.expired.set(i64::try_from(certificates).unwrap_or(i64::MAX));
     }
 
     /// Whether the proxy waits for open connections to end.

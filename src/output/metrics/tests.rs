@@ -52,7 +52,9 @@ mailtap_starttls_total counter listener,protocol,outcome all
 mailtap_tls_handshakes_total counter listener,protocol,tls,version,outcome all
 mailtap_tls_ciphers_total counter listener,protocol,cipher all
 mailtap_tls_handshake_seconds histogram listener,protocol all
+mailtap_tls_failures_total counter listener,protocol,side,reason proxy
 mailtap_tls_certificate_not_after_timestamp_seconds gauge listener,protocol running
+mailtap_tls_certificates_expired gauge listener proxy
 mailtap_anomalies_total counter listener,protocol,anomaly,outcome all
 mailtap_line_anomalies_total counter listener,protocol,direction,reason all
 mailtap_enforcements_total counter listener,protocol,anomaly,reason proxy

@@ -10,7 +10,7 @@ use super::{Facts, InputKind, View, status};
 use crate::event::Masked;
 use crate::event::{
     AuthMethod, AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Handshake, Idle, Maildrop, Mechanism, Notice,
-    Other, Protocol, Software, Summary, Tls, TlsMode, Tunnel, TunnelHost,
+    Other, Protocol, Software, Summary, Tls, TlsFailure, TlsMode, Tunnel, TunnelHost,
 };
 
 impl Facts for Masked<'_, Summary> {
@@ -110,6 +110,7 @@ impl<'a> Encryption<'a> {
         let mode = tls.mode.or_else(|| (protocol != Protocol::Unknown).then_some(TlsMode::None));
         let known =
             mode.is_some() || tls.offered.or(tls.requested).or(tls.accepted).is_some() || tls.handshake.is_some();
+        let known = known || tls.upstream_failure.is_some();
         known.then_some(Self { mode, tls })
     }
 }
@@ -124,7 +125,9 @@ impl Fields for Encryption<'_> {
         object.known("version", self.tls.version)?;
         object.known("cipher", self.tls.cipher)?;
         object.text("sni", self.tls.sni.get())?;
-        object.known("decrypted", self.tls.decrypted.then_some(true))
+        object.known("decrypted", self.tls.decrypted.then_some(true))?;
+        object.known("failure", self.tls.failure.map(TlsFailure::as_str))?;
+        object.known("upstream_failure", self.tls.upstream_failure.map(TlsFailure::as_str))
     }
 }
 

@@ -265,7 +265,10 @@ fn encryption(mode: TlsMode) -> &'static str {
 fn session_tone(outcome: SessionOutcome) -> Tone {
     match outcome {
         SessionOutcome::Ok | SessionOutcome::Encrypted | SessionOutcome::CaptureEnd => Tone::Plain,
-        SessionOutcome::RefusedAtConnect | SessionOutcome::ServerShutdown | SessionOutcome::ServerGone => Tone::Bad,
+        SessionOutcome::RefusedAtConnect
+        | SessionOutcome::ServerShutdown
+        | SessionOutcome::ServerGone
+        | SessionOutcome::TlsFailed => Tone::Bad,
         SessionOutcome::ClientGone | SessionOutcome::Timeout | SessionOutcome::Reset | SessionOutcome::Unparseable => {
             Tone::Warn
         }

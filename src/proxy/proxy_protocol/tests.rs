@@ -6,7 +6,7 @@ use ::proxy_header::{ParseConfig, ProxyHeader};
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::proxy_header::checksum;
+use crate::engine::proxy_header::{checksum, extension};
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -25,7 +25,12 @@ fn the_octets_behind_a_header_stay() {
     assert_eq!(length, 43);
     assert_eq!(client, Some(address("192.0.2.10:40000")));
     assert_eq!(server, Some(address("192.0.2.25:25")));
-    let mut octets = header(HeaderOut::V2, address("[2001:db8::10]:40000"), address("[2001:db8::25]:25"), 0xab);
+    let mut octets = header(
+        HeaderOut::V2,
+        address("[2001:db8::10]:40000"),
+        address("[2001:db8::25]:25"),
+        &extensions(0xab, None, &[]),
+    );
     let own = octets.len();
     octets.extend_from_slice(b"EHLO a\r\n");
     assert_eq!(told(&octets), (own, Some(address("[2001:db8::10]:40000")), Some(address("[2001:db8::25]:25"))));
@@ -35,19 +40,23 @@ fn the_octets_behind_a_header_stay() {
 #[test]
 fn lengths_are_those_of_the_specification() {
     let (v4, v6) = ([address("192.0.2.1:1"), address("192.0.2.2:2")], [address("[::1]:1"), address("[::2]:2")]);
-    assert_eq!(header(HeaderOut::V2, v4[0], v4[1], 0).len(), 16 + 12 + 19);
-    assert_eq!(header(HeaderOut::V2, v6[0], v6[1], 0).len(), 16 + 36 + 19);
+    assert_eq!(header(HeaderOut::V2, v4[0], v4[1], &extensions(0, None, &[])).len(), 16 + 12 + 19);
+    assert_eq!(header(HeaderOut::V2, v6[0], v6[1], &extensions(0, None, &[])).len(), 16 + 36 + 19);
     let long = address("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
-    assert!(header(HeaderOut::V1, long, long, 0).len() <= LONGEST_V1);
-    assert_eq!(header(HeaderOut::V1, v4[0], v4[1], 0), b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n");
+    assert!(header(HeaderOut::V1, long, long, &extensions(0, None, &[])).len() <= LONGEST_V1);
+    assert_eq!(
+        header(HeaderOut::V1, v4[0], v4[1], &extensions(0, None, &[])),
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+    );
 }
 
 #[test]
 fn two_families_become_one() {
     for version in [HeaderOut::V1, HeaderOut::V2] {
-        let octets = header(version, address("192.0.2.1:1"), address("[2001:db8::2]:2"), 7);
+        let octets = header(version, address("192.0.2.1:1"), address("[2001:db8::2]:2"), &extensions(7, None, &[]));
         assert_eq!(told(&octets), (octets.len(), Some(address("192.0.2.1:1")), Some(address("[2001:db8::2]:2"))));
-        let octets = header(version, address("[::ffff:192.0.2.1]:1"), address("192.0.2.2:2"), 7);
+        let octets =
+            header(version, address("[::ffff:192.0.2.1]:1"), address("192.0.2.2:2"), &extensions(7, None, &[]));
         assert_eq!(told(&octets).1, Some(address("192.0.2.1:1")), "mapped addresses are IPv4 addresses");
     }
 }
@@ -98,7 +107,7 @@ fn version_1_is_read_as_written_down() {
 fn version_2_is_read_as_written_down() {
     let of = |command, family, block: &[u8]| {
         let mut octets = Vec::new();
-        preamble(&mut octets, command, family, u16::try_from(block.len()).unwrap());
+        preamble(&mut octets, command, family, block.len());
         octets.extend_from_slice(block);
         parse(&octets)
     };
@@ -148,7 +157,7 @@ fn version() -> impl Strategy<Value = HeaderOut> {
 proptest! {
     #[test]
     fn what_is_written_is_read((client, server) in addresses(), version in version(), id: u64, behind: Vec<u8>) {
-        let own = header(version, client, server, id);
+        let own = header(version, client, server, &extensions(id, None, &[]));
         let octets = [own.as_slice(), &behind].concat();
         let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
         prop_assert_eq!(told(&octets), (own.len(), Some(canonical(client)), Some(canonical(server))));
@@ -159,7 +168,7 @@ proptest! {
 
     #[test]
     fn another_implementation_reads_the_same((client, server) in addresses(), version in version(), id: u64) {
-        let octets = header(version, client, server, id);
+        let octets = header(version, client, server, &extensions(id, None, &[]));
         let (other, length) = ProxyHeader::parse(&octets, ParseConfig::default()).unwrap();
         prop_assert_eq!(length, octets.len());
         let theirs = other.proxied_address().unwrap();

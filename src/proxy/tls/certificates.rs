@@ -11,13 +11,16 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, ServerConfig};
+use rustls::{Error, RootCertStore, ServerConfig};
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
+use super::bounds::{self, provider};
 use super::error::{TlsError, TlsErrorKind};
+use crate::proxy::settings::{ClientCertificate, TlsBounds};
 use crate::time::Timestamp;
 
 /// A certificate as the operator knows it.
@@ -29,6 +32,13 @@ pub struct Certificate {
     pub names: Vec<String>,
     /// When it ends (RFC 5280 section 4.1.2.5).
     pub not_after: Timestamp,
+}
+
+impl Certificate {
+    /// Whether its time is over at `now`.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.not_after < now
+    }
 }
 
 /// Certificates and their keys. Never shows a key.
@@ -60,21 +70,29 @@ impl Certificates {
         &self.known
     }
 
-    /// The configuration of a server that has them: TLS 1.2 and 1.3.
-    pub(super) fn config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, Error> {
-        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-        Ok(Arc::new(builder.with_no_client_auth().with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>)))
+    /// The configuration of a server that has them, agrees on what is within `bounds`, and asks for certificates that
+    /// `clients` vouch for.
+    pub(super) fn config(
+        self: &Arc<Self>,
+        bounds: &TlsBounds,
+        clients: Option<(&Path, ClientCertificate)>,
+    ) -> Result<Arc<ServerConfig>, TlsError> {
+        let (provider, versions) = bounds::within(bounds, "--tls-ciphers")?;
+        let refused = |error| TlsError::new("--tls-ciphers", TlsErrorKind::Refused(error));
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions);
+        let builder = builder.map_err(refused)?;
+        let builder = match clients {
+            Some((path, wanted)) => builder.with_client_cert_verifier(client_verifier(provider, path, wanted)?),
+            None => builder.with_no_client_auth(),
+        };
+        Ok(Arc::new(builder.with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>)))
     }
 
     fn add(&mut self, chain: &Path, key: &Path) -> Result<(), TlsError> {
         let certificates = certificates(chain)?;
         let first = certificates.first().ok_or_else(|| TlsError::new(chain, TlsErrorKind::NoCertificate))?;
         let known = describe(chain, first)?;
-        let private = private_key(key)?;
-        let certified = CertifiedKey::from_der(certificates, private, &provider()).map_err(|error| match error {
-            Error::InconsistentKeys(_) => TlsError::new(key, TlsErrorKind::KeyDoesNotFit(chain.to_owned())),
-            _ => TlsError::new(key, TlsErrorKind::BadKey),
-        })?;
+        let certified = certified(certificates, chain, key)?;
         for name in &known.names {
             self.names.entry(name.clone()).or_default().push(self.keys.len());
         }
@@ -100,9 +118,54 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// The cryptography, given wherever it is used: the process has no default.
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+/// Verifies certificates of clients against the authorities in the PEM file `path`.
+fn client_verifier(
+    provider: Arc<CryptoProvider>,
+    path: &Path,
+    wanted: ClientCertificate,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities(path)?), provider);
+    let verifier = match wanted {
+        ClientCertificate::Optional => verifier.allow_unauthenticated(),
+        ClientCertificate::Required => verifier,
+    };
+    verifier.build().map_err(|_| TlsError::new(path, TlsErrorKind::BadCertificate))
+}
+
+/// The authorities in the PEM file `path`.
+pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|_| TlsError::new(path, TlsErrorKind::BadCertificate))?;
+    }
+    if roots.is_empty() {
+        return Err(TlsError::new(path, TlsErrorKind::NoCertificate));
+    }
+    Ok(roots)
+}
+
+/// The chain `certificates` of the file `chain` with the key in the file `key`, ready to sign.
+pub(super) fn certified(
+    certificates: Vec<CertificateDer<'static>>,
+    chain: &Path,
+    key: &Path,
+) -> Result<CertifiedKey, TlsError> {
+    if certificates.is_empty() {
+        return Err(TlsError::new(chain, TlsErrorKind::NoCertificate));
+    }
+    let private = private_key(key)?;
+    CertifiedKey::from_der(certificates, private, &provider()).map_err(|error| match error {
+        Error::InconsistentKeys(_) => TlsError::new(key, TlsErrorKind::KeyDoesNotFit(chain.to_owned())),
+        Error::InvalidCertificate(_) => TlsError::new(chain, TlsErrorKind::BadCertificate),
+        _ => TlsError::new(key, TlsErrorKind::BadKey),
+    })
+}
+
+/// The common name of a certificate's subject.
+pub(super) fn common_name(der: &CertificateDer<'_>) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let mut names = certificate.subject().iter_common_name();
+    names.find_map(|name| name.as_str().ok()).map(str::to_owned)
 }
 
 /// All certificates in `path`, in order.
@@ -131,6 +194,9 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 fn describe(path: &Path, der: &CertificateDer<'_>) -> Result<Certificate, TlsError> {
     let bad = |_| TlsError::new(path, TlsErrorKind::BadCertificate);
     let (_, certificate) = X509Certificate::from_der(der).map_err(|e| bad(io::Error::other(e)))?;
+    if certificate.version() != X509Version::V3 {
+        return Err(TlsError::new(path, TlsErrorKind::OldCertificate));
+    }
     let alternative = certificate.subject_alternative_name().map_err(|e| bad(io::Error::other(e)))?;
     let mut names: Vec<String> = Vec::new();
     if let Some(alternative) = alternative {

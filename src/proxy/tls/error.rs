@@ -27,6 +27,10 @@ pub enum TlsErrorKind {
     NoKey,
     /// A certificate in it cannot be understood.
     BadCertificate,
+    /// It is of a version that has no extensions, so no names (RFC 5280 section 4.1.2.1).
+    OldCertificate,
+    /// No cipher suite is left that one of the versions has.
+    NoCipher,
     /// The key is of a kind that cannot sign TLS handshakes here.
     BadKey,
     /// The key does not belong to the certificate in that file.
@@ -60,6 +64,12 @@ impl fmt::Display for TlsError {
                 f.write_str("holds no private key that can be read; it must be PEM without a passphrase")
             }
             TlsErrorKind::BadCertificate => f.write_str("holds a certificate that cannot be understood; make it anew"),
+            TlsErrorKind::OldCertificate => f.write_str(
+                "holds an X.509 certificate of version 1 or 2; make it anew in version 3, with subjectAltName",
+            ),
+            TlsErrorKind::NoCipher => {
+                f.write_str("none of these cipher suites can be used with the versions allowed; name others")
+            }
             TlsErrorKind::BadKey => f.write_str(
                 "holds a key that cannot be used; use RSA of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519",
             ),

@@ -9,9 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
+use super::failure::failure;
 use super::observer::{Observer, SessionStop};
 use super::starttls::{Dialogue, StartTlsRequest};
-use super::stream::SideStream;
+use super::stream::{Departure, SideStream};
 use crate::event::{Both, Dir};
 
 /// Octets of one read: what a TLS record holds (RFC 8446 section 5.1).
@@ -83,6 +84,12 @@ impl Relay {
         self.flows[Dir::ToServer].held = Vec::new();
     }
 
+    /// Goes on with another connection to the server; nothing is on its way.
+    pub(super) fn change_server(&mut self, server: SideStream) {
+        self.server = server;
+        self.flows = Both::default();
+    }
+
     /// Forwards until something else is to be done.
     pub(super) async fn run(&mut self, observer: &mut dyn Observer) -> Pause {
         poll_fn(|cx| self.poll(observer, cx)).await
@@ -134,14 +141,18 @@ impl Relay {
         if self.flows.to_client.out.is_empty()
             && let Some(ask) = self.dialogue.as_ref().and_then(Dialogue::asked)
         {
-            return Poll::Ready(Some(Pause::Asked(ask.clone())));
+            return Poll::Ready(Some(Pause::Asked(ask)));
         }
-        if !self.flows[dir].held.is_empty() || self.dialogue.as_ref().is_some_and(|d| dir == Dir::ToServer && d.waits())
-        {
-            return Poll::Ready(None);
+        let asked = self.dialogue.as_ref().is_some_and(|dialogue| dir == Dir::ToServer && dialogue.waits());
+        if asked || !self.flows[dir].held.is_empty() {
+            return self.watch(asked, observer, moved, cx);
         }
         match self.flows[dir].state {
             RelayedState::Open => self.read(dir, observer, moved, cx),
+            // A client that is gone may have left commands behind whose turn comes only when the server has answered.
+            RelayedState::Broken if dir == Dir::ToClient && self.dialogue.is_some() => {
+                self.read(dir, observer, moved, cx)
+            }
             RelayedState::Ending => {
                 let (_, to) = self.ends(dir);
                 let _ = ready!(Pin::new(to).poll_shutdown(cx));
@@ -150,6 +161,29 @@ impl Relay {
                 Poll::Ready(None)
             }
             RelayedState::Ended | RelayedState::Broken => Poll::Ready(None),
+        }
+    }
+
+    /// Looks whether the client leaves while it is not read from. `asked`: what waits is a STARTTLS.
+    fn watch(
+        &mut self,
+        asked: bool,
+        observer: &mut dyn Observer,
+        moved: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Pause>> {
+        match ready!(self.client.poll_left(cx)) {
+            Departure::Reset => Poll::Ready(Some(Pause::Reset(Dir::ToServer))),
+            Departure::Closed if asked && self.flows.to_server.state == RelayedState::Open => {
+                // Without its side of the connection there is no TLS; what it asked before is answered still.
+                if let Some(dialogue) = &mut self.dialogue {
+                    dialogue.answered(false);
+                }
+                self.close(Dir::ToServer, observer);
+                *moved = true;
+                Poll::Ready(None)
+            }
+            Departure::Closed => Poll::Ready(None),
         }
     }
 
@@ -165,7 +199,11 @@ impl Relay {
         let (from, _) = self.ends(dir);
         let read = ready!(Pin::new(from).poll_read(cx, &mut into));
         *moved = true;
-        if read.is_err() {
+        if let Err(error) = read {
+            // A server that refuses the certificate shown to it says so behind its handshake (RFC 8446 section 4.4.2.4).
+            if dir == Dir::ToClient && error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+                observer.upstream_tls_failed(failure(&error));
+            }
             return Poll::Ready(Some(Pause::Reset(dir)));
         }
         if into.filled().is_empty() {

@@ -7,7 +7,9 @@
 
 use tokio::net::TcpStream;
 
-use super::observer::{Observer, TlsEnd, watched};
+use super::dialler::Dialler;
+use super::failure::failure;
+use super::observer::{Observer, TlsEnd};
 use super::relay::{Pause, Relay};
 use super::session::TerminatedSession;
 use super::starttls::{Dialogue, Offer, StartTlsAnswer, StartTlsRequest};
@@ -17,46 +19,40 @@ use super::upstream_starttls;
 use crate::event::{Dir, Protocol, TlsMode};
 use crate::proxy::settings::{TlsListen, TlsUpstream};
 
-/// A connection with both its sides.
-#[derive(Debug)]
-pub struct TwoSides {
+/// A client whose TLS is answered, and the way to its server.
+pub struct TerminatedClient<'a> {
     /// The client's socket.
     pub client: TcpStream,
     /// What was read of it already.
     pub early: Vec<u8>,
-    /// The server's socket.
-    pub server: TcpStream,
+    /// How the server is dialled.
+    pub dialler: &'a mut dyn Dialler,
     /// What is most likely spoken.
     pub prior: Protocol,
     /// What a client is told whose server cannot be had; empty: nothing.
     pub refusal: &'static [u8],
 }
 
-/// Forwards between `sides` until they end; `terminator` says who has TLS.
-pub async fn terminate(sides: TwoSides, terminator: &Terminator, observer: &mut dyn Observer) -> TlsEnd {
-    let TwoSides { client, early, server, prior, refusal } = sides;
+/// Serves `client` until it ends; `terminator` says who has TLS.
+pub async fn terminate(client: TerminatedClient<'_>, terminator: &Terminator, observer: &mut dyn Observer) -> TlsEnd {
+    let TerminatedClient { client, early, dialler, prior, refusal } = client;
     let offer = if terminator.listen == TlsListen::StartTls { Offer::Show } else { Offer::Hide };
-    let relay = Relay::new(
-        SideStream::new(client, early),
-        SideStream::new(server, Vec::new()),
-        Some(Dialogue::new(offer, prior)),
-    );
-    let mut session = TerminatedSession { relay, terminator, refusal };
+    let dialogue = Some(Dialogue::new(offer, prior));
+    let relay = Relay::new(SideStream::new(client, early), SideStream::absent(), dialogue);
+    let mut session = TerminatedSession { relay, terminator, dialler, refusal, client_tls: None };
     let ending = match run(&mut session, observer).await {
         Ok(ending) | Err(ending) => ending,
     };
+    if let TlsEnd::Server(error) = &ending {
+        observer.upstream_tls_failed(failure(error));
+    }
     session.end(&ending).await;
     ending
 }
 
 /// Goes through the handshakes and forwards, until the end.
 async fn run(session: &mut TerminatedSession<'_>, observer: &mut dyn Observer) -> Result<TlsEnd, TlsEnd> {
-    match (session.terminator.listen, session.terminator.upstream) {
-        (TlsListen::Implicit, TlsUpstream::Implicit) => session.both(observer).await?,
-        (TlsListen::Implicit, _) => session.accept(TlsMode::Implicit, observer).await?,
-        (_, TlsUpstream::Implicit) => session.connect(observer).await?,
-        _ => {}
-    }
+    session.open(observer).await?;
     if session.terminator.listen == TlsListen::Implicit && session.terminator.upstream == TlsUpstream::StartTls {
         upstream_starttls::run(session, observer).await?;
     }
@@ -86,9 +82,7 @@ async fn start_tls(
     if session.terminator.upstream == TlsUpstream::StartTls {
         let request = session.dialogue().request(ask);
         let protocol = session.dialogue().protocol();
-        let reply =
-            watched(observer, upstream_starttls::request(&mut session.relay.server, protocol, &request)).await?;
-        let reply = reply.map_err(TlsEnd::Server)?;
+        let reply = session.request(protocol, &request, observer).await?;
         if !reply.agrees {
             // Its own words, untouched: the client asked, and this is the answer.
             session.say(&reply.octets, observer).await?;
@@ -110,6 +104,9 @@ async fn start_tls(
     session.say(&line, observer).await?;
     session.accept(TlsMode::StartTls, observer).await?;
     session.dialogue().answered(true);
+    if session.begins_anew() {
+        session.dial_anew(observer).await?;
+    }
     Ok(())
 }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use tokio::net::TcpStream;
 
 use super::certificates::{Certificate, Certificates};
 use super::error::{TlsError, TlsErrorKind};
+use super::stream::refuse_under_tls;
 use super::upstream::Upstream;
 use crate::proxy::settings::{Target, TlsListen, TlsSettings, TlsUpstream};
 
@@ -26,7 +28,6 @@ impl Terminator {
             return Ok(None);
         }
         let certificates = Arc::new(Certificates::read(&tls.certificates)?);
-        let first = tls.certificates.first().map(|(chain, _)| chain.clone()).unwrap_or_default();
         if certificates.known().is_empty() {
             return Err(TlsError::new("--tls-cert", TlsErrorKind::NoCertificate));
         }
@@ -36,12 +37,26 @@ impl Terminator {
         };
         let client = match tls.upstream {
             TlsUpstream::None => None,
-            TlsUpstream::StartTls | TlsUpstream::Implicit => {
-                Some(Upstream::new(tls.authorities.as_deref(), tls.name.as_deref().or(host))?)
-            }
+            TlsUpstream::StartTls | TlsUpstream::Implicit => Some(Upstream::new(tls, host)?),
         };
-        let server = certificates.config().map_err(|error| TlsError::new(first, TlsErrorKind::Refused(error)))?;
+        let clients = tls.clients.as_ref().map(|(path, wanted)| (path.as_path(), *wanted));
+        let server = certificates.config(&tls.bounds, clients)?;
         Ok(Some(Self { listen: tls.listen, upstream: tls.upstream, server, client, certificates }))
+    }
+
+    /// TLS with the server, where it begins with the first byte.
+    pub(super) fn implicit_upstream(&self) -> Option<&Upstream> {
+        self.client.as_ref().filter(|_| self.upstream == TlsUpstream::Implicit)
+    }
+
+    /// Whether clients begin TLS with their first byte.
+    pub fn is_implicit(&self) -> bool {
+        self.listen == TlsListen::Implicit
+    }
+
+    /// Turns a client away that begins TLS with its first byte; `early`: what was read of it already.
+    pub async fn refuse(&self, client: &mut TcpStream, early: Vec<u8>, line: &[u8]) {
+        refuse_under_tls(Arc::clone(&self.server), client, early, line).await;
     }
 
     /// The certificates, for what is told of them.

@@ -6,7 +6,9 @@ use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::observer::{Observer, TlsEnd, watched};
+use super::failure::Refusal;
+use super::observer::{Observer, TlsEnd, attended, watched};
+use super::relay::Relay;
 use super::session::TerminatedSession;
 use super::starttls::{first_word, without_list};
 use super::stream::SideStream;
@@ -28,21 +30,19 @@ pub(super) struct ServerReply {
 
 /// Takes the server's greeting on to the client and brings the server's side under TLS.
 pub(super) async fn run(session: &mut TerminatedSession<'_>, observer: &mut dyn Observer) -> Result<(), TlsEnd> {
-    let mut greeting = Vec::new();
-    let read = read_reply(&mut session.relay.server, &mut greeting, greets);
-    let end = watched(observer, read).await?.map_err(TlsEnd::Server)?;
-    greeting.truncate(end);
+    let Relay { client, server, .. } = &mut session.relay;
+    let greeting = attended(observer, client, greeting(server)).await?.map_err(TlsEnd::Server)?;
     let protocol = match greeting.first() {
         Some(b'+' | b'-') => Protocol::Pop3,
         Some(b'*') => Protocol::Imap,
         Some(b'0'..=b'9') => Protocol::Smtp,
-        _ => return Err(TlsEnd::Server(refused("the server's greeting is not understood"))),
+        _ => return Err(TlsEnd::Server(Refusal::error("the server's greeting is not understood"))),
     };
     // The capabilities in clear are not those under TLS: the client is to ask for them.
     let shown = if protocol == Protocol::Imap { without_list(&greeting) } else { greeting.clone() };
     session.say(&shown, observer).await?;
     if !agrees(protocol, b"*", &greeting) {
-        return Err(TlsEnd::Server(refused("the server's greeting leaves no way to TLS")));
+        return Err(TlsEnd::Server(Refusal::error("the server's greeting leaves no way to TLS")));
     }
     let mut first = Vec::new();
     let request = match protocol {
@@ -53,9 +53,8 @@ pub(super) async fn run(session: &mut TerminatedSession<'_>, observer: &mut dyn 
             b"STARTTLS\r\n".to_vec()
         }
     };
-    let reply = watched(observer, self::request(&mut session.relay.server, protocol, &request)).await?;
-    if !reply.map_err(TlsEnd::Server)?.agrees {
-        return Err(TlsEnd::Server(refused("the server refuses STARTTLS")));
+    if !session.request(protocol, &request, observer).await?.agrees {
+        return Err(TlsEnd::Server(Refusal::error("the server refuses STARTTLS")));
     }
     session.connect(observer).await?;
     session.relay.begin_with(&first);
@@ -74,13 +73,12 @@ async fn hello(
         let said = first.get(..end).unwrap_or_default();
         let own = [&b"EHLO"[..], b"LHLO"].iter().any(|verb| first_word(said).eq_ignore_ascii_case(verb));
         let line = if own { said.to_vec() } else { greeting_of(session) };
-        let reply = watched(observer, request(&mut session.relay.server, Protocol::Smtp, &line)).await?;
-        let reply = reply.map_err(TlsEnd::Server)?;
+        let reply = session.request(Protocol::Smtp, &line, observer).await?;
         if reply.agrees {
             return Ok(());
         }
         if !own {
-            return Err(TlsEnd::Server(refused("the server refuses EHLO")));
+            return Err(TlsEnd::Server(Refusal::error("the server refuses EHLO")));
         }
         session.say(&reply.octets, observer).await?;
         first.drain(..end);
@@ -126,6 +124,15 @@ fn greeting_of(session: &TerminatedSession<'_>) -> Vec<u8> {
     }
 }
 
+/// Reads the server's greeting; what it says behind it is for whoever reads next.
+pub(super) async fn greeting(server: &mut SideStream) -> io::Result<Vec<u8>> {
+    let mut greeting = Vec::new();
+    let end = read_reply(server, &mut greeting, greets).await?;
+    server.unread(greeting.get(end..).unwrap_or_default());
+    greeting.truncate(end);
+    Ok(greeting)
+}
+
 /// Says `line` to the server and reads its reply; what it says behind the reply is thrown away.
 pub(super) async fn request(server: &mut SideStream, protocol: Protocol, line: &[u8]) -> io::Result<ServerReply> {
     server.write_all(line).await?;
@@ -159,7 +166,7 @@ async fn read_reply(server: &mut SideStream, octets: &mut Vec<u8>, ends: impl Fn
             }
         }
         if octets.len() >= LONGEST {
-            return Err(refused("the server's reply is too long"));
+            return Err(Refusal::error("the server's reply is too long"));
         }
         if server.read_buf(octets).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -176,7 +183,7 @@ fn greets(line: &[u8]) -> bool {
 }
 
 /// Whether the last line of `reply` says yes.
-fn agrees(protocol: Protocol, tag: &[u8], reply: &[u8]) -> bool {
+pub(super) fn agrees(protocol: Protocol, tag: &[u8], reply: &[u8]) -> bool {
     let mut lines = reply.split(|octet| *octet == b'\n').filter(|line| !line.is_empty());
     let Some(last) = lines.next_back() else { return false };
     match protocol {
@@ -187,8 +194,4 @@ fn agrees(protocol: Protocol, tag: &[u8], reply: &[u8]) -> bool {
         Protocol::Pop3 => first_word(last).eq_ignore_ascii_case(b"+OK"),
         _ => last.first() == Some(&b'2'),
     }
-}
-
-fn refused(reason: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionRefused, reason)
 }

@@ -99,6 +99,11 @@ pub(super) const METRICS: &[Test] = &[
         ],
     },
     Test {
+        file: "tests/program/terminated/failures.rs",
+        name: "an_own_certificate_that_has_expired_is_warned_of_and_counted",
+        sets: &["mailtap_tls_certificates_expired"],
+    },
+    Test {
         file: "tests/program/scraped.rs",
         name: "servers_that_take_no_connection_are_counted_by_why",
         sets: &[

@@ -7,7 +7,9 @@ use std::time::Duration;
 use flate2::{Compress, Compression, FlushCompress};
 
 use mailtap::engine::{Limits, Session};
-use mailtap::event::{Dir, End, EstablishedTls, Handshake, Input, Peers, Protocol, Sink, Text, TlsMode, Verb};
+use mailtap::event::{
+    Dir, End, EstablishedTls, Handshake, Input, Peers, Protocol, Sink, Text, TlsFailure, TlsMode, Verb,
+};
 use mailtap::output::metrics::label_values;
 use mailtap::time::Timestamp;
 
@@ -247,8 +249,23 @@ pub(super) fn sessions(out: &mut dyn Sink) {
             let cipher = ciphers.get(n).or_else(|| ciphers.last()).filter(|cipher| **cipher != "unknown").copied();
             let mut sni = Text::default();
             sni.set(b"mx.example.org");
-            secured(EstablishedTls { mode, handshake: Handshake::Ok, version, cipher, sni }, out);
+            secured(EstablishedTls { mode, handshake: Handshake::Ok, version, cipher, sni, failure: None }, out);
         }
+    }
+    for why in TlsFailure::ALL {
+        let how = EstablishedTls {
+            mode: TlsMode::StartTls,
+            handshake: Handshake::Failed,
+            version: None,
+            cipher: None,
+            sni: Text::default(),
+            failure: Some(*why),
+        };
+        secured(how, out);
+        let mut talk = Talk::new(true, out);
+        talk.turns(&TURNS[..2]);
+        talk.session.upstream_tls_failed(*why);
+        talk.session.finish(talk.at, End::Closed, talk.out);
     }
     for why in [End::Closed, End::Timeout, End::Drain, End::Evicted, End::CaptureEnd] {
         for said in 0..=TURNS.len() {

@@ -7,7 +7,7 @@ use crate::event::Verb;
 use crate::event::anomaly;
 use crate::event::{
     AnomalyState, Auth, AuthMethod, AuthOutcome, Dir, Enhanced, Mechanism, Phase, Protocol, Reply, SessionOutcome,
-    Status, TlsMode, TransactionKind, TransactionOutcome, words,
+    Status, TlsFailure, TlsMode, TransactionKind, TransactionOutcome, words,
 };
 
 pub use crate::event::{Bypass, Refusal, Rejection, Termination};
@@ -365,6 +365,9 @@ pub(super) const CIPHERS: &[&str] = &[
     "unknown",
 ];
 
+/// With whom the proxy has TLS.
+pub(super) const SIDES: &[&str] = &["client", "server"];
+
 /// Index in [`TLS_VERSIONS`]; one that is not known is the last.
 pub(super) fn tls_version(version: Option<&str>) -> usize {
     TLS_VERSIONS.iter().position(|v| Some(*v) == version).unwrap_or(TLS_VERSIONS.len() - 1)
@@ -402,6 +405,7 @@ pub(super) fn domain(id: FamilyId, label: &str, protocol: Protocol) -> Option<Ve
         // Commands that cannot be matched, and bytes that wait for an answer, are the client's.
         ("direction", FamilyId::ParserErrors) => vec![direction(Dir::ToServer)],
         ("direction", _) => DIRECTIONS.to_vec(),
+        ("side", _) => SIDES.to_vec(),
         ("mechanism", _) => MECHANISMS.to_vec(),
         ("kind", _) => match protocol {
             Protocol::Smtp | Protocol::Lmtp => KINDS_SMTP,
@@ -445,6 +449,7 @@ fn reasons(id: FamilyId) -> Option<Vec<&'static str>> {
         FamilyId::ParserErrors => strings(ParserError::ALL, ParserError::as_str),
         FamilyId::SessionsBypassed => strings(Bypass::ALL, Bypass::as_str),
         FamilyId::SessionsRejected => strings(Rejection::ALL, Rejection::as_str),
+        FamilyId::TlsFailures => strings(TlsFailure::ALL, TlsFailure::as_str),
         FamilyId::SessionsTerminated => strings(Termination::ALL, Termination::as_str),
         FamilyId::Enforcements => strings(Enforcement::ALL, Enforcement::as_str),
         FamilyId::CaptureDropped => strings(PacketLoss::ALL, PacketLoss::as_str),
@@ -477,7 +482,7 @@ pub(super) fn concerns(id: FamilyId, protocol: Protocol) -> bool {
         | FamilyId::LineAnomalies
         | FamilyId::ParserErrors
         | FamilyId::Enforcements => matches!(protocol, Smtp | Lmtp | Pop3 | Imap),
-        FamilyId::TlsHandshakes | FamilyId::TlsCiphers => !matches!(protocol, Unknown),
+        FamilyId::TlsHandshakes | FamilyId::TlsCiphers | FamilyId::TlsFailures => !matches!(protocol, Unknown),
         _ => matches!(protocol, Smtp | Lmtp | Pop3 | Imap | ManageSieve | Unknown),
     }
 }

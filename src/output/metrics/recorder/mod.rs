@@ -12,7 +12,7 @@ use super::MetricsShared;
 use super::families::FamilyId;
 use super::labels;
 use super::labels::{
-    Answer, CIPHERS, CODES, Cover, ENHANCED, EXTENSIONS, Eviction, LineFault, ParserError, StartTlsOutcome,
+    Answer, CIPHERS, CODES, Cover, ENHANCED, EXTENSIONS, Eviction, LineFault, ParserError, SIDES, StartTlsOutcome,
     TLS_VERSIONS, Unobserved, UntaggedReason,
 };
 use super::reasons::ReplyReasons;
@@ -21,7 +21,7 @@ use crate::event::Sink;
 use crate::event::anomaly;
 use crate::event::{
     AnomalyState, AuthMethod, AuthOutcome, Context, Event, Extension, Handshake, Mechanism, Phase, Protocol,
-    SessionOutcome, TlsMode, TransactionKind, TransactionOutcome,
+    SessionOutcome, TlsFailure, TlsMode, TransactionKind, TransactionOutcome,
 };
 use crate::event::{Bypass, Refusal};
 use crate::time::Timestamp;
@@ -118,6 +118,7 @@ struct ListenerHandles {
     starttls: IndexedCounters,
     handshakes: IndexedCounters,
     ciphers: IndexedCounters,
+    tls_failures: Option<IndexedCounters>,
     handshake_seconds: Histograms,
     anomalies: IndexedCounters,
     lines: IndexedCounters,
@@ -193,6 +194,9 @@ impl ListenerHandles {
             ),
             handshake_seconds: Histograms::new(FamilyId::TlsHandshakeSeconds, 1),
             ciphers: IndexedCounters::new(FamilyId::TlsCiphers, CIPHERS.len()),
+            tls_failures: shared
+                .has(FamilyId::TlsFailures)
+                .then(|| IndexedCounters::new(FamilyId::TlsFailures, SIDES.len() * TlsFailure::ALL.len())),
             anomalies: IndexedCounters::new(FamilyId::Anomalies, anomaly::Id::ALL.len() * STATES),
             lines: IndexedCounters::new(FamilyId::LineAnomalies, 2 * LineFault::ALL.len()),
             parser_errors: IndexedCounters::new(FamilyId::ParserErrors, ParserError::ALL.len()),

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::{COVERS, ListenerHandles, PHASES};
 use crate::event::{Bypass, Refusal};
-use crate::event::{Context, Dir, Disorder, Handshake, How, Missing, Protocol, SessionOutcome, Summary, TlsMode};
+use crate::event::{
+    Context, Dir, Disorder, Handshake, How, Missing, Protocol, SessionOutcome, Summary, TlsFailure, TlsMode,
+};
 use crate::output::metrics::families::FamilyId;
 use crate::output::metrics::labels;
 use crate::output::metrics::labels::{
-    CIPHERS, Cover, EXTENSIONS, Eviction, ParserError, StartTlsOutcome, TLS_VERSIONS,
+    CIPHERS, Cover, EXTENSIONS, Eviction, ParserError, SIDES, StartTlsOutcome, TLS_VERSIONS,
 };
 use crate::output::metrics::series::seconds;
 
@@ -102,6 +104,14 @@ impl ListenerHandles {
     fn encryption(&mut self, s: &Summary) {
         if let Some(outcome) = starttls(s) {
             self.starttls.add(&self.place, outcome.index(), 1, || [outcome.as_str()]);
+        }
+        let failures = [s.tls.failure, s.tls.upstream_failure];
+        for (side, failure) in failures.into_iter().enumerate().filter_map(|(side, failure)| Some((side, failure?))) {
+            if let Some(counters) = &mut self.tls_failures {
+                let index = side * TlsFailure::ALL.len() + failure.index();
+                let side = SIDES.get(side).copied().unwrap_or_default();
+                counters.add(&self.place, index, 1, || [side, failure.as_str()]);
+            }
         }
         let Some(mode) = s.tls.mode.filter(|mode| *mode != TlsMode::None) else { return };
         let went = s.tls.handshake.unwrap_or(Handshake::Unseen);

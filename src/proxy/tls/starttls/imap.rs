@@ -13,6 +13,12 @@ const TAGGED: &[&[u8]] = &[b"OK [CAPABILITY "];
 /// Octets of a tag that are remembered.
 const TAG: usize = 256;
 
+/// Commands after which the server knows nothing that counts under TLS (RFC 9051 section 6.2.1, RFC 2971).
+const HARMLESS: &[&[u8]] = &[b"CAPABILITY", b"NOOP", b"ID"];
+
+/// Logins that may wait for their completions at once: more than one makes sense for nobody.
+const LOGINS: usize = 16;
+
 /// What the client's next octets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ImapClientNext {
@@ -53,12 +59,13 @@ pub(super) struct ImapDialogue {
     line: PartialLine,
     /// Tag of the client's last command.
     tag: Vec<u8>,
-    /// Tag of the last command that logs in.
-    login: Option<Vec<u8>>,
+    /// Tags of commands that log in and are not complete.
+    logins: Vec<Vec<u8>>,
     /// Commands without a completion.
     outstanding: u32,
     greeted: bool,
     authenticated: bool,
+    changed_server: bool,
     lost: bool,
 }
 
@@ -69,16 +76,32 @@ impl Default for ImapDialogue {
             server: ImapServerNext::Response,
             line: PartialLine::default(),
             tag: Vec::new(),
-            login: None,
+            logins: Vec::new(),
             outstanding: 0,
             greeted: false,
             authenticated: false,
+            changed_server: false,
             lost: false,
         }
     }
 }
 
 impl ImapDialogue {
+    /// One whose greeting was read.
+    pub(super) fn greeted() -> Self {
+        Self { greeted: true, ..Self::default() }
+    }
+
+    /// Whether a command may have left something in the server's session.
+    pub(super) fn has_changed_server(&self) -> bool {
+        self.changed_server
+    }
+
+    /// Whether STARTTLS is out of place: it is a command of the not authenticated state (RFC 9051 section 6.2).
+    pub(super) fn is_logged_in(&self) -> bool {
+        self.authenticated
+    }
+
     pub(super) fn is_drained(&self) -> bool {
         self.greeted && self.outstanding == 0 && self.server == ImapServerNext::Response && self.line.head().is_empty()
     }
@@ -145,14 +168,11 @@ impl ImapDialogue {
         if line.is_held()
             && let Some(rest) = behind(text, STARTTLS)
         {
-            let mut ask = StartTlsRequest::new(tag, rest, offer);
-            if self.authenticated {
-                ask.refusal = Some(StartTlsAnswer::OutOfPlace);
-            }
-            *asked = Some(ask);
+            *asked = Some(StartTlsRequest::new(tag, rest, offer));
             return;
         }
         let verb = word(text).to_ascii_uppercase();
+        self.changed_server |= !line.is_plainly(&verb, HARMLESS);
         if tag.is_empty() || verb.is_empty() {
             // Answered with an untagged BAD, if at all.
             return;
@@ -162,13 +182,23 @@ impl ImapDialogue {
         self.outstanding = self.outstanding.saturating_add(1);
         match verb.as_slice() {
             b"AUTHENTICATE" => {
-                self.login = Some(self.tag.clone());
+                self.logs_in();
                 self.client = ImapClientNext::Wait(ImapLineEnd::Authenticate);
             }
-            b"LOGIN" => self.login = Some(self.tag.clone()),
+            b"LOGIN" => self.logs_in(),
             b"IDLE" => self.client = ImapClientNext::Wait(ImapLineEnd::Idle),
             b"COMPRESS" => self.client = ImapClientNext::Wait(ImapLineEnd::Compress),
             _ => {}
+        }
+    }
+
+    /// The last command logs in, if the server agrees.
+    fn logs_in(&mut self) {
+        if self.logins.len() < LOGINS {
+            self.logins.push(self.tag.clone());
+        } else {
+            // One that is not remembered may have gone well.
+            self.authenticated = true;
         }
     }
 
@@ -251,8 +281,8 @@ impl ImapDialogue {
     fn completed(&mut self, tag: &[u8], ok: bool) {
         let tag = tag.get(..TAG).unwrap_or(tag);
         self.outstanding = self.outstanding.saturating_sub(1);
-        if self.login.as_deref() == Some(tag) {
-            self.login = None;
+        if let Some(at) = self.logins.iter().position(|login| login == tag) {
+            self.logins.swap_remove(at);
             self.authenticated |= ok;
         }
         if self.tag == tag {
@@ -272,7 +302,7 @@ impl ImapDialogue {
         // Once it logs in, a client has no use for it any more (RFC 9051 section 6.2).
         let wanted = match offer {
             Offer::Hide => 0,
-            Offer::Show if self.authenticated || self.login.is_some() => offers.min(1),
+            Offer::Show if self.authenticated || !self.logins.is_empty() => offers.min(1),
             Offer::Show => 1,
         };
         if offers == wanted {

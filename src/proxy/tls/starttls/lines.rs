@@ -55,6 +55,18 @@ impl PartialLine {
         &self.head
     }
 
+    /// Whether it is one of the commands `harmless` and nothing else, whatever the server takes for the end of a line.
+    pub(super) fn is_plainly(&self, verb: &[u8], harmless: &[&[u8]]) -> bool {
+        let line = self.head.strip_suffix(b"\n").unwrap_or(&self.head);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        !self.over
+            && harmless.iter().any(|known| verb.eq_ignore_ascii_case(known))
+            // A server may take a lone CR for the end of a line, and a NUL for that of its text.
+            && memchr::memchr2(b'\r', b'\0', line).is_none()
+            // A server that knows no such literal takes its bytes for commands.
+            && literal(line).is_none()
+    }
+
     /// Its last octets.
     pub(super) fn tail(&self) -> &[u8] {
         &self.tail

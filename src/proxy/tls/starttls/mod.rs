@@ -162,15 +162,41 @@ impl Dialogue {
         (self.dialogue, self.asked) = (DialogueState::Opaque, None);
     }
 
-    /// The client's STARTTLS, once everything before it is answered.
-    pub(super) fn asked(&self) -> Option<&StartTlsRequest> {
-        let drained = match &self.dialogue {
-            DialogueState::Smtp(smtp) => smtp.is_drained(),
-            DialogueState::Pop3(pop3) => pop3.is_drained(),
-            DialogueState::Imap(imap) => imap.is_drained(),
-            DialogueState::Unknown | DialogueState::Opaque => true,
+    /// The client's STARTTLS, once everything before it is answered: only then is known whether it comes too late, for
+    /// a login may have come in the same segment.
+    pub(super) fn asked(&self) -> Option<StartTlsRequest> {
+        let (drained, logged_in) = match &self.dialogue {
+            DialogueState::Smtp(smtp) => (smtp.is_drained(), false),
+            DialogueState::Pop3(pop3) => (pop3.is_drained(), pop3.is_logged_in()),
+            DialogueState::Imap(imap) => (imap.is_drained(), imap.is_logged_in()),
+            DialogueState::Unknown | DialogueState::Opaque => (true, false),
         };
-        self.asked.as_ref().filter(|_| drained)
+        let mut ask = self.asked.clone().filter(|_| drained)?;
+        if logged_in {
+            ask.refusal = Some(StartTlsAnswer::OutOfPlace);
+        }
+        Some(ask)
+    }
+
+    /// Whether the client has sent anything that may have changed the server's session: all of it must be forgotten when
+    /// TLS begins, for it may be an attacker's (RFC 3207 section 4.2).
+    pub(super) fn has_changed_server(&self) -> bool {
+        match &self.dialogue {
+            DialogueState::Smtp(smtp) => smtp.has_changed_server(),
+            DialogueState::Pop3(pop3) => pop3.has_changed_server(),
+            DialogueState::Imap(imap) => imap.has_changed_server(),
+            DialogueState::Unknown | DialogueState::Opaque => true,
+        }
+    }
+
+    /// The client talks to another connection of the server from here on: its greeting was read, and nothing is asked.
+    pub(super) fn begin_anew(&mut self) {
+        self.dialogue = match &self.dialogue {
+            DialogueState::Smtp(_) => DialogueState::Smtp(SmtpDialogue::greeted()),
+            DialogueState::Pop3(_) => DialogueState::Pop3(Pop3Dialogue::greeted()),
+            DialogueState::Imap(_) => DialogueState::Imap(ImapDialogue::greeted()),
+            DialogueState::Unknown | DialogueState::Opaque => DialogueState::Opaque,
+        };
     }
 
     /// Whether a STARTTLS stands, so that no more octets of the client are wanted.

@@ -7,6 +7,9 @@ use super::{Offer, StartTlsAnswer, StartTlsRequest};
 
 const STLS: &[u8] = b"STLS";
 
+/// Commands after which the server knows nothing new (RFC 2595 section 4).
+const HARMLESS: &[&[u8]] = &[b"CAPA", b"NOOP"];
+
 /// Commands that may wait for their replies; the client waits beyond.
 const PIPELINED: usize = 4096;
 
@@ -18,6 +21,8 @@ enum Pop3Expected {
     /// Lines, if it is `+OK`.
     Lines,
     Auth,
+    /// A login, if it is `+OK`.
+    Login,
     Other,
 }
 
@@ -46,6 +51,8 @@ pub(super) struct Pop3Dialogue {
     client: Pop3ClientNext,
     server: Pop3ServerNext,
     line: PartialLine,
+    changed_server: bool,
+    logged_in: bool,
     lost: bool,
 }
 
@@ -56,12 +63,29 @@ impl Default for Pop3Dialogue {
             client: Pop3ClientNext::Command,
             server: Pop3ServerNext::Status,
             line: PartialLine::default(),
+            changed_server: false,
+            logged_in: false,
             lost: false,
         }
     }
 }
 
 impl Pop3Dialogue {
+    /// One whose greeting was read.
+    pub(super) fn greeted() -> Self {
+        Self { expected: VecDeque::new(), ..Self::default() }
+    }
+
+    /// Whether a command may have left something in the server's session.
+    pub(super) fn has_changed_server(&self) -> bool {
+        self.changed_server
+    }
+
+    /// Whether STLS is out of place: it is a command of the AUTHORIZATION state (RFC 2595 section 4).
+    pub(super) fn is_logged_in(&self) -> bool {
+        self.logged_in
+    }
+
     pub(super) fn is_drained(&self) -> bool {
         self.expected.is_empty() && matches!(self.server, Pop3ServerNext::Status)
     }
@@ -118,7 +142,9 @@ impl Pop3Dialogue {
         }
         let verb = word(text).to_ascii_uppercase();
         let alone = text.len() == verb.len();
+        self.changed_server |= !line.is_plainly(&verb, HARMLESS);
         match verb.as_slice() {
+            b"PASS" | b"APOP" => self.expected.push_back(Pop3Expected::Login),
             b"CAPA" => self.expected.push_back(Pop3Expected::Capabilities),
             b"AUTH" if !alone => self.wait(),
             b"RETR" | b"TOP" => self.expected.push_back(Pop3Expected::Lines),
@@ -190,7 +216,9 @@ impl Pop3Dialogue {
         }
         let Some(expect) = self.expected.pop_front() else { return };
         match expect {
+            Pop3Expected::Login => self.logged_in |= ok,
             Pop3Expected::Auth => {
+                self.logged_in |= ok;
                 self.client = if goes_on { Pop3ClientNext::Response } else { Pop3ClientNext::Command }
             }
             Pop3Expected::Capabilities if ok => self.server = Pop3ServerNext::Capabilities { offered: false },
@@ -206,6 +234,6 @@ pub(super) fn answer(answer: StartTlsAnswer) -> &'static [u8] {
         StartTlsAnswer::Begin => b"+OK Begin TLS\r\n",
         StartTlsAnswer::NotNow => b"-ERR [SYS/TEMP] TLS is not available for now\r\n",
         StartTlsAnswer::NoArguments => b"-ERR STLS takes no arguments\r\n",
-        StartTlsAnswer::OutOfPlace => b"-ERR TLS is active already\r\n",
+        StartTlsAnswer::OutOfPlace => b"-ERR STLS is out of place now\r\n",
     }
 }

@@ -7,6 +7,9 @@ use super::{Offer, StartTlsAnswer, StartTlsRequest};
 
 const STARTTLS: &[u8] = b"STARTTLS";
 
+/// Commands after which the server knows nothing that counts under TLS: the client says EHLO again (RFC 3207 section 4.2).
+const HARMLESS: &[&[u8]] = &[b"EHLO", b"HELO", b"LHLO", b"NOOP"];
+
 /// Commands that may wait for their replies; the client waits beyond.
 const PIPELINED: usize = 4096;
 
@@ -53,6 +56,7 @@ pub(super) struct SmtpDialogue {
     offered: bool,
     /// This reply goes on as it is.
     as_it_is: bool,
+    changed_server: bool,
     lost: bool,
 }
 
@@ -67,12 +71,23 @@ impl Default for SmtpDialogue {
             before: Vec::new(),
             offered: false,
             as_it_is: false,
+            changed_server: false,
             lost: false,
         }
     }
 }
 
 impl SmtpDialogue {
+    /// One whose greeting was read.
+    pub(super) fn greeted() -> Self {
+        Self { expected: VecDeque::new(), ..Self::default() }
+    }
+
+    /// Whether a command may have left something in the server's session.
+    pub(super) fn has_changed_server(&self) -> bool {
+        self.changed_server
+    }
+
     pub(super) fn is_drained(&self) -> bool {
         self.expected.is_empty()
     }
@@ -141,6 +156,7 @@ impl SmtpDialogue {
             return;
         }
         let verb = word(text).to_ascii_uppercase();
+        self.changed_server |= !line.is_plainly(&verb, HARMLESS);
         match verb.as_slice() {
             b"EHLO" | b"LHLO" => {
                 self.is_lmtp = verb == b"LHLO";

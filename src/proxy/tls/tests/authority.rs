@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::proxy::settings::{TlsBounds, TlsListen, TlsSettings, TlsUpstream};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// An authority and a folder for what it vouches for.
@@ -30,6 +31,21 @@ impl Authority {
     /// A chain and its key for `names`.
     pub(super) fn files(&self, names: &[&str]) -> (PathBuf, PathBuf) {
         self.files_of(names, &KeyPair::generate().unwrap())
+    }
+
+    /// Settings of a listener that has the certificate `files`, before a server that this authority vouches for.
+    pub(super) fn settings(&self, files: &(PathBuf, PathBuf)) -> TlsSettings {
+        TlsSettings {
+            listen: TlsListen::Implicit,
+            certificates: vec![files.clone()],
+            upstream: TlsUpstream::Implicit,
+            authorities: Some(self.own()),
+            name: None,
+            bounds: TlsBounds::default(),
+            upstream_bounds: TlsBounds::default(),
+            clients: None,
+            identity: None,
+        }
     }
 
     pub(super) fn files_of(&self, names: &[&str], key: &KeyPair) -> (PathBuf, PathBuf) {

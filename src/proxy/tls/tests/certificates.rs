@@ -8,19 +8,20 @@ use rustls::{ClientConnection, ServerConnection, SignatureScheme};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::authority::Authority;
+use crate::proxy::settings::{TlsBounds, TlsSettings};
 use crate::proxy::tls::{Certificates, Upstream};
 use crate::time::Timestamp;
 
 /// The names in the certificate that a client gets who asks for `name`.
 fn shown(authority: &Authority, certificates: &Arc<Certificates>, name: &'static str) -> Vec<String> {
-    let upstream = Upstream::new(Some(&authority.own()), Some(name)).unwrap();
+    let upstream = Upstream::new(&authority.settings(&Default::default()), Some(name)).unwrap();
     let name = upstream.name("192.0.2.1".parse().unwrap());
     names(&handshake(certificates, ClientConnection::new(upstream.config, name).unwrap()))
 }
 
 /// Runs the handshake in memory; the certificate is of interest, whether it is trusted or not.
 fn handshake(certificates: &Arc<Certificates>, mut client: ClientConnection) -> CertificateDer<'static> {
-    let mut server = ServerConnection::new(certificates.config().unwrap()).unwrap();
+    let mut server = ServerConnection::new(certificates.config(&TlsBounds::default(), None).unwrap()).unwrap();
     for _ in 0..4 {
         let mut wire = Vec::new();
         while client.wants_write() {
@@ -146,8 +147,10 @@ fn errors_name_the_file_and_the_reason() {
         assert!(error.contains(about) && error.contains(reason), "{about} {reason}: {error}");
         assert!(!error.contains('\n') && error.contains("; "), "one line that says what to do: {error}");
     }
-    let error = Upstream::new(Some(&key), None).unwrap_err().to_string();
+    let settings = authority.settings(&(chain, key.clone()));
+    let error =
+        Upstream::new(&TlsSettings { authorities: Some(key), ..settings.clone() }, None).unwrap_err().to_string();
     assert!(error.contains("holds no certificate"), "{error}");
-    let error = Upstream::new(Some(&authority.own()), Some("no name")).unwrap_err().to_string();
+    let error = Upstream::new(&settings, Some("no name")).unwrap_err().to_string();
     assert!(error.contains("no name") && error.contains("--upstream-name"), "{error}");
 }

@@ -1,3 +1,6 @@
+mod anew;
 mod authority;
 mod certificates;
+mod leaving;
 mod sessions;
+mod stage;

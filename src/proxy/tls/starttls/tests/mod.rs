@@ -1,3 +1,7 @@
+//! Dialogues in pieces of every size.
+
+mod login;
+
 use super::*;
 
 /// Who says what, in turn. `C` and `S` are what is said, `s` and `c` what the other side gets, where that differs.
@@ -45,13 +49,13 @@ fn play(offer: Offer, prior: Protocol, turns: &[Turn], size: usize) -> Dialogue 
                 held.drain(..used);
             }
             EstablishedTls => {
-                let ask = dialogue.asked().unwrap_or_else(|| panic!("turn {at}: nothing stands")).clone();
+                let ask = dialogue.asked().unwrap_or_else(|| panic!("turn {at}: nothing stands"));
                 assert_eq!(ask.refusal(), None);
                 held.clear();
                 dialogue.answered(true);
             }
             Refused(answer) => {
-                let ask = dialogue.asked().unwrap_or_else(|| panic!("turn {at}: nothing stands")).clone();
+                let ask = dialogue.asked().unwrap_or_else(|| panic!("turn {at}: nothing stands"));
                 assert_eq!(ask.refusal(), Some(*answer));
                 dialogue.answered(false);
                 let used = dialogue.client(&held, &mut to_server);
@@ -161,7 +165,7 @@ fn starttls_waits_for_what_was_said_before() {
     dialogue.server(b"220 mx\r\n250-mx\r\n", &mut down);
     assert!(dialogue.asked().is_none(), "EHLO is not answered");
     dialogue.server(b"250 HELP\r\n", &mut down);
-    let ask = dialogue.asked().unwrap().clone();
+    let ask = dialogue.asked().unwrap();
     assert_eq!(dialogue.answer(&ask, StartTlsAnswer::Begin), b"220 2.0.0 Ready to start TLS\r\n");
     assert_eq!(dialogue.request(&ask), b"STARTTLS\r\n");
 }
@@ -402,7 +406,7 @@ fn imap_starttls_stays_here() {
     let mut dialogue = play(Offer::Show, Protocol::Imap, &[IMAP], 100);
     let mut out = Vec::new();
     dialogue.client(b"a1 starttls\r\n", &mut out);
-    let ask = dialogue.asked().unwrap().clone();
+    let ask = dialogue.asked().unwrap();
     assert!(out.is_empty());
     assert_eq!(dialogue.answer(&ask, StartTlsAnswer::Begin), b"a1 OK Begin TLS\r\n");
     assert_eq!(dialogue.request(&ask), b"a1 STARTTLS\r\n");
