@@ -75,11 +75,11 @@ pub enum Mode {
 #[derive(Debug)]
 pub enum Request {
     /// `mailtap analyze`
-    Analyze(Typed<AnalyzeFlags>),
+    Analyze(Box<Typed<AnalyzeFlags>>),
     /// `mailtap sniff`
-    Sniff(Typed<SniffFlags>),
+    Sniff(Box<Typed<SniffFlags>>),
     /// `mailtap proxy`
-    Proxy(Typed<ProxyFlags>),
+    Proxy(Box<Typed<ProxyFlags>>),
     /// `mailtap schema`
     Schema,
 }
@@ -94,9 +94,9 @@ impl Request {
         let mode = Cli::from_arg_matches(&matches)?.mode;
         let matches = matches.remove_subcommand().map(|(_, matches)| matches).unwrap_or_default();
         Ok(match mode {
-            Mode::Analyze(flags) => Self::Analyze(Typed::new(*flags, matches)),
-            Mode::Sniff(flags) => Self::Sniff(Typed::new(*flags, matches)),
-            Mode::Proxy(flags) => Self::Proxy(Typed::new(*flags, matches)),
+            Mode::Analyze(flags) => Self::Analyze(Box::new(Typed::new(*flags, matches))),
+            Mode::Sniff(flags) => Self::Sniff(Box::new(Typed::new(*flags, matches))),
+            Mode::Proxy(flags) => Self::Proxy(Box::new(Typed::new(*flags, matches))),
             Mode::Schema => Self::Schema,
         })
     }

@@ -154,7 +154,7 @@ mod tests {
     fn typed(args: &str) -> Result<Typed<cli::SniffFlags>, String> {
         let args = ["mailtap", "sniff"].into_iter().chain(args.split(' ').filter(|a| !a.is_empty()));
         match cli::Request::parse(args) {
-            Ok(cli::Request::Sniff(typed)) => Ok(typed),
+            Ok(cli::Request::Sniff(typed)) => Ok(*typed),
             Ok(_) => panic!("another mode"),
             Err(error) => Err(error.to_string()),
         }

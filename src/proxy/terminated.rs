@@ -158,7 +158,7 @@ impl TlsObserver {
         }
         if let Some((_, reason)) = self.why {
             self.listener.count(|metrics| {
-                metrics.terminated(self.session.borrow().protocol(), reason, self.session.borrow().phase())
+                metrics.terminated(self.session.borrow().protocol(), reason, self.session.borrow().phase());
             });
         }
         let why = match ending {

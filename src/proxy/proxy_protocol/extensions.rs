@@ -39,7 +39,8 @@ pub fn extensions(id: u64, tls: Option<&ClientTls>, received: &[u8]) -> Vec<u8> 
         _ => true,
     };
     let mut all = Vec::new();
-    for Tlv { kind, value } in header.into_iter().flat_map(|header| header.extensions()).filter(|tlv| stands(tlv.kind))
+    for Tlv { kind, value } in
+        header.into_iter().flat_map(proxy_header::ProxyHeader::extensions).filter(|tlv| stands(tlv.kind))
     {
         add(&mut all, kind, value);
     }

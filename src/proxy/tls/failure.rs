@@ -12,7 +12,7 @@ pub(super) fn failure(error: &io::Error) -> TlsFailure {
     if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<Error>()) {
         return of_library(error);
     }
-    if inner.is_some_and(|inner| inner.is::<Refusal>()) {
+    if inner.is_some_and(<dyn std::error::Error + Send + Sync + 'static>::is::<Refusal>) {
         return TlsFailure::Refused;
     }
     match error.kind() {

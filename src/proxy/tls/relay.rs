@@ -201,7 +201,9 @@ impl Relay {
         *moved = true;
         if let Err(error) = read {
             // A server that refuses the certificate shown to it says so behind its handshake (RFC 8446 section 4.4.2.4).
-            if dir == Dir::ToClient && error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            if dir == Dir::ToClient
+                && error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync + 'static>::is::<rustls::Error>)
+            {
                 observer.upstream_tls_failed(failure(&error));
             }
             return Poll::Ready(Some(Pause::Reset(dir)));

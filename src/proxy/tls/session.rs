@@ -169,7 +169,7 @@ impl TerminatedSession<'_> {
             TlsEnd::Stopped(stop) => at_once(client, said(stop.goodbye)).await,
             TlsEnd::Unreachable(_) | TlsEnd::TurnedAway if self.refusal.is_empty() => client.abort(),
             TlsEnd::Server(_) | TlsEnd::Unreachable(_) | TlsEnd::TurnedAway => {
-                at_once(client, said(self.refusal)).await
+                at_once(client, said(self.refusal)).await;
             }
         }
     }
