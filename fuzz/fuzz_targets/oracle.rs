@@ -73,7 +73,8 @@ impl Sink for Facts {
             Event::Auth(a) => self.told.push(format!("{:?} {:?} {:?} {:?}", a.method, a.mechanism, a.outcome, a.reply)),
             Event::Transaction(t) => {
                 let recipients = t.recipients.iter();
-                let recipients = recipients.map(|r| (t.text(r.forward_path), r.code, r.last.as_ref().map(|last| last.code)));
+                let recipients =
+                    recipients.map(|r| (t.text(r.forward_path), r.code, r.last.as_ref().map(|last| last.code)));
                 self.names.extend(recipients.clone().map(|(path, ..)| path.to_vec()));
                 self.names.extend(t.reverse_path.map(|path| t.text(path).to_vec()));
                 self.names.extend(t.queue_id.get().map(<[u8]>::to_vec));
@@ -90,7 +91,9 @@ impl Sink for Facts {
                 ));
             }
             Event::Body { octets, .. } => self.body += octets.len() as u64,
-            Event::End(s) => self.told.push(format!("{:?} {:?} {:?} {:?}", s.outcome, s.gaps, s.greeting.reply, s.incomplete)),
+            Event::End(s) => {
+                self.told.push(format!("{:?} {:?} {:?} {:?}", s.outcome, s.gaps, s.greeting.reply, s.incomplete))
+            }
             _ => {}
         }
     }

@@ -53,7 +53,9 @@ fn the_oracle_of_sessions_sees_facts_that_nobody_sent() {
     let passes = |facts: &Facts| catch_unwind(AssertUnwindSafe(|| facts.are_of(&seen))).is_ok();
     let names = |name: &[u8]| Facts { names: vec![name.to_vec()], ..Facts::default() };
     let codes = |code| Facts { codes: vec![code], ..Facts::default() };
-    assert!(passes(&names(b"ann@x.org")) && passes(&names(b"A7")) && passes(&codes(250)) && passes(&names(b"[redacted]@x")));
+    assert!(
+        passes(&names(b"ann@x.org")) && passes(&names(b"A7")) && passes(&codes(250)) && passes(&names(b"[redacted]@x"))
+    );
     for facts in [names(b"bob@x.org"), names(b"A7\0MAIL"), names(b"ann@x.orgq"), codes(235)] {
         assert!(!passes(&facts), "{facts:?}");
     }
@@ -82,9 +84,9 @@ fn differences(limits: FlowLimits) -> usize {
     let ordered = oracle::facts(&pieces, 25, limits);
     assert!(ordered.told.iter().any(|fact| fact.contains("Accepted")), "{ordered:?}");
     let swapped = (0..pieces.len()).map(|at| oracle::swapped(&pieces, at));
-    let skewed = [true, false].into_iter().flat_map(|client| {
-        [1, 11, 100].map(|late| oracle::skewed(&pieces, client, Duration::from_millis(late)))
-    });
+    let skewed = [true, false]
+        .into_iter()
+        .flat_map(|client| [1, 11, 100].map(|late| oracle::skewed(&pieces, client, Duration::from_millis(late))));
     swapped.chain(skewed).filter(|pieces| oracle::facts(pieces, 25, limits) != ordered).count()
 }
 

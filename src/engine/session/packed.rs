@@ -69,12 +69,85 @@ impl Session {
         direction.framer.set_mode(FramingMode::Line);
         if packed {
             direction.layer = Some(Box::new(Inflate::resumed()));
+            // What is held goes through the layer behind the head, as if it came now.
+            let held = std::mem::take(&mut direction.held);
+            direction.draining = false;
             self.inflate(dir, stamp, &trial.head, out);
-            self.directions[dir].inflated = false;
+            held.replay(|dir, stamp, input| self.take(dir, stamp, input, out));
         } else {
             direction.unpacked = Some(direction.framer.line_start().0);
             self.pump(dir, stamp, &trial.head, out);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::Limits;
+    use crate::event::{Context, End, Event, Input, Peers};
+    use crate::time::Timestamp;
+
+    #[derive(Default)]
+    struct Commands(Vec<String>);
+
+    impl Sink for Commands {
+        fn event(&mut self, _: &Context, _: Timestamp, event: &Event<'_>) {
+            if let Event::Command(command) = event {
+                let tag = command.tag.as_bytes().escape_ascii();
+                self.0.push(format!("{tag} {:?} {:?}", command.verb, command.reply.status));
+            }
+        }
+    }
+
+    fn packed(text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(4096);
+        let mut stream = flate2::Compress::new(flate2::Compression::best(), false);
+        stream.compress_vec(text, &mut out, flate2::FlushCompress::Sync).unwrap();
+        out
+    }
+
+    /// The commands of a session whose agreement on DEFLATE is lost, in pieces of at most `size` bytes.
+    fn commands(size: usize) -> Vec<String> {
+        let host = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (client, server) = (host("192.0.2.1:50000"), host("192.0.2.2:143"));
+        let at = Timestamp::default();
+        let peers = Peers { client, server, established: Some(at), roles_certain: true, source: 0, ordinal: 0 };
+        let mut session = Session::new(at, 1, peers, Arc::new(Limits::default()));
+        let mut commands = Commands::default();
+        let (asks, answers) = (packed(b"c SELECT INBOX\r\n"), packed(b"* 3 EXISTS\r\nc OK selected\r\n"));
+        let turns: [(Dir, Option<&[u8]>); 6] = [
+            (Dir::ToClient, Some(b"* OK hi\r\n")),
+            (Dir::ToServer, Some(b"a NOOP\r\n")),
+            (Dir::ToClient, Some(b"a OK\r\n")),
+            (Dir::ToServer, None),
+            (Dir::ToServer, Some(&asks)),
+            (Dir::ToClient, Some(&answers)),
+        ];
+        for (dir, bytes) in turns {
+            match bytes {
+                Some(bytes) => {
+                    for piece in bytes.chunks(size) {
+                        session.handle(at, dir, Input::Data(piece), &mut commands);
+                    }
+                }
+                None => session.handle(at, dir, Input::Gap(20), &mut commands),
+            }
+        }
+        session.finish(at, End::CaptureEnd, &mut commands);
+        commands.0
+    }
+
+    #[test]
+    fn deflate_is_told_from_text_however_it_is_cut() {
+        let whole = commands(usize::MAX);
+        assert_eq!(whole, ["a Noop Some(Ok)", "c Select Some(Ok)"]);
+        for size in 1..20 {
+            assert_eq!(commands(size), whole, "in pieces of {size}");
+        }
     }
 }

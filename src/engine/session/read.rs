@@ -28,7 +28,7 @@ pub(super) struct DirectionState {
     pub(super) closing: bool,
     pub(super) held: ReplayBuffer,
     /// What is held is being read.
-    draining: bool,
+    pub(super) draining: bool,
     /// Inside a line that came before TLS, or behind the agreement to it.
     pub(super) injected: bool,
     /// Octets seen.
