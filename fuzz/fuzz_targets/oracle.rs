@@ -15,25 +15,25 @@ use mailtap::wire::stream::StreamDelivery;
 use mailtap::wire::{Segment, Side};
 
 /// The byte at `offset` of every direction of a stream: the low eight bits of a hash, so what is delivered can be checked.
-pub fn byte(offset: u32) -> u8 {
+pub(crate) fn byte(offset: u32) -> u8 {
     (offset.wrapping_mul(2_654_435_761) >> 13) as u8
 }
 
 /// Where the next delivery of each direction begins.
 #[derive(Default)]
-pub struct Order {
+pub(crate) struct Order {
     next: [Option<u64>; 2],
     ended: [bool; 2],
 }
 
 impl Order {
     /// A direction begins at `offset`, if it has not begun.
-    pub fn begin(&mut self, side: Side, offset: u64) {
+    pub(crate) fn begin(&mut self, side: Side, offset: u64) {
         side.split(&mut self.next).0.get_or_insert(offset);
     }
 
     /// Holds a delivery to its place: no byte that was not sent, sent twice, or delivered before its turn.
-    pub fn take(&mut self, side: Side, delivery: &StreamDelivery<'_>) {
+    pub(crate) fn take(&mut self, side: Side, delivery: &StreamDelivery<'_>) {
         let next = side.split(&mut self.next).0.get_or_insert(0);
         let ended = side.split(&mut self.ended).0;
         match delivery.input {
@@ -52,15 +52,15 @@ impl Order {
 
 /// What a run says, but for times and what follows from them.
 #[derive(Debug, Default, PartialEq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// In the order in which they are told.
-    pub told: Vec<String>,
+    pub(crate) told: Vec<String>,
     /// Codes of replies.
-    pub codes: Vec<u16>,
+    pub(crate) codes: Vec<u16>,
     /// Names that peers gave: addresses, queue ids.
-    pub names: Vec<Vec<u8>>,
+    pub(crate) names: Vec<Vec<u8>>,
     /// Bytes of messages.
-    pub body: u64,
+    pub(crate) body: u64,
 }
 
 impl Sink for Facts {
@@ -101,7 +101,7 @@ impl Sink for Facts {
 
 impl Facts {
     /// Holds codes and names to the bytes that were `seen`, a NUL for each hole: nothing is stated that nobody sent.
-    pub fn are_of(&self, seen: &[Vec<u8>; 2]) {
+    pub(crate) fn are_of(&self, seen: &[Vec<u8>; 2]) {
         let has = |word: &[u8]| {
             let within = |bytes: &Vec<u8>| bytes.windows(word.len().max(1)).any(|part| part.eq_ignore_ascii_case(word));
             word.is_empty() || seen.iter().any(within)
@@ -118,18 +118,18 @@ impl Facts {
 
 /// A segment of a capture.
 #[derive(Clone, Debug)]
-pub struct Piece {
-    pub at: Duration,
-    pub client: bool,
-    pub seq: u32,
-    pub ack: u32,
-    pub syn: bool,
-    pub payload: Vec<u8>,
+pub(crate) struct Piece {
+    pub(crate) at: Duration,
+    pub(crate) client: bool,
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) syn: bool,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// The capture of a conversation: a handshake, then a segment for each of `turns`, which acknowledges all that was sent before
 /// it by the other side.
-pub fn capture<'a>(turns: impl Iterator<Item = (bool, &'a [u8])>) -> Vec<Piece> {
+pub(crate) fn capture<'a>(turns: impl Iterator<Item = (bool, &'a [u8])>) -> Vec<Piece> {
     let mut next = [1000_u32, u32::MAX - 20];
     let mut pieces = Vec::new();
     let handshake = [(true, true, &[][..]), (false, true, &[][..]), (true, false, &[][..])];
@@ -144,7 +144,7 @@ pub fn capture<'a>(turns: impl Iterator<Item = (bool, &'a [u8])>) -> Vec<Piece> 
 }
 
 /// The same with the pieces `at` and behind it in each other's place, if they are of different sides; the times stay.
-pub fn swapped(pieces: &[Piece], at: usize) -> Vec<Piece> {
+pub(crate) fn swapped(pieces: &[Piece], at: usize) -> Vec<Piece> {
     let mut pieces = pieces.to_vec();
     if let Some([one, other]) = pieces.get_mut(at..).and_then(<[Piece]>::first_chunk_mut)
         && one.client != other.client
@@ -156,7 +156,7 @@ pub fn swapped(pieces: &[Piece], at: usize) -> Vec<Piece> {
 }
 
 /// The same with one side captured `late`.
-pub fn skewed(pieces: &[Piece], client: bool, late: Duration) -> Vec<Piece> {
+pub(crate) fn skewed(pieces: &[Piece], client: bool, late: Duration) -> Vec<Piece> {
     let mut pieces = pieces.to_vec();
     pieces.iter_mut().filter(|piece| piece.client == client).for_each(|piece| piece.at += late);
     pieces.sort_by_key(|piece| piece.at);
@@ -164,7 +164,7 @@ pub fn skewed(pieces: &[Piece], client: bool, late: Duration) -> Vec<Piece> {
 }
 
 /// What is told of a capture; `port` is the server's.
-pub fn facts(pieces: &[Piece], port: u16, limits: FlowLimits) -> Facts {
+pub(crate) fn facts(pieces: &[Piece], port: u16, limits: FlowLimits) -> Facts {
     const BEGIN: Timestamp = Timestamp::from_parts(1_780_000_000, 0);
     let host = |last, port| SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)), port);
     let (client, server) = (host(1, 50_000), host(2, port));

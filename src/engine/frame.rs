@@ -212,6 +212,21 @@ impl Framer {
         self.skip_line || (self.line_octets > 0 && !self.spent)
     }
 
+    /// Where the line begins that the next octet belongs to, and how many octets of it came.
+    pub fn line_start(&self) -> (u64, u64) {
+        let came = if self.spent { 0 } else { self.line_octets };
+        (self.offset - came, came)
+    }
+
+    /// Gives back the head of a line that has begun, as far as it was kept.
+    pub fn take_back(&mut self) -> Vec<u8> {
+        let (start, _) = self.line_start();
+        let head = if self.spent { Vec::new() } else { std::mem::take(&mut self.partial) };
+        self.offset = start;
+        self.drop_line();
+        head
+    }
+
     /// Whether [`Self::next`] has a frame to give without further input.
     pub fn is_ready(&self) -> bool {
         self.mode == FramingMode::Octets(0) || (self.mode == FramingMode::DotLoose && !self.loose.is_empty())

@@ -131,20 +131,26 @@ impl Inflate {
     }
 }
 
+/// Bytes that tell text from DEFLATE: a block of a command has some that are no text among so few.
+const HEAD: usize = 24;
+
+/// Whether a line of which `before` bytes came, that were text, goes on as text.
+pub(crate) fn begins_as_text(before: u64, rest: &[u8]) -> bool {
+    let left = HEAD.saturating_sub(usize::try_from(before).unwrap_or(HEAD));
+    rest.iter().take(left).take_while(|o| **o != b'\n').all(|o| is_text(*o))
+}
+
 /// The text that `input`, or what comes behind one of the first flushes in it, inflates to: none if it is text as it
 /// stands, or nothing sensible comes of it.
 pub(crate) fn text_of(input: &[u8]) -> Option<Vec<u8>> {
-    /// Bytes that tell text from DEFLATE: a block of a command has some that are no text among so few.
-    const HEAD: usize = 24;
     /// Flushes behind which it is tried.
     const TRIES: usize = 4;
-    let head = input.get(..HEAD).unwrap_or(input);
-    if head.iter().take_while(|o| **o != b'\n').all(|o| is_text(*o)) {
+    if begins_as_text(0, input) {
         return None;
     }
     let mut rest = input;
     for _ in 0..TRIES {
-        let text = tried(rest);
+        let (text, _) = tried(rest);
         if !text.is_empty() {
             return Some(text);
         }
@@ -153,19 +159,19 @@ pub(crate) fn text_of(input: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// What comes of `input` with an empty window, up to an error; not much is needed.
-fn tried(mut input: &[u8]) -> Vec<u8> {
+/// What comes of `input` with an empty window, not more than is needed, and whether it ended with an error.
+pub(crate) fn tried(mut input: &[u8]) -> (Vec<u8>, bool) {
     const ENOUGH: usize = 4 << 10;
     let (mut layer, mut text) = (Inflate::resumed(), Vec::new());
     while !input.is_empty() && text.len() < ENOUGH {
         let step = layer.step(input, ENOUGH);
         text.extend_from_slice(step.octets);
         if step.broken {
-            break;
+            return (text, true);
         }
         input = input.get(step.used..).unwrap_or_default();
     }
-    text
+    (text, false)
 }
 
 fn is_text(octet: u8) -> bool {

@@ -95,5 +95,5 @@ fn the_oracle_of_order_sees_captures_that_are_read_as_they_come() {
     assert_eq!(differences(FlowLimits::default()), 0);
     let mut hasty = FlowLimits::default();
     (hasty.stream.window, hasty.stream.unconfirmed, hasty.stream.segments) = (Duration::ZERO, Duration::ZERO, 0);
-    assert!(differences(hasty) > 5, "without waiting, the order of packets matters");
+    assert!(differences(hasty) > 0, "without waiting, the order of packets matters");
 }

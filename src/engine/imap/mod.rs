@@ -33,7 +33,7 @@ use crate::time::Timestamp;
 use append::Append;
 use client::ImapClient;
 use complete::Completion;
-pub(super) use pickup::is_deflated;
+pub(super) use pickup::{is_deflated, is_packed};
 use server::ImapServer;
 use sets::Set;
 pub(super) use suspect::suspect;

@@ -13,7 +13,20 @@ use crate::event::{Dir, Missing, Reply, Status, TransactionKind, TransactionOutc
 
 /// Whether `octets` of `dir`, at the start of a line, are DEFLATE with IMAP inside.
 pub(in crate::engine) fn is_deflated(dir: Dir, octets: &[u8]) -> bool {
-    let Some(text) = inflate::text_of(octets) else { return false };
+    inflate::text_of(octets).is_some_and(|text| has_line(dir, &text))
+}
+
+/// The same of bytes that must be so from the first on; `None` while they do not tell.
+pub(in crate::engine) fn is_packed(dir: Dir, octets: &[u8]) -> Option<bool> {
+    let (text, broken) = inflate::tried(octets);
+    match has_line(dir, &text) {
+        true => Some(true),
+        false => broken.then_some(false),
+    }
+}
+
+/// Whether `text` has a line of IMAP.
+fn has_line(dir: Dir, text: &[u8]) -> bool {
     let mut lines = text.split_inclusive(|o| *o == b'\n').filter_map(|line| line.strip_suffix(b"\r\n"));
     match dir {
         Dir::ToServer => lines.any(|line| {

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod bounds;
 mod identify;
+mod packed;
 mod progress;
 mod read;
 pub(super) mod replay;

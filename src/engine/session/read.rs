@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
+use super::packed::Trial;
 use super::replay::{HeldInput, ReplayBuffer};
 use super::state::{EventContext, Layer, Stamp};
 use crate::engine::Session;
 use crate::engine::frame::{Frame, Framer, FramingMode, Line, LineEnding};
-use crate::engine::imap;
 use crate::engine::inflate::Inflate;
 use crate::engine::protocol::ProtocolState;
 use crate::event::Both;
@@ -28,7 +28,7 @@ pub(super) struct DirectionState {
     pub(super) closing: bool,
     pub(super) held: ReplayBuffer,
     /// What is held is being read.
-    draining: bool,
+    pub(super) draining: bool,
     /// Inside a line that came before TLS, or behind the agreement to it.
     pub(super) injected: bool,
     /// Octets seen.
@@ -45,6 +45,10 @@ pub(super) struct DirectionState {
     pub(super) deferred: bool,
     /// When its last line came.
     pub(super) since: Timestamp,
+    /// Whether its bytes are packed is being found out.
+    pub(super) trial: Option<Box<Trial>>,
+    /// Where the last line begins that was found not to be.
+    pub(super) unpacked: Option<u64>,
 }
 
 /// A client that sends more so much later than the line whose answer it should wait for has given that up.
@@ -83,6 +87,7 @@ impl Session {
         match input {
             _ if waits => {
                 self.directions[dir].held.push(dir, stamp, input);
+                self.end_trial(dir, out);
                 self.look(dir, true, out);
             }
             Input::Gap(lost) => self.gap(dir, stamp, *lost, out),
@@ -118,6 +123,9 @@ impl Session {
             self.directions[dir].deferred = true;
         }
         self.directions[dir].held.push(dir, stamp, &Input::Data(rest));
+        if self.directions[dir].trial.is_some() {
+            return self.drain(dir, out);
+        }
         self.look(dir, false, out);
         if !self.directions[dir].held.waits() {
             return;
@@ -142,7 +150,7 @@ impl Session {
         }
     }
 
-    fn inflate(&mut self, dir: Dir, stamp: Stamp, mut octets: &[u8], out: &mut dyn Sink) {
+    pub(super) fn inflate(&mut self, dir: Dir, stamp: Stamp, mut octets: &[u8], out: &mut dyn Sink) {
         while !octets.is_empty() {
             let Some(mut layer) = self.directions[dir].layer.take() else {
                 return self.plain(dir, stamp, octets, out);
@@ -175,7 +183,7 @@ impl Session {
     }
 
     /// Cuts frames off `input` and hands them to the machine; how many octets were used.
-    fn pump(&mut self, dir: Dir, stamp: Stamp, input: &[u8], out: &mut dyn Sink) -> usize {
+    pub(super) fn pump(&mut self, dir: Dir, stamp: Stamp, input: &[u8], out: &mut dyn Sink) -> usize {
         let mut used = 0;
         let layered = self.directions[dir].inflated;
         let reached = self.directions[dir].position();
@@ -202,12 +210,8 @@ impl Session {
                 self.directions[dir].framer.set_mode(FramingMode::Opaque);
                 continue;
             }
-            if mode == FramingMode::Line
-                && !layered
-                && !direction.framer.inside_line()
-                && self.begins_deflate(dir, rest)
-            {
-                self.directions[dir].layer = Some(Box::new(Inflate::resumed()));
+            if mode == FramingMode::Line && !layered && self.may_be_packed(dir, rest) {
+                self.begin_trial(dir);
                 return used;
             }
             if mode == FramingMode::Opaque {
@@ -277,13 +281,6 @@ impl Session {
         }
     }
 
-    /// Whether DEFLATE begins here although nobody was seen to agree on it: that was lost, or came before the capture.
-    fn begins_deflate(&self, dir: Dir, octets: &[u8]) -> bool {
-        let missing = &self.state.incomplete;
-        let lossy = [Missing::StartMissing, Missing::ClientGap, Missing::ServerGap].iter().any(|m| missing.has(*m));
-        lossy && matches!(self.protocol_state, ProtocolState::Imap(_)) && imap::is_deflated(dir, octets)
-    }
-
     /// Applies what a machine asked for; whether the other lane may have become readable.
     fn apply(&mut self, modes: Both<Option<FramingMode>>, layers: Both<Option<Layer>>) -> bool {
         let mut changed = false;
@@ -317,7 +314,7 @@ impl Session {
     }
 
     /// Takes up what was held, as far as it is decided now.
-    fn drain(&mut self, dir: Dir, out: &mut dyn Sink) {
+    pub(super) fn drain(&mut self, dir: Dir, out: &mut dyn Sink) {
         // Reading on may decide the other direction, and that this one again: then the outer loop goes on.
         if !std::mem::replace(&mut self.directions[dir].draining, true) {
             self.read_held(dir, out);
@@ -326,7 +323,7 @@ impl Session {
     }
 
     fn read_held(&mut self, dir: Dir, out: &mut dyn Sink) {
-        while self.directions[dir].framer.mode() != FramingMode::Await {
+        while self.decide_trial(dir, out) && self.directions[dir].framer.mode() != FramingMode::Await {
             let Some((stamp, piece, buffer)) = self.directions[dir].held.first() else { return };
             match piece {
                 HeldInput::Octets { from, to } => {
@@ -369,6 +366,7 @@ impl Session {
     pub(super) fn release(&mut self, dir: Dir, out: &mut dyn Sink) {
         while self.directions[dir].held.waits() {
             let before = self.directions[dir].held.len();
+            self.end_trial(dir, out);
             if dir == Dir::ToServer {
                 self.unanswered(true, out);
             } else {
