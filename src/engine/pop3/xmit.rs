@@ -18,12 +18,12 @@ const LONGEST: usize = 255;
 
 impl Xmit {
     /// The message that follows `command`.
-    pub(super) fn begin(command: &Command, cx: &mut EventContext<'_>) -> Self {
+    pub(super) fn begin(command: &Command, cx: &mut EventContext<'_>) -> Box<Self> {
         let mut transaction = cx.session.transaction(TransactionKind::Append, command.began);
         transaction.verb = Some(command.verb);
         transaction.has_message = true;
         transaction.message.begin(cx.limits.hash, cx.limits.header);
-        Self { transaction, began: None, sent: None, loose: None, answered: None }
+        Box::new(Self { transaction, began: None, sent: None, loose: None, answered: None })
     }
 }
 
@@ -145,8 +145,8 @@ impl Pop3 {
         }
     }
 
-    fn xmit_over(&mut self, xmit: Xmit, ok: bool, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
-        let Xmit { mut transaction, sent, .. } = xmit;
+    fn xmit_over(&mut self, xmit: Box<Xmit>, ok: bool, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
+        let Xmit { mut transaction, sent, .. } = *xmit;
         if sent.is_none() {
             transaction.message.finish(false);
         }
