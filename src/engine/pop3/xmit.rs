@@ -59,7 +59,7 @@ impl Pop3 {
         match xmit.answered.take() {
             Some((ok, arrival)) => {
                 let stamp = std::mem::replace(&mut cx.stamp, arrival.last);
-                self.xmit_over(xmit, ok, arrival, cx);
+                self.xmit_over(*xmit, ok, arrival, cx);
                 cx.stamp = stamp;
             }
             None => self.xmit = Some(xmit),
@@ -141,12 +141,12 @@ impl Pop3 {
             }
         }
         if let Some(xmit) = self.xmit.take() {
-            self.xmit_over(xmit, ok, arrival, cx);
+            self.xmit_over(*xmit, ok, arrival, cx);
         }
     }
 
-    fn xmit_over(&mut self, xmit: Box<Xmit>, ok: bool, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
-        let Xmit { mut transaction, sent, .. } = *xmit;
+    fn xmit_over(&mut self, xmit: Xmit, ok: bool, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
+        let Xmit { mut transaction, sent, .. } = xmit;
         if sent.is_none() {
             transaction.message.finish(false);
         }
