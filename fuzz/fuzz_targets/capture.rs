@@ -1,5 +1,5 @@
-//! Capture files of both formats, plain or compressed: no panic, the totals are what was delivered, and a plain
-//! file that is cut gives the first packets of the whole one.
+//! Capture files of both formats, plain or compressed: no panic, the totals are what was delivered, and a file that is cut
+//! gives the first packets of the whole one, however damaged that is behind the cut.
 
 #![no_main]
 
@@ -36,7 +36,5 @@ fn read(bytes: &[u8]) -> Packets {
 fuzz_target!(|input: &[u8]| {
     let whole = read(input);
     let cut = read(&input[..input.len() / 2]);
-    // Damage behind the cut can keep a decompressor from handing out what it had before it.
-    let compressed = input.starts_with(b"\x1f\x8b") || input.starts_with(b"\x28\xb5\x2f\xfd");
-    assert!(compressed || whole.starts_with(&cut), "a cut file has packets that the whole one has not");
+    assert!(whole.starts_with(&cut), "a cut file has packets that the whole one has not");
 });

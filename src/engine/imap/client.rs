@@ -411,7 +411,12 @@ impl Imap {
                 self.client.wait(cx);
             }
             Verb::Compress | Verb::Unauthenticate => {
-                command.args.set(line.get(..line.len().min(64)).unwrap_or_default());
+                // The one mechanism that there is (RFC 4978); anything else was typed in error.
+                if command.verb == Verb::Compress && line.trim_ascii().eq_ignore_ascii_case(b"DEFLATE") {
+                    command.args.set(line.trim_ascii());
+                } else {
+                    cx.session.secrets.suspect(line);
+                }
                 self.client.wait(cx);
             }
             Verb::Idle => waiting.kind.wait = CommandWait::Idle,

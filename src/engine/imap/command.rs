@@ -116,7 +116,7 @@ enum ShownArguments {
 }
 
 /// Which of the arguments is a mailbox name, and how many may be shown.
-fn shape(verb: Verb) -> (Option<usize>, ShownArguments) {
+fn shape(verb: Verb, line: &[u8]) -> (Option<usize>, ShownArguments) {
     match verb {
         Verb::Select | Verb::Examine | Verb::Create | Verb::Delete | Verb::Rename => (Some(0), ShownArguments::All),
         Verb::Subscribe | Verb::Unsubscribe | Verb::StatusCmd | Verb::GetAcl => (Some(0), ShownArguments::All),
@@ -125,16 +125,34 @@ fn shape(verb: Verb) -> (Option<usize>, ShownArguments) {
         Verb::SetMetadata | Verb::GetAnnotation | Verb::SetAnnotation => (Some(0), ShownArguments::First(1)),
         Verb::List | Verb::Lsub | Verb::Xlist | Verb::Rlist | Verb::Rlsub => (None, ShownArguments::All),
         Verb::Fetch | Verb::UidFetch | Verb::Store | Verb::UidStore => (None, ShownArguments::All),
-        Verb::Expunge | Verb::UidExpunge | Verb::Enable | Verb::Compress => (None, ShownArguments::All),
+        Verb::Enable if !names_extensions(line) => (None, ShownArguments::Nothing),
+        Verb::Expunge | Verb::UidExpunge | Verb::Enable => (None, ShownArguments::All),
         Verb::Copy | Verb::UidCopy | Verb::Move | Verb::UidMove => (Some(1), ShownArguments::All),
         Verb::Convert | Verb::UidConvert => (None, ShownArguments::First(1)),
         _ => (None, ShownArguments::Nothing),
     }
 }
 
+/// Whether `line` is names of extensions that can be enabled (RFC 5161), and nothing that a client may have typed in error.
+fn names_extensions(line: &[u8]) -> bool {
+    const KNOWN: [&str; 9] = [
+        "UTF8=ACCEPT",
+        "UTF8=ONLY",
+        "CONDSTORE",
+        "QRESYNC",
+        "IMAP4rev2",
+        "METADATA",
+        "METADATA-SERVER",
+        "UIDONLY",
+        "NOTIFY",
+    ];
+    let mut words = line.split(|byte| lex::is_blank(*byte)).filter(|word| !word.is_empty());
+    words.all(|word| KNOWN.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes())))
+}
+
 /// Notes what may be known of the arguments `line` of `verb`; false if some of it is missing or beyond `cap`.
 pub(super) fn arguments(verb: Verb, line: &[u8], cap: usize, args: &mut Text, mailbox: &mut Text) -> bool {
-    let (position, shown) = shape(verb);
+    let (position, shown) = shape(verb, line);
     if let Some(token) = position.and_then(|n| Tokens::new(line).nth(n)) {
         name(&token, mailbox);
     }
@@ -154,7 +172,7 @@ pub(super) fn arguments(verb: Verb, line: &[u8], cap: usize, args: &mut Text, ma
 
 /// Where in the arguments `line` of `verb` begins what may not be shown.
 pub(super) fn shown(verb: Verb, line: &[u8]) -> usize {
-    match shape(verb).1 {
+    match shape(verb, line).1 {
         ShownArguments::All => line.len(),
         ShownArguments::Nothing => 0,
         ShownArguments::First(count) => {
@@ -304,6 +322,8 @@ mod tests {
             (b"FROB a b", "OTHER ", ""),
             (b"UID LOGIN a b", "OTHER ", ""),
             (b"LIST \"\" *", "LIST \"\" *", ""),
+            (b"ENABLE condstore UTF8=ACCEPT", "ENABLE condstore UTF8=ACCEPT", ""),
+            (b"ENABLE s3cret", "ENABLE ", ""),
             (b"select\t INBOX  ", "SELECT INBOX", "INBOX"),
             (b"SELECT \n\n", "SELECT ", ""),
             (b"SELECT \n3\na\nb x", "SELECT \"a\nb\" x", "a\nb"),

@@ -119,7 +119,7 @@ pub(crate) struct Pop3 {
     user: Text,
     /// Bytes of the line that gave it.
     user_octets: u64,
-    xmit: Option<Xmit>,
+    xmit: Option<Box<Xmit>>,
     /// An attempt failed: what is no command now may be a secret that came too late.
     armed: bool,
     /// The server announced RESP-CODES.
@@ -236,7 +236,7 @@ impl Pop3 {
         if self.body.is_some() {
             self.end(None, outcome, cx);
         }
-        if let Some(Xmit { mut transaction, .. }) = self.xmit.take() {
+        if let Some(Xmit { mut transaction, .. }) = self.xmit.take().map(|xmit| *xmit) {
             transaction.message.finish(transaction.wire_size.is_some());
             transaction.outcome = outcome;
             cx.transaction(transaction);

@@ -18,12 +18,12 @@ const LONGEST: usize = 255;
 
 impl Xmit {
     /// The message that follows `command`.
-    pub(super) fn begin(command: &Command, cx: &mut EventContext<'_>) -> Self {
+    pub(super) fn begin(command: &Command, cx: &mut EventContext<'_>) -> Box<Self> {
         let mut transaction = cx.session.transaction(TransactionKind::Append, command.began);
         transaction.verb = Some(command.verb);
         transaction.has_message = true;
         transaction.message.begin(cx.limits.hash, cx.limits.header);
-        Self { transaction, began: None, sent: None, loose: None, answered: None }
+        Box::new(Self { transaction, began: None, sent: None, loose: None, answered: None })
     }
 }
 
@@ -59,7 +59,7 @@ impl Pop3 {
         match xmit.answered.take() {
             Some((ok, arrival)) => {
                 let stamp = std::mem::replace(&mut cx.stamp, arrival.last);
-                self.xmit_over(xmit, ok, arrival, cx);
+                self.xmit_over(*xmit, ok, arrival, cx);
                 cx.stamp = stamp;
             }
             None => self.xmit = Some(xmit),
@@ -141,7 +141,7 @@ impl Pop3 {
             }
         }
         if let Some(xmit) = self.xmit.take() {
-            self.xmit_over(xmit, ok, arrival, cx);
+            self.xmit_over(*xmit, ok, arrival, cx);
         }
     }
 

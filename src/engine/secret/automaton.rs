@@ -154,7 +154,9 @@ impl Automaton {
                     length = depth + 1;
                 }
             }
-            if length > 0 {
+            // `AUTH` is no echo of `Authorization`.
+            let is_keyword = || text.get(start..start + length).is_some_and(words::is_keyword);
+            if length > 0 && !is_keyword() {
                 found.add(start, start + length);
             }
         }

@@ -40,6 +40,8 @@ fn an_echo_cut_short_is_masked() {
     assert_eq!(said(&mut secrets, b"what is AVER, 'averyl...'?"), "what is [redacted], '[redacted]...'?");
     assert_eq!(said(&mut secrets, b"an average aver1, ave."), "an average aver1, ave.");
     assert_eq!(sent(&mut secrets, b"aver"), "aver", "the client's own words are whole");
+    secrets.suspect(b"Authorization plain-text");
+    assert_eq!(said(&mut secrets, b"AUTH PLAIN, author"), "AUTH PLAIN, [redacted]", "keywords are no echo");
 }
 
 #[test]

@@ -57,8 +57,7 @@ pub(super) fn keywords(line: &[u8]) -> (&[u8], &[u8]) {
     }
     let (mechanism, behind) = cut(rest);
     let begins_exchange = [&b"AUTH"[..], b"AUTHENTICATE", b"X-EXPS"].iter().any(|v| verb.eq_ignore_ascii_case(v));
-    let is_known = Mechanism::ALL.iter().any(|m| mechanism.eq_ignore_ascii_case(m.as_str().as_bytes()));
-    (head, if begins_exchange && is_known && !behind.is_empty() { behind } else { rest })
+    (head, if begins_exchange && is_mechanism(mechanism) && !behind.is_empty() { behind } else { rest })
 }
 
 /// What stands right behind a verb that a credential follows, where the space was left out.
@@ -75,6 +74,15 @@ fn cut(line: &[u8]) -> (&[u8], &[u8]) {
     let (word, rest) = line.split_at_checked(end).unwrap_or((line, &[]));
     let blanks = rest.iter().take_while(|byte| is_blank(byte)).count();
     (word, rest.get(blanks..).unwrap_or_default())
+}
+
+/// Whether a server that says `word` most likely repeats nothing: a verb, or a mechanism of SASL.
+pub(super) fn is_keyword(word: &[u8]) -> bool {
+    is_verb(word) || is_mechanism(word)
+}
+
+fn is_mechanism(word: &[u8]) -> bool {
+    Mechanism::ALL.iter().any(|mechanism| word.eq_ignore_ascii_case(mechanism.as_str().as_bytes()))
 }
 
 fn is_verb(word: &[u8]) -> bool {

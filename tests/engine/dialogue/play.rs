@@ -239,12 +239,11 @@ pub(crate) fn replay(frames: &[Frame]) -> Vec<u8> {
 fn replay_to(frames: &[Frame], out: &mut dyn Sink) {
     let mut decoder = Decoder::new(DecoderLimits::default());
     let mut table = FlowTable::new(FlowLimits::default(), Arc::new(Limits::default()));
-    let mut last = BEGIN;
+    let last = frames.iter().map(|frame| frame.at).max().unwrap_or(BEGIN);
     for (number, frame) in frames.iter().enumerate() {
         let mut data = frame.tcp.datagram();
         let wire_len = data.len() as u32;
         data.truncate(data.len() - frame.cut);
-        last = last.max(frame.at);
         let packet = Packet { at: frame.at, source: 0, link: LinkType::RAW, data: &data, wire_len };
         let segment = decoder.decode(&packet).expect("a segment");
         table.segment(number as u64, &segment, out);
@@ -308,13 +307,15 @@ fn segments(dialogue: &Dialogue, cut: Cut, family: Family, port: u16) -> Vec<(Ti
     frames
 }
 
-/// Swaps neighbours that carry octets of the same side.
+/// Swaps neighbours that carry octets of the same side. No path holds a packet back for as long as a pause lasts.
 fn disorder(frames: &mut [(Timestamp, Tcp)]) {
+    const HELD_BACK: Duration = Duration::from_secs(1);
     let mut at = 0;
     while at + 1 < frames.len() {
         let (one, two) = (&frames[at].1, &frames[at + 1].1);
-        if one.from == two.from && !one.payload.is_empty() && !two.payload.is_empty() {
-            let (first, second) = (frames[at].0, frames[at + 1].0);
+        let (first, second) = (frames[at].0, frames[at + 1].0);
+        let near = second.since(first).is_some_and(|pause| pause < HELD_BACK);
+        if near && one.from == two.from && !one.payload.is_empty() && !two.payload.is_empty() {
             frames.swap(at, at + 1);
             (frames[at].0, frames[at + 1].0) = (first, second);
             at += 1;
