@@ -121,6 +121,11 @@ async fn join(
             let held = ConnectionGuards { _ticket: ticket, _ends: route.near.into_iter().chain(far).collect() };
             return Some(Box::new(ProxiedPair { client, server, session, early: arrival.early, held }));
         }
+        Some(Err(Refusal::Descriptors)) => {
+            shared.descriptors.ran_out();
+            listener.warn_of_descriptors();
+            return turn_away(&listener, &mut client, Rejection::Descriptors).await;
+        }
         Some(Err(failed)) => {
             unreachable(&shared, &listener, session, established, failed);
             listener.warn_of_server(&route.targets, failed);
@@ -212,13 +217,7 @@ fn observer(
 
 /// The server is not there: the record says what the client would have met with, had it dialled itself.
 fn unreachable(shared: &Shared, listener: &Listener, mut session: GuardedSession, at: Timestamp, failed: Refusal) {
-    if failed == Refusal::Descriptors {
-        listener.warn_of_descriptors(shared.descriptors.limit());
-    }
-    listener.count(|metrics| match failed.rejection() {
-        Some(own) => metrics.rejected(own),
-        None => metrics.not_connected(listener.protocol(), failed),
-    });
+    listener.count(|metrics| metrics.not_connected(listener.protocol(), failed));
     let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
     if why == End::Closed {
         let _ = session.handle(at, Dir::ToClient, Input::Reset, &shared.fanout);

@@ -103,7 +103,7 @@ async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdList
                 if waits {
                     descriptors(&shared, &listener).await;
                 } else if !shared.descriptors.has_room() {
-                    listener.warn_of_descriptors(shared.descriptors.limit());
+                    listener.warn_of_descriptors();
                     listener.count(|metrics| metrics.rejected(Rejection::Descriptors));
                     refuse_at_once(&listener, &client);
                     continue;
@@ -114,7 +114,8 @@ async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdList
             Err(error) if is_passing(&error) => {}
             Err(error) => {
                 if is_out_of_descriptors(&error) {
-                    listener.warn_of_descriptors(shared.descriptors.limit());
+                    shared.descriptors.ran_out();
+                    listener.warn_of_descriptors();
                 } else {
                     let (name, error) = (&listener.settings.name, console::plain(&error));
                     let text = format_args!("listener {name}: nothing can be accepted for now: {error}");
@@ -147,7 +148,7 @@ async fn descriptors(shared: &Shared, listener: &Listener) {
         if shared.descriptors.has_room() {
             return;
         }
-        listener.warn_of_descriptors(shared.descriptors.limit());
+        listener.warn_of_descriptors();
         shared.descriptors.room().await;
     }
 }

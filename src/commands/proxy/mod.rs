@@ -38,8 +38,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let entered = runtime.enter();
     let signals = Signals::listen().map_err(Error::Thread)?;
     drop(entered);
-    let descriptors = descriptors::raise();
-    tracing::debug!(limit = descriptors, "file descriptors that may be open");
+    tracing::debug!(limit = descriptors::raise(), "file descriptors that may be open");
     let mut sockets = Sockets::of_service_manager()?;
     let Inherited { path, predecessor, metrics } = inherit(&ready, &mut sockets)?;
     let taken = ready.running.monitor.server.as_ref().and_then(|config| {
@@ -67,8 +66,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     monitor.follow(&log_queue);
     monitor.start()?;
     let fanouts = (0..ready.proxy.threads).map(|_| monitor.fanout(&policy, &log_queue)).collect();
-    let workers = Workers::start(ready.proxy.forwarding, descriptors, fanouts, open.serving());
-    let workers = workers.map_err(Error::Thread)?;
+    let workers = Workers::start(ready.proxy.forwarding, fanouts, open.serving()).map_err(Error::Thread)?;
     if let Some(predecessor) = predecessor {
         // If it is gone already, all the better.
         let _ = predecessor.release();
