@@ -59,7 +59,7 @@ pub enum Order {
         spread: Duration,
         /// A successor accepts at the listeners: clients accepted before are still connected to their servers. Otherwise no
         /// server is dialled from now on.
-        relieved: bool,
+        replaced: bool,
     },
     /// Close everything now.
     Stop,

@@ -165,7 +165,7 @@ async fn drain(shared: &Rc<Shared>, mut orders: watch::Receiver<Order>) {
     const STEP: Duration = Duration::from_millis(50);
     const AGAIN: Duration = Duration::from_millis(500);
     /// Time for the last words to clients after everything was asked to end.
-    const FAREWELL: Duration = Duration::from_millis(1500);
+    const GRACE: Duration = Duration::from_millis(1500);
     let (mut within, mut spread) = (None, Duration::ZERO);
     if let Order::Drain { within: time, spread: over, .. } = &*orders.borrow() {
         (within, spread) = (*time, *over);
@@ -183,7 +183,7 @@ async fn drain(shared: &Rc<Shared>, mut orders: watch::Receiver<Order>) {
         }
         if shared.is_stopped() {
             let since = *stopped.get_or_insert_with(time::Instant::now);
-            if since.elapsed() >= FAREWELL {
+            if since.elapsed() >= GRACE {
                 return;
             }
         } else {
@@ -204,8 +204,8 @@ async fn drain(shared: &Rc<Shared>, mut orders: watch::Receiver<Order>) {
 const fn stage_of(order: &Order) -> Stage {
     match order {
         Order::Serve(_) => Stage::Serving,
-        Order::Drain { relieved: true, .. } => Stage::Relieved,
-        Order::Drain { relieved: false, .. } => Stage::Draining,
+        Order::Drain { replaced: true, .. } => Stage::Replaced,
+        Order::Drain { replaced: false, .. } => Stage::Draining,
         Order::Stop => Stage::Stopped,
     }
 }

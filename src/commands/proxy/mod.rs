@@ -108,11 +108,11 @@ struct Inherited {
 /// Asks a running mailtap for its sockets, if there is one at the path of the handover; adds its listeners to `sockets`.
 fn inherit(ready: &Proxy, sockets: &mut Sockets) -> Result<Inherited, Error> {
     let Some(path) = &ready.proxy.handover else { return Ok(Inherited::default()) };
-    let Some((estate, predecessor)) = handover::ask(path).map_err(|reason| at(path, reason))? else {
+    let Some((passed, predecessor)) = handover::ask(path).map_err(|reason| at(path, reason))? else {
         return Ok(Inherited::default());
     };
-    sockets.extend(estate.listeners);
-    Ok(Inherited { path: Some(estate.path), predecessor: Some(predecessor), metrics: estate.metrics })
+    sockets.extend(passed.listeners);
+    Ok(Inherited { path: Some(passed.path), predecessor: Some(predecessor), metrics: passed.metrics })
 }
 
 /// Gives up what is not needed any more, once everything is open and before the first thread.
@@ -160,7 +160,7 @@ impl Control {
         again: &dyn Fn() -> Result<Proxy, Error>,
     ) -> Result<(), Error> {
         let mut successors = Successors::new(path).map_err(Error::Thread)?;
-        let is_relieved = loop {
+        let is_replaced = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Reload => self.reload(again),
@@ -171,7 +171,7 @@ impl Control {
             }
         };
         drop(successors);
-        self.end(signals, is_relieved).await
+        self.end(signals, is_replaced).await
     }
 
     /// Reads everything again; what cannot be had leaves things as they are.
@@ -222,8 +222,8 @@ impl Control {
         false
     }
 
-    /// Lets sessions finish; a second signal ends them at once. `is_relieved`: a successor took over, and no signal came yet.
-    async fn end(mut self, mut signals: Signals, is_relieved: bool) -> Result<(), Error> {
+    /// Lets sessions finish; a second signal ends them at once. `is_replaced`: a successor took over, and no signal came yet.
+    async fn end(mut self, mut signals: Signals, is_replaced: bool) -> Result<(), Error> {
         readiness::stopping();
         self.monitor.say(Ready::Draining);
         for bound in &self.open.listeners {
@@ -232,7 +232,7 @@ impl Control {
             }
         }
         self.open = OpenListeners::default();
-        self.drain(is_relieved);
+        self.drain(is_replaced);
         let began = Instant::now();
         while !self.workers.are_done() {
             tokio::select! {
@@ -249,10 +249,10 @@ impl Control {
         self.workers.join().map_err(Error::Thread)
     }
 
-    fn drain(&self, relieved: bool) {
+    fn drain(&self, replaced: bool) {
         const SPREAD: Duration = Duration::from_secs(5);
         let spread = self.drain.map_or(SPREAD, |within| SPREAD.min(within / 4));
-        self.workers.order(Order::Drain { within: self.drain, spread, relieved });
+        self.workers.order(Order::Drain { within: self.drain, spread, replaced });
     }
 }
 
