@@ -141,6 +141,11 @@ async fn join(shared: Rc<Shared>, listener: Arc<Listener>, mut client: TcpStream
             let pair = ProxiedPair { client, server, session, early: arrival.early, held };
             return Some(Joined::Pair(Box::new(pair)));
         }
+        Some(Err(Refusal::Descriptors)) => {
+            shared.descriptors.ran_out();
+            listener.warn_of_descriptors();
+            return turn_away(&listener, &mut client, Some(&arrival), Rejection::Descriptors).await;
+        }
         Some(Err(failed)) => {
             unreachable(&shared, &listener, session, established, failed);
             listener.warn_of_server(&route.targets, failed);
@@ -251,13 +256,7 @@ pub(super) fn unreachable(
     at: Timestamp,
     failed: Refusal,
 ) {
-    if failed == Refusal::Descriptors {
-        listener.warn_of_descriptors(shared.descriptors.limit());
-    }
-    listener.count(|metrics| match failed.rejection() {
-        Some(own) => metrics.rejected(own),
-        None => metrics.not_connected(listener.protocol(), failed),
-    });
+    listener.count(|metrics| metrics.not_connected(listener.protocol(), failed));
     let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
     if why == End::Closed {
         let _ = session.handle(at, Dir::ToClient, Input::Reset, &shared.fanout);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::Notify;
 use tokio::time;
 
@@ -21,11 +22,11 @@ const RESERVE: usize = 96;
 /// The descriptors that connections have, of all threads.
 #[derive(Debug)]
 pub(super) struct Descriptors {
-    /// What the process may open; `None` is no limit.
-    limit: Option<usize>,
     /// Open before the threads began.
     before: usize,
     threads: usize,
+    /// At which each thread listens.
+    sockets: AtomicUsize,
     /// How many connections may have.
     room: AtomicUsize,
     taken: AtomicUsize,
@@ -33,12 +34,12 @@ pub(super) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Of a process that may open `limit` descriptors, and is about to start `threads`.
-    pub(super) fn new(limit: Option<u64>, threads: usize) -> Self {
+    /// Of a process that is about to start `threads`.
+    pub(super) fn new(threads: usize) -> Self {
         Self {
-            limit: limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
             before: open_now(),
             threads,
+            sockets: AtomicUsize::new(0),
             room: AtomicUsize::new(usize::MAX),
             taken: AtomicUsize::new(0),
             given_back: Notify::new(),
@@ -47,18 +48,24 @@ impl Descriptors {
 
     /// The threads listen at so many sockets from now on, each with a descriptor of its own.
     pub(super) fn listen(&self, sockets: usize) {
-        let room = self.limit.map_or(usize::MAX, |limit| {
-            let fixed = self.before + self.threads * (THREAD + sockets);
+        self.sockets.store(sockets, Ordering::Relaxed);
+        self.limited(limit());
+    }
+
+    /// There was none, against all reckoning: the limit was lowered (prlimit(1)), or the host has none left.
+    pub(super) fn ran_out(&self) {
+        self.limited(limit());
+    }
+
+    /// The process may open `limit`; `None` is no limit.
+    fn limited(&self, limit: Option<usize>) {
+        let room = limit.map_or(usize::MAX, |limit| {
+            let fixed = self.before + self.threads * (THREAD + self.sockets.load(Ordering::Relaxed));
             let room = limit.saturating_sub(fixed + RESERVE.min(limit / 8));
             // One connection, whatever the limit: better than none.
             room.max(EACH)
         });
         self.room.store(room, Ordering::Relaxed);
-    }
-
-    /// The limit of the process; 0 is none.
-    pub(super) fn limit(&self) -> usize {
-        self.limit.unwrap_or(0)
     }
 
     /// Whether there are enough for one more connection.
@@ -68,10 +75,12 @@ impl Descriptors {
 
     /// Waits until there are enough for one more connection.
     pub(super) async fn room(&self) {
-        /// A departure may be missed where threads race for the last one.
+        /// A departure may be missed where threads race for the last one, and the limit may be raised.
         const AGAIN: Duration = Duration::from_millis(100);
         while !self.has_room() {
-            let _ = time::timeout(AGAIN, self.given_back.notified()).await;
+            if time::timeout(AGAIN, self.given_back.notified()).await.is_err() {
+                self.limited(limit());
+            }
         }
     }
 
@@ -94,6 +103,11 @@ impl Drop for TakenDescriptors {
     }
 }
 
+/// What the process may open now; `None` is no limit.
+pub(super) fn limit() -> Option<usize> {
+    getrlimit(Resource::Nofile).current.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
 /// Descriptors that are open; without /proc, as many as a start takes.
 fn open_now() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(32, Iterator::count)
@@ -103,10 +117,10 @@ fn open_now() -> usize {
 mod tests {
     use super::*;
 
-    fn of(limit: u64) -> Arc<Descriptors> {
-        let descriptors = Arc::new(Descriptors { before: 20, ..Descriptors::new(Some(limit), 2) });
-        descriptors.listen(1);
-        descriptors
+    fn of(limit: usize) -> Arc<Descriptors> {
+        let descriptors = Descriptors { before: 20, sockets: AtomicUsize::new(1), ..Descriptors::new(2) };
+        descriptors.limited(Some(limit));
+        Arc::new(descriptors)
     }
 
     #[test]
@@ -122,16 +136,22 @@ mod tests {
         let taken: Vec<_> = std::iter::from_fn(|| descriptors.has_room().then(|| descriptors.take())).collect();
         assert_eq!(taken.len(), (64 - 20 - 10 - 8) / 2);
         assert!(of(1).has_room(), "one connection in any case");
-        let unlimited = Arc::new(Descriptors::new(None, 2));
-        unlimited.listen(1000);
+        let unlimited = Descriptors::new(2);
+        unlimited.limited(None);
         assert!(unlimited.has_room());
+        // Less than before: those who are in stay.
+        let descriptors = of(1024);
+        let _taken: Vec<_> = (0..100).map(|_| descriptors.take()).collect();
+        descriptors.limited(Some(64));
+        assert!(!descriptors.has_room());
     }
 
     #[test]
     fn who_waits_comes_in_when_another_leaves() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let descriptors = of(1);
+            let descriptors = Arc::new(Descriptors { before: usize::MAX / 2, ..Descriptors::new(2) });
+            descriptors.ran_out();
             let first = descriptors.take();
             assert!(time::timeout(Duration::from_millis(20), descriptors.room()).await.is_err());
             drop(first);

@@ -59,7 +59,7 @@ pub enum Order {
         spread: Duration,
         /// A successor accepts at the listeners: clients accepted before are still connected to their servers. Otherwise no
         /// server is dialled from now on.
-        relieved: bool,
+        replaced: bool,
     },
     /// Close everything now.
     Stop,
@@ -83,17 +83,11 @@ pub struct Workers {
 
 impl Workers {
     /// Starts a thread for each of `fanouts`, which accepts at the listeners of `serving`, and waits until they do.
-    /// `descriptors`: how many the process may have open at the same time.
-    pub fn start(
-        forwarding: Forwarding,
-        descriptors: Option<u64>,
-        fanouts: Vec<EventFanout>,
-        serving: Serving,
-    ) -> io::Result<Self> {
+    pub fn start(forwarding: Forwarding, fanouts: Vec<EventFanout>, serving: Serving) -> io::Result<Self> {
         let all = AllThreads {
             timeline: Timeline::new(),
             ends: LoopGuard::default(),
-            descriptors: Arc::new(Descriptors::new(descriptors, fanouts.len())),
+            descriptors: Arc::new(Descriptors::new(fanouts.len())),
         };
         let (orders, _) = channel::channel(Order::Serve(Arc::new(serving)));
         let mut threads = Vec::with_capacity(fanouts.len());

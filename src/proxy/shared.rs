@@ -25,7 +25,7 @@ pub(super) enum Stage {
     #[default]
     Serving,
     /// A successor accepts new clients. Those accepted before are served, and close as they come to rest.
-    Relieved,
+    Replaced,
     /// Nobody's server is dialled any more; connections close as they come to rest.
     Draining,
     /// Everything closes now.
@@ -37,7 +37,7 @@ impl Stage {
     const fn request(self) -> Option<ConnectionRequest> {
         match self {
             Self::Serving => None,
-            Self::Relieved | Self::Draining => Some(ConnectionRequest::Drain),
+            Self::Replaced | Self::Draining => Some(ConnectionRequest::Drain),
             Self::Stopped => Some(ConnectionRequest::Stop),
         }
     }

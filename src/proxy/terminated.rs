@@ -60,8 +60,16 @@ pub(super) async fn serve(shared: Rc<Shared>, listener: Arc<Listener>, routed: B
             listener.count(|metrics| metrics.not_connected(prior, Refusal::Other));
         }
         TlsEnd::Unreachable(failed) => {
-            listener.count(|metrics| metrics.not_connected(prior, *failed));
-            listener.warn_of_server(&places, *failed);
+            match failed.rejection() {
+                Some(own) => listener.count(|metrics| metrics.rejected(own)),
+                None => listener.count(|metrics| metrics.not_connected(prior, *failed)),
+            }
+            if *failed == Refusal::Descriptors {
+                observer.shared.descriptors.ran_out();
+                listener.warn_of_descriptors();
+            } else {
+                listener.warn_of_server(&places, *failed);
+            }
         }
         TlsEnd::TurnedAway => observer.why = Some((End::Drain, Termination::Drain)),
         TlsEnd::Closed | TlsEnd::Reset(_) | TlsEnd::Stopped(_) => {}

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::descriptors::limit;
 use super::listener::Listener;
 use super::settings::OnLimit;
 use crate::console;
@@ -40,13 +41,14 @@ impl Listener {
         console::warn(reason.as_str(), name, &text);
     }
 
-    /// No descriptor is left; `limit`: what the process may open.
-    pub(super) fn warn_of_descriptors(&self, limit: usize) {
+    /// No descriptor is left.
+    pub(super) fn warn_of_descriptors(&self) {
         let name = &self.settings.name;
         let others = match self.settings.admission.on_limit {
             OnLimit::Wait => "wait",
             OnLimit::Close => "are turned away",
         };
+        let limit = limit().map_or_else(|| "any number".to_owned(), |limit| limit.to_string());
         let text = format_args!(
             "listener {name}: no descriptor is free for more connections, and new clients {others}: the process may open {limit} (LimitNOFILE= of its unit, `ulimit -Hn`; the host: fs.file-max)"
         );

@@ -108,7 +108,7 @@ async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdList
                 if waits {
                     descriptors(&shared, &listener).await;
                 } else if !shared.descriptors.has_room() {
-                    listener.warn_of_descriptors(shared.descriptors.limit());
+                    listener.warn_of_descriptors();
                     listener.count(|metrics| metrics.rejected(Rejection::Descriptors));
                     refuse_at_once(&listener, &client);
                     continue;
@@ -119,7 +119,8 @@ async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdList
             Err(error) if is_passing(&error) => {}
             Err(error) => {
                 if is_out_of_descriptors(&error) {
-                    listener.warn_of_descriptors(shared.descriptors.limit());
+                    shared.descriptors.ran_out();
+                    listener.warn_of_descriptors();
                 } else {
                     let (name, error) = (&listener.settings.name, console::plain(&error));
                     let text = format_args!("listener {name}: nothing can be accepted for now: {error}");
@@ -152,7 +153,7 @@ async fn descriptors(shared: &Shared, listener: &Listener) {
         if shared.descriptors.has_room() {
             return;
         }
-        listener.warn_of_descriptors(shared.descriptors.limit());
+        listener.warn_of_descriptors();
         shared.descriptors.room().await;
     }
 }
@@ -169,7 +170,7 @@ async fn drain(shared: &Rc<Shared>, mut orders: watch::Receiver<Order>) {
     const STEP: Duration = Duration::from_millis(50);
     const AGAIN: Duration = Duration::from_millis(500);
     /// Time for the last words to clients after everything was asked to end.
-    const FAREWELL: Duration = Duration::from_millis(1500);
+    const GRACE: Duration = Duration::from_millis(1500);
     let (mut within, mut spread) = (None, Duration::ZERO);
     if let Order::Drain { within: time, spread: over, .. } = &*orders.borrow() {
         (within, spread) = (*time, *over);
@@ -187,7 +188,7 @@ async fn drain(shared: &Rc<Shared>, mut orders: watch::Receiver<Order>) {
         }
         if shared.is_stopped() {
             let since = *stopped.get_or_insert_with(time::Instant::now);
-            if since.elapsed() >= FAREWELL {
+            if since.elapsed() >= GRACE {
                 return;
             }
         } else {
@@ -208,8 +209,8 @@ async fn drain(shared: &Rc<Shared>, mut orders: watch::Receiver<Order>) {
 const fn stage_of(order: &Order) -> Stage {
     match order {
         Order::Serve(_) => Stage::Serving,
-        Order::Drain { relieved: true, .. } => Stage::Relieved,
-        Order::Drain { relieved: false, .. } => Stage::Draining,
+        Order::Drain { replaced: true, .. } => Stage::Replaced,
+        Order::Drain { replaced: false, .. } => Stage::Draining,
         Order::Stop => Stage::Stopped,
     }
 }

@@ -405,6 +405,40 @@ fn a_process_without_descriptors_blames_no_server() {
 }
 
 #[test]
+fn a_limit_that_is_lowered_meanwhile_blames_no_server() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let metrics = free_address().to_string();
+    let proxy = Proxy::start("smtp", &["--metrics-listen", &metrics, "--threads", "1", "--refuse", "tell"]);
+    let (mut client, mut server) = proxy.connect();
+    talk(&mut client, &mut server, &HELLO);
+    // Room for the client, and none for its server: descriptors have the lowest free number.
+    let open: std::collections::HashSet<u64> = std::fs::read_dir(format!("/proc/{}/fd", proxy.id()))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
+        .collect();
+    let current = (0..).filter(|number| !open.contains(number)).nth(1);
+    let pid = Pid::from_raw(proxy.id().try_into().unwrap());
+    let before = prlimit(pid, Resource::Nofile, Rlimit { current, maximum: None });
+    // Only the privileged may raise the hard one.
+    let Ok(before) = before.or_else(|_| {
+        let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+        prlimit(pid, Resource::Nofile, Rlimit { current, maximum })
+    }) else {
+        return eprintln!("skipped: limits of processes cannot be set here");
+    };
+    let mut turned_away = proxy.client();
+    assert_eq!(rest(&mut turned_away), b"421 4.3.2 Service not available, try again later\r\n");
+    let mut waiting = proxy.client();
+    prlimit(pid, Resource::Nofile, before).unwrap();
+    let (mut its_server, _) = proxy.server.accept().unwrap();
+    patient(&its_server);
+    talk(&mut waiting, &mut its_server, &HELLO);
+    assert_eq!(scrape(&metrics, "mailtap_connect_errors_total", &[]), 0.0);
+    assert_eq!(scrape(&metrics, "mailtap_sessions_rejected_total", &["reason=\"descriptors\""]), 1.0);
+    talk(&mut client, &mut server, &["C: NOOP", "S: 250 ok"]);
+}
+
+#[test]
 fn a_stop_during_splicing_ends_it() {
     let mut proxy = Proxy::start("imap", &["--drain-timeout", "off"]);
     let (mut client, mut server) = proxy.connect();

@@ -44,7 +44,7 @@ const PEERS: usize = 16;
 
 /// What goes over.
 #[derive(Debug)]
-pub(super) struct Estate {
+pub(super) struct PassedSockets {
     /// Where mail comes in.
     pub(super) listeners: Vec<ListeningSocket>,
     /// Where metrics are asked for.
@@ -53,7 +53,7 @@ pub(super) struct Estate {
     pub(super) path: UnixListener,
 }
 
-impl Estate {
+impl PassedSockets {
     /// Its sockets, each with its line in the list.
     fn items(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
         let listeners = self.listeners.iter().map(|one| {
@@ -93,7 +93,7 @@ impl Estate {
 pub(super) struct Predecessor(UnixStream);
 
 /// Asks whoever listens at `path` for its sockets; `None` if nobody does.
-pub(super) fn ask(path: &Path) -> io::Result<Option<(Estate, Predecessor)>> {
+pub(super) fn ask(path: &Path) -> io::Result<Option<(PassedSockets, Predecessor)>> {
     let mut stream = match UnixStream::connect(path) {
         Ok(stream) => stream,
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
@@ -111,8 +111,8 @@ pub(super) fn ask(path: &Path) -> io::Result<Option<(Estate, Predecessor)>> {
     stream.read_exact(&mut list)?;
     let list = String::from_utf8(list).map_err(|_| io::ErrorKind::InvalidData)?;
     let sockets = receive(&stream, list.lines().count())?;
-    let estate = Estate::of(&list, sockets).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Some((estate, Predecessor(stream))))
+    let passed = PassedSockets::of(&list, sockets).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Some((passed, Predecessor(stream))))
 }
 
 /// Receives `count` sockets.
@@ -211,8 +211,8 @@ impl Successors {
     ) -> io::Result<()> {
         let Some(listener) = &self.listener else { return Ok(()) };
         let path = listener.as_fd().try_clone_to_owned()?.into();
-        let estate = Estate { listeners, metrics, path };
-        self.steps.spawn_blocking(move || give(stream, estate));
+        let passed = PassedSockets { listeners, metrics, path };
+        self.steps.spawn_blocking(move || give(stream, passed));
         Ok(())
     }
 }
@@ -230,10 +230,10 @@ fn asks(mut stream: UnixStream) -> io::Result<Step> {
     Ok(if &asked == ASK { Step::Asks(stream) } else { Step::Stranger })
 }
 
-/// Sends `estate`, and waits until the successor accepts.
-fn give(mut stream: UnixStream, estate: Estate) -> io::Result<Step> {
+/// Sends `passed`, and waits until the successor accepts.
+fn give(mut stream: UnixStream, passed: PassedSockets) -> io::Result<Step> {
     patient(&stream, STEP_TIME)?;
-    let (list, sockets): (String, Vec<_>) = estate.items().unzip();
+    let (list, sockets): (String, Vec<_>) = passed.items().unzip();
     let length = u32::try_from(list.len()).map_err(|_| io::ErrorKind::InvalidData)?;
     stream.write_all(&length.to_be_bytes())?;
     stream.write_all(list.as_bytes())?;
@@ -247,7 +247,7 @@ fn give(mut stream: UnixStream, estate: Estate) -> io::Result<Step> {
     }
     drop(sockets);
     // Where this process stops accepting meanwhile, they must not stay open here.
-    drop(estate);
+    drop(passed);
     let mut ready = [0; READY.len()];
     stream.read_exact(&mut ready)?;
     if &ready == READY { Ok(Step::Accepts) } else { Err(io::ErrorKind::InvalidData.into()) }
@@ -291,9 +291,9 @@ mod tests {
         };
         let place = path.clone();
         let successor = std::thread::spawn(move || {
-            let (estate, predecessor) = ask(&place).unwrap().unwrap();
+            let (passed, predecessor) = ask(&place).unwrap().unwrap();
             predecessor.release().unwrap();
-            estate
+            passed
         });
         runtime.block_on(async {
             let Step::Asks(stream) = successors.next().await.unwrap() else { panic!("a stranger") };
@@ -301,9 +301,9 @@ mod tests {
             assert!(matches!(successors.next().await.unwrap(), Step::Accepts));
         });
         drop((successors, runtime));
-        let estate = successor.join().unwrap();
-        assert_eq!(what(&estate.listeners), expected);
-        assert_eq!(estate.metrics.unwrap().local_addr().unwrap(), served);
+        let passed = successor.join().unwrap();
+        assert_eq!(what(&passed.listeners), expected);
+        assert_eq!(passed.metrics.unwrap().local_addr().unwrap(), served);
         std::net::TcpStream::connect(expected[69].0.unwrap()).unwrap();
         // The socket at the path is the same one: the next successor finds somebody there.
         UnixStream::connect(&path).unwrap();

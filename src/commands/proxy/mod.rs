@@ -40,8 +40,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let entered = runtime.enter();
     let signals = Signals::listen().map_err(Error::Thread)?;
     drop(entered);
-    let descriptors = descriptors::raise();
-    tracing::debug!(limit = descriptors, "file descriptors that may be open");
+    tracing::debug!(limit = descriptors::raise(), "file descriptors that may be open");
     let mut sockets = Sockets::of_service_manager()?;
     let Inherited { path, predecessor, metrics } = inherit(&ready, &mut sockets)?;
     let taken = ready.running.monitor.server.as_ref().and_then(|config| {
@@ -69,8 +68,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     monitor.follow(&log_queue);
     monitor.start()?;
     let fanouts = (0..ready.proxy.threads).map(|_| monitor.fanout(&policy, &log_queue)).collect();
-    let workers = Workers::start(ready.proxy.forwarding, descriptors, fanouts, open.serving());
-    let workers = workers.map_err(Error::Thread)?;
+    let workers = Workers::start(ready.proxy.forwarding, fanouts, open.serving()).map_err(Error::Thread)?;
     if let Some(predecessor) = predecessor {
         // If it is gone already, all the better.
         let _ = predecessor.release();
@@ -113,11 +111,11 @@ struct Inherited {
 /// Asks a running mailtap for its sockets, if there is one at the path of the handover; adds its listeners to `sockets`.
 fn inherit(ready: &Proxy, sockets: &mut Sockets) -> Result<Inherited, Error> {
     let Some(path) = &ready.proxy.handover else { return Ok(Inherited::default()) };
-    let Some((estate, predecessor)) = handover::ask(path).map_err(|reason| at(path, reason))? else {
+    let Some((passed, predecessor)) = handover::ask(path).map_err(|reason| at(path, reason))? else {
         return Ok(Inherited::default());
     };
-    sockets.extend(estate.listeners);
-    Ok(Inherited { path: Some(estate.path), predecessor: Some(predecessor), metrics: estate.metrics })
+    sockets.extend(passed.listeners);
+    Ok(Inherited { path: Some(passed.path), predecessor: Some(predecessor), metrics: passed.metrics })
 }
 
 /// Gives up what is not needed any more, once everything is open and before the first thread.
@@ -167,7 +165,7 @@ impl Control {
     ) -> Result<(), Error> {
         let mut successors = Successors::new(path).map_err(Error::Thread)?;
         let mut certificates = time::interval(certificates::EVERY);
-        let is_relieved = loop {
+        let is_replaced = loop {
             tokio::select! {
                 _ = certificates.tick() => self.expiry.look(&self.open.listeners),
                 signal = signals.next() => match signal {
@@ -179,7 +177,7 @@ impl Control {
             }
         };
         drop(successors);
-        self.end(signals, is_relieved).await
+        self.end(signals, is_replaced).await
     }
 
     /// Reads everything again; what cannot be had leaves things as they are.
@@ -231,8 +229,8 @@ impl Control {
         false
     }
 
-    /// Lets sessions finish; a second signal ends them at once. `is_relieved`: a successor took over, and no signal came yet.
-    async fn end(mut self, mut signals: Signals, is_relieved: bool) -> Result<(), Error> {
+    /// Lets sessions finish; a second signal ends them at once. `is_replaced`: a successor took over, and no signal came yet.
+    async fn end(mut self, mut signals: Signals, is_replaced: bool) -> Result<(), Error> {
         readiness::stopping();
         self.monitor.say(Ready::Draining);
         for bound in &self.open.listeners {
@@ -241,7 +239,7 @@ impl Control {
             }
         }
         self.open = OpenListeners::default();
-        self.drain(is_relieved);
+        self.drain(is_replaced);
         let began = Instant::now();
         while !self.workers.are_done() {
             tokio::select! {
@@ -258,10 +256,10 @@ impl Control {
         self.workers.join().map_err(Error::Thread)
     }
 
-    fn drain(&self, relieved: bool) {
+    fn drain(&self, replaced: bool) {
         const SPREAD: Duration = Duration::from_secs(5);
         let spread = self.drain.map_or(SPREAD, |within| SPREAD.min(within / 4));
-        self.workers.order(Order::Drain { within: self.drain, spread, relieved });
+        self.workers.order(Order::Drain { within: self.drain, spread, replaced });
     }
 }
 
