@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::super::identity::{Redactor, ShownIdentity};
+use crate::console::is_unsafe;
 use crate::time::Timestamp;
 
 static BASE64: Encoding = data_encoding::BASE64;
@@ -298,10 +299,21 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
-/// serde_json without spaces, and with seconds in plain decimals: `0.000012`, not `1.2e-5`.
+/// serde_json without spaces, with seconds in plain decimals (`0.000012`, not `1.2e-5`), and with what a terminal would obey
+/// escaped: a log is read with `cat` too, and most of its texts come from strangers.
 pub(super) struct Plain;
 
 impl serde_json::ser::Formatter for Plain {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((before, c, after)) = split_at_unsafe(rest) {
+            // All of them are below U+10000: one escape is enough.
+            write!(writer, "{before}\\u{:04x}", u32::from(c))?;
+            rest = after;
+        }
+        writer.write_all(rest.as_bytes())
+    }
+
     fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         let nanos = (value * 1e9).round() as u64;
         let mut text = *b"00000000000.000000000";
@@ -316,6 +328,15 @@ impl serde_json::ser::Formatter for Plain {
         };
         writer.write_all(text.get(from..to).unwrap_or_default())
     }
+}
+
+/// The text before the first character that is not safe to print, that character, and the text behind it.
+fn split_at_unsafe(text: &str) -> Option<(&str, char, &str)> {
+    // The first bytes of all of them in UTF-8: U+007F, U+0080 to U+009F, U+061C, U+200E to U+2069. Most texts have none.
+    let candidates = |byte: &u8| matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2);
+    let start = text.as_bytes().iter().position(candidates)?;
+    let (at, c) = text.char_indices().find(|(at, c)| *at >= start && is_unsafe(*c))?;
+    Some((text.get(..at)?, c, text.get(at + c.len_utf8()..)?))
 }
 
 #[cfg(test)]
@@ -357,7 +378,34 @@ mod tests {
         assert!(seconds(Duration::from_nanos(u64::MAX)).starts_with("18446744073.7"));
     }
 
+    fn string(text: &str) -> String {
+        let mut out = Vec::new();
+        text.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Plain)).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped_and_nothing_else() {
+        let unsafe_ones = "\0\u{1b}\u{7f}\u{80}\u{85}\u{9b}\u{9f}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}";
+        let written = string(unsafe_ones);
+        assert!(written.is_ascii() && !written.contains(|c: char| c.is_control()), "{written}");
+        assert!(
+            written.ends_with(r#"\u200f\u2028\u2029\u202a\u202e\u2066\u2069""#)
+                && written.contains(r"\u007f\u0080\u0085")
+        );
+        for text in ["é\u{a0} ü £", "\u{200d}\u{2027}\u{202f}\u{2065}\u{206a}", "ت ش", "a\"b", "💌"] {
+            assert_eq!(string(text), serde_json::to_string(text).unwrap());
+        }
+    }
+
     proptest! {
+        #[test]
+        fn escaped_text_is_the_same_text(text in "[a\u{7f}-\u{a1}\u{618}-\u{620}\u{200a}-\u{2030}\u{2060}-\u{2070}\"\u{0}-\u{20}💌]{0,40}") {
+            let written = string(&text);
+            prop_assert!(!written.chars().any(is_unsafe), "{}", written.escape_debug());
+            prop_assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
+        }
+
         #[test]
         fn times_agree_with_jiff(nanos: u64) {
             let model = jiff::Timestamp::from_microsecond(i64::try_from(nanos / 1000).unwrap()).unwrap();
