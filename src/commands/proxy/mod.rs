@@ -18,7 +18,7 @@ use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 use tokio::time;
 
-use crate::commands::log_news;
+use crate::commands::{log_news, reload};
 use crate::config::{Proxy, Running};
 use crate::console::{self, Level};
 use crate::error::Error;
@@ -79,7 +79,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     readiness::ready();
     monitor.say(Ready::Ready);
     let counters = Arc::clone(log_queue.counters());
-    let control = Control { workers, log_queue, listeners, monitor, drain: ready.proxy.drain };
+    let control = Control { workers, log_queue, listeners, monitor, drain: ready.proxy.drain, first: ready };
     runtime.block_on(control.watch(signals, successors, again))?;
     runtime.shutdown_background();
     let written = log_writer.finish();
@@ -129,6 +129,8 @@ struct Control {
     listeners: Vec<BoundListener>,
     monitor: MetricsEndpoint,
     drain: Option<Duration>,
+    /// What it was started with, which a reload cannot change in every respect.
+    first: Proxy,
 }
 
 impl Control {
@@ -153,28 +155,29 @@ impl Control {
         self.end(signals).await
     }
 
-    /// Reads everything again; what cannot be had leaves things as they are.
+    /// Reads everything again, and takes all of it or nothing: what can fail comes before anything is changed.
     fn reload(&mut self, again: &dyn Fn() -> Result<Proxy, Error>) {
         readiness::reloading();
         self.log_queue.reopen();
         let open = again().and_then(|ready| {
+            let access = self.monitor.read_access(ready.running.monitor.server.as_ref())?;
             let mut sockets = Sockets::default();
             sockets.extend(self.sockets().map_err(Error::Thread)?);
-            self.drain = ready.proxy.drain;
-            self.monitor.reload(ready.running.monitor.server.as_ref())?;
-            listeners::open(&ready, sockets, &self.listeners, self.monitor.metrics())
+            let listeners = listeners::open(&ready, sockets, &self.listeners, self.monitor.metrics())?;
+            Ok((ready, access, listeners))
         });
         self.monitor.reloaded(open.is_ok());
         match open {
-            Ok(listeners) => {
+            Ok((ready, access, listeners)) => {
+                self.monitor.take_access(access);
+                self.drain = ready.proxy.drain;
                 self.workers.order(Order::Serve(Arc::new(listeners.clone())));
                 self.listeners = listeners;
-                tracing::info!("reloaded");
+                let names: Vec<_> = ready.proxy.listeners.iter().map(|listener| listener.name.as_str()).collect();
+                let restart = self.first.restart_keys(&ready);
+                reload::taken(&format!("listeners {}", names.join(", ")), &restart, self.first.running.quiet);
             }
-            Err(error) => {
-                console::print(Level::Error, &error);
-                console::print(Level::Warning, &"the configuration stays as it was");
-            }
+            Err(error) => reload::refused(&error),
         }
         readiness::ready();
     }
