@@ -17,7 +17,9 @@ mod corpus;
 mod generated;
 #[path = "../common/leaks.rs"]
 mod leaks;
+mod log;
 mod metrics;
+mod operator;
 mod page;
 mod proxy;
 mod running;

@@ -166,13 +166,14 @@ impl Log {
         self.open_again().and(flushed)
     }
 
-    /// To be called now and then: opens the path again if that failed before, or if somebody has deleted the file.
+    /// To be called now and then: opens the path again if that failed before, if nobody read it, or if somebody has deleted the
+    /// file.
     pub fn look(&mut self) -> Result<(), LogError> {
         if self.looked.elapsed() < LOOK {
             return Ok(());
         }
         self.looked = Instant::now();
-        if self.reopen || self.target.is_deleted() { self.open_again() } else { Ok(()) }
+        if self.reopen || self.is_unread() || self.target.is_deleted() { self.open_again() } else { Ok(()) }
     }
 
     /// Bytes of whole lines that this process has handed to the operating system, in all files together.
