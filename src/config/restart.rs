@@ -79,7 +79,8 @@ impl Changed<'_> {
         self.key("log-files", own.log.files == now.log.files);
         let listen = |of: &Running| of.monitor.server.as_ref().map(|server| server.listen);
         self.key("metrics-listen", listen(own) == listen(now));
-        self.key("reply-reasons", own.monitor.reply_reasons == now.monitor.reply_reasons);
+        let reasons = |of: &Running| (of.monitor.reply_reasons.clone(), of.reasons.clone());
+        self.key("reply-reasons", reasons(own) == reasons(now));
         self.key("user", own.process.user == now.process.user);
         self.key("no-sandbox", own.process.sandbox == now.process.sandbox);
         self.key("quiet", own.quiet == now.quiet);
@@ -179,6 +180,11 @@ mod tests {
                 assert_eq!(named(&of_sniff, key, value, sniff, Sniff::restart_keys), [key]);
             }
         }
-        assert!(proxy(&of_proxy.join("\n")).restart_keys(&proxy(&of_proxy.join("\n"))).is_empty());
+        // Another content of the same file is another value.
+        let before = proxy(&of_proxy.join("\n"));
+        let mut now = before.clone();
+        now.running.reasons = Some(b"spam = 'spam'".to_vec());
+        assert_eq!(before.restart_keys(&now), ["reply-reasons"]);
+        assert!(before.restart_keys(&proxy(&of_proxy.join("\n"))).is_empty());
     }
 }

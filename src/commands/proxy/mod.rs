@@ -21,7 +21,7 @@ use tokio::time;
 use crate::commands::{log_news, reload};
 use crate::config::{Proxy, Running};
 use crate::console::{self, Level};
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::output::metrics::MetricsSource;
 use crate::output::serve::Ready;
 use crate::output::{Log, LogQueue, MetricsEndpoint};
@@ -61,6 +61,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
     confine(&ready)?;
     let _console = console::start().map_err(Error::Thread)?;
+    error::report_faults();
     let (log_queue, log_writer) = LogQueue::start(log, log_news::report).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let cautions = monitor.cautions();
