@@ -43,6 +43,8 @@ words! {
         ProxyHeader = "proxy_header",
         /// It came from the proxy itself.
         Loop = "loop",
+        /// The proxy goes down.
+        Drain = "drain",
     }
 }
 

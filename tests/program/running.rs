@@ -31,6 +31,11 @@ impl Proxy {
 
     /// The same in front of `server`.
     pub(crate) fn before(server: TcpListener, protocol: &str, flags: &[&str]) -> Self {
+        Self::inside(server, protocol, flags, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub(crate) fn inside(server: TcpListener, protocol: &str, flags: &[&str], env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = free_address();
         let log = folder.path().join("log").display().to_string();
@@ -40,7 +45,7 @@ impl Proxy {
             all.extend(["--log", &log]);
         }
         all.extend(flags);
-        let (child, stderr) = spawn(&all);
+        let (child, stderr) = spawn_in(&all, env);
         Self { child, stderr, address, server, folder }
     }
 
@@ -135,10 +140,16 @@ impl Drop for Proxy {
 
 /// Starts `mailtap proxy` and waits until it says that it listens.
 pub(crate) fn spawn(flags: &[&str]) -> (Child, BufReader<ChildStderr>) {
+    spawn_in(flags, &[])
+}
+
+/// The same with variables in its environment.
+pub(crate) fn spawn_in(flags: &[&str], env: &[(&str, &str)]) -> (Child, BufReader<ChildStderr>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_mailtap"))
         .arg("proxy")
         .args(flags)
         .env_remove("MAILTAP_LOG")
+        .envs(env.iter().copied())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

@@ -93,6 +93,7 @@ impl Watch {
             match waiter.wait(beat) {
                 Some(Signal::Terminate | Signal::Again) => break,
                 Some(Signal::Reload) => self.reload(ready, again),
+                Some(Signal::Reopen) => self.outputs.log_queue.reopen(),
                 None if self.has_ended() => break,
                 None => readiness::alive(),
             }
