@@ -147,6 +147,7 @@ impl fmt::Display for Error {
                 path.display(),
                 plain(reason)
             ),
+            Self::LogOpen(error) if error.is_refusal() => f.write_str(&plain(error)),
             Self::LogOpen(error) => write!(
                 f,
                 "{}; nothing was read: check the directory and its permissions, or choose another --log",

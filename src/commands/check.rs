@@ -49,8 +49,8 @@ impl Check {
         if let Some(server) = &running.monitor.server {
             self.look(server.check());
         }
-        let confirmed = self.look(Log::check(&running.log).map_err(Error::LogOpen));
-        if let Some(log) = running.log.file().filter(|_| confirmed.is_some()) {
+        let is_refused = self.look(Log::check(&running.log).map_err(Error::LogOpen)).is_none();
+        if let Some(log) = running.log.file().filter(|_| !is_refused) {
             let wrong = |reason| {
                 let (log, reason) = (log.display(), plain(&reason));
                 Error::Usage(format!(

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::handover;
 use crate::commands::check::{Check, writable};
 use crate::config::Proxy;
 use crate::console::{self, Level};
@@ -17,7 +18,8 @@ pub fn check(made: Result<Proxy, Error>) -> bool {
     check.running(&running);
     if let Some(path) = &proxy.handover {
         let wrong = |reason| Error::Handover { path: path.clone(), reason };
-        check.look(writable(path, running.process.user.as_deref()).map_err(wrong));
+        let may = handover::may_listen(path).and_then(|()| writable(path, running.process.user.as_deref()));
+        check.look(may.map_err(wrong));
     }
     for listener in &proxy.listeners {
         check.look(Listener::look_up(listener, &listener.listen));
