@@ -8,9 +8,10 @@ use std::io;
 use std::panic;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::capture::{CaptureError, live};
-use crate::console::plain;
+use crate::console::{self, plain};
 use crate::output::metrics::{MetricsFileError, ReplyReasonsError};
 use crate::output::{LogError, MonitorError, ServeError};
 use crate::proxy::OpenError;
@@ -146,6 +147,7 @@ impl fmt::Display for Error {
                 path.display(),
                 plain(reason)
             ),
+            Self::LogOpen(error) if error.is_refusal() => f.write_str(&plain(error)),
             Self::LogOpen(error) => write!(
                 f,
                 "{}; nothing was read: check the directory and its permissions, or choose another --log",
@@ -220,13 +222,27 @@ impl From<MonitorError> for Error {
 /// The place of the first panic, as `file:line`.
 static FAULT: OnceLock<String> = OnceLock::new();
 
+/// Whether a panic is reported at once, since the run goes on.
+static REPORTED: AtomicBool = AtomicBool::new(false);
+
 /// From now on a panic is noted instead of printed: its text might show octets of a conversation.
 pub fn note_faults() {
     panic::set_hook(Box::new(|info| {
         let place =
             info.location().map_or_else(|| "an unknown place".into(), |at| format!("{}:{}", at.file(), at.line()));
+        if REPORTED.load(Ordering::Relaxed) {
+            let text = format_args!(
+                "internal fault at {place}: a session is no longer observed, see --on-fault; please report it"
+            );
+            console::warn("fault", &place, &text);
+        }
         let _ = FAULT.set(place);
     }));
+}
+
+/// From now on the place of a panic is also reported: the fault costs one session, and the run goes on.
+pub(crate) fn report_faults() {
+    REPORTED.store(true, Ordering::Relaxed);
 }
 
 /// The fault that was noted.

@@ -92,7 +92,7 @@ impl Sink for Facts {
             }
             Event::Body { octets, .. } => self.body += octets.len() as u64,
             Event::End(s) => {
-                self.told.push(format!("{:?} {:?} {:?} {:?}", s.outcome, s.gaps, s.greeting.reply, s.incomplete))
+                self.told.push(format!("{:?} {:?} {:?} {:?}", s.outcome, s.gaps, s.greeting.reply, s.incomplete));
             }
             _ => {}
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use crate::config::Running;
+use crate::config::{self, Running};
 use crate::console::{self, Level, plain};
 use crate::error::Error;
 use crate::output::Log;
@@ -42,14 +42,15 @@ impl Check {
 
     /// Looks at what every running mode has.
     pub(super) fn running(&mut self, running: &Running) {
+        self.look(config::diagnostics(std::env::var_os(config::VARIABLE).as_deref(), running.verbose));
         let user = running.process.user.as_deref();
         self.look(user.map(Account::find).transpose());
         self.look(running.monitor.reply_reasons.as_deref().map(ReplyReasons::read).transpose());
         if let Some(server) = &running.monitor.server {
             self.look(server.check());
         }
-        let confirmed = self.look(Log::check(&running.log).map_err(Error::LogOpen));
-        if let Some(log) = running.log.file().filter(|_| confirmed.is_some()) {
+        let is_refused = self.look(Log::check(&running.log).map_err(Error::LogOpen)).is_none();
+        if let Some(log) = running.log.file().filter(|_| !is_refused) {
             let wrong = |reason| {
                 let (log, reason) = (log.display(), plain(&reason));
                 Error::Usage(format!(

@@ -4,6 +4,7 @@ pub mod analyze;
 mod check;
 mod log_news;
 pub mod proxy;
+mod reload;
 pub mod sniff;
 mod trace;
 

@@ -182,7 +182,7 @@ fn take<'t>(table: &mut DeTable<'t>, keys: &[&str]) -> DeTable<'t> {
 }
 
 /// The keys of a group, as its `Deserialize` has them.
-fn keys_of<G: DeserializeOwned>() -> &'static [&'static str] {
+pub(super) fn keys_of<G: DeserializeOwned>() -> &'static [&'static str] {
     struct Keys<'a>(&'a mut &'static [&'static str]);
 
     impl<'de> Deserializer<'de> for Keys<'_> {

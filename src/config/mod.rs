@@ -8,6 +8,7 @@ mod diagnostics;
 mod layers;
 mod outputs;
 mod proxy;
+mod restart;
 mod running;
 mod sniff;
 mod terminate;

@@ -68,7 +68,12 @@ pub fn proxy(typed: &Typed<cli::ProxyFlags>, cores: usize) -> Result<Proxy, Erro
     Ok(ready)
 }
 
-fn ready(typed: &Typed<cli::ProxyFlags>, file: &LoadedFile, cores: usize, read: ReadKeys<'_>) -> Result<Proxy, Error> {
+pub(super) fn ready(
+    typed: &Typed<cli::ProxyFlags>,
+    file: &LoadedFile,
+    cores: usize,
+    read: ReadKeys<'_>,
+) -> Result<Proxy, Error> {
     let mut layers = Layers::new("proxy", typed, file)?;
     let (common, tables) = layers.tables("listener")?;
     let forwarding = layers.group()?;

@@ -20,6 +20,8 @@ pub struct Running {
     pub monitor: MonitorSettings,
     /// What the process may do.
     pub process: process::ConfineSettings,
+    /// What the file of names for reply texts says; none if it cannot be read. Only to know whether it was changed.
+    pub reasons: Option<Vec<u8>>,
     /// No messages but warnings and errors.
     pub quiet: bool,
     /// 0, 1, 2: how much to say about the run itself.
@@ -59,6 +61,7 @@ pub(super) fn running(
     }
     Ok(Running {
         config,
+        reasons: reply_reasons.as_deref().and_then(|path| read(path).ok()),
         log: LogSettings {
             path: log,
             mode: log_mode,

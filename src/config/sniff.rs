@@ -32,20 +32,6 @@ pub struct Sniff {
     pub running: Running,
 }
 
-impl Sniff {
-    /// Whether `other` asks for more than another filter.
-    pub fn differs(&self, other: &Self) -> bool {
-        let of = |s: &Self| {
-            let policy = (s.policy.records, s.policy.detail, s.policy.identity, s.policy.identity_failed);
-            let (write, limits) = (s.write.clone(), (s.limits.hash, s.limits.ports.clone()));
-            let running = (s.running.log.clone(), s.running.process.clone(), s.running.monitor.clone());
-            let opening = (s.interfaces.clone(), Options { filter: None, ..s.options.clone() });
-            (opening, write, policy, limits, s.threads, running)
-        };
-        of(self) != of(other)
-    }
-}
-
 /// Octets of a capture file.
 const WRITE_SIZE: Size = Size(1 << 30);
 
@@ -73,7 +59,12 @@ pub fn sniff(typed: &Typed<cli::SniffFlags>, cores: usize) -> Result<Sniff, Erro
     Ok(ready)
 }
 
-fn ready(typed: &Typed<cli::SniffFlags>, file: &LoadedFile, cores: usize, read: ReadKeys<'_>) -> Result<Sniff, Error> {
+pub(super) fn ready(
+    typed: &Typed<cli::SniffFlags>,
+    file: &LoadedFile,
+    cores: usize,
+    read: ReadKeys<'_>,
+) -> Result<Sniff, Error> {
     let mut layers = Layers::new("sniff", typed, file)?;
     let mut capture: cli::CaptureFlags = layers.group()?;
     let records = layers.group()?;

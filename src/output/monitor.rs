@@ -54,6 +54,8 @@ impl MetricsEndpoint {
         let names = sources.iter().map(|source| source.name.clone()).collect();
         let setup = MetricsSetup { input: policy.input, sources, cap: MetricsSetup::CAP, reasons };
         let metrics = Metrics::new(setup).map_err(|error| MonitorError::Metrics(error.to_string()))?;
+        // The first one was taken, or there would be no run.
+        metrics.reloaded(true, now());
         let show = Show::of(policy, config.token.is_some());
         let page = Arc::new(page::PageState::new(policy.input, names, show));
         let readiness = Readiness::new();
@@ -123,19 +125,25 @@ impl MetricsEndpoint {
         }
     }
 
-    /// Token and certificate are taken from `config` anew; the address stays.
-    pub fn reload(&self, config: Option<&serve::ServeSettings>) -> Result<(), ServeError> {
+    /// Reads token and certificate of `config` again, and changes nothing yet. The address stays what it is.
+    pub fn read_access(&self, config: Option<&serve::ServeSettings>) -> Result<Option<serve::NewAccess>, ServeError> {
         match (self.shown.as_ref().and_then(|shown| shown.server.as_ref()), config) {
-            (Some(server), Some(config)) => server.reload(config),
-            _ => Ok(()),
+            (Some(server), Some(config)) => server.read_access(config).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes them.
+    pub fn take_access(&self, access: Option<serve::NewAccess>) {
+        if let (Some(server), Some(access)) = (self.shown.as_ref().and_then(|shown| shown.server.as_ref()), access) {
+            server.take_access(access);
         }
     }
 
     /// The configuration was read again; whether it was taken.
     pub fn reloaded(&self, taken: bool) {
         if let Some(metrics) = self.metrics() {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            metrics.reloaded(taken, now.as_secs_f64());
+            metrics.reloaded(taken, now());
         }
     }
 
@@ -150,6 +158,11 @@ impl MetricsEndpoint {
             server.stop(Duration::from_secs(1));
         }
     }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Why metrics and page cannot be had.

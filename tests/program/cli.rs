@@ -414,6 +414,19 @@ mod check {
             assert!(err.lines().any(|line| line.starts_with(&format!("mailtap: error: {told}"))), "{told} in {err}");
         }
         assert!(err.lines().all(|line| line.contains("; ")), "each says what to do: {err}");
+        for (text, told) in [
+            ("log = 'DIR/c.toml'", "DIR/c.toml: is --log and --config "),
+            ("log = '/dev/fd/999'", "cannot open the log /dev/fd/999: "),
+            ("log = 'DIR/a'\nhandover = 'DIR/../DIR/a'", "DIR/a: is --log and --handover "),
+            ("handover = 'DIR/c.toml'", "DIR/c.toml: "),
+            ("log-files = 3", "log-files needs log-rotate: "),
+            ("log-mode = '888'", "DIR/c.toml, line 1: log-mode: `888`: expected octal permissions"),
+        ] {
+            let text = format!("{text}\nupstream = '192.0.2.1'\n");
+            let (status, err) = check("proxy", &text.replace("DIR/../DIR", "DIR/."));
+            assert_eq!((status, err.lines().count()), (1, 1), "{text}: {err}");
+            assert!(err.starts_with(&format!("mailtap: error: {told}")), "{text}: {err}");
+        }
         let text = "interface = ['lo', 'none0']\nfilter = 'tcp prt 25'\nwrite = 'DIR/none/a.pcapng'\n";
         let (status, err) = check("sniff", text);
         assert_eq!((status, err.lines().count()), (1, 3), "{err}");

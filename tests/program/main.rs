@@ -19,7 +19,9 @@ mod generated;
 #[path = "../common/leaks.rs"]
 mod leaks;
 mod listeners;
+mod log;
 mod metrics;
+mod operator;
 mod page;
 mod proxy;
 mod running;

@@ -82,6 +82,15 @@ impl Proxy {
         self.folder.path().join("log")
     }
 
+    /// What it says up to the line with `text`, for which it waits.
+    pub(crate) fn said(&mut self, text: &str) -> String {
+        let mut said = String::new();
+        while !said.contains(text) {
+            assert_ne!(self.stderr.read_line(&mut said).unwrap(), 0, "it ended: {said}");
+        }
+        said
+    }
+
     /// Waits until it has ended by itself; its exit status, and what it said.
     pub(crate) fn wait(&mut self) -> (i32, String) {
         let began = Instant::now();

@@ -271,6 +271,12 @@ pub(super) fn check(name: &str, options: &Options) -> Result<(), DeviceError> {
             Some(_) => {}
         }
     }
+    check_filter(name, link, options)
+}
+
+/// Whether the filter makes sense for packets of `link` from the interface `name`.
+pub(super) fn check_filter(name: &str, link: LinkType, options: &Options) -> Result<(), DeviceError> {
+    let wrong = |what| DeviceError { interface: name.to_owned(), what };
     let text = filter_text(options, link);
     let unopened = Capture::dead(Linktype(link.0.into())).map_err(|e| wrong(what(&e)))?;
     let compiled = unopened.compile(&text, true);

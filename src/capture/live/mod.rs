@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 
+use crate::wire::LinkType;
 use crate::wire::Packet;
 
 pub use counters::{Count, InterfaceCounters};
@@ -146,6 +147,11 @@ pub fn interfaces() -> Result<Vec<Interface>, String> {
 /// Whether the interface `name` could be watched with these options, as far as that shows without opening it.
 pub fn check(name: &str, options: &Options) -> Result<(), DeviceError> {
     device::check(name, options)
+}
+
+/// Whether the filter makes sense for packets of `link` from the interface `name`.
+pub fn check_filter(name: &str, link: LinkType, options: &Options) -> Result<(), DeviceError> {
+    device::check_filter(name, link, options)
 }
 
 /// What capture threads obey: it stops them, at once and for good, and gives them another filter.

@@ -1,6 +1,6 @@
 //! `mailtap proxy --check`: listeners are looked at as a start would, without opening them.
 
-use super::certificates;
+use super::{certificates, handover};
 use crate::commands::check::{Check, writable};
 use crate::config::Proxy;
 use crate::error::Error;
@@ -13,7 +13,8 @@ pub fn check(made: Result<Proxy, Error>) -> bool {
     check.running(&running);
     if let Some(path) = &proxy.handover {
         let wrong = |reason| Error::Handover { path: path.clone(), reason };
-        check.look(writable(path, running.process.user.as_deref()).map_err(wrong));
+        let may = handover::may_listen(path).and_then(|()| writable(path, running.process.user.as_deref()));
+        check.look(may.map_err(wrong));
     }
     for listener in &proxy.listeners {
         check.look(Listener::look_up(listener, &listener.listen));

@@ -9,7 +9,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -144,8 +144,19 @@ impl Predecessor {
     }
 }
 
+/// Whether a socket may be put at `path`: nothing is there, or another socket.
+pub(super) fn may_listen(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => {
+            Err(io::Error::other("something else than a socket is there, and is not replaced"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Listens at `path` for a successor, and nobody but the same user may be one.
 pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
+    may_listen(path)?;
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}", std::process::id()));
     let temporary = Path::new(&name);

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 use tokio::time;
 
-use crate::commands::log_news;
+use crate::commands::{log_news, reload};
 use crate::config::{Proxy, Running};
 use crate::console::{self, Level};
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::output::metrics::MetricsSource;
 use crate::output::serve::Ready;
 use crate::output::{Log, LogQueue, MetricsEndpoint};
@@ -62,6 +62,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
     confine(&ready)?;
     let _console = console::start().map_err(Error::Thread)?;
+    error::report_faults();
     let (log_queue, log_writer) = LogQueue::start(log, log_news::report).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let cautions = monitor.cautions();
@@ -81,8 +82,8 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     readiness::ready();
     monitor.say(Ready::Ready);
     let counters = Arc::clone(log_queue.counters());
-    let control =
-        Control { workers, log_queue, open, monitor, expiry: ExpiryWatch::default(), drain: ready.proxy.drain };
+    let drain = ready.proxy.drain;
+    let control = Control { workers, log_queue, open, monitor, expiry: ExpiryWatch::default(), drain, first: ready };
     runtime.block_on(control.watch(signals, path, again))?;
     runtime.shutdown_background();
     let written = log_writer.finish();
@@ -153,6 +154,8 @@ struct Control {
     monitor: MetricsEndpoint,
     expiry: ExpiryWatch,
     drain: Option<Duration>,
+    /// What it was started with, which a reload cannot change in every respect.
+    first: Proxy,
 }
 
 impl Control {
@@ -180,29 +183,30 @@ impl Control {
         self.end(signals, is_replaced).await
     }
 
-    /// Reads everything again; what cannot be had leaves things as they are.
+    /// Reads everything again, and takes all of it or nothing: what can fail comes before anything is changed.
     fn reload(&mut self, again: &dyn Fn() -> Result<Proxy, Error>) {
         readiness::reloading();
         self.log_queue.reopen();
         let open = again().and_then(|ready| {
-            self.drain = ready.proxy.drain;
-            self.monitor.reload(ready.running.monitor.server.as_ref())?;
-            self.open.follow(&ready)
+            let access = self.monitor.read_access(ready.running.monitor.server.as_ref())?;
+            let open = self.open.follow(&ready)?;
+            Ok((ready, access, open))
         });
         self.monitor.reloaded(open.is_ok());
         match open {
-            Ok(mut open) => {
+            Ok((ready, access, mut open)) => {
+                self.monitor.take_access(access);
+                self.drain = ready.proxy.drain;
                 open.measure(&self.monitor);
                 self.workers.order(Order::Serve(Arc::new(open.serving())));
                 open.warn();
                 self.open = open;
                 self.expiry.look_again(&self.open.listeners);
-                tracing::info!("reloaded");
+                let names: Vec<_> = ready.proxy.listeners.iter().map(|listener| listener.name.as_str()).collect();
+                let restart = self.first.restart_keys(&ready);
+                reload::taken(&format!("listeners {}", names.join(", ")), &restart, self.first.running.quiet);
             }
-            Err(error) => {
-                console::print(Level::Error, &error);
-                console::print(Level::Warning, &"the configuration stays as it was");
-            }
+            Err(error) => reload::refused(&error),
         }
         readiness::ready();
     }

@@ -9,7 +9,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::meters::Meters;
 use super::print;
-use crate::capture::live::{Device, InterfaceCounters, Moment, Switch};
+
+use crate::capture::live::{self, Device, InterfaceCounters, Moment, Switch};
+use crate::commands::reload;
 use crate::config::Sniff;
 use crate::console::{self, Level};
 use crate::error;
@@ -19,6 +21,7 @@ use crate::output::{LogQueue, LogWriter, MetricsEndpoint, PcapThread, PcapWriter
 use crate::pipeline::Setup;
 use crate::pipeline::live::{Dispatcher, WorkerPool, WorkerState};
 use crate::process::{Signal, Waiter, readiness};
+use crate::wire::LinkType;
 
 /// How often it is looked whether all threads are well.
 const LOOK: Duration = Duration::from_secs(1);
@@ -47,6 +50,7 @@ pub(super) struct Outputs {
 
 struct CaptureThreads {
     name: String,
+    link: LinkType,
     counters: Arc<InterfaceCounters>,
     thread: JoinHandle<()>,
 }
@@ -63,14 +67,14 @@ impl Watch {
         let all = u32::try_from(devices.len()).unwrap_or(u32::MAX);
         let mut captures = Vec::with_capacity(devices.len());
         for (index, device) in (0..).zip(devices) {
-            let counters = Arc::clone(device.counters());
+            let (link, counters) = (device.link(), Arc::clone(device.counters()));
             let dispatcher = pool.dispatcher(setup, index, all, Arc::clone(&counters));
             let (name, switch, pcap_writer) =
                 (device.name().to_owned(), Arc::clone(&switch), outputs.pcap_thread.as_ref().map(PcapThread::writer));
             let thread = thread::Builder::new().name(format!("capture {name}"));
             let thread =
                 thread.spawn(move || capture(device, &switch, dispatcher, pcap_writer)).map_err(Error::Thread)?;
-            captures.push(CaptureThreads { name, counters, thread });
+            captures.push(CaptureThreads { name, link, counters, thread });
         }
         Ok(Self { switch, captures, pool, outputs })
     }
@@ -126,7 +130,7 @@ impl Watch {
         meters.update(counters, self.pool.states(), self.pool.queued());
     }
 
-    /// Opens the files anew. What else has changed takes a restart, and that is said.
+    /// Opens the files anew, and takes what can be taken of the configuration: all of it, or nothing.
     fn reload(&self, ready: &Sniff, again: &dyn Fn() -> Result<Sniff, Error>) {
         readiness::reloading();
         self.outputs.log_queue.reopen();
@@ -134,22 +138,22 @@ impl Watch {
             pcap_thread.renew();
         }
         let now = again().and_then(|now| {
-            self.outputs.monitor.reload(now.running.monitor.server.as_ref())?;
-            Ok(now)
+            for CaptureThreads { name, link, .. } in &self.captures {
+                live::check_filter(name, *link, &now.options).map_err(Error::Interface)?;
+            }
+            let access = self.outputs.monitor.read_access(now.running.monitor.server.as_ref())?;
+            Ok((now, access))
         });
         self.outputs.monitor.reloaded(now.is_ok());
         match now {
-            Ok(now) => {
-                if ready.differs(&now) {
-                    let text = "more than the filter has changed in the configuration; that takes a restart";
-                    console::print(Level::Warning, &text);
-                }
+            Ok((now, access)) => {
+                self.outputs.monitor.take_access(access);
+                let filter = now.options.filter.as_deref().unwrap_or("mail ports");
+                let taken = format!("{}: {filter}", ready.interfaces.join(", "));
+                reload::taken(&taken, &ready.restart_keys(&now), ready.running.quiet);
                 self.switch.set_filter(now.options.filter);
             }
-            Err(error) => {
-                console::print(Level::Error, &error);
-                console::print(Level::Warning, &"the configuration stays as it was");
-            }
+            Err(error) => reload::refused(&error),
         }
         readiness::ready();
     }
@@ -162,7 +166,7 @@ impl Watch {
         switch.stop();
         let mut whole = true;
         let mut counters = Vec::with_capacity(captures.len());
-        for CaptureThreads { name, counters: counted, thread } in captures {
+        for CaptureThreads { name, counters: counted, thread, .. } in captures {
             whole &= thread.join().is_ok();
             counters.push((name, counted));
         }

@@ -105,9 +105,9 @@ impl Log {
 
     /// What would prevent [`Self::open`], as far as that shows without opening or making anything.
     pub fn check(settings: &LogSettings) -> Result<(), LogError> {
-        let Some(path) = settings.file() else { return Ok(()) };
+        let path = settings.path.as_deref().unwrap_or_else(|| Path::new("-"));
         let failed = |source| LogError { path: path.to_owned(), action: Action::Open, written: 0, source };
-        target::check(path).map_err(failed)
+        target::check(settings).map_err(failed)
     }
 
     /// Waits for a reader no longer than until `stop` is asked for.
@@ -166,13 +166,14 @@ impl Log {
         self.open_again().and(flushed)
     }
 
-    /// To be called now and then: opens the path again if that failed before, or if somebody has deleted the file.
+    /// To be called now and then: opens the path again if that failed before, if nobody read it, or if somebody has deleted the
+    /// file.
     pub fn look(&mut self) -> Result<(), LogError> {
         if self.looked.elapsed() < LOOK {
             return Ok(());
         }
         self.looked = Instant::now();
-        if self.reopen || self.target.is_deleted() { self.open_again() } else { Ok(()) }
+        if self.reopen || self.is_unread() || self.target.is_deleted() { self.open_again() } else { Ok(()) }
     }
 
     /// Bytes of whole lines that this process has handed to the operating system, in all files together.
@@ -300,6 +301,11 @@ impl LogError {
     /// Whether the reader has gone away (`| head -1`): a reason to end, none to complain.
     pub fn is_broken_pipe(&self) -> bool {
         self.source.kind() == ErrorKind::BrokenPipe
+    }
+
+    /// Whether its text says what to do: no failure of a system call, but something that is refused here.
+    pub fn is_refusal(&self) -> bool {
+        self.source.raw_os_error().is_none() && self.source.kind() == ErrorKind::Other
     }
 
     /// Whether nobody reads it now, which may change.

@@ -18,6 +18,7 @@ use rustix::net::{SendFlags, send};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use super::Stop;
+use crate::console::plain;
 use crate::output::LogSettings;
 
 /// How every log begins.
@@ -299,8 +300,12 @@ fn connect(path: &Path) -> io::Result<Target> {
     }
 }
 
-/// What would prevent [`Target::open`] at `path`.
-pub(super) fn check(path: &Path) -> io::Result<()> {
+/// What would prevent [`Target::open`].
+pub(super) fn check(settings: &LogSettings) -> io::Result<()> {
+    if let Some(number) = settings.descriptor() {
+        return duplicate(number).map(|_| ());
+    }
+    let Some(path) = settings.file() else { return Ok(()) };
     if rustix::process::geteuid().is_root() && fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink()) {
         return Err(linked());
     }
@@ -323,10 +328,10 @@ fn last_byte_of_log(path: &Path, about: &fs::Metadata) -> io::Result<Option<u8>>
     }
     let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            "it cannot be read to see whether it holds records; allow that, or choose another file",
-        )
+        let reason = plain(&error);
+        io::Error::other(format!(
+            "it cannot be read to see whether it holds records ({reason}); allow that, or choose another file"
+        ))
     })?;
     let same = file.metadata()?;
     if (same.dev(), same.ino()) != (about.dev(), about.ino()) {

@@ -206,7 +206,7 @@ families! {
     LogEvents = "mailtap_log_events_total", Counter, All, ["sink"], "Records written.";
     LogErrors = "mailtap_log_errors_total", Counter, All, ["sink"], "Attempts to write records that failed.";
     LogDropped = "mailtap_log_dropped_events_total", Counter, All, ["sink" "reason"], "Records lost.";
-    LogLag = "mailtap_log_lag_seconds", Level, Running, ["sink"], "How long the records written last had waited.";
+    LogLag = "mailtap_log_lag_seconds", Level, Running, ["sink"], "How long the records have waited that are being written, or those written last.";
     LogSpool = "mailtap_log_spool_bytes", Gauge, Running, ["sink"], "Octets of records that wait to be written.";
     SeriesDropped = "mailtap_metrics_series_dropped_total", Counter, All, ["family"], "Label sets beyond the cap of a family; they count under other.";
     ReloadSuccessful = "mailtap_config_last_reload_successful", Gauge, Running, [], "Whether the configuration read last was taken.";

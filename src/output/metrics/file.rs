@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use crate::console::plain;
 use crate::output::beside;
@@ -25,6 +25,9 @@ impl MetricsFile {
             if special {
                 // A pipe or a device is not to be replaced.
                 return Ok((File::options().write(true).open(&path)?, None));
+            }
+            if !may_be_replaced(&path)? {
+                return Err(io::Error::other("it holds something else than metrics, and is not replaced"));
             }
             let (file, temporary) = beside::create(&path, 0o666)?;
             Ok((file, Some(temporary)))
@@ -49,6 +52,22 @@ impl MetricsFile {
         let written: io::Result<()> = write();
         written.map_err(|reason| MetricsFileError { path: self.path.clone(), reason })
     }
+}
+
+/// Whether there is no file, or one that begins as metrics do: a comment, or a name and a value. `--metrics-file *.pcap` must
+/// not cost a capture.
+fn may_be_replaced(path: &Path) -> io::Result<bool> {
+    const LINE: u64 = 1024;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        opened => opened?,
+    };
+    let mut head = Vec::new();
+    file.take(LINE).read_to_end(&mut head)?;
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Ok(line) = std::str::from_utf8(line) else { return Ok(false) };
+    let value = line.rsplit(' ').next().is_some_and(|value| value.parse::<f64>().is_ok());
+    Ok(head.is_empty() || line.starts_with('#') || value && line.contains(' '))
 }
 
 /// The file of the metrics cannot be written.
@@ -110,6 +129,22 @@ mod tests {
             told.contains("m.prom: the metrics cannot be written: ") && told.ends_with("choose another --metrics-file"),
             "{told}"
         );
+        let capture = dir.path().join("mail.pcap");
+        for (content, is_replaced) in [
+            (&b"\xd4\xc3\xb2\xa1\x02\0\x04\0"[..], false),
+            (b"\x0a\x0d\x0d\x0a\x1c\0\0\0", false),
+            (b"{\"record\":\"session\"}\n", false),
+            (b"log = 'a'\n", false),
+            (b"", true),
+            (b"# HELP a b\n", true),
+            (b"a{b=\"c d\"} 1e3\n", true),
+        ] {
+            fs::write(&capture, content).unwrap();
+            let opened = MetricsFile::open(capture.clone());
+            assert_eq!(opened.is_ok(), is_replaced, "{}", content.escape_ascii());
+            drop(opened);
+            assert_eq!(fs::read(&capture).unwrap(), content);
+        }
         // A device is written to, not replaced.
         MetricsFile::open("/dev/null".into()).unwrap().finish(b"a 1\n").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());

@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use super::patient::Patient;
 use super::{ServeShared, answer};
+use crate::console::{self, plain};
 
 /// Connections at the same time: beyond any monitoring that means well. One more, and the oldest that shows no page is
 /// closed, so that clients which only sit there never keep a scrape out.
@@ -64,7 +65,8 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<ServeShared>, mut 
                     open.push_back(OpenConnection { task: tasks.spawn(run), streams });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "metrics server: a connection cannot be accepted");
+                    let text = format_args!("metrics server: a connection cannot be accepted: {}", plain(&error));
+                    console::warn("metrics_accept", "", &text);
                     sleep(EXHAUSTED).await;
                 }
             }

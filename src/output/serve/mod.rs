@@ -114,6 +114,19 @@ pub struct Handle {
     thread: JoinHandle<()>,
 }
 
+/// A token and a certificate, read and not yet in effect.
+pub struct NewAccess {
+    access: Arc<Access>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl fmt::Debug for NewAccess {
+    /// The token is nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewAccess").finish_non_exhaustive()
+    }
+}
+
 /// What the answers need.
 struct ServeShared {
     content: ServedContent,
@@ -216,14 +229,16 @@ impl Handle {
         self.socket.try_clone()
     }
 
-    /// Takes a new token, and reads certificate and key again; connections that are open stay. If the files cannot
-    /// be read, everything stays as it was. The address is not changed by this.
-    pub fn reload(&self, config: &ServeSettings) -> Result<(), ServeError> {
+    /// Reads certificate and key of `config` again, and changes nothing yet.
+    pub fn read_access(&self, config: &ServeSettings) -> Result<NewAccess, ServeError> {
         let tls = config.tls.as_ref().map(|(chain, key)| certificate::acceptor(chain, key)).transpose()?;
-        let access = Arc::new(access(config, self.address));
+        Ok(NewAccess { access: Arc::new(access(config, self.address)), tls })
+    }
+
+    /// From now on token and certificate are those; connections that are open stay. The address is not changed by this.
+    pub fn take_access(&self, NewAccess { access, tls }: NewAccess) {
         *self.shared.access.write().unwrap_or_else(std::sync::PoisonError::into_inner) = access;
         *self.shared.tls.write().unwrap_or_else(std::sync::PoisonError::into_inner) = tls;
-        Ok(())
     }
 
     /// Accepts no more, lets the answers under way end for at most `patience`, and waits for that.

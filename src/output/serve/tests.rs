@@ -200,7 +200,8 @@ fn the_token_opens_all_but_health() {
     assert_eq!(status(&bearing("/metrics", "Bearer t0ken")), 200);
     assert_eq!(status(&bearing("/", &format!("Basic {}", BASE64.encode(b"me:t0ken")))), 200);
     assert_eq!(status(&served.get("/healthz")), 200);
-    served.handle.reload(&config(Some("other"), None)).unwrap();
+    let access = served.handle.read_access(&config(Some("other"), None)).unwrap();
+    served.handle.take_access(access);
     assert_eq!(status(&bearing("/metrics", "Bearer t0ken")), 401);
     assert_eq!(status(&bearing("/metrics", "Bearer other")), 200);
     served.stop();
@@ -315,11 +316,12 @@ fn tls_is_spoken_and_read_anew() {
 
     let second = write_certificate(&chain, &key);
     assert_eq!(exchange(tls(&served, &second), request), "", "the old one is in use until it is read again");
-    served.handle.reload(&config(None, Some((&chain, &key)))).unwrap();
+    let access = served.handle.read_access(&config(None, Some((&chain, &key)))).unwrap();
+    served.handle.take_access(access);
     assert_eq!(status(&exchange(tls(&served, &second), request)), 200);
 
     std::fs::write(&key, "no key").unwrap();
-    let error = served.handle.reload(&config(None, Some((&chain, &key)))).unwrap_err();
+    let error = served.handle.read_access(&config(None, Some((&chain, &key)))).unwrap_err();
     assert!(error.to_string().contains("key.pem: holds no private key; check --metrics-cert"), "{error}");
     assert_eq!(status(&exchange(tls(&served, &second), request)), 200);
     served.stop();

@@ -1,0 +1,166 @@
+//! What an operator is told while the proxy runs: warnings, and what became of a reload.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::running::{PATIENCE, Proxy, free_address, is_reset, patient, scrape, talk, wait_for};
+
+/// A file of the configuration, beside a proxy that has it.
+struct Configured {
+    proxy: Proxy,
+    file: PathBuf,
+    metrics: String,
+    _folder: TempDir,
+}
+
+impl Configured {
+    /// Starts a proxy whose flags beside the listener come from the file.
+    fn start(text: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, metrics) = (folder.path().join("mailtap.toml"), free_address().to_string());
+        fs::write(&file, text).unwrap();
+        let mut all = vec!["--config", file.to_str().unwrap(), "--metrics-listen", &metrics];
+        all.extend(flags);
+        let proxy = Proxy::start("smtp", &all);
+        Self { proxy, file, metrics, _folder: folder }
+    }
+
+    /// Reads the configuration again, which says `text` now; what is reported up to the line with `end`.
+    fn reload(&mut self, text: &str, end: &str) -> String {
+        fs::write(&self.file, text).unwrap();
+        self.proxy.signal(Signal::HUP);
+        self.proxy.said(end)
+    }
+}
+
+#[test]
+fn what_happens_to_many_connections_is_one_warning_and_a_count() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = server.local_addr().unwrap();
+    // With --quiet no note is said, which the tests wait for; warnings are.
+    let mut run = Configured::start("", &[]);
+    run.proxy = Proxy::before(server, "smtp", &[]);
+    let clients = |proxy: &Proxy, count| {
+        for _ in 0..count {
+            assert!(is_reset(&mut proxy.client()));
+        }
+    };
+    let gone = std::mem::replace(&mut run.proxy.server, TcpListener::bind("127.0.0.1:0").unwrap());
+    drop(gone);
+    clients(&run.proxy, 5);
+    let said = run.proxy.said("cannot be reached");
+    assert!(said.contains(&format!(": {upstream} cannot be reached: the connection was refused; ")), "{said}");
+    run.proxy.signal(Signal::TERM);
+    let (status, said) = run.proxy.wait();
+    assert_eq!((status, said.lines().count()), (0, 1), "{said}");
+    assert!(said.contains("(4 more of this kind in the last "), "{said}");
+}
+
+#[test]
+fn quiet_leaves_warnings() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+    let (listen, nobody) = (free_address(), free_address());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mailtap"))
+        .args(["proxy", "--quiet", "--log", "/dev/null", "--protocol", "smtp"])
+        .args(["--listen", &listen.to_string(), "--upstream", &nobody.to_string()])
+        .env_remove("MAILTAP_LOG")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while TcpStream::connect(listen).is_err() {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("mailtap: warning: listener ") && line.contains("cannot be reached"), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn limits_and_missing_headers_are_warned_of() {
+    for (flags, told) in [
+        (&["--max-per-source", "1"][..], "127.0.0.1 was turned away: 1 connections from its address"),
+        (
+            &["--max-connections", "1", "--on-limit", "close"],
+            "the limit of 1 connections is reached (--max-connections); more are turned away",
+        ),
+        (&["--max-connections", "1"], "the limit of 1 connections is reached (--max-connections); more wait"),
+    ] {
+        let mut proxy = Proxy::start("smtp", flags);
+        let (_client, _server) = proxy.connect();
+        let _over = proxy.client();
+        let said = proxy.said("connections");
+        assert!(said.starts_with("mailtap: warning: listener ") && said.contains(told), "{said}");
+    }
+    let mut proxy = Proxy::start("smtp", &["--proxy-from", "127.0.0.1"]);
+    let mut client = proxy.client();
+    client.write_all(b"EHLO a\r\n").unwrap();
+    assert!(is_reset(&mut client));
+    assert!(proxy.said("PROXY header").contains("; let it send one, or take it out of --proxy-from"));
+}
+
+#[test]
+fn a_reload_that_is_taken_is_one_line() {
+    let mut run = Configured::start("max-rate = 3\n", &[]);
+    assert_eq!(scrape(&run.metrics, "mailtap_config_last_reload_successful", &[]), 1.0, "from the start on");
+    assert!(scrape(&run.metrics, "mailtap_config_last_reload_success_timestamp_seconds", &[]) > 1.7e9);
+    let said = run.reload("max-rate = 4\n", "is in effect");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.starts_with("mailtap: note: the configuration was read again and is in effect: listeners "), "{said}");
+}
+
+#[test]
+fn a_key_that_takes_a_restart_is_named() {
+    let mut run = Configured::start("", &["--records", "session"]);
+    let said = run.reload("identity = 'none'\nthreads = 9\nrecords = 'auth'\nmax-rate = 9\n", "is in effect: ");
+    let told = said.lines().next().unwrap();
+    assert_eq!(
+        told, "mailtap: warning: changed in the configuration, and in effect only after a restart: threads, identity",
+        "what was typed wins over the file as ever"
+    );
+    // As long as it is not restarted.
+    let said = run.reload("identity = 'none'\n", "is in effect: ");
+    assert!(said.lines().next().unwrap().ends_with(": identity"), "{said}");
+    assert_eq!(run.reload("", "is in effect: ").lines().count(), 1);
+}
+
+#[test]
+fn a_reload_that_is_refused_changes_nothing() {
+    let text = "drain-timeout = '60s'\nmax-connections = 7\n";
+    let mut run = Configured::start(text, &[]);
+    let (mut client, mut server) = run.proxy.connect();
+    talk(&mut client, &mut server, &["S: 220 mx ESMTP", "C: EHLO client", "S: 250 mx", "C: MAIL FROM:<a@example.net>"]);
+    talk(&mut client, &mut server, &["S: 250 ok", "C: RCPT TO:<b@example.org>", "S: 250 ok", "C: DATA", "S: 354 go"]);
+    let wrong = "drain-timeout = '1ms'\nmax-connections = 3\nmetrics-token = 'new'\n\
+                 tls = 'implicit'\ntls-cert = '/no/such/chain'\ntls-key = '/no/such/key'\n";
+    let said = run.reload(wrong, "stays as it was");
+    assert!(said.starts_with("mailtap: error: /no/such/chain: cannot be read: "), "{said}");
+    // The token would be asked for.
+    assert_eq!(scrape(&run.metrics, "mailtap_config_last_reload_successful", &[]), 0.0);
+    assert_eq!(scrape(&run.metrics, "mailtap_sessions_limit", &[]), 7.0);
+    run.proxy.signal(Signal::TERM);
+    wait_for(&run.metrics, "mailtap_draining", &[], |draining| draining == 1.0);
+    std::thread::sleep(Duration::from_millis(300));
+    talk(&mut client, &mut server, &["C: .", "S: 250 queued"]);
+}
+
+#[test]
+fn the_metrics_token_changes_with_a_reload_alone() {
+    let mut run = Configured::start("", &[]);
+    run.reload("metrics-token = 'new'\n", "is in effect");
+    let mut stream = TcpStream::connect(&run.metrics).unwrap();
+    patient(&stream);
+    stream.write_all(format!("GET /metrics HTTP/1.0\r\nHost: {}\r\n\r\n", run.metrics).as_bytes()).unwrap();
+    let answer = crate::running::rest(&mut stream);
+    assert!(answer.starts_with(b"HTTP/1.0 401 ") || answer.starts_with(b"HTTP/1.1 401 "));
+}
