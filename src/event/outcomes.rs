@@ -3,7 +3,7 @@
 use super::words::words;
 
 words! {
-    /// Why a connection was not taken.
+    /// Why there is no connection to the server.
     Refusal {
         /// Reset.
         Refused = "refused",
@@ -11,8 +11,25 @@ words! {
         Timeout = "timeout",
         /// No route, or the host does not answer.
         Unreachable = "unreachable",
+        /// The server's name has no address.
+        Unresolved = "unresolved",
+        /// It would come back to the proxy: not dialled.
+        Loop = "loop",
+        /// The client's address is of another family than the server's, and the server is to see it: not dialled.
+        SpoofFamily = "spoof_family",
         /// Anything else.
         Other = "other",
+    }
+}
+
+impl Refusal {
+    /// The proxy's own reason for not dialling; `None` where the server did not take the connection.
+    pub const fn rejection(self) -> Option<Rejection> {
+        match self {
+            Self::Loop => Some(Rejection::Loop),
+            Self::SpoofFamily => Some(Rejection::SpoofFamily),
+            Self::Refused | Self::Timeout | Self::Unreachable | Self::Unresolved | Self::Other => None,
+        }
     }
 }
 
@@ -41,8 +58,10 @@ words! {
         Rate = "rate",
         /// A PROXY header that is missing or wrong.
         ProxyHeader = "proxy_header",
-        /// It came from the proxy itself.
+        /// It came from the proxy itself, or would come back to it.
         Loop = "loop",
+        /// The server was to see the client's address, which is of another family than the server's.
+        SpoofFamily = "spoof_family",
     }
 }
 

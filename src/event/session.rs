@@ -7,6 +7,7 @@ use super::auth::AuthSummary;
 use super::command::{Reply, Status};
 use super::direction::Dir;
 use super::incomplete::Incomplete;
+use super::outcomes::Refusal;
 use super::text::{List, Text};
 use super::tls::Tls;
 use super::verb::Untagged;
@@ -339,6 +340,15 @@ pub enum TunnelHost {
     Name(Text),
 }
 
+/// Where the proxy went on to for a session. How long that took is the context's [`connect`](Context::connect).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// The address that took the connection, or the last one that did not; `None` where none was dialled.
+    pub address: Option<SocketAddr>,
+    /// Why there is no connection.
+    pub error: Option<Refusal>,
+}
+
 /// How the segments of a direction came (captures only).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Disorder {
@@ -409,6 +419,8 @@ pub struct Summary {
     pub notices: Vec<Notice>,
     /// Which programs spoke.
     pub software: Option<Box<Software>>,
+    /// Where the proxy went on to; `None` for captures.
+    pub upstream: Option<Upstream>,
     /// Client as told by PROXY or XCLIENT; port 0 if not told.
     pub proxied_client: Option<SocketAddr>,
     /// Where the tunnel leads that the session is in.

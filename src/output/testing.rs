@@ -262,6 +262,7 @@ pub(super) fn summary(outcome: SessionOutcome) -> Summary {
         close_reason: Text::default(),
         notices: Vec::new(),
         software: None,
+        upstream: None,
         proxied_client: None,
         tunnel: None,
         ehlo_refused: false,
@@ -309,6 +310,7 @@ pub(super) fn full_summary() -> Summary {
         anomalies: 4,
         omitted: 0,
     };
+    s.upstream = Some(Upstream { address: Some("192.0.2.26:2525".parse().unwrap()), error: Some(Refusal::Refused) });
     s.proxied_client = Some("203.0.113.9:0".parse().unwrap());
     s.tunnel =
         Some(Box::new(Tunnel { kind: TunnelKind::Socks5, host: TunnelHost::Name(text("mail.example.com")), port: 25 }));

@@ -11,16 +11,18 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::destination::{RouteError, destination};
+use super::dial::{DialError, DialOptions, dial_first};
 use super::forward::Forwarder;
 use super::listener::Listener;
+use super::local::canonical;
 use super::loops::{self, Role};
 use super::observer::GuardedSession;
 use super::pair::{ConnectionGuards, ProxiedPair};
 use super::proxy_protocol::{self, HeaderRead};
 use super::refuse::{abort, refuse};
 use super::shared::{OpenCount, Shared};
-use super::{dial, terminated};
-use crate::event::{Dir, End, Input, Peers, Refusal, Rejection};
+use super::terminated;
+use crate::event::{Dir, End, Input, Peers, Refusal, Rejection, Upstream};
 use crate::proxy::settings::{Target, Times, Transparent};
 use crate::time::Timestamp;
 use crate::wire::connection_id;
@@ -53,16 +55,24 @@ struct AcceptedClient {
     peer: SocketAddr,
     /// The client itself: the peer, or whom a PROXY header names.
     source: SocketAddr,
+    /// The address that the client connected to, if a PROXY header names it.
+    destination: Option<SocketAddr>,
     header: Vec<u8>,
     early: Option<(Vec<u8>, Timestamp)>,
 }
 
 /// Where it goes.
 struct Route {
-    /// The address that the client connected to, as it sees it.
+    /// The address that the client connected to, as it sees it; dialled where the listener has no server of its own.
     server: SocketAddr,
-    targets: Vec<SocketAddr>,
     near: Option<loops::GuardedEnd>,
+}
+
+/// The connection to the server.
+struct Reached {
+    server: TcpStream,
+    address: SocketAddr,
+    far: Option<loops::GuardedEnd>,
 }
 
 /// Lets the connection in and dials its server; `None` if that came to nothing, which is told and counted.
@@ -102,14 +112,18 @@ async fn join(
     let established = shared.clock.now();
     let mut session = observer(&shared, &listener, &arrival, &route, id, established);
     match dialled {
-        Ok((server, far)) => {
+        Ok(Reached { server, address, far }) => {
             session.connected(established.since(dialling).unwrap_or_default());
+            session.dialled(Upstream { address: Some(address), error: None });
             let held = ConnectionGuards { _ticket: ticket, _ends: route.near.into_iter().chain(far).collect() };
             Some(Box::new(ProxiedPair { client, server, session, early: arrival.early, held }))
         }
         Err(failed) => {
-            unreachable(&shared, &listener, session, established, failed);
-            tracing::warn!(listener = listener.settings.name, %peer, reason = failed.as_str(), "the server cannot be reached");
+            not_connected(&shared, &listener, session, established, &failed);
+            tracing::warn!(
+                listener = listener.settings.name, %peer, upstream = failed.address.map(tracing::field::display),
+                reason = failed.reason.as_str(), "the server cannot be reached"
+            );
             refuse(&listener, &mut client).await;
             None
         }
@@ -124,13 +138,15 @@ async fn arrive(
     peer: SocketAddr,
     began: Timestamp,
 ) -> io::Result<AcceptedClient> {
-    let mut arrival = AcceptedClient { began, peer, source: peer, header: Vec::new(), early: None };
+    let mut arrival = AcceptedClient { began, peer, source: peer, destination: None, header: Vec::new(), early: None };
     if listener.settings.header_from.iter().any(|net| net.contains(&peer.ip())) {
         let (mut octets, length, told) = timeout(Times::HEADER, read_header(client)).await??;
         let behind = octets.split_off(length);
         arrival.header = octets;
         arrival.early = (!behind.is_empty()).then(|| (behind, shared.clock.now()));
-        arrival.source = told.unwrap_or(peer);
+        if let Some((client, server)) = told {
+            (arrival.source, arrival.destination) = (canonical(client), Some(canonical(server)));
+        }
     }
     Ok(arrival)
 }
@@ -139,10 +155,10 @@ async fn arrive(
 fn route(shared: &Shared, listener: &Listener, client: &TcpStream, peer: SocketAddr) -> Result<Route, RouteError> {
     if let Target::Original(how) = listener.settings.target {
         let (address, near) = meant(shared, listener, client, how, peer)?;
-        return Ok(Route { server: address, targets: vec![address], near });
+        return Ok(Route { server: address, near });
     }
     let local = client.local_addr().map(canonical).map_err(RouteError::Unknown)?;
-    Ok(Route { server: local, targets: listener.targets(local).collect(), near: None })
+    Ok(Route { server: local, near: None })
 }
 
 /// Dials on, and begins the connection as configured.
@@ -152,12 +168,15 @@ async fn reach(
     arrival: &AcceptedClient,
     route: &Route,
     id: u64,
-) -> Result<(TcpStream, Option<loops::GuardedEnd>), Refusal> {
-    let mut server = dial(listener, &route.targets, arrival.source).await?;
-    let far = if route.near.is_some() { far_end(shared, &server)? } else { None };
-    let greeted = greet(listener, &mut server, arrival.source, route.server, id).await;
-    greeted.map_err(|error| Refusal::from(&error))?;
-    Ok((server, far))
+) -> Result<Reached, DialError> {
+    let (mut server, address) = dial(listener, route.server, arrival.source).await?;
+    let failed = |reason| DialError { address: Some(address), reason };
+    let far = if route.near.is_some() { far_end(shared, &server).map_err(failed)? } else { None };
+    // The server learns where the client wanted to go, not where a balancer has passed it on to.
+    let destination = arrival.destination.unwrap_or(route.server);
+    let greeted = greet(listener, &mut server, arrival.source, destination, id).await;
+    greeted.map_err(|error| failed(Refusal::from(&error)))?;
+    Ok(Reached { server, address, far })
 }
 
 /// The observer of a connection whose dialling came to its end at `established`.
@@ -184,10 +203,15 @@ fn observer(
     session
 }
 
-/// The server is not there: the record says what the client would have met with, had it dialled itself.
-fn unreachable(shared: &Shared, listener: &Listener, mut session: GuardedSession, at: Timestamp, failed: Refusal) {
-    listener.count(|metrics| metrics.not_connected(listener.protocol(), failed));
-    let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
+/// There is no server for it: the record says what the client would have met with, had it dialled itself.
+fn not_connected(shared: &Shared, listener: &Listener, mut session: GuardedSession, at: Timestamp, failed: &DialError) {
+    listener.count(|metrics| match failed.reason.rejection() {
+        Some(own) => metrics.rejected(own),
+        None => metrics.not_connected(listener.protocol(), failed.reason),
+    });
+    session.dialled(Upstream { address: failed.address, error: Some(failed.reason) });
+    session.presume(at, listener.protocol(), &shared.fanout);
+    let why = if failed.reason == Refusal::Timeout { End::Timeout } else { End::Closed };
     if why == End::Closed {
         let _ = session.handle(at, Dir::ToClient, Input::Reset, &shared.fanout);
     }
@@ -218,23 +242,32 @@ fn far_end(shared: &Shared, server: &TcpStream) -> Result<Option<loops::GuardedE
     if end.is_none() {
         tracing::warn!(%local, %target, "a loop: exempt connections with mailtap's --mark from nftables");
     }
-    end.map(Some).ok_or(Refusal::Other)
+    end.map(Some).ok_or(Refusal::Loop)
 }
 
-/// Dials the first of `targets` that takes the connection.
-async fn dial(listener: &Listener, targets: &[SocketAddr], source: SocketAddr) -> Result<TcpStream, Refusal> {
-    let listener = &listener.settings;
-    let mut failed = Refusal::Other;
-    for target in targets {
-        let from = listener.spoof_source.then_some(source).filter(|from| from.is_ipv4() == target.is_ipv4());
-        // From the client's own port, connection tracking would take both connections for one, and find it invalid.
-        let from = from.map(|from| SocketAddr::new(from.ip(), 0));
-        match dial::dial(*target, from, listener.mark, listener.times.connect).await {
-            Ok(server) => return Ok(server),
-            Err(failure) => failed = failure,
+/// Dials the listener's server, or `wanted` if it has none, for the client `source`.
+async fn dial(
+    listener: &Listener,
+    wanted: SocketAddr,
+    source: SocketAddr,
+) -> Result<(TcpStream, SocketAddr), DialError> {
+    let not_dialled = |reason| DialError { address: None, reason };
+    let upstream = listener.upstream.as_ref();
+    let patience = listener.settings.times.connect;
+    let mut targets = match upstream {
+        Some(upstream) => upstream.candidates(wanted.port(), patience).await.map_err(not_dialled)?,
+        None => vec![wanted],
+    };
+    let spoofed = listener.settings.spoof_source.then_some(source.ip());
+    if let Some(client) = spoofed {
+        // Never from mailtap's own address instead: a server trusts that more than a client's.
+        targets.retain(|target| target.is_ipv4() == client.is_ipv4());
+        if targets.is_empty() {
+            return Err(not_dialled(Refusal::SpoofFamily));
         }
     }
-    Err(failed)
+    let options = DialOptions { source: spoofed, mark: listener.settings.mark, patience };
+    dial_first(&targets, &options, upstream).await
 }
 
 /// Begins the connection to the server with a PROXY header, if one is wanted: in one write.
@@ -251,8 +284,8 @@ async fn greet(
     }
 }
 
-/// Reads a PROXY header: all octets read, how many are its own, and the client it names.
-async fn read_header(client: &mut TcpStream) -> io::Result<(Vec<u8>, usize, Option<SocketAddr>)> {
+/// Reads a PROXY header: all octets read, how many are its own, and the client and the destination that it names.
+async fn read_header(client: &mut TcpStream) -> io::Result<(Vec<u8>, usize, Option<(SocketAddr, SocketAddr)>)> {
     let mut octets = Vec::with_capacity(1024);
     loop {
         if client.read_buf(&mut octets).await? == 0 {
@@ -261,12 +294,7 @@ async fn read_header(client: &mut TcpStream) -> io::Result<(Vec<u8>, usize, Opti
         match proxy_protocol::parse(&octets) {
             HeaderRead::NeedMore => {}
             HeaderRead::Invalid => return Err(io::ErrorKind::InvalidData.into()),
-            HeaderRead::Complete { length, client, .. } => return Ok((octets, length, client)),
+            HeaderRead::Complete { length, client, server, .. } => return Ok((octets, length, client.zip(server))),
         }
     }
-}
-
-/// IPv4 addresses that came in as IPv6 are IPv4 addresses.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

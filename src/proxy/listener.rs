@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use super::admission::Admission;
 use super::listen::{self, ListenError};
 use super::settings::{ListenerSettings, Target};
 use super::tls::{Terminator, TlsError};
+use super::upstream::UpstreamHost;
 use crate::console::plain;
 use crate::engine::Limits;
 use crate::event::Protocol;
@@ -33,8 +34,8 @@ pub struct Listener {
     pub source: u32,
     /// Where they listen.
     pub addresses: Vec<SocketAddr>,
-    /// Where connections go, in the order to try; empty if each says itself.
-    pub targets: Vec<SocketAddr>,
+    /// Where connections go; `None` if each says itself.
+    pub upstream: Option<UpstreamHost>,
     /// Caps of a session.
     pub limits: Arc<Limits>,
     /// TLS that is answered here.
@@ -61,8 +62,8 @@ pub struct ListenerOptions<'a> {
 }
 
 impl Listener {
-    /// Opens the addresses of `settings` at which none of the given sockets listens, prepares all of them, looks its server
-    /// up and reads its certificates.
+    /// Opens the addresses of `settings` at which none of the given sockets listens, prepares all of them and reads its
+    /// certificates. The name of its server is not looked up yet.
     pub fn open(settings: &ListenerSettings, opening: ListenerOptions<'_>) -> Result<BoundListener, OpenError> {
         let ListenerOptions { source, limits, mut sockets, before, metrics } = opening;
         for address in &settings.listen {
@@ -75,7 +76,12 @@ impl Listener {
         }
         let prepared = sockets.iter().map(|socket| listen::prepare(settings, socket)).collect::<Result<Vec<_>, _>>();
         let addresses = prepared.map_err(OpenError::Socket)?;
-        let targets = Self::look_up(settings, &addresses)?;
+        let upstream = match &settings.target {
+            Target::Host { host, port } => {
+                Some(UpstreamHost::new(host, *port, before.and_then(|before| before.upstream.as_ref())))
+            }
+            Target::Original(_) => None,
+        };
         let admission = match before {
             Some(before) => before.admission.adapted(settings.admission),
             None => Admission::new(settings.admission),
@@ -92,24 +98,9 @@ impl Listener {
             admission: Arc::new(admission),
             metrics,
             addresses,
-            targets,
+            upstream,
         };
         Ok(BoundListener { listener: Arc::new(listener), sockets: sockets.into_iter().map(Arc::new).collect() })
-    }
-
-    /// Looks the server of `settings` up, whose connections must not come back to `addresses`, where it listens.
-    pub fn look_up(settings: &ListenerSettings, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, OpenError> {
-        let Target::Host { host, port } = &settings.target else { return Ok(Vec::new()) };
-        let found = (host.as_str(), *port).to_socket_addrs();
-        let unknown = |reason| OpenError::Upstream { host: host.clone(), reason };
-        let targets = found.map_err(unknown)?.collect::<Vec<_>>();
-        if targets.is_empty() {
-            return Err(unknown(io::ErrorKind::NotFound.into()));
-        }
-        match targets.iter().find(|target| addresses.iter().any(|own| is_itself(**target, *own))) {
-            Some(&target) => Err(OpenError::Itself { listener: settings.name.clone(), target }),
-            None => Ok(targets),
-        }
     }
 
     /// The TLS that is answered at a listener of `settings`, if it is.
@@ -125,8 +116,12 @@ impl Listener {
 
     /// What is most likely spoken there.
     pub fn protocol(&self) -> Protocol {
-        let ports = self.targets.iter().chain(&self.addresses).map(SocketAddr::port);
-        let told = self.settings.protocol.or_else(|| ports.filter_map(|port| self.limits.prior(port)).next());
+        let server = match self.settings.target {
+            Target::Host { port, .. } => Some(port),
+            Target::Original(_) => None,
+        };
+        let mut ports = server.into_iter().chain(self.addresses.iter().map(SocketAddr::port));
+        let told = self.settings.protocol.or_else(|| ports.find_map(|port| self.limits.prior(port)));
         told.unwrap_or(Protocol::Unknown)
     }
 
@@ -145,27 +140,11 @@ impl Listener {
             what(metrics);
         }
     }
-
-    /// Where a connection that came to `local` goes.
-    pub(super) fn targets(&self, local: SocketAddr) -> impl Iterator<Item = SocketAddr> {
-        let port = match self.settings.target {
-            Target::Host { port: 0, .. } => Some(local.port()),
-            _ => None,
-        };
-        self.targets.iter().map(move |target| SocketAddr::new(target.ip(), port.unwrap_or_else(|| target.port())))
-    }
 }
 
 /// Whether one of `sockets` listens at the port of `address`.
 pub fn listens(sockets: &[TcpListener], address: &SocketAddr) -> bool {
     sockets.iter().any(|socket| socket.local_addr().is_ok_and(|own| own.port() == address.port()))
-}
-
-/// Whether a connection to `target` comes to `own`. Port 0 is the port that the client came to.
-fn is_itself(target: SocketAddr, own: SocketAddr) -> bool {
-    let is_here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
-    (target.port() == 0 || target.port() == own.port())
-        && (own.ip() == target.ip() || own.ip().is_unspecified() && is_here(target.ip()))
 }
 
 /// The caps of its sessions: what is spoken at the server's port, or is said to be, is expected at the listener's ports too.
@@ -199,12 +178,14 @@ pub enum OpenError {
         /// Why.
         reason: io::Error,
     },
-    /// It would connect to itself, over and over.
-    Itself {
+    /// Its connections would come back to it, over and over.
+    Loop {
         /// Its name.
         listener: String,
         /// What it is told to connect to.
         target: SocketAddr,
+        /// The listener there, if it is another one.
+        next: Option<String>,
     },
     /// Its certificates, keys or names are wrong.
     Tls(TlsError),
@@ -213,7 +194,7 @@ pub enum OpenError {
 impl OpenError {
     /// Whether what the operator said cannot be, whatever the machine is like.
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::NoAddress { .. } | Self::Itself { .. })
+        matches!(self, Self::NoAddress { .. } | Self::Loop { .. })
     }
 }
 
@@ -228,7 +209,11 @@ impl fmt::Display for OpenError {
             Self::Upstream { host, reason } => {
                 write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
             }
-            Self::Itself { listener, target } => write!(
+            Self::Loop { listener, target, next: Some(next) } => write!(
+                f,
+                "listener {listener}: its upstream {target} is the listener {next}, whose connections come back to it; give the server's address"
+            ),
+            Self::Loop { listener, target, next: None } => write!(
                 f,
                 "listener {listener}: its upstream {target} is the listener itself; give the server's address"
             ),

@@ -8,22 +8,26 @@ pub mod admission;
 mod buffers;
 mod clock;
 mod connection;
+mod cycles;
 pub mod destination;
 pub mod dial;
 mod forward;
 mod idle;
 mod listen;
 mod listener;
+mod local;
 mod loops;
 mod observer;
 mod pair;
 pub mod proxy_protocol;
 mod refuse;
+mod resolve;
 pub mod settings;
 mod shared;
 mod splice;
 mod terminated;
 pub mod tls;
+mod upstream;
 mod worker;
 
 use std::io;
@@ -35,6 +39,7 @@ use tokio::sync::watch as channel;
 
 pub use listen::ListenError;
 pub use listener::{BoundListener, Listener, ListenerOptions, OpenError, listens};
+pub use resolve::{check_servers, look_up_servers};
 pub use settings::ProxySettings;
 
 use crate::output::EventFanout;
@@ -63,7 +68,7 @@ impl PartialEq for Order {
     }
 }
 
-/// The threads that forward.
+/// The threads that forward, and the one that looks up names for them.
 #[derive(Debug)]
 pub struct Workers {
     orders: channel::Sender<Order>,
@@ -74,7 +79,7 @@ impl Workers {
     /// Starts a thread for each of `fanouts`, which accepts at `listeners`.
     pub fn start(forwarding: Forwarding, fanouts: Vec<EventFanout>, listeners: Vec<BoundListener>) -> io::Result<Self> {
         let (orders, _) = channel::channel(Order::Serve(Arc::new(listeners)));
-        let mut threads = Vec::with_capacity(fanouts.len());
+        let mut threads = Vec::with_capacity(fanouts.len() + 1);
         let ends = LoopGuard::default();
         for fanout in fanouts {
             let ends = ends.clone();
@@ -82,6 +87,8 @@ impl Workers {
             let thread = thread::Builder::new().name("forward".into());
             threads.push(thread.spawn(move || worker::run(&forwarding, fanout, ends, orders))?);
         }
+        let names = orders.subscribe();
+        threads.push(thread::Builder::new().name("resolve".into()).spawn(move || resolve::run(names))?);
         Ok(Self { orders, threads })
     }
 

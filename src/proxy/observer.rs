@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::engine::{Limits, Session};
 use crate::event::{Dir, End, EstablishedTls, Phase, Protocol};
-use crate::event::{Input, Peers};
+use crate::event::{Input, Peers, Upstream};
 use crate::output::EventFanout;
 use crate::time::Timestamp;
 
@@ -64,6 +64,16 @@ impl GuardedSession {
     /// The server took the connection `after` it was asked.
     pub(super) fn connected(&mut self, after: Duration) {
         self.session.connected(after);
+    }
+
+    /// Where the proxy went on to.
+    pub(super) fn dialled(&mut self, upstream: Upstream) {
+        self.session.dialled(upstream);
+    }
+
+    /// No server is there, and `protocol` would be spoken.
+    pub(super) fn presume(&mut self, at: Timestamp, protocol: Protocol, out: &RefCell<EventFanout>) {
+        let _ = self.fenced(|session| session.presume(at, protocol, &mut *out.borrow_mut()));
     }
 
     /// No more will come.

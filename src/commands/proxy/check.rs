@@ -6,9 +6,9 @@ use crate::commands::check::{Check, writable};
 use crate::config::Proxy;
 use crate::console::{self, Level};
 use crate::error::Error;
-use crate::proxy::Listener;
 use crate::proxy::settings::ListenerSettings;
 use crate::proxy::tls::Terminator;
+use crate::proxy::{Listener, check_servers};
 
 /// Checks what `made` has become of flags and configuration file. Whether all is well.
 pub fn check(made: Result<Proxy, Error>) -> bool {
@@ -19,8 +19,10 @@ pub fn check(made: Result<Proxy, Error>) -> bool {
         let wrong = |reason| Error::Handover { path: path.clone(), reason };
         check.look(writable(path, running.process.user.as_deref()).map_err(wrong));
     }
+    for error in check_servers(&proxy.listeners) {
+        check.look(Err::<(), _>(error));
+    }
     for listener in &proxy.listeners {
-        check.look(Listener::look_up(listener, &listener.listen));
         if let Some(Some(terminator)) = check.look(Listener::terminator(listener)) {
             warn_of_expired(listener, &terminator);
         }

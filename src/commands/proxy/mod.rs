@@ -26,7 +26,7 @@ use crate::output::serve::Ready;
 use crate::output::{Log, LogError, LogQueue, MetricsEndpoint};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
 use crate::proxy::settings::{ListenerSettings, Target, Transparent};
-use crate::proxy::{BoundListener, Order, Workers};
+use crate::proxy::{BoundListener, Order, Workers, look_up_servers};
 use listeners::Sockets;
 
 pub use check::check;
@@ -65,6 +65,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     monitor.follow(&log_queue);
     monitor.start()?;
     let fanouts = (0..ready.proxy.threads).map(|_| monitor.fanout(&policy, &log_queue)).collect();
+    look_up_servers(&listeners)?;
     let workers = Workers::start(ready.proxy.forwarding, fanouts, listeners.clone()).map_err(Error::Thread)?;
     if let Some(predecessor) = predecessor {
         // If it is gone already, all the better.
@@ -152,7 +153,9 @@ impl Control {
             sockets.extend(self.sockets().map_err(Error::Thread)?);
             self.drain = ready.proxy.drain;
             self.monitor.reload(ready.running.monitor.server.as_ref())?;
-            listeners::open(&ready, sockets, &self.listeners, self.monitor.metrics())
+            let listeners = listeners::open(&ready, sockets, &self.listeners, self.monitor.metrics())?;
+            look_up_servers(&listeners)?;
+            Ok(listeners)
         });
         self.monitor.reloaded(open.is_ok());
         match open {

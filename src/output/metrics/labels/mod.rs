@@ -435,7 +435,10 @@ pub(super) fn domain(id: FamilyId, label: &str, protocol: Protocol) -> Option<Ve
 
 fn reasons(id: FamilyId) -> Option<Vec<&'static str>> {
     Some(match id {
-        FamilyId::ConnectErrors => strings(Refusal::ALL, Refusal::as_str),
+        FamilyId::ConnectErrors => {
+            let of_servers = Refusal::ALL.iter().filter(|refusal| refusal.rejection().is_none());
+            of_servers.map(|refusal| refusal.as_str()).collect()
+        }
         FamilyId::LatencyUnobserved => strings(Unobserved::ALL, Unobserved::as_str),
         FamilyId::LineAnomalies => strings(LineFault::ALL, LineFault::as_str),
         FamilyId::ImapUntagged => strings(UntaggedReason::ALL, UntaggedReason::as_str),
