@@ -9,6 +9,7 @@ use super::admission::Admission;
 use super::listen::{self, ListenError};
 use super::settings::{ListenerSettings, Target};
 use super::tls::{Terminator, TlsError};
+use super::trust;
 use super::upstream::UpstreamHost;
 use crate::console::plain;
 use crate::engine::Limits;
@@ -116,13 +117,7 @@ impl Listener {
 
     /// What is most likely spoken there.
     pub fn protocol(&self) -> Protocol {
-        let server = match self.settings.target {
-            Target::Host { port, .. } => Some(port),
-            Target::Original(_) => None,
-        };
-        let mut ports = server.into_iter().chain(self.addresses.iter().map(SocketAddr::port));
-        let told = self.settings.protocol.or_else(|| ports.find_map(|port| self.limits.prior(port)));
-        told.unwrap_or(Protocol::Unknown)
+        expected(&self.settings, &self.addresses, &self.limits)
     }
 
     /// Where its connections go, for people.
@@ -132,6 +127,13 @@ impl Listener {
             Target::Host { host, port } => format!("port {port} of {host}"),
             Target::Original(how) => format!("where they were meant to go ({})", how.as_str()),
         }
+    }
+
+    /// What the operator should know before the first client comes, if its server cannot tell clients from this host.
+    pub fn caution(&self) -> Option<String> {
+        let targets = self.upstream.as_ref().map(|upstream| upstream.addresses(0)).unwrap_or_default();
+        let targets = targets.iter().map(SocketAddr::ip).collect::<Vec<_>>();
+        trust::caution(&self.settings, &targets, self.protocol())
     }
 
     /// Counts something, if anything is counted.
@@ -145,6 +147,16 @@ impl Listener {
 /// Whether one of `sockets` listens at the port of `address`.
 pub fn listens(sockets: &[TcpListener], address: &SocketAddr) -> bool {
     sockets.iter().any(|socket| socket.local_addr().is_ok_and(|own| own.port() == address.port()))
+}
+
+/// What is most likely spoken at a listener of `settings`: as it says, or by the server's port, or by its own.
+pub(super) fn expected(settings: &ListenerSettings, addresses: &[SocketAddr], limits: &Limits) -> Protocol {
+    let server = match settings.target {
+        Target::Host { port, .. } => Some(port),
+        Target::Original(_) => None,
+    };
+    let mut ports = server.into_iter().chain(addresses.iter().map(SocketAddr::port));
+    settings.protocol.or_else(|| ports.find_map(|port| limits.prior(port))).unwrap_or(Protocol::Unknown)
 }
 
 /// The caps of its sessions: what is spoken at the server's port, or is said to be, is expected at the listener's ports too.

@@ -26,7 +26,10 @@ pub mod settings;
 mod shared;
 mod splice;
 mod terminated;
+#[cfg(test)]
+mod testing;
 pub mod tls;
+mod trust;
 mod upstream;
 mod worker;
 
@@ -39,7 +42,7 @@ use tokio::sync::watch as channel;
 
 pub use listen::ListenError;
 pub use listener::{BoundListener, Listener, ListenerOptions, OpenError, listens};
-pub use resolve::{check_servers, look_up_servers};
+pub use resolve::{CheckedServers, check_servers, look_up_servers};
 pub use settings::ProxySettings;
 
 use crate::output::EventFanout;

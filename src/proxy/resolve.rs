@@ -17,10 +17,12 @@ use tokio::time::sleep;
 
 use super::Order;
 use super::cycles::{Hop, cycles};
-use super::listener::{BoundListener, Listener, OpenError};
+use super::listener::{BoundListener, Listener, OpenError, expected};
 use super::settings::{ListenerSettings, Target};
+use super::trust;
 use super::upstream::{Lookup, UpstreamHost};
 use crate::console::plain;
+use crate::engine::Limits;
 
 /// How long what was found is used.
 const REFRESH: Duration = Duration::from_secs(30);
@@ -58,9 +60,18 @@ pub fn look_up_servers(listeners: &[BoundListener]) -> Result<(), OpenError> {
     }
 }
 
-/// What a start would find wrong with the servers of `listeners`; for a check, which may wait.
-pub fn check_servers(listeners: &[ListenerSettings]) -> Vec<OpenError> {
-    let mut errors = Vec::new();
+/// What a start would report of the servers of `listeners`.
+#[derive(Debug, Default)]
+pub struct CheckedServers {
+    /// What is wrong.
+    pub errors: Vec<OpenError>,
+    /// What the operator should know.
+    pub cautions: Vec<String>,
+}
+
+/// Looks the servers of `listeners` up as a start would, but waits for every answer.
+pub fn check_servers(listeners: &[ListenerSettings], limits: &Limits) -> CheckedServers {
+    let CheckedServers { mut errors, mut cautions } = CheckedServers::default();
     let mut hops = Vec::new();
     for listener in listeners {
         let mut hop = Hop { own: listener.listen.clone(), targets: Vec::new(), port: 0 };
@@ -71,11 +82,12 @@ pub fn check_servers(listeners: &[ListenerSettings]) -> Vec<OpenError> {
                 Err(reason) => errors.push(OpenError::Upstream { host: host.clone(), reason }),
             }
         }
+        cautions.extend(trust::caution(listener, &hop.targets, expected(listener, &listener.listen, limits)));
         hops.push(hop);
     }
     let names: Vec<_> = listeners.iter().map(|listener| listener.name.as_str()).collect();
     errors.extend(loop_errors(&hops, &names));
-    errors
+    CheckedServers { errors, cautions }
 }
 
 /// Keeps looking the names of the listeners up that are served, until they are served no more.
@@ -116,7 +128,11 @@ async fn follow(host: String, listeners: Arc<[Arc<Listener>]>) {
         let answer =
             spawn_blocking(move || look_up(&wanted)).await.unwrap_or_else(|error| Err(io::Error::other(error)));
         let listeners = borrowed(&listeners);
-        if take(&listeners, &host, &answer) == Lookup::Failed {
+        let outcome = take(&listeners, &host, &answer);
+        if outcome == Lookup::Changed {
+            warn(&listeners, &host);
+        }
+        if outcome == Lookup::Failed {
             if failures == 0 {
                 report(&host, &answer, upstreams(&listeners, &host).all(UpstreamHost::is_known));
             }
@@ -142,6 +158,17 @@ fn take(listeners: &[&Listener], host: &str, answer: &io::Result<Vec<IpAddr>>) -
     changed.or_else(|| outcomes.first().copied()).unwrap_or(Lookup::Same)
 }
 
+/// Warns of what has come of an answer that was not known at the start.
+fn warn(listeners: &[&Listener], host: &str) {
+    let led = |listener: &&&Listener| listener.upstream.as_ref().is_some_and(|upstream| upstream.host() == host);
+    for caution in listeners.iter().filter(led).filter_map(|listener| listener.caution()) {
+        tracing::warn!("{caution}");
+    }
+    for error in loops(listeners) {
+        tracing::warn!("{error}");
+    }
+}
+
 /// Servers' addresses that have come to lead back are not dialled.
 fn keep_from_loops(listeners: &[&Listener]) {
     let mut back = vec![Vec::new(); listeners.len()];
@@ -152,9 +179,6 @@ fn keep_from_loops(listeners: &[&Listener]) {
         if let Some(upstream) = &listener.upstream {
             upstream.set_loops(targets);
         }
-    }
-    for error in loops(listeners) {
-        tracing::warn!("{error}");
     }
 }
 

@@ -13,15 +13,17 @@ use crate::proxy::{Listener, check_servers};
 /// Checks what `made` has become of flags and configuration file. Whether all is well.
 pub fn check(made: Result<Proxy, Error>) -> bool {
     let mut check = Check::default();
-    let Some(Proxy { proxy, running, .. }) = check.look(made) else { return false };
+    let Some(Proxy { proxy, running, limits, .. }) = check.look(made) else { return false };
     check.running(&running);
     if let Some(path) = &proxy.handover {
         let wrong = |reason| Error::Handover { path: path.clone(), reason };
         check.look(writable(path, running.process.user.as_deref()).map_err(wrong));
     }
-    for error in check_servers(&proxy.listeners) {
+    let servers = check_servers(&proxy.listeners, &limits);
+    for error in servers.errors {
         check.look(Err::<(), _>(error));
     }
+    servers.cautions.iter().for_each(|caution| console::print(Level::Warning, caution));
     for listener in &proxy.listeners {
         if let Some(Some(terminator)) = check.look(Listener::terminator(listener)) {
             warn_of_expired(listener, &terminator);

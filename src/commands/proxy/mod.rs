@@ -71,7 +71,8 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
         // If it is gone already, all the better.
         let _ = predecessor.release();
     }
-    cautions.iter().for_each(|caution| console::print(Level::Warning, caution));
+    let of_listeners = listeners.iter().filter_map(|bound| bound.listener.caution());
+    cautions.into_iter().chain(of_listeners).for_each(|caution| console::print(Level::Warning, &caution));
     if !ready.running.quiet {
         announce(&listeners, &monitor);
     }
@@ -160,6 +161,9 @@ impl Control {
         self.monitor.reloaded(open.is_ok());
         match open {
             Ok(listeners) => {
+                for caution in listeners.iter().filter_map(|bound| bound.listener.caution()) {
+                    console::print(Level::Warning, &caution);
+                }
                 self.workers.order(Order::Serve(Arc::new(listeners.clone())));
                 self.listeners = listeners;
                 tracing::info!("reloaded");
