@@ -23,8 +23,8 @@ use crate::scripts;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Client, router's side towards the server, server.
-const V4: [&str; 3] = ["192.0.2.10", "198.51.100.1", "198.51.100.25"];
-const V6: [&str; 3] = ["2001:db8:1::10", "2001:db8:2::1", "2001:db8:2::25"];
+pub(crate) const V4: [&str; 3] = ["192.0.2.10", "198.51.100.1", "198.51.100.25"];
+pub(crate) const V6: [&str; 3] = ["2001:db8:1::10", "2001:db8:2::1", "2001:db8:2::25"];
 
 /// Defines the test `$name`, which runs its body as the router.
 macro_rules! router {
@@ -44,6 +44,8 @@ macro_rules! router {
         }
     };
 }
+
+pub(crate) use router;
 
 router!(redirected_connections_reach_the_server_that_was_meant {
     let server = Server::new();
@@ -226,7 +228,7 @@ fn a_mail_server_on_the_same_host_needs_no_change() {
 }
 
 /// Runs the ignored test `on_the_router` of `module` as the router.
-fn on_a_router(module: &str) {
+pub(crate) fn on_a_router(module: &str) {
     let (_, module) = module.split_once("::").unwrap();
     let name = &format!("{module}::on_the_router");
     let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/network");
@@ -256,7 +258,7 @@ fn can_run(network: &Path) -> Result<(), String> {
 }
 
 /// What `act` gives on the host `host`; sockets stay there.
-fn at<T: Send>(host: &str, act: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn at<T: Send>(host: &str, act: impl FnOnce() -> T + Send) -> T {
     let namespace = File::open(Path::new("/run/netns").join(host)).unwrap();
     thread::scope(|scope| {
         let moved = scope.spawn(|| {
@@ -267,11 +269,11 @@ fn at<T: Send>(host: &str, act: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn patient(stream: &TcpStream) {
+pub(crate) fn patient(stream: &TcpStream) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
 }
@@ -285,7 +287,7 @@ fn assert_closed(stream: &mut TcpStream) {
     }
 }
 
-fn nft(rules: &str) {
+pub(crate) fn nft(rules: &str) {
     let mut child = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success(), "{rules}");
@@ -372,18 +374,26 @@ impl Open {
 }
 
 /// The rules of `deploy/nftables`, taken away at the end.
-struct Rules;
+pub(crate) struct Rules {
+    folder: TempDir,
+    file: String,
+}
 
 impl Rules {
-    fn load(file: &str) -> Self {
+    pub(crate) fn load(file: &str) -> Self {
         let text = fs::read_to_string(deploy().join(file)).unwrap();
         let own = text.replace(r#"define clients = { "eth0" }"#, r#"define clients = { "client0" }"#);
         assert_ne!(own, text);
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(file);
-        fs::write(&path, own).unwrap();
-        intercept(&["start", path.to_str().unwrap()]);
-        Self
+        fs::write(folder.path().join(file), own).unwrap();
+        let rules = Self { folder, file: file.to_owned() };
+        rules.start_again();
+        rules
+    }
+
+    /// Loads them, whether they hold or not.
+    pub(crate) fn start_again(&self) {
+        intercept(&["start", self.folder.path().join(&self.file).to_str().unwrap()]);
     }
 
     /// New connections pass mailtap by, the old ones do not notice, and nothing is left in the end.
@@ -423,25 +433,25 @@ impl Drop for Rules {
     }
 }
 
-fn intercept(arguments: &[&str]) {
+pub(crate) fn intercept(arguments: &[&str]) {
     let output = Command::new(deploy().join("intercept")).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn deploy() -> PathBuf {
+pub(crate) fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nftables")
 }
 
 /// mailtap on the router, at port 2525.
 #[derive(Debug)]
-struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
     stderr: BufReader<ChildStderr>,
     folder: TempDir,
 }
 
 impl Proxy {
-    fn start(flags: &[&str]) -> Self {
+    pub(crate) fn start(flags: &[&str]) -> Self {
         Self::spawn(Command::new(env!("CARGO_BIN_EXE_mailtap")), flags).unwrap()
     }
 
