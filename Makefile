@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-long damage bench bench-proxy samples fuzz packages-build packages-test clean
+.PHONY: help demo build test test-long damage soak bench bench-proxy samples fuzz packages-build packages-test clean
 
 # The oldest toolchain that is promised must do; nothing here may fetch another.
 export CARGO_LLVM_COV_SETUP := no
@@ -14,6 +14,7 @@ tools   := $(CURDIR)/target/tools
 export PATH := $(tools)/bin:$(HOME)/.cargo/bin:$(PATH)
 mailtap := target/release/mailtap
 seconds ?= 60
+minutes ?= 60
 # Inputs of each fuzz target that `make test` tries.
 inputs  := 3000
 # Cases of each property test that `make test-long` tries.
@@ -101,6 +102,9 @@ damage: packages-build ## every dialogue's capture with each packet lost, cut, s
 	export DAMAGE=all
 	$(if $(only),export DIALOGUE='$(only)')
 	cargo test --locked --test engine -- another_order loss_invents
+
+soak: packages-test build ## the proxy before real servers for an hour, while things go wrong around it (root); minutes=N for another time
+	@samples/servers with tests/soak $(mailtap) target/soak $(minutes)
 
 bench-proxy: ## mailtap proxy beside HAProxy and nginx stream, with a load of its own; flags="--rounds 1 --scenario smtp-1k"
 	@benches/proxy $(flags)

@@ -32,9 +32,9 @@ pub struct AnalyzeFlags {
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 
-    /// Read the files in the order given, even where their first packets show another
-    #[arg(long, help_heading = "Analysis")]
-    pub in_order_given: bool,
+    /// In which order they are read.
+    #[command(flatten)]
+    pub order: OrderFlags,
 
     /// Read flags from a TOML file; a flag on the command line wins
     ///
@@ -57,6 +57,15 @@ pub struct AnalyzeFlags {
     /// How much it says.
     #[command(flatten)]
     pub verbosity: Verbosity,
+}
+
+/// In which order several captures are read.
+#[derive(Clone, Copy, Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct OrderFlags {
+    /// Read the files in the order given, even where their first packets show another
+    #[arg(long, help_heading = "Analysis")]
+    pub in_order_given: bool,
 }
 
 /// Flags of the modes that see packets.

@@ -22,7 +22,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 
 use crate::event::Words;
 
-pub use analyze::{Analysis, AnalyzeFlags, MetricsFileFlags, Verbosity};
+pub use analyze::{Analysis, AnalyzeFlags, MetricsFileFlags, OrderFlags, Verbosity};
 pub use proxy::{ForwardingFlags, ListenerFlags, ProxyFlags};
 pub use records::LogFlags;
 pub use running::{ConfigFile, RunningFlags};

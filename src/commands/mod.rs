@@ -4,18 +4,17 @@ pub mod analyze;
 mod check;
 pub mod proxy;
 pub mod sniff;
+mod trace;
 
-use std::io;
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::thread;
-
-use tracing_subscriber::EnvFilter;
 
 use crate::cli::{self, Request, Typed};
 use crate::config;
 use crate::error::Error;
 use analyze::Completeness;
+use trace::trace;
 
 /// Runs what is asked for; with its exit status if it came to an end of its own.
 pub fn run(request: &Request) -> Result<ExitCode, Error> {
@@ -66,11 +65,4 @@ fn checked(is_right: bool) -> ExitCode {
 
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
-}
-
-/// Sends diagnostics to standard error, as far as they are asked for.
-fn trace(verbose: u8) -> Result<(), Error> {
-    let filter = config::diagnostics(std::env::var_os(config::VARIABLE).as_deref(), verbose)?;
-    tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(io::stderr).init();
-    Ok(())
 }

@@ -54,12 +54,12 @@ fn ready(
 ) -> Result<Analyze, Error> {
     let mut layers = Layers::new("analyze", typed, file)?;
     let records = layers.group()?;
+    let cli::OrderFlags { in_order_given } = layers.group()?;
     let (threads, flows) = analysis(&layers.group()?, cores);
     let cli::MetricsFileFlags { metrics_file, reply_reasons } = layers.group()?;
     let cli::Verbosity { quiet, verbose } = layers.group()?;
     layers.finish()?;
     let files = typed.flags().files.clone();
-    let in_order_given = typed.flags().in_order_given;
     if files.iter().filter(|f| f.as_os_str() == "-").count() > 1 {
         return Err(Error::Usage("standard input can be read once only; name `-` one time".into()));
     }
@@ -154,6 +154,20 @@ mod tests {
         assert_eq!(ready.policy.records, RecordSet::NONE.with(RecordKind::Command));
         assert_eq!((ready.policy.detail, ready.policy.identity), (Detail::Headers, IdentityPolicy::Full));
         assert_eq!(ready.limits.ports, [(1, Protocol::Pop3)]);
+    }
+
+    #[test]
+    fn the_order_of_files_by_flag_and_key() {
+        for (args, file, given) in [
+            (&[][..], "", false),
+            (&["--in-order-given"], "", true),
+            (&[], "in-order-given = true", true),
+            (&[], "in-order-given = false", false),
+            (&["--in-order-given"], "in-order-given = false", true),
+        ] {
+            assert_eq!(made(args, file).unwrap().in_order_given, given, "{args:?} {file}");
+        }
+        assert!(text(&[], "in-order-given = 'yes'").starts_with("c.toml, line 1: in-order-given: "));
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Sandbox {
             RulesetStatus::PartiallyEnforced => Confined::Partly,
             RulesetStatus::NotEnforced => Confined::Not,
         };
-        tracing::debug!(?confined, writable = ?self.writable, isolated = self.isolated, "landlock");
+        tracing::debug!(?confined, writable = ?self.writable, isolated = self.isolated, "confined with Landlock");
         Ok(confined)
     }
 

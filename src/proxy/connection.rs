@@ -22,6 +22,7 @@ use super::proxy_protocol::{self, HeaderRead};
 use super::refuse::{abort, refuse};
 use super::shared::{OpenCount, Shared};
 use super::terminated;
+use crate::console;
 use crate::event::{Dir, End, Input, Peers, Refusal, Rejection, Upstream};
 use crate::proxy::settings::{Target, Times, Transparent};
 use crate::time::Timestamp;
@@ -86,6 +87,11 @@ async fn join(
     let Ok(arrival) = arrive(&shared, &listener, &mut client, canonical(peer), began).await else {
         // It has no right to speak without a header.
         listener.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
+        let text = format_args!(
+            "listener {}: {peer} began without a valid PROXY header and was closed; let it send one, or take it out of --proxy-from",
+            listener.settings.name
+        );
+        console::warn("proxy_header", &listener.settings.name, &text);
         abort(&client);
         return None;
     };
@@ -93,6 +99,7 @@ async fn join(
         Ok(ticket) => ticket,
         Err(reason) => {
             listener.count(|metrics| metrics.rejected(reason));
+            listener.warn_of_limit(reason, arrival.source.ip());
             refuse(&listener, &mut client).await;
             return None;
         }
@@ -101,7 +108,8 @@ async fn join(
         Ok(route) => route,
         Err(error) => {
             listener.count(|metrics| metrics.rejected(Rejection::Loop));
-            tracing::warn!(listener = listener.settings.name, %peer, %error, "no route on");
+            let text = format_args!("listener {}: {peer} was closed: {error}", listener.settings.name);
+            console::warn("route", &listener.settings.name, &text);
             abort(&client);
             return None;
         }
@@ -120,10 +128,7 @@ async fn join(
         }
         Err(failed) => {
             not_connected(&shared, &listener, session, established, &failed);
-            tracing::warn!(
-                listener = listener.settings.name, %peer, upstream = failed.address.map(tracing::field::display),
-                reason = failed.reason.as_str(), "the server cannot be reached"
-            );
+            listener.warn_of_server(&failed, arrival.source.ip());
             refuse(&listener, &mut client).await;
             None
         }
@@ -171,7 +176,7 @@ async fn reach(
 ) -> Result<Reached, DialError> {
     let (mut server, address) = dial(listener, route.server, arrival.source).await?;
     let failed = |reason| DialError { address: Some(address), reason };
-    let far = if route.near.is_some() { far_end(shared, &server).map_err(failed)? } else { None };
+    let far = if route.near.is_some() { far_end(shared, listener, &server).map_err(failed)? } else { None };
     // The server learns where the client wanted to go, not where a balancer has passed it on to.
     let destination = arrival.destination.unwrap_or(route.server);
     let greeted = greet(listener, &mut server, arrival.source, destination, id).await;
@@ -235,12 +240,16 @@ fn meant(
 }
 
 /// Notes the connection to `server`; an error if that came back to this process.
-fn far_end(shared: &Shared, server: &TcpStream) -> Result<Option<loops::GuardedEnd>, Refusal> {
+fn far_end(shared: &Shared, listener: &Listener, server: &TcpStream) -> Result<Option<loops::GuardedEnd>, Refusal> {
     let [local, target] = [server.local_addr(), server.peer_addr()];
     let (Ok(local), Ok(target)) = (local, target) else { return Err(Refusal::Other) };
     let end = shared.ends.note(Role::Dialled, local, target);
     if end.is_none() {
-        tracing::warn!(%local, %target, "a loop: exempt connections with mailtap's --mark from nftables");
+        let text = format_args!(
+            "listener {}: the connection to {target} came back to mailtap; exempt connections with its --mark from nftables",
+            listener.settings.name
+        );
+        console::warn("loop", &listener.settings.name, &text);
     }
     end.map(Some).ok_or(Refusal::Loop)
 }

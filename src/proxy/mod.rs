@@ -31,6 +31,7 @@ mod testing;
 pub mod tls;
 mod trust;
 mod upstream;
+mod warnings;
 mod worker;
 
 use std::io;

@@ -21,8 +21,9 @@ use super::listener::{BoundListener, Listener, OpenError, expected};
 use super::settings::{ListenerSettings, Target};
 use super::trust;
 use super::upstream::{Lookup, UpstreamHost};
-use crate::console::plain;
+use crate::console::{self, plain};
 use crate::engine::Limits;
+use crate::event::Rejection;
 
 /// How long what was found is used.
 const REFRESH: Duration = Duration::from_secs(30);
@@ -161,11 +162,12 @@ fn take(listeners: &[&Listener], host: &str, answer: &io::Result<Vec<IpAddr>>) -
 /// Warns of what has come of an answer that was not known at the start.
 fn warn(listeners: &[&Listener], host: &str) {
     let led = |listener: &&&Listener| listener.upstream.as_ref().is_some_and(|upstream| upstream.host() == host);
-    for caution in listeners.iter().filter(led).filter_map(|listener| listener.caution()) {
-        tracing::warn!("{caution}");
+    for listener in listeners.iter().filter(led) {
+        let caution = listener.caution();
+        caution.iter().for_each(|caution| console::warn("trust", &listener.settings.name, caution));
     }
     for error in loops(listeners) {
-        tracing::warn!("{error}");
+        console::warn(Rejection::Loop.as_str(), host, &error);
     }
 }
 
@@ -186,7 +188,7 @@ fn report(host: &str, answer: &io::Result<Vec<IpAddr>>, is_known: bool) {
     let reason = answer.as_ref().err().map(|error| plain(error).to_string()).unwrap_or_default();
     let meanwhile =
         if is_known { "its last known addresses are used" } else { "its clients are refused until it is found" };
-    tracing::warn!("{host} cannot be looked up: {reason}; {meanwhile}");
+    console::warn("name", host, &format_args!("{host} cannot be looked up: {reason}; {meanwhile}"));
 }
 
 fn loops(listeners: &[&Listener]) -> Vec<OpenError> {

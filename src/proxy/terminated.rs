@@ -11,6 +11,7 @@ use super::pair::{ConnectionGuards, ProxiedPair};
 use super::refuse::goodbye;
 use super::shared::Shared;
 use super::tls::{Observer, SessionStop, Terminator, TlsEnd, TwoSides, terminate};
+use crate::console;
 use crate::event::{Both, Bypass, Dir, End, EstablishedTls, Input, Phase, Refusal, Termination};
 use crate::proxy::settings::OnFault;
 
@@ -41,9 +42,11 @@ pub(super) async fn serve(
     let ending = terminate(sides, terminator, &mut observer).await;
     let name = &listener.settings.name;
     match &ending {
-        TlsEnd::Client(error) => tracing::info!(listener = name, %error, "TLS with the client failed"),
+        TlsEnd::Client(error) => {
+            console::warn("client_tls", name, &format_args!("listener {name}: TLS with a client failed: {error}"));
+        }
         TlsEnd::Server(error) => {
-            tracing::warn!(listener = name, %error, "TLS with the server failed");
+            console::warn("server_tls", name, &format_args!("listener {name}: TLS with the server failed: {error}"));
             listener.count(|metrics| metrics.not_connected(prior, Refusal::Other));
         }
         TlsEnd::Closed | TlsEnd::Reset(_) | TlsEnd::Stopped(_) => {}

@@ -19,6 +19,7 @@ use super::listener::{BoundListener, Listener};
 use super::loops::LoopGuard;
 use super::settings::Forwarding;
 use super::shared::{OpenCount, Shared};
+use crate::console::{self, Level};
 use crate::output::EventFanout;
 
 /// How often connections are looked at.
@@ -84,9 +85,15 @@ async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdList
     let acceptor = socket.try_clone().and_then(TcpListener::from_std);
     let acceptor = match acceptor {
         Ok(acceptor) => acceptor,
-        Err(error) => return tracing::error!(listener = listener.settings.name, %error, "cannot accept"),
+        Err(error) => {
+            let text = format!("listener {}: it accepts nothing: {}", listener.settings.name, console::plain(&error));
+            return console::print(Level::Error, &text);
+        }
     };
     loop {
+        if listener.admission.would_exceed_total() {
+            listener.warn_of_full();
+        }
         listener.admission.room().await;
         match acceptor.accept().await {
             Ok((client, peer)) => {
@@ -95,7 +102,12 @@ async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdList
             }
             Err(error) if is_passing(&error) => {}
             Err(error) => {
-                tracing::warn!(listener = listener.settings.name, %error, "cannot accept for now");
+                let (name, error) = (&listener.settings.name, console::plain(&error));
+                console::warn(
+                    "accept",
+                    name,
+                    &format_args!("listener {name}: nothing can be accepted for now: {error}"),
+                );
                 time::sleep(BREATH).await;
             }
         }

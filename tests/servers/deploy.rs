@@ -102,7 +102,13 @@ fn an_interface_that_does_not_exist_is_an_error() {
         ] {
             let changed: String = text
                 .lines()
-                .map(|line| if line.starts_with("define clients") { format!("define clients = {clients}\n") } else { format!("{line}\n") })
+                .map(|line| {
+                    if line.starts_with("define clients") {
+                        format!("define clients = {clients}\n")
+                    } else {
+                        format!("{line}\n")
+                    }
+                })
                 .collect();
             fs::write(&rules, changed).unwrap();
             let script = format!(

@@ -37,7 +37,8 @@ fn changes(file: &str, flags: &[&str]) {
     let rules = Rules::load(file);
     let done = Arc::new(AtomicBool::new(false));
     let talked = Arc::new(AtomicU32::new(0));
-    let clients: Vec<_> = [V4, V6].into_iter().cycle().take(CLIENTS).map(|addresses| client(addresses, &done, &talked)).collect();
+    let clients: Vec<_> =
+        [V4, V6].into_iter().cycle().take(CLIENTS).map(|addresses| client(addresses, &done, &talked)).collect();
     for change in 0..CHANGES {
         thread::sleep(EACH);
         if change % 3 == 0 {

@@ -37,7 +37,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let entered = runtime.enter();
     let signals = Signals::listen().map_err(Error::Thread)?;
     drop(entered);
-    tracing::debug!(descriptors = descriptors::raise(), "at the same time");
+    tracing::debug!(limit = descriptors::raise(), "file descriptors that may be open");
     let mut sockets = Sockets::of_service_manager();
     let predecessor = match &ready.proxy.handover {
         Some(path) => handover::ask(path).map_err(|reason| at(path, reason))?,
@@ -59,6 +59,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     // By the user who will have to open it again.
     let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
     confine(&ready)?;
+    let _console = console::start().map_err(Error::Thread)?;
     let (log_queue, log_writer) = LogQueue::start(log, complain).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let cautions = monitor.cautions();
@@ -227,7 +228,7 @@ impl Control {
                 () = time::sleep(Duration::from_millis(20)) => {}
             }
         }
-        tracing::info!(took = ?began.elapsed(), "drained");
+        tracing::info!(took = ?began.elapsed(), "all connections have ended");
         self.monitor.stop();
         self.workers.join().map_err(Error::Thread)
     }

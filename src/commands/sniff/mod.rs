@@ -44,6 +44,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     if ready.running.process.sandbox {
         sandbox(&ready).enforce()?;
     }
+    let _console = console::start().map_err(Error::Thread)?;
     let pcap_thread =
         files.map(|files| PcapThread::start(files, complain_of_packets)).transpose().map_err(Error::Thread)?;
     let (log_queue, log_writer) = LogQueue::start(log, complain).map_err(Error::Thread)?;

@@ -5,6 +5,7 @@
 //! all of them, and it is wiped when it is dropped.
 
 use super::ranges::Ranges;
+use super::words;
 
 /// From this length on a word is found inside other words; a shorter one only as a word of its own.
 pub(super) const INSIDE_WORDS: usize = 4;
@@ -136,7 +137,7 @@ impl Automaton {
                 found.add(end.saturating_sub(usize::from(length)), end);
             }
             for length in (1..INSIDE_WORDS).filter(|length| short >> length & 1 == 1) {
-                if is_word(text, end.saturating_sub(length), end) {
+                if words::is_whole(text, end.saturating_sub(length), end) {
                     found.add(end.saturating_sub(length), end);
                 }
             }
@@ -172,14 +173,9 @@ pub(super) mod steps {
     }
 }
 
-/// Whether the range is not part of a longer word.
-fn is_word(text: &[u8], start: usize, end: usize) -> bool {
-    let inside = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || !b.is_ascii());
-    !inside(start.checked_sub(1).and_then(|i| text.get(i))) && !inside(text.get(end))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::words::is_whole;
     use super::*;
     use proptest::prelude::*;
 
@@ -190,7 +186,7 @@ mod tests {
             for start in 0..text.len() {
                 let same = text[start..].iter().zip(word).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
                 let whole = same == word.len();
-                let alone = whole && is_word(text, start, start + same);
+                let alone = whole && is_whole(text, start, start + same);
                 if same >= CUT_SHORT || (whole && (same >= INSIDE_WORDS || alone)) {
                     shown[start..start + same].fill(true);
                 }

@@ -182,15 +182,20 @@ impl Mask for Secrets {
     fn said(&self, text: &[u8]) -> Option<Vec<u8>> {
         match self.known.as_deref() {
             Some(KnownSecrets { overrun: true, .. }) if !text.is_empty() => Some(REDACTED.to_vec()),
-            Some(KnownSecrets { certain, suspected, .. }) => masked(text, &[certain, suspected]),
-            None => masked(text, &[]),
+            Some(KnownSecrets { certain, suspected, names, .. }) => {
+                masked(text, &[certain, suspected], names, |_| true)
+            }
+            None => masked(text, &[], &NOBODY, |_| true),
         }
     }
 
     fn sent(&self, text: &[u8]) -> Option<Vec<u8>> {
+        // Where the client puts it together itself, a longer word that the secret is part of is another word: the sender
+        // 1234567899@example.com, whose password is 1234567.
+        let is_word = |(from, to)| words::is_whole(text, from, to);
         match self.known.as_deref() {
-            Some(known) => masked(text, &[&known.certain]),
-            None => masked(text, &[]),
+            Some(KnownSecrets { certain, names, .. }) => masked(text, &[certain], names, is_word),
+            None => masked(text, &[], &NOBODY, is_word),
         }
     }
 
@@ -199,14 +204,19 @@ impl Mask for Secrets {
     }
 }
 
-/// `text` without the words of `sets`; `None` if it has none of them.
-fn masked(text: &[u8], sets: &[&WordSet]) -> Option<Vec<u8>> {
+/// `text` without the words of `sets` that stand where they `count`; `None` if it has none of them.
+fn masked(text: &[u8], sets: &[&WordSet], names: &Names, count: impl Fn((usize, usize)) -> bool) -> Option<Vec<u8>> {
     let mut found = Ranges::default();
-    echo::urls(text, &mut found);
     if sets.iter().any(|set| !set.is_empty()) {
         sets.iter().for_each(|set| set.find(text, &mut found));
+        found.retain(count);
+        // A name is shown as such, with the password that it begins with or ends with: without it, it would tell it.
+        if !found.is_empty() {
+            names.iter().for_each(|(name, _)| found.spare(text, name));
+        }
         echo::encoded(text, |decoded, ranges| sets.iter().for_each(|set| set.find(decoded, ranges)), &mut found);
     }
+    echo::urls(text, &mut found);
     (!found.is_empty()).then(|| found.replace(text))
 }
 

@@ -23,6 +23,19 @@ impl Ranges {
         self.0.is_empty()
     }
 
+    /// Keeps those that `keep` says yes to.
+    pub(super) fn retain(&mut self, keep: impl Fn((usize, usize)) -> bool) {
+        self.0.retain(|range| keep(*range));
+    }
+
+    /// Drops those that are a part of `name` where `text` has it.
+    pub(super) fn spare(&mut self, text: &[u8], name: &[u8]) {
+        for from in memchr::memmem::find_iter(text, name) {
+            let to = from + name.len();
+            self.0.retain(|range| range.0 < from || range.1 > to || *range == (from, to));
+        }
+    }
+
     /// In order; those that overlap or touch as one.
     pub(super) fn merged(mut self) -> impl Iterator<Item = (usize, usize)> {
         self.0.sort_unstable();

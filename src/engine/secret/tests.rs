@@ -48,6 +48,33 @@ fn a_server_that_cuts_its_lines_repeats_a_part_of_a_password() {
 }
 
 #[test]
+fn a_longer_word_of_the_client_is_another_word() {
+    let mut secrets = Secrets::default();
+    secrets.learn_password(b"1234567");
+    assert_eq!(sent(&mut secrets, b"FROM:<1234567899@example.com>"), "FROM:<1234567899@example.com>");
+    assert_eq!(
+        sent(&mut secrets, b"FROM:<1234567@example.com> X=1234567"),
+        "FROM:<[redacted]@example.com> X=[redacted]"
+    );
+    assert_eq!(sent(&mut secrets, b"x MTIzNDU2Nw=="), "x [redacted]");
+    assert_eq!(said(&mut secrets, b"bad 1234567899"), "bad [redacted]899");
+}
+
+#[test]
+fn a_name_is_shown_with_the_password_that_is_a_part_of_it() {
+    let mut secrets = Secrets::default();
+    secrets.name(b"ann.lee@example.com");
+    secrets.learn_password(b"ann.lee");
+    assert_eq!(said(&mut secrets, b"mailbox of \"ann.lee@example.com\""), "mailbox of \"ann.lee@example.com\"");
+    assert_eq!(sent(&mut secrets, b"To: <ann.lee@example.com>"), "To: <ann.lee@example.com>");
+    assert_eq!(said(&mut secrets, b"no ann.lee, ann.lee@example.com"), "no [redacted], ann.lee@example.com");
+    assert_eq!(said(&mut secrets, b"no ann.lee@example.org"), "no [redacted]@example.org");
+    secrets.name(b"hunter2");
+    secrets.learn_password(b"hunter2");
+    assert_eq!(said(&mut secrets, b"who is hunter2?"), "who is [redacted]?", "which of the two is meant is not known");
+}
+
+#[test]
 fn a_short_secret_is_masked_as_a_word_only() {
     let mut secrets = Secrets::default();
     secrets.remember(b"a");

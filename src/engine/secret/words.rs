@@ -25,6 +25,12 @@ pub(super) fn each(line: &[u8], mut word: impl FnMut(&[u8])) {
     });
 }
 
+/// Whether the range is not part of a longer word.
+pub(super) fn is_whole(text: &[u8], start: usize, end: usize) -> bool {
+    let inside = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || !b.is_ascii());
+    !inside(start.checked_sub(1).and_then(|i| text.get(i))) && !inside(text.get(end))
+}
+
 /// What stands before a verb at the head of `line`, the first word or, behind a tag, the second, and what stands behind it.
 /// Without a verb, or with nothing behind it, everything stands behind.
 pub(super) fn keywords(line: &[u8]) -> (&[u8], &[u8]) {

@@ -1,10 +1,16 @@
 //! Compressed captures: gzip and Zstandard, with any number of members, and what may stand between and behind them.
 
+mod gzip;
+#[cfg(test)]
+mod tests;
+mod zstandard;
+
 use std::error::Error;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
-use flate2::bufread::GzDecoder;
+use gzip::GzipMember;
+use zstandard::ZstdFrame;
 
 /// Octets read at once below a decompressor.
 const CHUNK: usize = 256 << 10;
@@ -36,14 +42,18 @@ impl Compression {
     }
 
     /// What undoes it.
-    pub(super) fn decoder(self, compressed: impl Read + 'static) -> GzipMembers<impl BufRead> {
-        GzipMembers { how: self, state: MemberState::Between(BufReader::with_capacity(CHUNK, compressed)), any: false }
+    pub(super) fn decoder(self, compressed: impl Read + 'static) -> CompressedMembers<impl BufRead> {
+        CompressedMembers {
+            how: self,
+            state: MemberState::Between(BufReader::with_capacity(CHUNK, compressed)),
+            any: false,
+        }
     }
 }
 
 /// A compressed file: members (gzip) or frames (zstd) one behind the other, and what may stand between and behind them.
 /// Zeros are passed over: tape blocks and copies that are rounded up end so, and gzip(1) accepts them too.
-pub(super) struct GzipMembers<R: BufRead> {
+pub(super) struct CompressedMembers<R: BufRead> {
     how: Compression,
     state: MemberState<R>,
     /// A member has been read.
@@ -52,8 +62,8 @@ pub(super) struct GzipMembers<R: BufRead> {
 
 enum MemberState<R: BufRead> {
     Between(R),
-    Gzip(Box<GzDecoder<R>>),
-    Zstd(Box<zstd::Decoder<'static, R>>),
+    Gzip(Box<GzipMember<R>>),
+    Zstd(Box<ZstdFrame<R>>),
     Ended,
 }
 
@@ -69,7 +79,7 @@ impl fmt::Display for TrailingBytes {
     }
 }
 
-impl<R: BufRead> GzipMembers<R> {
+impl<R: BufRead> CompressedMembers<R> {
     /// Goes to the next member, if there is one.
     fn next(&mut self, mut rest: R) -> io::Result<MemberState<R>> {
         loop {
@@ -89,8 +99,8 @@ impl<R: BufRead> GzipMembers<R> {
         }
         self.any = true;
         Ok(match self.how {
-            Compression::Gzip => MemberState::Gzip(Box::new(GzDecoder::new(rest))),
-            Compression::Zstd => MemberState::Zstd(Box::new(zstd::Decoder::with_buffer(rest)?.single_frame())),
+            Compression::Gzip => MemberState::Gzip(Box::new(GzipMember::new(rest))),
+            Compression::Zstd => MemberState::Zstd(Box::new(ZstdFrame::new(rest)?)),
         })
     }
 
@@ -103,7 +113,7 @@ impl<R: BufRead> GzipMembers<R> {
     }
 }
 
-impl<R: BufRead> Read for GzipMembers<R> {
+impl<R: BufRead> Read for CompressedMembers<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = match &mut self.state {
@@ -118,7 +128,7 @@ impl<R: BufRead> Read for GzipMembers<R> {
             let rest = match std::mem::replace(&mut self.state, MemberState::Ended) {
                 MemberState::Between(rest) => rest,
                 MemberState::Gzip(decoder) => decoder.into_inner(),
-                MemberState::Zstd(decoder) => decoder.finish(),
+                MemberState::Zstd(decoder) => decoder.into_inner(),
                 MemberState::Ended => return Ok(0),
             };
             self.state = self.next(rest)?;

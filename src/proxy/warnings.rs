@@ -1,0 +1,67 @@
+//! What an operator is warned of, in words that say what to do. The console shows one line a minute of each kind.
+
+use std::net::IpAddr;
+
+use super::dial::DialError;
+use super::listener::Listener;
+use super::settings::OnLimit;
+use super::upstream::UpstreamHost;
+use crate::console;
+use crate::event::{Refusal, Rejection};
+
+impl Listener {
+    /// As many connections are open as may be: more wait, or are turned away.
+    pub(super) fn warn_of_full(&self) {
+        let (name, limits) = (&self.settings.name, &self.settings.admission);
+        let others = match limits.on_limit {
+            OnLimit::Wait => "wait",
+            OnLimit::Close => "are turned away",
+        };
+        let limit = limits.connections;
+        let text = format_args!(
+            "listener {name}: the limit of {limit} connections is reached (--max-connections); more {others}"
+        );
+        console::warn(Rejection::MaxConnections.as_str(), name, &text);
+    }
+
+    /// A connection of `client` was turned away.
+    pub(super) fn warn_of_limit(&self, reason: Rejection, client: IpAddr) {
+        let (name, limits) = (&self.settings.name, &self.settings.admission);
+        let text = match reason {
+            Rejection::MaxConnections => return self.warn_of_full(),
+            Rejection::PerSource => format!(
+                "listener {name}: {client} was turned away: {} connections from its address or {} from its network are the limit (--max-per-source, --max-per-prefix; 0 is none)",
+                limits.per_source, limits.per_prefix
+            ),
+            Rejection::Rate => format!(
+                "listener {name}: {client} was turned away: more than {} connections a second from its address (--max-rate)",
+                limits.rate
+            ),
+            _ => return,
+        };
+        console::warn(reason.as_str(), name, &text);
+    }
+
+    /// There is no connection to the server for `client`.
+    pub(super) fn warn_of_server(&self, failed: &DialError, client: IpAddr) {
+        let name = &self.settings.name;
+        let host = self.upstream.as_ref().map_or("the server", UpstreamHost::host);
+        let place = failed.address.map_or_else(|| host.to_owned(), |address| address.to_string());
+        let why = match failed.reason {
+            Refusal::Refused => "the connection was refused; is the server running?",
+            Refusal::Timeout => "it did not answer in time; see --connect-timeout, firewalls and routes",
+            Refusal::Unreachable => "no route leads there; see `ip route get`",
+            Refusal::Unresolved => "its name has no address; check the name and the resolver",
+            Refusal::Loop => "connections to it come back to mailtap; give the server's address",
+            Refusal::SpoofFamily => {
+                let text = format_args!(
+                    "listener {name}: {client} was turned away: {host} has no address of its family, which --spoof-source needs; give the server one, or the listener addresses of the server's family only"
+                );
+                return console::warn(failed.reason.as_str(), name, &text);
+            }
+            Refusal::Other => "see -v for the reason",
+        };
+        let kind = failed.reason.rejection().map_or("server", Rejection::as_str);
+        console::warn(kind, name, &format_args!("listener {name}: {place} cannot be reached: {why}"));
+    }
+}
