@@ -105,6 +105,11 @@ pub struct ListenerFlags {
     #[serde(deserialize_with = "list")]
     pub proxy_from: Option<Vec<Network>>,
 
+    /// Networks of health checks: their connections that say nothing, or only QUIT, are counted apart and recorded only with -v
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',', help_heading = "Listeners")]
+    #[serde(deserialize_with = "list")]
+    pub health_from: Option<Vec<Network>>,
+
     /// Begin connections to the server with a PROXY header
     #[arg(long, value_name = "VERSION", value_parser = word::<HeaderOut>(), help_heading = "Listeners")]
     #[serde(deserialize_with = "parsed")]

@@ -89,6 +89,8 @@ pub struct Context {
     pub protocol: Protocol,
     /// From the client's SYN to the server's answer, or what the proxy's own connect took; `None` if not seen.
     pub connect: Option<Duration>,
+    /// The connection is a health check's: it is counted as that only, and recorded only if that is asked for.
+    pub health_check: bool,
     /// The event goes into no record: the session has had more of them than its bytes are worth. It is counted.
     pub omitted: bool,
 }

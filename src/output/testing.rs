@@ -23,7 +23,15 @@ pub(super) fn context(protocol: Protocol) -> Context {
         source: 0,
         ordinal: 1,
     };
-    Context { id: 0x00c0_ffee_0000_0001, began: at(0), peers, protocol, connect: millis(3), omitted: false }
+    Context {
+        id: 0x00c0_ffee_0000_0001,
+        began: at(0),
+        peers,
+        protocol,
+        connect: millis(3),
+        health_check: false,
+        omitted: false,
+    }
 }
 
 pub(super) fn text(octets: impl AsRef<[u8]>) -> Text {

@@ -202,8 +202,11 @@ fn observer(
         ordinal: 0,
     };
     let mut session = GuardedSession::new(arrival.began, id, peers, Arc::clone(&listener.limits));
+    if listener.settings.health_from.iter().any(|network| network.contains(&arrival.source.ip())) {
+        session.may_be_health_check(&listener.limits, listener.protocol());
+    }
     if !arrival.header.is_empty() {
-        let _ = session.handle(arrival.began, Dir::ToServer, Input::Data(&arrival.header), &shared.fanout);
+        session.header(arrival.began, &arrival.header, &shared.fanout);
     }
     session
 }

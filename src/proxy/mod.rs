@@ -12,6 +12,7 @@ mod cycles;
 pub mod destination;
 pub mod dial;
 mod forward;
+mod health;
 mod idle;
 mod listen;
 mod listener;

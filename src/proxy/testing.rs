@@ -12,6 +12,7 @@ pub(super) fn listener(target: Target) -> ListenerSettings {
         mark: None,
         protocol: None,
         header_from: Vec::new(),
+        health_from: Vec::new(),
         header_to: None,
         tls: None,
         admission: AdmissionSettings::default(),

@@ -30,3 +30,4 @@ mod secrets;
 mod support;
 mod tls;
 mod traffic;
+mod upstream;

@@ -18,6 +18,11 @@ impl Session {
         self.state.upstream = Some(upstream);
     }
 
+    /// It is a health check: every event says so.
+    pub fn set_health_check(&mut self) {
+        self.context.health_check = true;
+    }
+
     /// The proxy reached no server, so that nothing will be said: `protocol` is what it expects there.
     pub fn presume(&mut self, at: Timestamp, protocol: Protocol, out: &mut dyn Sink) {
         if protocol != Protocol::Unknown && matches!(self.protocol_state, ProtocolState::Undecided(_)) {
