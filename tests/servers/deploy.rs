@@ -112,7 +112,8 @@ fn an_interface_that_does_not_exist_is_an_error() {
                 .collect();
             fs::write(&rules, changed).unwrap();
             let script = format!(
-                "ip link add eth0 type veth peer name eth1
+                "ip link set lo up
+                 ip link add eth0 type veth peer name eth1
                  if {intercept} start {rules}; then echo STARTED; fi; nft list ruleset; ip rule",
                 intercept = deploy().join("nftables/intercept").display(),
                 rules = rules.display(),

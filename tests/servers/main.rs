@@ -16,6 +16,7 @@ mod captured;
 mod clients;
 mod dashboards;
 mod deploy;
+mod relay;
 mod rules;
 mod same;
 mod scripts;
