@@ -23,3 +23,4 @@ mod scripts;
 mod sniff;
 mod terminate;
 mod transparent;
+mod upstream;

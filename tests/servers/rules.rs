@@ -2,6 +2,7 @@
 //!
 //! As in [`transparent`](crate::transparent), each test runs again as the router between a client and a server.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::transparent::{Proxy, Rules, V4, V6, at, intercept, ip, on_a_router, patient, router};
+use crate::transparent::{Proxy, Rules, Server, V4, V6, at, intercept, ip, on_a_router, patient, router};
 
 /// How often the rules change, and for how long each holds.
 const CHANGES: usize = 12;
@@ -28,6 +29,20 @@ router!(caught_clients_do_not_notice_changes_of_rules {
 
 router!(clients_whose_address_is_kept_do_not_notice_changes_of_rules {
     changes("tproxy.nft", &["--transparent", "tproxy", "--spoof-source"]);
+});
+
+router!(connections_that_are_accepted_by_cookie_are_caught {
+    let server = Server::new();
+    let proxy = Proxy::start(&["--transparent", "tproxy"]);
+    let _rules = Rules::load("tproxy.nft");
+    // Always, not only when too many wait: until the handshake is over there is no socket that has the connection.
+    fs::write("/proc/sys/net/ipv4/tcp_syncookies", "2").unwrap();
+    for addresses in [V4, V6] {
+        let mut open = server.talk(addresses);
+        assert_eq!(open.seen.ip(), ip(addresses[1]), "the server sees the router");
+        open.transfer();
+        proxy.assert_session(addresses, open);
+    }
 });
 
 /// Clients connect without a rest while rules are loaded, let go and loaded again.

@@ -278,7 +278,7 @@ pub(crate) fn patient(stream: &TcpStream) {
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
 }
 
-fn assert_closed(stream: &mut TcpStream) {
+pub(crate) fn assert_closed(stream: &mut TcpStream) {
     patient(stream);
     match stream.read(&mut [0; 100]) {
         Ok(0) => {}
@@ -294,17 +294,17 @@ pub(crate) fn nft(rules: &str) {
 }
 
 /// The mail server.
-struct Server(TcpListener);
+pub(crate) struct Server(pub(crate) TcpListener);
 
 /// A connection with both its ends, and whom the server sees.
-struct Open {
-    client: TcpStream,
-    server: TcpStream,
-    seen: SocketAddr,
+pub(crate) struct Open {
+    pub(crate) client: TcpStream,
+    pub(crate) server: TcpStream,
+    pub(crate) seen: SocketAddr,
 }
 
 impl Server {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let listener = at("server", || TcpListener::bind("[::]:25").unwrap());
         // Also the longest wait for a connection (SO_RCVTIMEO).
         socket2::SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).unwrap();
@@ -312,7 +312,7 @@ impl Server {
     }
 
     /// A connection of the client.
-    fn talk(&self, [_, _, server]: [&str; 3]) -> Open {
+    pub(crate) fn talk(&self, [_, _, server]: [&str; 3]) -> Open {
         self.open(at("client", || TcpStream::connect((server, 25)).unwrap()))
     }
 
@@ -345,7 +345,7 @@ impl Server {
     }
 
     /// Greets the `client` that has connected.
-    fn open(&self, mut client: TcpStream) -> Open {
+    pub(crate) fn open(&self, mut client: TcpStream) -> Open {
         let (mut server, seen) = self.0.accept().unwrap();
         patient(&client);
         patient(&server);
@@ -359,7 +359,7 @@ impl Server {
 
 impl Open {
     /// Sends many octets and gets them back, all in order.
-    fn transfer(&mut self) {
+    pub(crate) fn transfer(&mut self) {
         let octets: Vec<u8> = (0..1 << 18).map(|at: u32| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
         for up in [true, false] {
             let (mut from, to) = if up { (&self.client, &mut self.server) } else { (&self.server, &mut self.client) };
@@ -492,7 +492,7 @@ impl Proxy {
     }
 
     /// The records of sessions from `client`, once there are any.
-    fn sessions(&self, client: SocketAddr) -> Vec<Value> {
+    pub(crate) fn sessions(&self, client: SocketAddr) -> Vec<Value> {
         let began = Instant::now();
         loop {
             let text = fs::read_to_string(self.folder.path().join("log")).unwrap();
@@ -513,7 +513,7 @@ impl Proxy {
     }
 
     /// Once it has ended, the connection is in the log, under the addresses that client and server know.
-    fn assert_session(&self, [client, _, server]: [&str; 3], open: Open) {
+    pub(crate) fn assert_session(&self, [client, _, server]: [&str; 3], open: Open) {
         let port = open.client.local_addr().unwrap().port();
         drop(open);
         for record in self.sessions(SocketAddr::new(ip(client), port)) {
@@ -523,7 +523,7 @@ impl Proxy {
     }
 
     /// Ends it; what it said.
-    fn end(&mut self) -> String {
+    pub(crate) fn end(&mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).unwrap();
