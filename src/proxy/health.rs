@@ -165,7 +165,7 @@ mod tests {
         }
         let long = "a".repeat(GOODBYE);
         for said in
-            ["EHLO x", "QUIT\r\nQ", "QUIT x\r\n", "QUITE", "\r\n", "a1 NOOP\r\n", "a LOGOUT x", "a LOGOUT\r\nb", &long]
+            ["EHLO x", "QUIT\r\nQ", "QUIT x\r\n", "\r\n", "a1 NOOP\r\n", "a LOGOUT x", "a LOGOUT\r\nb", &long]
         {
             assert!(!may_be(said, Protocol::Smtp) && !may_be(said, Protocol::Imap), "{said:?}");
         }

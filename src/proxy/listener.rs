@@ -196,11 +196,22 @@ pub enum OpenError {
         listener: String,
         /// What it is told to connect to.
         target: SocketAddr,
-        /// The listener there, if it is another one.
-        next: Option<String>,
+        /// Who accepts connections there.
+        next: NextHop,
     },
     /// Its certificates, keys or names are wrong.
     Tls(TlsError),
+}
+
+/// Who accepts the connections that come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextHop {
+    /// The listener that made them.
+    Itself,
+    /// The listener of that name.
+    Listener(String),
+    /// Another mailtap on this host.
+    Neighbour,
 }
 
 impl OpenError {
@@ -221,14 +232,17 @@ impl fmt::Display for OpenError {
             Self::Upstream { host, reason } => {
                 write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
             }
-            Self::Loop { listener, target, next: Some(next) } => write!(
-                f,
-                "listener {listener}: its upstream {target} is the listener {next}, whose connections come back to it; give the server's address"
-            ),
-            Self::Loop { listener, target, next: None } => write!(
-                f,
-                "listener {listener}: its upstream {target} is the listener itself; give the server's address"
-            ),
+            Self::Loop { listener, target, next } => {
+                write!(f, "listener {listener}: its upstream {target} is ")?;
+                match next {
+                    NextHop::Itself => f.write_str("the listener itself")?,
+                    NextHop::Listener(next) => write!(f, "the listener {next}, whose connections come back to it")?,
+                    NextHop::Neighbour => {
+                        f.write_str("another mailtap's listener, whose connections come back to it")?
+                    }
+                }
+                f.write_str("; give the server's address")
+            }
             Self::Tls(error) => error.fmt(f),
         }
     }

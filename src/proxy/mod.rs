@@ -18,6 +18,7 @@ mod listen;
 mod listener;
 mod local;
 mod loops;
+mod neighbours;
 mod observer;
 mod pair;
 pub mod proxy_protocol;
@@ -43,7 +44,8 @@ use std::time::Duration;
 use tokio::sync::watch as channel;
 
 pub use listen::ListenError;
-pub use listener::{BoundListener, Listener, ListenerOptions, OpenError, listens};
+pub use listener::{BoundListener, Listener, ListenerOptions, NextHop, OpenError, listens};
+pub use neighbours::Neighbours;
 pub use resolve::{CheckedServers, check_servers, look_up_servers};
 pub use settings::ProxySettings;
 

@@ -16,8 +16,10 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
 use super::Order;
-use super::cycles::{Hop, cycles};
-use super::listener::{BoundListener, Listener, OpenError, expected};
+use super::cycles::{Cycle, Hop, cycles};
+use super::listener::{BoundListener, Listener, NextHop, OpenError, expected};
+use super::local::is_local;
+use super::neighbours::{Announced, Neighbours};
 use super::settings::{ListenerSettings, Target};
 use super::trust;
 use super::upstream::{Lookup, UpstreamHost};
@@ -35,8 +37,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const START: Duration = Duration::from_secs(2);
 
 /// Looks the names of all servers up that are not known yet, as far as that is quickly done, and refuses listeners
-/// whose connections would come back to them.
-pub fn look_up_servers(listeners: &[BoundListener]) -> Result<(), OpenError> {
+/// whose connections would come back to them, by way of each other or of `neighbours`.
+pub fn look_up_servers(listeners: &[BoundListener], neighbours: &Neighbours) -> Result<(), OpenError> {
     let listeners: Vec<&Listener> = listeners.iter().map(|bound| &*bound.listener).collect();
     let unknown = |host: &str| upstreams(&listeners, host).any(|upstream| !upstream.is_known());
     let hosts: Vec<String> = hosts(&listeners).into_iter().filter(|host| unknown(host)).collect();
@@ -55,7 +57,7 @@ pub fn look_up_servers(listeners: &[BoundListener]) -> Result<(), OpenError> {
     while let Ok((host, answer)) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
         take(&listeners, &host, &answer);
     }
-    match loops(&listeners).into_iter().next() {
+    match loops(&listeners, neighbours.hops()).into_iter().next() {
         Some(error) => Err(error),
         None => Ok(()),
     }
@@ -87,6 +89,7 @@ pub fn check_servers(listeners: &[ListenerSettings], limits: &Limits) -> Checked
         hops.push(hop);
     }
     let names: Vec<_> = listeners.iter().map(|listener| listener.name.as_str()).collect();
+    hops.extend(around(&hops));
     errors.extend(loop_errors(&hops, &names));
     CheckedServers { errors, cautions }
 }
@@ -101,6 +104,7 @@ pub(super) fn run(orders: watch::Receiver<Order>) -> io::Result<()> {
 }
 
 async fn keep(mut orders: watch::Receiver<Order>) {
+    let mut announced = Announced::default();
     loop {
         let listeners: Arc<[Arc<Listener>]> = match &*orders.borrow_and_update() {
             // Without their sockets, which nobody must keep open but those who accept.
@@ -111,6 +115,7 @@ async fn keep(mut orders: watch::Receiver<Order>) {
         for host in hosts(&borrowed(&listeners)) {
             followed.spawn(follow(host, Arc::clone(&listeners)));
         }
+        announced.update(&hops(&borrowed(&listeners)));
         if orders.changed().await.is_err() {
             return;
         }
@@ -166,7 +171,7 @@ fn warn(listeners: &[&Listener], host: &str) {
         let caution = listener.caution();
         caution.iter().for_each(|caution| console::warn("trust", &listener.settings.name, caution));
     }
-    for error in loops(listeners) {
+    for error in loops(listeners, &around(&hops(listeners))) {
         console::warn(Rejection::Loop.as_str(), host, &error);
     }
 }
@@ -174,7 +179,8 @@ fn warn(listeners: &[&Listener], host: &str) {
 /// Servers' addresses that have come to lead back are not dialled.
 fn keep_from_loops(listeners: &[&Listener]) {
     let mut back = vec![Vec::new(); listeners.len()];
-    for cycle in cycles(&hops(listeners)) {
+    let own = hops(listeners);
+    for cycle in cycles(&[&own[..], &around(&own)].concat()) {
         back.get_mut(cycle.listener).into_iter().for_each(|targets| targets.push(cycle.target));
     }
     for (listener, targets) in listeners.iter().zip(back) {
@@ -191,19 +197,29 @@ fn report(host: &str, answer: &io::Result<Vec<IpAddr>>, is_known: bool) {
     console::warn("name", host, &format_args!("{host} cannot be looked up: {reason}; {meanwhile}"));
 }
 
-fn loops(listeners: &[&Listener]) -> Vec<OpenError> {
-    let names: Vec<_> = listeners.iter().map(|listener| listener.settings.name.as_str()).collect();
-    loop_errors(&hops(listeners), &names)
+/// The listeners of other mailtaps on this host, if they matter: a circle through one needs a server on this host.
+fn around(hops: &[Hop]) -> Vec<Hop> {
+    let stays = hops.iter().flat_map(|hop| &hop.targets).any(|ip| is_local(*ip));
+    if stays { Neighbours::find().hops().to_vec() } else { Vec::new() }
 }
 
+/// Which of `listeners` lead back to themselves, some by way of `others`.
+fn loops(listeners: &[&Listener], others: &[Hop]) -> Vec<OpenError> {
+    let names: Vec<_> = listeners.iter().map(|listener| listener.settings.name.as_str()).collect();
+    loop_errors(&[&hops(listeners), others].concat(), &names)
+}
+
+/// The first of `hops` have these `names`; the others are other mailtaps'.
 fn loop_errors(hops: &[Hop], names: &[&str]) -> Vec<OpenError> {
-    let name = |at: usize| names.get(at).copied().unwrap_or_default().to_owned();
-    let error = |cycle: super::cycles::Cycle| OpenError::Loop {
-        listener: name(cycle.listener),
-        target: cycle.target,
-        next: (cycle.next != cycle.listener).then(|| name(cycle.next)),
+    let error = |cycle: Cycle| {
+        let next = match names.get(cycle.next) {
+            Some(_) if cycle.next == cycle.listener => NextHop::Itself,
+            Some(name) => NextHop::Listener((*name).to_owned()),
+            None => NextHop::Neighbour,
+        };
+        Some(OpenError::Loop { listener: (*names.get(cycle.listener)?).to_owned(), target: cycle.target, next })
     };
-    cycles(hops).into_iter().map(error).collect()
+    cycles(hops).into_iter().filter_map(error).collect()
 }
 
 fn hops(listeners: &[&Listener]) -> Vec<Hop> {

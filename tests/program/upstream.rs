@@ -117,6 +117,35 @@ fn circles_of_listeners_do_not_start() {
     }
 }
 
+/// Two instances, each the other's server: the second does not start. One that goes on elsewhere does.
+#[test]
+fn circles_of_two_instances_do_not_start() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let [a, b, c] = [free_address(), free_address(), free_address()].map(text);
+    let (mut first, _stderr) = spawn(&["--listen", &a, "--upstream", &b, "--protocol", "smtp"]);
+    // It is announced once it serves.
+    let began = std::time::Instant::now();
+    while !std::fs::read_to_string("/proc/self/net/unix").unwrap().contains(&format!("/{a}/{b}")) {
+        assert!(began.elapsed() < PATIENCE, "it is not announced");
+    }
+    let (status, said) = refused(&["--listen", &b, "--upstream", &a]);
+    assert!(status == 2 && said.contains("another mailtap's listener, whose connections come back to it"), "{said}");
+    let (status, said) = refused(&["--listen", &b, "--upstream", &a, "--check"]);
+    assert!(status == 1 && said.contains("another mailtap's listener"), "{said}");
+    let (status, said) = refused(&["--listen", &b, "--upstream", &c, "--listen", &c, "--upstream", &a]);
+    assert!(status == 2 && said.contains("whose connections come back to it"), "{said}");
+    let upstream = text(server.local_addr().unwrap());
+    let (mut second, _stderr) = spawn(&["--listen", &b, "--upstream", &upstream, "--protocol", "smtp"]);
+    let mut client = TcpStream::connect(&*a).unwrap();
+    patient(&client);
+    let (mut served, _) = server.accept().unwrap();
+    pass(&mut served, &mut client, b"220 mx\r\n");
+    for child in [&mut first, &mut second] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
 #[test]
 fn a_chain_of_listeners_is_no_circle() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -26,7 +26,7 @@ use crate::output::serve::Ready;
 use crate::output::{Log, LogError, LogQueue, MetricsEndpoint};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
 use crate::proxy::settings::{ListenerSettings, Target, Transparent};
-use crate::proxy::{BoundListener, Order, Workers, look_up_servers};
+use crate::proxy::{BoundListener, Neighbours, Order, Workers, look_up_servers};
 use listeners::Sockets;
 
 pub use check::check;
@@ -55,6 +55,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let successors =
         ready.proxy.handover.as_deref().map(|path| handover::listen(path).map_err(|reason| at(path, reason)));
     let successors = successors.transpose()?;
+    let neighbours = Neighbours::find();
     give_up_privileges(&ready)?;
     // By the user who will have to open it again.
     let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
@@ -66,7 +67,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     monitor.follow(&log_queue);
     monitor.start()?;
     let fanouts = (0..ready.proxy.threads).map(|_| monitor.fanout(&policy, &log_queue)).collect();
-    look_up_servers(&listeners)?;
+    look_up_servers(&listeners, &neighbours)?;
     let workers = Workers::start(ready.proxy.forwarding, fanouts, listeners.clone()).map_err(Error::Thread)?;
     if let Some(predecessor) = predecessor {
         // If it is gone already, all the better.
@@ -156,7 +157,7 @@ impl Control {
             self.drain = ready.proxy.drain;
             self.monitor.reload(ready.running.monitor.server.as_ref())?;
             let listeners = listeners::open(&ready, sockets, &self.listeners, self.monitor.metrics())?;
-            look_up_servers(&listeners)?;
+            look_up_servers(&listeners, &Neighbours::find())?;
             Ok(listeners)
         });
         self.monitor.reloaded(open.is_ok());
