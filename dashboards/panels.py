@@ -15,7 +15,7 @@ FILTERS = {
 }
 PROMETHEUS = {"type": "prometheus", "uid": "${datasource}"}
 LOKI = {"type": "loki", "uid": "${logs}"}
-# One colour for one meaning on all dashboards: by legend text.
+# One colour for one meaning on all dashboards: by the last word of the legend, so that `imap failed` is as red as `failed`.
 COLOURS = {
     "accepted|complete|ok|success|2xx|2..": "green",
     "partial|3xx|3..|preauth": "blue",
@@ -24,6 +24,11 @@ COLOURS = {
     "connection_lost|client_gone|reset|server_gone|timed_out|timeout|server_closed|refused_at_connect": "orange",
     "encrypted|implicit": "purple",
     "starttls": "blue",
+    # Refusals that one colour would hide behind each other.
+    "421": "dark-orange",
+    "450": "light-yellow",
+    "451": "dark-yellow",
+    "452": "semi-dark-purple",
 }
 
 
@@ -162,7 +167,7 @@ def graph(title, queries, about, unit="short", width=12, height=8, thresholds=No
         defaults["min"] = least
     if most is not None:
         defaults["max"] = most
-    overrides = [by_regex(f"/^({names})$/", {"id": "color", "value": {"mode": "fixed", "fixedColor": colour}})
+    overrides = [by_regex(f"/(^|[ ,(])({names})\\)?$/", {"id": "color", "value": {"mode": "fixed", "fixedColor": colour}})
                  for names, colour in COLOURS.items()]
     if mirror:
         overrides.append(by_regex(mirror, {"id": "custom.transform", "value": "negative-Y"}))
@@ -274,13 +279,20 @@ def variable(name, label, text, every=None, regex=""):
         "sort": 1,
         "multi": True,
         "includeAll": True,
-        "allValue": every or ".*",
+        "allValue": ".*" if every is None else every,
         "regex": regex,
         "hide": 0,
         "skipUrlSync": False,
         "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
         "options": [],
     }
+
+
+def inputs():
+    """Proxies or sniffers: both see the same mail where one stands beside the other, and must not be added up."""
+    # In this order `proxy` comes first, and is shown unless something else is chosen.
+    return {**variable("input", "Input", "label_values(mailtap_build_info, input)", ""),
+            "multi": False, "includeAll": False, "sort": 2, "current": {}}
 
 
 def source_variable(name, label, kind):
@@ -315,6 +327,19 @@ def words(name, label, about):
     }
 
 
+# What an operator did, drawn over every graph: name, colour, query whose points are the moments.
+EVENTS = [
+    ("Starts", "blue", 'changes(process_start_time_seconds{job="mailtap", @i}[2m]) > 0', "mailtap on {{instance}} started"),
+    ("Reloads", "purple", "changes(mailtap_config_last_reload_success_timestamp_seconds{@i}[2m]) > 0", "{{instance}} took a configuration"),
+    ("Refused reloads", "red", "mailtap_config_last_reload_successful{@i} == 0", "{{instance}} refused a configuration"),
+]
+
+
+def annotation(name, colour, text, title):
+    return {"name": name, "datasource": PROMETHEUS, "enable": True, "hide": False, "iconColor": colour, "expr": expand(text),
+            "titleFormat": title, "textFormat": "", "step": "60s", "useValueForTime": False}
+
+
 class Board:
     """A dashboard: panels flow left to right and wrap; a Row begins a new line."""
 
@@ -323,7 +348,8 @@ class Board:
         of = f'{{instance=~"$instance", protocol=~"{protocols}"}}' if protocols else '{instance=~"$instance"}'
         self.variables = variables or [
             source_variable("datasource", "Prometheus", "prometheus"),
-            variable("instance", "Instance", 'label_values(up{job="mailtap"}, instance)'),
+            inputs(),
+            variable("instance", "Instance", 'label_values(mailtap_build_info{input=~"$input"}, instance)', ""),
             variable("listener", "Listener", 'label_values(mailtap_sessions_total{instance=~"$instance"}, listener)'),
             variable("protocol", "Protocol", f"label_values(mailtap_sessions_total{of}, protocol)", protocols),
             *more,
@@ -354,7 +380,7 @@ class Board:
                 "iconColor": "rgba(0, 211, 255, 1)",
                 "name": "Annotations & Alerts",
                 "type": "dashboard",
-            }]},
+            }, *(annotation(*each) for each in EVENTS if any(v["name"] == "instance" for v in self.variables))]},
             "links": [{
                 "title": "mailtap",
                 "type": "dashboards",

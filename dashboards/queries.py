@@ -24,7 +24,8 @@ def targets(board):
 
 def choices(board):
     """What each variable stands for when All is chosen; a text box is empty."""
-    return {v["name"]: v.get("allValue") or "" for v in board["templating"]["list"] if v["type"] != "datasource"}
+    every = {v["name"]: ".*" if v.get("includeAll") else "" for v in board["templating"]["list"]}
+    return {v["name"]: v.get("allValue") or every[v["name"]] for v in board["templating"]["list"] if v["type"] != "datasource"}
 
 
 def replaced(text, variables, seconds, rate):

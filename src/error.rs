@@ -55,6 +55,13 @@ pub enum Error {
     LogOpen(LogError),
     /// The log cannot be written to its end.
     LogWrite(LogError),
+    /// The log of a running mode could not be written at the end.
+    LogLost {
+        /// Why.
+        error: LogError,
+        /// Records that are not in it.
+        lost: u64,
+    },
     /// A standard stream cannot be written.
     Write {
         /// Which.
@@ -94,6 +101,7 @@ impl Error {
             | Self::MetricsFile(_)
             | Self::LogOpen(_)
             | Self::LogWrite(_)
+            | Self::LogLost { .. }
             | Self::Write { .. }
             | Self::Serve(_)
             | Self::Open(_)
@@ -107,7 +115,7 @@ impl Error {
     /// Whether the reader of an output closed it, which is no failure (`| head -1`).
     pub fn is_closed_pipe(&self) -> bool {
         match self {
-            Self::LogWrite(error) => error.is_broken_pipe(),
+            Self::LogWrite(error) | Self::LogLost { error, .. } => error.is_broken_pipe(),
             Self::Write { reason, .. } => reason.kind() == io::ErrorKind::BrokenPipe,
             _ => false,
         }
@@ -146,6 +154,11 @@ impl fmt::Display for Error {
             Self::LogWrite(error) => write!(
                 f,
                 "{}; the capture was not read to its end: make room, or choose another --log, and run again",
+                plain(error)
+            ),
+            Self::LogLost { error, lost } => write!(
+                f,
+                "{}; {lost} records were lost: make room, see that it is read, or choose another --log",
                 plain(error)
             ),
             Self::Write { to, reason } => {

@@ -5,6 +5,7 @@
 //! a clock set), and some packets have no time at all, so a difference may not exist:
 //! [`Timestamp::since`] then says `None`.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Nanoseconds since 1970-01-01T00:00:00 UTC, or [`Timestamp::UNKNOWN`].
@@ -50,9 +51,67 @@ impl Timestamp {
     }
 }
 
+/// What a host's clock showed at the points of a timeline that passes evenly, whenever the clock was set.
+///
+/// A program that measures time with a monotonic clock has such a timeline; only what people read is wall time.
+#[derive(Clone, Debug, Default)]
+pub struct WallClock {
+    /// From when on, and how far the clock is ahead of the timeline, in nanoseconds. In order of time.
+    steps: VecDeque<(Timestamp, i64)>,
+}
+
+impl WallClock {
+    /// Steps that are remembered: a clock is set rarely, and no connection of mail sees more. What lies before the
+    /// oldest is shown by the oldest.
+    const STEPS: usize = 64;
+
+    /// At the point `at` the clock was found to show `wall`.
+    pub fn set(&mut self, at: Timestamp, wall: Timestamp) {
+        if self.steps.len() >= Self::STEPS {
+            self.steps.pop_front();
+        }
+        let ahead = i128::from(wall.0) - i128::from(at.0);
+        self.steps.push_back((at, i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX })));
+    }
+
+    /// What the clock showed at `at`.
+    pub fn shown(&self, at: Timestamp) -> Timestamp {
+        self.shown_from(at, at)
+    }
+
+    /// What the clock would have shown at `at`, had nobody set it since `from`: the difference to [`Self::shown`] of `from` is
+    /// the time that passed.
+    pub fn shown_from(&self, from: Timestamp, at: Timestamp) -> Timestamp {
+        let before = self.steps.iter().rev().find(|(since, _)| *since <= from);
+        match before {
+            Some((_, ahead)) if at != Timestamp::UNKNOWN => Timestamp(at.0.saturating_add_signed(*ahead)),
+            _ => at,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_changes_what_is_shown_and_no_difference() {
+        let second = |n: u64| Timestamp::from_parts(1000 + n, 0);
+        let mut clock = WallClock::default();
+        assert_eq!(clock.shown(second(1)), second(1));
+        clock.set(second(10), second(3610));
+        clock.set(second(20), second(15));
+        for (at, shown) in [(9, 9), (10, 3610), (19, 3619), (20, 15), (30, 25)] {
+            assert_eq!(clock.shown(second(at)), second(shown), "{at}");
+        }
+        assert_eq!(clock.shown_from(second(5), second(30)), second(30));
+        assert_eq!(clock.shown_from(second(12), second(30)), second(3630));
+        assert_eq!(clock.shown(Timestamp::UNKNOWN), Timestamp::UNKNOWN);
+        for n in 0..200 {
+            clock.set(second(100 + n), second(100 + n));
+        }
+        assert_eq!((clock.steps.len(), clock.shown(second(500))), (WallClock::STEPS, second(500)));
+    }
 
     #[test]
     fn a_difference_backwards_does_not_exist() {

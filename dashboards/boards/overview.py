@@ -36,6 +36,51 @@ BOARD = Board("mailtap-overview", "mailtap: Overview", __doc__, [
          "Sessions whose mail flowed on but which mailtap no longer understood; should be 0. Above: the reason is on the panel "
          "Unobserved sessions by reason, the sessions are in the log with outcome `unparseable`; report a defect with a capture.",
          width=3, thresholds=steps(GREEN, (1, RED)), decimals=0),
+    Row("Where it is slow or fails"),
+    table("Listeners", [
+        query("sum by (listener) (rate(mailtap_sessions_total{@lp}[$__range]))"),
+        query("sum by (listener) (mailtap_sessions_active{@lp})"),
+        query("sum by (listener) (increase(mailtap_connect_errors_total{@lp}[$__range]))"),
+        query("histogram_quantile(0.95, sum by (le, listener) (increase(mailtap_greeting_seconds_bucket{@lp}[$__range])))"),
+        query("max by (listener) (max_over_time(instance_listener:mailtap_deferred:ratio_rate10m{@l}[$__range]))"),
+        query('histogram_quantile(0.95, sum by (le, listener) (increase(mailtap_command_latency_seconds_bucket{@lp, '
+              'command="end_of_data"}[$__range])))')],
+          "A row for each listener, over the range shown. Errors: connections that its server did not take. Deferred: the highest share "
+          "of deliveries that were put off, at whatever stage (runbook: MailDeferred). The last column is the wait for a message's reply.",
+          {"listener": "Listener", "Value #A": "New/s", "Value #B": "Open", "Value #C": "Errors", "Value #D": "Greeting p95, s",
+           "Value #E": "Deferred, share", "Value #F": "End of data p95, s"},
+          width=14, sort="Errors", decimals=2, paint="Errors", thresholds=steps(GREEN, (1, ORANGE))),
+    table("Slowest commands", query("sort_desc(topk(12, histogram_quantile(0.95, sum by (le, listener, command) "
+                                    "(increase(mailtap_command_latency_seconds_bucket{@lp}[$__range]))) > 0))"),
+          "The commands for which one client in twenty waits longest, over the range shown. `end_of_data`: the content filter. RCPT: "
+          "recipient checks and greylisting by delay. `greeting` is on its own panel. The session log names the sessions.",
+          {"listener": "Listener", "command": "Command", "Value": "p95"}, unit="s", width=10, sort="p95", decimals=3,
+          paint="p95", thresholds=steps(GREEN, (1, YELLOW), (10, RED)), links=[sessions_link()]),
+    graph("Deferred by stage", query('sum by (listener, command) (rate(mailtap_smtp_replies_total{@lp, code=~"4..", '
+                                     'command=~"greeting|MAIL|RCPT|DATA|end_of_data"}[@])) / (sum by (listener, command) '
+                                     "(rate(mailtap_smtp_replies_total{@lp}[@])) > 0)", "{{listener}} {{command}}"),
+          "Share of replies with a temporary refusal, by listener and stage. At the greeting: the server sheds load. At RCPT: greylisting, "
+          "limits, quotas. For the message: the content filter or the disk (runbook: MailDeferred).",
+          unit="percentunit", width=12, most=1),
+    graph("Connect errors", query("sum by (listener, reason) (rate(mailtap_connect_errors_total{@lp}[@])) > 0", "{{listener}} {{reason}}"),
+          "Connections a second that a server did not take. `refused`: it is not running or its queue is full. `timeout`, `unreachable`: "
+          "the network between mailtap and the server (runbook: UpstreamErrors).",
+          unit="cps", width=12, stack=True),
+    Row("Attention"),
+    table("Firing alerts", query('sum by (alertname, severity, protocol, listener) (ALERTS{alertstate="firing", component="mailtap"})'),
+          "Alerts of prometheus/rules.yml that fire now. Each has a section of its name in docs/runbook.md. Empty is good.",
+          {"alertname": "Alert", "severity": "Severity", "listener": "Listener", "protocol": "Protocol", "Value": "Count"},
+          width=8, paint="Count", thresholds=steps(GREEN, (1, RED))),
+    table("Anomalies", query("sort_desc(sum by (protocol, anomaly, outcome) (increase(mailtap_anomalies_total{@lp}[$__range])) > 0)"),
+          "What should not happen, over the range shown, and how it was settled. Anything `accepted` deserves a look at its "
+          "sessions in the log: the record of the anomaly has the offset and the octets.",
+          {"protocol": "Protocol", "anomaly": "Anomaly", "outcome": "Outcome", "Value": "Count"},
+          width=8, paint="Count", sort="Count", widths={"Anomaly": 190, "Protocol": 80}, thresholds=steps(BLUE, (100, ORANGE)),
+          links=[sessions_link(protocol="${__data.fields.Protocol}")]),
+    graph("Unobserved sessions by reason", query("sum by (reason) (rate(mailtap_sessions_bypassed_total{@lp}[@]))", "{{reason}}"),
+          "Sessions that went on without being understood; should stay at 0 (runbook: MailtapBypass). `panic` and `parse_error` "
+          "are defects to report, `work_limit` is a session that asked for too much, `unknown_protocol` a port that is not mail.",
+          unit="cps", width=8),
     Row("Traffic"),
     graph("New sessions", query("sum by (protocol) (rate(mailtap_sessions_total{@lp}[@]))", "{{protocol}}"),
           "Connections a second by protocol. A sudden end is a network or server fault before mailtap; a sudden rise is a "
@@ -72,19 +117,4 @@ BOARD = Board("mailtap-overview", "mailtap: Overview", __doc__, [
           "Accepted messages a second by the state of the session when MAIL was sent. `none` grows where `starttls` falls: a "
           "peer or something between stopped offering TLS (runbook: TlsShareDrop).",
           unit="mps", width=8, stack=True),
-    Row("Attention"),
-    table("Firing alerts", query('sum by (alertname, severity, protocol, listener) (ALERTS{alertstate="firing", component="mailtap"})'),
-          "Alerts of prometheus/rules.yml that fire now. Each has a section of its name in docs/runbook.md. Empty is good.",
-          {"alertname": "Alert", "severity": "Severity", "listener": "Listener", "protocol": "Protocol", "Value": "Count"},
-          width=8, paint="Count", thresholds=steps(GREEN, (1, RED))),
-    table("Anomalies", query("sort_desc(sum by (protocol, anomaly, outcome) (increase(mailtap_anomalies_total{@lp}[$__range])) > 0)"),
-          "What should not happen, over the range shown, and how it was settled. Anything `accepted` deserves a look at its "
-          "sessions in the log: the record of the anomaly has the offset and the octets.",
-          {"protocol": "Protocol", "anomaly": "Anomaly", "outcome": "Outcome", "Value": "Count"},
-          width=8, paint="Count", sort="Count", widths={"Anomaly": 190, "Protocol": 80}, thresholds=steps(BLUE, (100, ORANGE)),
-          links=[sessions_link(protocol="${__data.fields.Protocol}")]),
-    graph("Unobserved sessions by reason", query("sum by (reason) (rate(mailtap_sessions_bypassed_total{@lp}[@]))", "{{reason}}"),
-          "Sessions that went on without being understood; should stay at 0 (runbook: MailtapBypass). `panic` and `parse_error` "
-          "are defects to report, `work_limit` is a session that asked for too much, `unknown_protocol` a port that is not mail.",
-          unit="cps", width=8),
 ])

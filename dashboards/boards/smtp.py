@@ -27,14 +27,14 @@ BOARD = Board("mailtap-smtp", "mailtap: SMTP", __doc__, [
     Row("Replies"),
     graph("Replies by code", query(f'sum by (code) (rate(mailtap_smtp_replies_total{{{MAIL}, command!="greeting"}}[@])) > 0', "{{code}}"),
           "What servers say. 421 and 45x: they are busy or greylist; 452: out of space; 550 and 554 in numbers: a spam wave or "
-          "a broken recipient list (runbook: SmtpDeferSpike, SmtpRejectSpike).",
+          "a broken recipient list (runbook: MailDeferred, SmtpRejectSpike).",
           unit="ops", width=12, stack=True, bars=True),
     table("Refusals by enhanced status", query(f'sort_desc(sum by (enhanced) (increase(mailtap_smtp_enhanced_status_total{{{MAIL}, enhanced!~"2.*"}}{RANGE})) > 0)'),
           "Class and subject of refusals (RFC 3463) over the range shown. x.1 addresses, x.2 mailboxes, x.3 the server itself, "
           "x.4 routing, x.7 policy: tell the postmaster of that part.",
           {"enhanced": "Status", "Value": "Count"}, width=5, sort="Count", paint="Count", thresholds=steps(BLUE)),
     graph("Recipients by reply", query(f"sum by (status) (rate(mailtap_recipients_total{{{MAIL}}}[@]))", "{{status}}"),
-          "RCPT replies. 4xx above a tenth: mail waits in the queues of others (runbook: SmtpDeferSpike). 5xx far above last "
+          "RCPT replies. 4xx above a tenth: mail waits in the queues of others (runbook: MailDeferred). 5xx far above last "
           "week: addresses are being guessed, or a domain is no longer accepted here (runbook: SmtpRejectSpike).",
           unit="ops", width=7, stack=True, bars=True),
     graph("Replies at the greeting", query(f'sum by (code) (rate(mailtap_smtp_replies_total{{{MAIL}, command="greeting"}}[@])) > 0', "{{code}}"),
@@ -99,7 +99,7 @@ BOARD = Board("mailtap-smtp", "mailtap: SMTP", __doc__, [
           unit="s", width=8),
     graph("Recipients refused, share", [query(f'sum(rate(mailtap_recipients_total{{{MAIL}, status="5xx"}}[@])) / sum(rate(mailtap_recipients_total{{{MAIL}}}[@]))', "refused for good"),
                                         query(f'sum(rate(mailtap_recipients_total{{{MAIL}, status="4xx"}}[@])) / sum(rate(mailtap_recipients_total{{{MAIL}}}[@]))', "put off")],
-          "Share of recipients refused and put off. A tenth put off for ten minutes fires SmtpDeferSpike: look at the codes, "
+          "Share of recipients refused and put off. A tenth put off for ten minutes fires MailDeferred: look at the codes, "
           "then at greylisting, quotas and the server's disk.",
           unit="percentunit", width=8, most=1, thresholds=steps(GREEN, (0.1, YELLOW)), limit=True),
 ], protocols="smtp|lmtp", more=[

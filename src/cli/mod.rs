@@ -28,7 +28,8 @@ pub use records::LogFlags;
 pub use running::{ConfigFile, RunningFlags};
 pub use sniff::{CaptureFlags, SniffFlags};
 pub use values::{
-    Hash, ListenAddress, LocalAddress, Network, Number, PacketMark, PortMapping, Size, TimeOrOff, UpstreamAddress,
+    FileMode, Hash, ListenAddress, LocalAddress, Network, Number, PacketMark, PortMapping, Size, TimeOrOff,
+    UpstreamAddress,
 };
 
 const STYLES: Styles = Styles::styled()

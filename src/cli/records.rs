@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use serde::Deserialize;
 
 use super::file::{list, parsed, secret};
-use super::{Hash, PortMapping, word};
+use super::{FileMode, Hash, PortMapping, word};
 use crate::output::{Detail, FailedIdentity, IdentityPolicy, RecordKind};
 use crate::secret::Secret;
 
@@ -16,9 +16,15 @@ use crate::secret::Secret;
 pub struct LogFlags {
     /// Append the records to PATH, one JSON object a line; `-` is standard output
     ///
+    /// PATH may be a pipe or a socket too; a file that holds something else than records is never appended to.
     /// `analyze` then prints its summary to standard output, or to standard error with `--log -`.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub log: Option<PathBuf>,
+
+    /// Permissions of log files that are made, as for chmod [default: 0640, less the umask]
+    #[arg(long, value_name = "MODE", help_heading = "Records")]
+    #[serde(deserialize_with = "parsed")]
+    pub log_mode: Option<FileMode>,
 
     /// Record types to write: session, transaction, command, auth, anomaly [default: all for analyze, all but command for sniff and proxy]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = word::<RecordKind>(), help_heading = "Records", hide_possible_values = true)]

@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use serde::Deserialize;
 
 use super::file::{parsed, secret};
-use super::{LocalAddress, Size};
+use super::{LocalAddress, Number, Size};
 use crate::secret::Secret;
 
 /// Where the flags of a running mode come from, beside the command line.
@@ -29,10 +29,15 @@ pub struct ConfigFile {
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct RunningFlags {
-    /// Begin a new log file when the next record would exceed SIZE; the old one becomes PATH.N
+    /// Begin a new log file when the next record would exceed SIZE; the old one becomes PATH.N, and the highest N is the newest
     #[arg(long, value_name = "SIZE", help_heading = "Records")]
     #[serde(deserialize_with = "parsed")]
     pub log_rotate: Option<Size>,
+
+    /// Log files to keep under --log-rotate, the one being written included; those with the lowest numbers go [default: all]
+    #[arg(long, value_name = "N", help_heading = "Records")]
+    #[serde(deserialize_with = "parsed")]
+    pub log_files: Option<Number<1>>,
 
     /// Serve /metrics, /healthz, /readyz and a live page; a port alone means 127.0.0.1
     #[arg(long, value_name = "ADDR", help_heading = "Metrics")]

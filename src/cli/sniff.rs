@@ -93,6 +93,8 @@ pub struct CaptureFlags {
     pub no_promiscuous: bool,
 
     /// Keep the packets as pcapng too. Secrets cannot be masked in packets: passwords are in the file
+    ///
+    /// A file that is there, or full, becomes FILE.N.pcapng (mail.3.pcapng of mail.pcapng), and the highest N is the newest.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Capture")]
     pub write: Option<PathBuf>,
 
@@ -106,7 +108,7 @@ pub struct CaptureFlags {
     #[serde(deserialize_with = "parsed")]
     pub write_time: Option<TimeOrOff>,
 
-    /// Capture files to keep; the oldest go [default: all]
+    /// Capture files to keep, the one being written included; those of mailtap with the lowest numbers go [default: all]
     #[arg(long, value_name = "N", help_heading = "Capture")]
     #[serde(deserialize_with = "parsed")]
     pub write_files: Option<Number<1>>,

@@ -73,6 +73,23 @@ impl FromStr for PacketMark {
     }
 }
 
+/// Permissions of a file, octal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMode(pub u32);
+
+impl FromStr for FileMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix("0o").unwrap_or(text);
+        let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777 && digits.len() >= 3);
+        // Without its owner's right to write, the log could not be opened a second time.
+        let mode = mode.filter(|mode| mode & 0o600 == 0o600);
+        mode.map(Self)
+            .ok_or_else(|| "expected octal permissions with which the owner may read and write, such as 0640".into())
+    }
+}
+
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);

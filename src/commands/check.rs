@@ -11,6 +11,7 @@ use rustix::fs::{Access, access};
 use crate::config::Running;
 use crate::console::{self, Level, plain};
 use crate::error::Error;
+use crate::output::Log;
 use crate::output::metrics::ReplyReasons;
 use crate::process::Account;
 
@@ -47,7 +48,8 @@ impl Check {
         if let Some(server) = &running.monitor.server {
             self.look(server.check());
         }
-        if let Some(log) = &running.log.path {
+        let confirmed = self.look(Log::check(&running.log).map_err(Error::LogOpen));
+        if let Some(log) = running.log.file().filter(|_| confirmed.is_some()) {
             let wrong = |reason| {
                 let (log, reason) = (log.display(), plain(&reason));
                 Error::Usage(format!(

@@ -2,6 +2,7 @@
 
 pub mod analyze;
 mod check;
+mod log_news;
 pub mod proxy;
 pub mod sniff;
 mod trace;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::layers::{Layers, LoadedFile};
-use super::{Defaults, ReadKeys, analysis};
+use super::{Defaults, ReadKeys, analysis, outputs};
 use crate::cli::{self, Typed};
 use crate::engine::Limits;
 use crate::error::Error;
@@ -42,7 +42,7 @@ pub struct Analyze {
 pub fn analyze(typed: &Typed<cli::AnalyzeFlags>, cores: usize) -> Result<Analyze, Error> {
     let file = LoadedFile::read(typed.flags().config.as_deref())?;
     let ready = ready(typed, &file, cores, &|path| std::fs::read(path))?;
-    unequal(&ready)?;
+    unequal(&ready, typed.flags().config.as_deref())?;
     Ok(ready)
 }
 
@@ -64,10 +64,11 @@ fn ready(
         return Err(Error::Usage("standard input can be read once only; name `-` one time".into()));
     }
     let defaults = Defaults { input: InputKind::File, records: RecordSet::ALL, detail: Detail::Headers };
+    let log_mode = super::log_mode(&records);
     let (log, mut policy, limits) = super::records(records, &defaults, read)?;
     policy.sources = files.iter().map(|f| f.display().to_string()).collect();
     Ok(Analyze {
-        log: log.map(|path| LogSettings { path: Some(path), rotate: None }),
+        log: log.map(|path| LogSettings { path: Some(path), mode: log_mode, ..LogSettings::default() }),
         policy,
         limits,
         flows,
@@ -82,22 +83,12 @@ fn ready(
 }
 
 /// Refuses a log that would be appended to one of the captures, and metrics that would take the place of one, or of the log.
-fn unequal(ready: &Analyze) -> Result<(), Error> {
-    let log = ready.log.as_ref().and_then(|log| log.path.as_ref());
-    let same = |log: &Path, file: &Path| matches!((log.canonicalize(), file.canonicalize()), (Ok(a), Ok(b)) if a == b && a.is_file());
-    if let Some(path) = &ready.metrics_file
-        && let Some(other) = ready.files.iter().chain(log).find(|other| same(path, other) || path == *other)
-    {
-        let (path, other) = (path.display(), other.display());
-        return Err(Error::Usage(format!("{path}: is {other}, too; choose another --metrics-file")));
-    }
-    match log {
-        Some(log) if log.as_os_str() != "-" && ready.files.iter().any(|f| same(log, f)) => Err(Error::Usage(format!(
-            "{}: is a capture to read and the log to write; choose another --log",
-            log.display()
-        ))),
-        _ => Ok(()),
-    }
+fn unequal(ready: &Analyze, config: Option<&Path>) -> Result<(), Error> {
+    let log = ready.log.as_ref().and_then(LogSettings::file).map(|path| ("--log", path));
+    let metrics = ready.metrics_file.as_deref().map(|path| ("--metrics-file", path));
+    let captures = ready.files.iter().map(|file| ("the capture", file.as_path()));
+    let read: Vec<_> = captures.chain(config.map(|path| ("--config", path))).collect();
+    outputs::distinct(&log.into_iter().chain(metrics).collect::<Vec<_>>(), &read)
 }
 
 #[cfg(test)]
@@ -174,7 +165,7 @@ mod tests {
     fn a_wrong_file_names_the_line() {
         let unknown = text(&[], "threads = 2\nthread = 3\n");
         assert!(
-            unknown.starts_with("c.toml, line 2: unknown key `thread`; mailtap analyze has log, records, "),
+            unknown.starts_with("c.toml, line 2: unknown key `thread`; mailtap analyze has log, log-mode, "),
             "{unknown}"
         );
         assert!(

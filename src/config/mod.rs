@@ -6,6 +6,7 @@
 mod analyze;
 mod diagnostics;
 mod layers;
+mod outputs;
 mod proxy;
 mod running;
 mod sniff;
@@ -44,13 +45,19 @@ struct Defaults {
     detail: Detail,
 }
 
+/// Permissions of the log's files, if they were given.
+fn log_mode(flags: &cli::LogFlags) -> Option<u32> {
+    flags.log_mode.map(|mode| mode.0)
+}
+
 /// Where the log goes, what it shows, and the caps of a session. The sources are the caller's to name.
 fn records(
     flags: cli::LogFlags,
     defaults: &Defaults,
     read: ReadKeys<'_>,
 ) -> Result<(Option<PathBuf>, Policy, Limits), Error> {
-    let cli::LogFlags { log, records, detail, identity, identity_failed, identity_key, hash, port_map } = flags;
+    let cli::LogFlags { log, log_mode: _, records, detail, identity, identity_failed, identity_key, hash, port_map } =
+        flags;
     let identity = identity.unwrap_or(IdentityPolicy::Full);
     let key = identity_key.map(|given| key(&given, "identity key", "--identity-key", read)).transpose()?;
     if key.is_none() {

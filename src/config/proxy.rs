@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::layers::{FileTable, Layers, LoadedFile};
-use super::{Defaults, ReadKeys, Running, running};
+use super::{Defaults, ReadKeys, Running, outputs, running};
 use crate::cli::{self, ListenAddress, Network, Number, TimeOrOff, Typed, UpstreamAddress};
 use crate::engine::Limits;
 use crate::error::Error;
@@ -61,7 +61,12 @@ struct Own {
 /// Makes what was typed ready; `cores`: the default for the threads.
 pub fn proxy(typed: &Typed<cli::ProxyFlags>, cores: usize) -> Result<Proxy, Error> {
     let file = LoadedFile::read(typed.flags().file.config.as_deref())?;
-    ready(typed, &file, cores, &|path| std::fs::read(path))
+    let ready = ready(typed, &file, cores, &|path| std::fs::read(path))?;
+    let log = ready.running.log.file().map(|path| ("--log", path));
+    let handover = ready.proxy.handover.as_deref().map(|path| ("--handover", path));
+    let config = ready.running.config.as_deref().map(|path| ("--config", path));
+    outputs::distinct(&log.into_iter().chain(handover).collect::<Vec<_>>(), &config.into_iter().collect::<Vec<_>>())?;
+    Ok(ready)
 }
 
 fn ready(typed: &Typed<cli::ProxyFlags>, file: &LoadedFile, cores: usize, read: ReadKeys<'_>) -> Result<Proxy, Error> {
@@ -74,6 +79,7 @@ fn ready(typed: &Typed<cli::ProxyFlags>, file: &LoadedFile, cores: usize, read: 
     layers.finish()?;
     let kinds = RecordSet::ALL.without(RecordKind::Command);
     let defaults = Defaults { input: InputKind::Proxy, records: kinds, detail: Detail::Envelope };
+    let log_mode = super::log_mode(&records);
     let (log, mut policy, mut limits) = super::records(records, &defaults, read)?;
     limits.fault_at = typed.flags().inject_fault;
     let listeners = listeners(&typed.flags().listener, common, tables, file)?;
@@ -83,7 +89,7 @@ fn ready(typed: &Typed<cli::ProxyFlags>, file: &LoadedFile, cores: usize, read: 
         proxy: settings(forwarding, listeners, cores),
         policy,
         limits,
-        running: running::running(running, typed.flags().file.config.clone(), log, verbosity, read)?,
+        running: running::running(running, typed.flags().file.config.clone(), (log, log_mode), verbosity, read)?,
     })
 }
 

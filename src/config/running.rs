@@ -30,12 +30,13 @@ pub struct Running {
 pub(super) fn running(
     flags: cli::RunningFlags,
     config: Option<PathBuf>,
-    log: Option<PathBuf>,
+    (log, log_mode): (Option<PathBuf>, Option<u32>),
     verbosity: Verbosity,
     read: ReadKeys<'_>,
 ) -> Result<Running, Error> {
     let cli::RunningFlags {
         log_rotate,
+        log_files,
         metrics_listen,
         metrics_token,
         metrics_cert,
@@ -51,9 +52,19 @@ pub(super) fn running(
         (Some(cert), Some(key)) => Some((cert, key)),
         _ => return Err(Error::Usage("metrics-cert and metrics-key go together: give both, or none".into())),
     };
+    if log_files.is_some() && log_rotate.is_none() {
+        return Err(Error::Usage(
+            "log-files needs log-rotate: only files that were put away by size are counted".into(),
+        ));
+    }
     Ok(Running {
         config,
-        log: LogSettings { path: log, rotate: log_rotate.map(|size| size.0) },
+        log: LogSettings {
+            path: log,
+            mode: log_mode,
+            rotate: log_rotate.map(|size| size.0),
+            files: log_files.map(cli::Number::get),
+        },
         monitor: MonitorSettings {
             server: metrics_listen.map(|LocalAddress(listen)| serve::ServeSettings { listen, token, tls }),
             reply_reasons,

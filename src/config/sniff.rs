@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::layers::{Layers, LoadedFile};
-use super::{Defaults, ReadKeys, Running, analysis, running};
+use super::{Defaults, ReadKeys, Running, analysis, outputs, running};
 use crate::capture::live::Options;
 use crate::cli::{self, Size, TimeOrOff, Typed};
 use crate::engine::Limits;
@@ -65,7 +65,12 @@ const SNAPLEN: u32 = 262_144;
 /// Makes what was typed ready; `cores`: the default for the threads.
 pub fn sniff(typed: &Typed<cli::SniffFlags>, cores: usize) -> Result<Sniff, Error> {
     let file = LoadedFile::read(typed.flags().file.config.as_deref())?;
-    ready(typed, &file, cores, &|path| std::fs::read(path))
+    let ready = ready(typed, &file, cores, &|path| std::fs::read(path))?;
+    let log = ready.running.log.file().map(|path| ("--log", path));
+    let write = ready.write.as_ref().map(|write| ("--write", &*write.path));
+    let config = ready.running.config.as_deref().map(|path| ("--config", path));
+    outputs::distinct(&log.into_iter().chain(write).collect::<Vec<_>>(), &config.into_iter().collect::<Vec<_>>())?;
+    Ok(ready)
 }
 
 fn ready(typed: &Typed<cli::SniffFlags>, file: &LoadedFile, cores: usize, read: ReadKeys<'_>) -> Result<Sniff, Error> {
@@ -79,6 +84,7 @@ fn ready(typed: &Typed<cli::SniffFlags>, file: &LoadedFile, cores: usize, read: 
     let interfaces = interfaces(capture.interface.take())?;
     let kinds = RecordSet::ALL.without(RecordKind::Command);
     let defaults = Defaults { input: InputKind::Live, records: kinds, detail: Detail::Envelope };
+    let log_mode = super::log_mode(&records);
     let (log, mut policy, limits) = super::records(records, &defaults, read)?;
     policy.sources.clone_from(&interfaces);
     Ok(Sniff {
@@ -89,7 +95,7 @@ fn ready(typed: &Typed<cli::SniffFlags>, file: &LoadedFile, cores: usize, read: 
         limits,
         flows,
         threads,
-        running: running::running(running, typed.flags().file.config.clone(), log, verbosity, read)?,
+        running: running::running(running, typed.flags().file.config.clone(), (log, log_mode), verbosity, read)?,
     })
 }
 

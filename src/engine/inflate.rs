@@ -1,4 +1,8 @@
 //! COMPRESS=DEFLATE (RFC 4978): raw DEFLATE between TCP and the protocol, inflated piece by piece, bounded.
+//!
+//! Where bytes were lost, reading goes on with an empty window: at once, for segments mostly end where a sender flushes, or
+//! behind the next flush. What refers back to bytes from before the loss fails then, and what begins inside a block is
+//! noise, so nothing wrong comes out: either bytes as they were sent, or an error and the next attempt.
 
 use flate2::{Decompress, FlushDecompress};
 use memchr::{memchr, memmem};
@@ -18,6 +22,10 @@ pub(crate) struct Inflate {
     tail: [u8; 4],
     /// Inflated octets since the last line end.
     without_line: usize,
+    /// After a loss: bytes that came out so far with the window that was empty then.
+    resumed: Option<u64>,
+    /// What comes in is dropped up to the next flush.
+    seeking: bool,
 }
 
 /// What one step of inflating brought.
@@ -32,30 +40,84 @@ pub(crate) struct Inflated<'a> {
 
 impl Inflate {
     pub(crate) fn new() -> Self {
-        Self { stream: Decompress::new(false), output: Vec::new(), tail: [1; 4], without_line: 0 }
+        Self {
+            stream: Decompress::new(false),
+            output: Vec::new(),
+            tail: [1; 4],
+            without_line: 0,
+            resumed: None,
+            seeking: false,
+        }
+    }
+
+    /// A layer whose beginning was not seen.
+    pub(crate) fn resumed() -> Self {
+        Self { resumed: Some(0), ..Self::new() }
+    }
+
+    /// Bytes were lost: tries to go on with those that come next.
+    pub(crate) fn resume(&mut self) {
+        self.stream.reset(false);
+        (self.tail, self.without_line) = ([1; 4], 0);
+        (self.resumed, self.seeking) = (Some(0), false);
+    }
+
+    /// What was tried after a loss is no beginning: tries again behind the next flush. Not for a stream of which nothing
+    /// was lost: then its sender is at fault, and there is no telling what it means.
+    pub(crate) fn seek(&mut self) -> bool {
+        let lossy = self.resumed.is_some();
+        if lossy {
+            self.resume();
+            self.seeking = true;
+        }
+        lossy
+    }
+
+    /// Whether what comes in cannot be read for now.
+    pub(crate) fn is_seeking(&self) -> bool {
+        self.seeking
     }
 
     /// Inflates the head of `input`, at most up to a flush, so that what follows the layer's end is left alone.
     /// `cap`: octets that may come out without a line end.
     pub(crate) fn step(&mut self, input: &[u8], cap: usize) -> Inflated<'_> {
-        self.output.resize(STEP, 0);
-        let upto = flush_end(self.tail, input).unwrap_or(input.len());
+        let flush = flush_end(self.tail, input);
+        let upto = flush.unwrap_or(input.len());
         let piece = input.get(..upto).unwrap_or(input);
+        if self.seeking {
+            self.remember(piece);
+            self.seeking = flush.is_none();
+            return Inflated { used: upto, octets: &[], broken: false };
+        }
+        self.output.resize(STEP, 0);
         let (taken, made) = (self.stream.total_in(), self.stream.total_out());
         let status = self.stream.decompress(piece, &mut self.output, FlushDecompress::Sync);
         let used = usize::try_from(self.stream.total_in() - taken).unwrap_or(usize::MAX);
         let out = usize::try_from(self.stream.total_out() - made).unwrap_or(usize::MAX);
-        for octet in piece.get(used.saturating_sub(4)..used).unwrap_or_default() {
+        self.remember(piece.get(..used).unwrap_or(piece));
+        let octets = self.output.get(..out).unwrap_or_default();
+        if self.resumed.as_mut().is_some_and(|before| is_noise(before, octets)) {
+            return Inflated { used, octets: &[], broken: true };
+        }
+        self.without_line = if memchr(b'\n', octets).is_some() { 0 } else { self.without_line.saturating_add(out) };
+        let stuck = used == 0 && out == 0 && !piece.is_empty();
+        let bomb = self.without_line > cap;
+        if bomb {
+            // Not to be tried again.
+            self.resumed = None;
+        }
+        let broken = stuck || bomb || status.is_err();
+        Inflated { used, octets, broken }
+    }
+
+    /// Keeps the last bytes of what was taken in.
+    fn remember(&mut self, taken: &[u8]) {
+        for octet in taken.get(taken.len().saturating_sub(4)..).unwrap_or(taken) {
             self.tail.rotate_left(1);
             if let Some(last) = self.tail.last_mut() {
                 *last = *octet;
             }
         }
-        let octets = self.output.get(..out).unwrap_or_default();
-        self.without_line = if memchr(b'\n', octets).is_some() { 0 } else { self.without_line.saturating_add(out) };
-        let stuck = used == 0 && out == 0 && !piece.is_empty();
-        let broken = stuck || self.without_line > cap || status.is_err();
-        Inflated { used, octets, broken }
     }
 
     /// Gives back what it does not need.
@@ -67,6 +129,57 @@ impl Inflate {
     pub(crate) fn is_flushed(&self) -> bool {
         self.tail == FLUSH
     }
+}
+
+/// The text that `input`, or what comes behind one of the first flushes in it, inflates to: none if it is text as it
+/// stands, or nothing sensible comes of it.
+pub(crate) fn text_of(input: &[u8]) -> Option<Vec<u8>> {
+    /// Bytes that tell text from DEFLATE: a block of a command has some that are no text among so few.
+    const HEAD: usize = 24;
+    /// Flushes behind which it is tried.
+    const TRIES: usize = 4;
+    let head = input.get(..HEAD).unwrap_or(input);
+    if head.iter().take_while(|o| **o != b'\n').all(|o| is_text(*o)) {
+        return None;
+    }
+    let mut rest = input;
+    for _ in 0..TRIES {
+        let text = tried(rest);
+        if !text.is_empty() {
+            return Some(text);
+        }
+        rest = rest.get(flush_end([1; 4], rest)?..)?;
+    }
+    None
+}
+
+/// What comes of `input` with an empty window, up to an error; not much is needed.
+fn tried(mut input: &[u8]) -> Vec<u8> {
+    const ENOUGH: usize = 4 << 10;
+    let (mut layer, mut text) = (Inflate::resumed(), Vec::new());
+    while !input.is_empty() && text.len() < ENOUGH {
+        let step = layer.step(input, ENOUGH);
+        text.extend_from_slice(step.octets);
+        if step.broken {
+            break;
+        }
+        input = input.get(step.used..).unwrap_or_default();
+    }
+    text
+}
+
+fn is_text(octet: u8) -> bool {
+    !octet.is_ascii_control() && octet.is_ascii() || matches!(octet, b'\t' | b'\n' | b'\r')
+}
+
+/// Whether the first bytes that came out after a loss are no text: the attempt began inside a block. `before` of them came
+/// already.
+fn is_noise(before: &mut u64, octets: &[u8]) -> bool {
+    /// Mail and responses have no control characters, and noise does not do without them for so long.
+    const HEAD: u64 = 256;
+    let left = usize::try_from(HEAD.saturating_sub(*before)).unwrap_or(0);
+    *before += octets.len() as u64;
+    octets.iter().take(left).any(|o| o.is_ascii_control() && !matches!(o, b'\t' | b'\n' | b'\r' | 0x1B))
 }
 
 /// Offset just after the first flush in `input`, which may have begun in `tail`.

@@ -94,6 +94,17 @@ impl ProtocolState {
         }
     }
 
+    /// Whether no command waits for its reply.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        match self {
+            Self::Undecided(held) => held.octets(Dir::ToServer).is_empty(),
+            Self::Smtp(smtp) => smtp.is_at_rest(),
+            Self::Pop3(pop3) => pop3.is_at_rest(),
+            Self::Imap(imap) => imap.is_at_rest(),
+            Self::Counted | Self::Ignored(_) => false,
+        }
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         match self {

@@ -62,6 +62,8 @@ words! {
         Loop = "loop",
         /// The server was to see the client's address, which is of another family than the server's.
         SpoofFamily = "spoof_family",
+        /// The proxy goes down.
+        Drain = "drain",
     }
 }
 

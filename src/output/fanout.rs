@@ -39,6 +39,19 @@ impl EventFanout {
         self
     }
 
+    /// The sources have these names from now on.
+    pub fn name_sources(&mut self, names: &[String]) {
+        self.records.name_sources(names);
+    }
+
+    /// The times of events are points of a timeline from now on; at `at` the host's clock was found to show `shown`.
+    pub fn clock_set(&mut self, at: Timestamp, shown: Timestamp) {
+        self.records.clock_set(at, shown);
+        if let Some(page) = &mut self.page {
+            page.clock_set(at, shown);
+        }
+    }
+
     /// Hands over what has gathered. Never waits.
     pub fn flush(&mut self) {
         if let Some(page) = &mut self.page {

@@ -1,16 +1,18 @@
 //! Records of a running input on their way to the log: a bounded queue and a thread that writes.
 //!
-//! Who forwards mail or takes packets must never wait for a disk: what finds the queue full is dropped and counted.
-//! A log that cannot be written is told once, and tried again with whatever comes next.
+//! Who forwards mail or takes packets must never wait for a disk or a reader: what finds the queue full is dropped and counted.
+//! A log that cannot be written is reported once, and tried again with whatever comes next; that it can be again is reported
+//! with the number of records lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
+use super::log::Stop;
 use super::{Log, LogError};
 
 /// Batches that may wait: with [`BATCH`] octets each about 16 MiB.
@@ -19,8 +21,14 @@ const QUEUE: usize = 256;
 /// Octets of records that are handed over together.
 pub(super) const BATCH: usize = 64 << 10;
 
+/// How often the thread looks at the log's path.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long the end waits for a disk that takes nothing. A reader that takes nothing is given up sooner, by the log itself.
+const STUCK: Duration = Duration::from_secs(5);
+
 /// What became of the records, in lines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LogCounters {
     /// Written.
     pub written: AtomicU64,
@@ -31,9 +39,87 @@ pub struct LogCounters {
     /// Attempts to write that failed.
     pub errors: AtomicU64,
     /// How long the batch that was written last had waited, in nanoseconds.
-    pub lag: AtomicU64,
-    /// Batches that wait.
-    pub depth: AtomicU64,
+    pub(super) lag: AtomicU64,
+    /// When the batch was handed over that is being written, in nanoseconds since `start`; 0: none is.
+    oldest: AtomicU64,
+    start: Instant,
+    /// Lines that wait, and their bytes.
+    waiting: AtomicU64,
+    waiting_bytes: AtomicU64,
+}
+
+impl Default for LogCounters {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            written: zero(),
+            queue_full: zero(),
+            failed: zero(),
+            errors: zero(),
+            lag: zero(),
+            oldest: zero(),
+            start: Instant::now(),
+            waiting: zero(),
+            waiting_bytes: zero(),
+        }
+    }
+}
+
+impl LogCounters {
+    /// Lines that are lost.
+    pub fn lost(&self) -> u64 {
+        self.queue_full.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed)
+    }
+
+    /// How long the records have waited that are being written, or those that were written last.
+    pub fn lag(&self) -> Duration {
+        match self.oldest.load(Ordering::Relaxed) {
+            0 => Duration::from_nanos(self.lag.load(Ordering::Relaxed)),
+            since => self.start.elapsed().saturating_sub(Duration::from_nanos(since)),
+        }
+    }
+
+    /// Bytes of records that wait.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes.load(Ordering::Relaxed)
+    }
+
+    fn wait(&self, lines: &[u8]) {
+        self.waiting.fetch_add(count(lines), Ordering::Relaxed);
+        self.waiting_bytes.fetch_add(lines.len() as u64, Ordering::Relaxed);
+    }
+
+    fn wait_no_more(&self, lines: &[u8]) {
+        self.waiting.fetch_sub(count(lines), Ordering::Relaxed);
+        self.waiting_bytes.fetch_sub(lines.len() as u64, Ordering::Relaxed);
+    }
+
+    fn begin(&self, since: Instant) {
+        self.oldest.store(nanos(since.saturating_duration_since(self.start)).max(1), Ordering::Relaxed);
+    }
+
+    fn end(&self, since: Instant) {
+        self.lag.store(nanos(since.elapsed()), Ordering::Relaxed);
+        self.oldest.store(0, Ordering::Relaxed);
+    }
+}
+
+/// How writing goes, as far as somebody should know.
+#[derive(Debug)]
+pub enum LogNews<'a> {
+    /// The first failure of a row.
+    Failed(&'a LogError),
+    /// The end of such a row.
+    Restored {
+        /// The log.
+        log: &'a Log,
+        /// Records that were lost meanwhile.
+        lost: u64,
+    },
+    /// The path cannot be opened again: records go where they went.
+    NotOpened(&'a LogError),
+    /// Now it is.
+    Opened(&'a Log),
 }
 
 enum QueueMessage {
@@ -47,6 +133,7 @@ enum QueueMessage {
 pub struct LogQueue {
     queue: Sender<QueueMessage>,
     spent: Receiver<Vec<u8>>,
+    reopen: Arc<AtomicBool>,
     counters: Arc<LogCounters>,
 }
 
@@ -54,19 +141,31 @@ pub struct LogQueue {
 #[derive(Debug)]
 pub struct LogWriter {
     thread: JoinHandle<Result<(), LogError>>,
+    path: std::path::PathBuf,
+    stop: Stop,
+    counters: Arc<LogCounters>,
 }
 
 impl LogQueue {
-    /// Starts the thread that writes `log`. `complain` is told of the first failure of a row.
-    pub fn start(log: Log, complain: fn(&LogError)) -> io::Result<(Self, LogWriter)> {
+    /// Starts the thread that writes `log`. `report` is told when writing begins to fail, and when it works again.
+    pub fn start(log: Log, report: fn(LogNews<'_>)) -> io::Result<(Self, LogWriter)> {
         let (queue, messages) = bounded(QUEUE);
         let (spent, spare) = bounded(QUEUE);
-        let counters = Arc::new(LogCounters::default());
-        let counted = Arc::clone(&counters);
-        let thread = thread::Builder::new()
-            .name("log".into())
-            .spawn(move || write(log, &messages, &spent, &counted, complain))?;
-        Ok((Self { queue, spent: spare, counters }, LogWriter { thread }))
+        let (stop, reopen, counters) = (Stop::default(), Arc::<AtomicBool>::default(), Arc::<LogCounters>::default());
+        let path = log.path().to_owned();
+        let writing = Writing {
+            log: log.until(stop.clone()),
+            counters: Arc::clone(&counters),
+            reopen: Arc::clone(&reopen),
+            last: Ok(()),
+            lost: 0,
+            is_elsewhere: false,
+            report,
+        };
+        let run = move || writing.run(&messages, &spent);
+        let thread = thread::Builder::new().name("log".into()).spawn(run)?;
+        let writer = LogWriter { thread, path, stop, counters: Arc::clone(&counters) };
+        Ok((Self { queue, spent: spare, reopen, counters }, writer))
     }
 
     /// Takes the lines out of `lines`, which is empty then. Never waits.
@@ -76,22 +175,28 @@ impl LogQueue {
         }
         let empty = self.spent.try_recv().unwrap_or_default();
         let full = std::mem::replace(lines, empty);
-        let message = QueueMessage::Lines { lines: full, since: Instant::now() };
-        self.counters.depth.fetch_add(1, Ordering::Relaxed);
-        if let Err(refused) = self.queue.try_send(message) {
-            self.counters.depth.fetch_sub(1, Ordering::Relaxed);
-            if let QueueMessage::Lines { lines: mut full, .. } = refused.into_inner() {
-                self.counters.queue_full.fetch_add(count(&full), Ordering::Relaxed);
-                full.clear();
-                *lines = full;
-            }
+        self.counters.wait(&full);
+        let Err(refused) = self.queue.try_send(QueueMessage::Lines { lines: full, since: Instant::now() }) else {
+            return;
+        };
+        let lost = match refused {
+            TrySendError::Full(_) => &self.counters.queue_full,
+            // The thread has ended: nobody reads standard output any more.
+            TrySendError::Disconnected(_) => &self.counters.failed,
+        };
+        if let QueueMessage::Lines { lines: mut full, .. } = refused.into_inner() {
+            self.counters.wait_no_more(&full);
+            lost.fetch_add(count(&full), Ordering::Relaxed);
+            full.clear();
+            *lines = full;
         }
     }
 
-    /// Asks for the file to be opened anew, once what is queued before is written.
+    /// Asks for the file to be opened anew, once what is queued before is written. Never waits.
     pub fn reopen(&self) {
-        // The queue empties as fast as the disk allows; a signal handler's thread may wait for it.
-        let _ = self.queue.send(QueueMessage::Reopen);
+        self.reopen.store(true, Ordering::Relaxed);
+        // So that it comes in its turn; a full queue comes to it all the same.
+        let _ = self.queue.try_send(QueueMessage::Reopen);
     }
 
     /// Waits, at most `patience`, until what was sent before is in the file.
@@ -120,8 +225,21 @@ impl LogWriter {
         self.thread.is_finished()
     }
 
-    /// Waits until everything is written; every [`LogQueue`] must be gone. Tells the last failure, if it was not mended.
+    /// Waits until everything is written; every [`LogQueue`] must be gone. What a reader or disk does not take is given up
+    /// after some seconds, and counted. Tells the last failure, if it was not mended.
     pub fn finish(self) -> Result<(), LogError> {
+        self.stop.ask();
+        let (mut moved, mut before) = (Instant::now(), self.counters.waiting.load(Ordering::Relaxed));
+        while !self.thread.is_finished() {
+            thread::sleep(Duration::from_millis(2));
+            let waiting = self.counters.waiting.load(Ordering::Relaxed);
+            if waiting != before {
+                (moved, before) = (Instant::now(), waiting);
+            } else if moved.elapsed() >= STUCK {
+                self.counters.failed.fetch_add(waiting, Ordering::Relaxed);
+                return Err(LogError::stuck(&self.path, 0));
+            }
+        }
         self.thread.join().unwrap_or(Ok(()))
     }
 }
@@ -130,46 +248,95 @@ fn count(lines: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', lines).count() as u64
 }
 
-fn write(
-    mut log: Log,
-    messages: &Receiver<QueueMessage>,
-    spent: &Sender<Vec<u8>>,
-    counters: &LogCounters,
-    complain: fn(&LogError),
-) -> Result<(), LogError> {
-    let mut last = Ok(());
-    for message in messages {
-        let done = match message {
-            QueueMessage::Lines { mut lines, since } => {
-                counters.depth.fetch_sub(1, Ordering::Relaxed);
-                let done = log.write(&lines).and_then(|()| log.flush());
-                let of = if done.is_ok() { &counters.written } else { &counters.failed };
-                of.fetch_add(count(&lines), Ordering::Relaxed);
-                let lag = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                counters.lag.store(lag, Ordering::Relaxed);
-                lines.clear();
-                let _ = spent.try_send(lines);
-                done
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What the thread has.
+struct Writing {
+    log: Log,
+    counters: Arc<LogCounters>,
+    reopen: Arc<AtomicBool>,
+    last: Result<(), LogError>,
+    /// Records lost since writing failed.
+    lost: u64,
+    /// The path could not be opened again.
+    is_elsewhere: bool,
+    report: fn(LogNews<'_>),
+}
+
+impl Writing {
+    fn run(mut self, messages: &Receiver<QueueMessage>, spent: &Sender<Vec<u8>>) -> Result<(), LogError> {
+        if self.log.is_unread() {
+            (self.report)(LogNews::Failed(&LogError::unread(self.log.path())));
+        }
+        loop {
+            match messages.recv_timeout(LOOK) {
+                Ok(QueueMessage::Lines { mut lines, since }) => {
+                    self.write(&lines, since);
+                    lines.clear();
+                    let _ = spent.try_send(lines);
+                }
+                Ok(QueueMessage::Reopen) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(QueueMessage::Flush(done)) => {
+                    let _ = done.try_send(());
+                }
+                Err(RecvTimeoutError::Disconnected) => return self.last,
             }
-            QueueMessage::Reopen => log.reopen(),
-            QueueMessage::Flush(done) => {
-                let _ = done.try_send(());
-                continue;
-            }
-        };
-        if let Err(error) = &done {
-            counters.errors.fetch_add(1, Ordering::Relaxed);
-            if last.is_ok() {
-                complain(error);
-            }
-            // What is a pipe now will be one for ever; a path may be something else when it is opened again.
-            if error.is_broken_pipe() && log.path().as_os_str() == "-" {
-                return done;
+            let opened = if self.reopen.swap(false, Ordering::Relaxed) { self.log.reopen() } else { self.log.look() };
+            self.opened(opened);
+            // A pipe that was passed stays what it is; a path may be something else when it is opened again.
+            if self.log.is_fixed() && self.last.as_ref().is_err_and(LogError::is_broken_pipe) {
+                return self.last;
             }
         }
-        last = done;
     }
-    last
+
+    fn write(&mut self, lines: &[u8], since: Instant) {
+        self.counters.begin(since);
+        let before = self.log.lines();
+        let done = self.log.write(lines).and_then(|()| self.log.flush());
+        let written = self.log.lines() - before;
+        let lost = count(lines).saturating_sub(written);
+        self.counters.written.fetch_add(written, Ordering::Relaxed);
+        self.counters.failed.fetch_add(lost, Ordering::Relaxed);
+        self.counters.wait_no_more(lines);
+        self.counters.end(since);
+        self.lost += lost;
+        match done {
+            Ok(()) => {
+                if std::mem::replace(&mut self.last, Ok(())).is_err() {
+                    let lost = std::mem::take(&mut self.lost);
+                    (self.report)(LogNews::Restored { log: &self.log, lost });
+                }
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn opened(&mut self, opened: Result<(), LogError>) {
+        match opened {
+            Err(error) => {
+                self.counters.errors.fetch_add(1, Ordering::Relaxed);
+                if !std::mem::replace(&mut self.is_elsewhere, true) {
+                    (self.report)(LogNews::NotOpened(&error));
+                }
+            }
+            Ok(()) if self.is_elsewhere && !self.log.is_elsewhere() => {
+                self.is_elsewhere = false;
+                (self.report)(LogNews::Opened(&self.log));
+            }
+            Ok(()) => {}
+        }
+    }
+
+    fn failed(&mut self, error: LogError) {
+        self.counters.errors.fetch_add(1, Ordering::Relaxed);
+        if self.last.is_ok() {
+            (self.report)(LogNews::Failed(&error));
+        }
+        self.last = Err(error);
+    }
 }
 
 #[cfg(test)]
@@ -181,9 +348,11 @@ mod tests {
     fn lines_reach_the_file_in_order() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let (queue, writer) =
-            LogQueue::start(Log::open(&LogSettings { path: Some(path.clone()), rotate: None }).unwrap(), |_| {})
-                .unwrap();
+        let (queue, writer) = LogQueue::start(
+            Log::open(&LogSettings { path: Some(path.clone()), ..LogSettings::default() }).unwrap(),
+            |_| {},
+        )
+        .unwrap();
         for line in ["{\"a\":1}\n", "{\"a\":2}\n{\"a\":3}\n"] {
             let mut lines = line.as_bytes().to_vec();
             queue.send(&mut lines);
@@ -200,19 +369,24 @@ mod tests {
     fn a_full_queue_drops_and_counts_and_never_waits() {
         let (queue, messages) = bounded(1);
         let (_spent, spare) = bounded(1);
-        let queue = LogQueue { queue, spent: spare, counters: Arc::default() };
+        let queue = LogQueue { queue, spent: spare, reopen: Arc::default(), counters: Arc::default() };
         queue.send(&mut b"1\n".to_vec());
         queue.send(&mut b"2\n3\n".to_vec());
         assert_eq!(queue.counters().queue_full.load(Ordering::Relaxed), 2);
-        assert_eq!(queue.counters().depth.load(Ordering::Relaxed), 1);
+        assert_eq!((queue.counters().waiting.load(Ordering::Relaxed), queue.counters().waiting_bytes()), (1, 2));
         drop(messages);
+        queue.send(&mut b"4\n".to_vec());
+        assert_eq!(queue.counters().failed.load(Ordering::Relaxed), 1, "nobody writes any more");
+        assert_eq!(queue.counters().lost(), 3);
     }
 
     #[test]
     fn a_full_disk_is_told_and_counted() {
-        let (queue, writer) =
-            LogQueue::start(Log::open(&LogSettings { path: Some("/dev/full".into()), rotate: None }).unwrap(), |_| {})
-                .unwrap();
+        let (queue, writer) = LogQueue::start(
+            Log::open(&LogSettings { path: Some("/dev/full".into()), ..LogSettings::default() }).unwrap(),
+            |_| {},
+        )
+        .unwrap();
         queue.send(&mut b"1\n".to_vec());
         queue.send(&mut b"2\n".to_vec());
         let counters = Arc::clone(queue.counters());

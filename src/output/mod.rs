@@ -6,6 +6,7 @@
 //! [`Sink`](crate::event::Sink) and knows nothing of where they come from; none may show more than
 //! an event holds.
 
+mod beside;
 mod fanout;
 mod histogram;
 mod identity;
@@ -13,6 +14,7 @@ pub mod log;
 pub mod log_queue;
 pub mod metrics;
 mod monitor;
+mod numbered;
 pub mod page;
 pub mod pcapng;
 pub mod record;

@@ -96,6 +96,14 @@ impl MetricsEndpoint {
         }
     }
 
+    /// The sources are these from now on, by number; those known before keep their numbers and names.
+    pub fn name_sources(&self, sources: &[MetricsSource]) {
+        if let Some(shown) = &self.shown {
+            shown.metrics.name_sources(sources);
+            shown.page.name_sources(sources.iter().map(|source| source.name.clone()).collect());
+        }
+    }
+
     /// The metrics.
     pub fn metrics(&self) -> Option<&Metrics> {
         self.shown.as_ref().map(|shown| &shown.metrics)

@@ -1,20 +1,25 @@
 //! Packets of live interfaces kept as pcapng (draft-ietf-opsawg-pcapng), beside whatever is made of them.
 //!
 //! Who captures puts packets into a [`PcapWriter`] as ready blocks and never waits: a thread writes them, and what finds it
-//! behind is dropped and counted. A file is put away as PATH.N (the highest is the newest) by size or age, when asked, and
-//! when one is there at the start; nothing is ever overwritten. Passwords stand in packets: only the owner may read it.
+//! behind is dropped and counted. A file is put away as `mail.N.pcapng` (the highest is the newest) by size or age, when
+//! asked, and when one is there at the start; nothing is ever overwritten, and only captures of this program are deleted. A
+//! disk that is full costs packets: files stay, and end with a whole block. Passwords stand in packets: only the owner may
+//! read it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::beside;
+use super::numbered::Numbered;
+use crate::console::{self, plain};
 use crate::time::Timestamp;
 
 /// Octets of blocks that are handed over together.
@@ -97,22 +102,25 @@ pub struct PcapThread {
     path: PathBuf,
     queue: Sender<ThreadMessage>,
     spent: Receiver<Vec<u8>>,
+    renew: Arc<AtomicBool>,
     counters: Arc<PacketCounters>,
     thread: JoinHandle<Result<(), io::Error>>,
 }
 
 impl PcapThread {
-    /// Starts the thread that writes `files`. `complain` is told of the first failure of a row.
-    pub fn start(files: Files, complain: fn(&Path, &io::Error)) -> io::Result<Self> {
+    /// Starts the thread that writes `files`. `report` is told when writing begins to fail, and when it works again.
+    pub fn start(files: Files, report: fn(PacketNews<'_>)) -> io::Result<Self> {
         let (queue, messages) = bounded(QUEUE);
         let (empty, spent) = bounded(QUEUE);
         let counters = Arc::new(PacketCounters::default());
         let counted = Arc::clone(&counters);
+        let renew = Arc::<AtomicBool>::default();
+        let of_thread = Arc::clone(&renew);
         let path = files.settings.path.clone();
         let thread = thread::Builder::new()
             .name("packets".into())
-            .spawn(move || keep(files, &messages, &empty, &counted, complain))?;
-        Ok(Self { path, queue, spent, counters, thread })
+            .spawn(move || keep(files, &messages, &empty, &of_thread, &counted, report))?;
+        Ok(Self { path, queue, spent, renew, counters, thread })
     }
 
     /// The file that is written now.
@@ -131,9 +139,11 @@ impl PcapThread {
         }
     }
 
-    /// Asks for the file to be put away and the next to be begun.
+    /// Asks for the file to be put away and the next to be begun. Never waits.
     pub fn renew(&self) {
-        let _ = self.queue.send(ThreadMessage::Renew);
+        self.renew.store(true, Ordering::Relaxed);
+        // So that it comes in its turn; a full queue comes to it all the same.
+        let _ = self.queue.try_send(ThreadMessage::Renew);
     }
 
     /// What became of the packets so far.
@@ -209,30 +219,58 @@ fn keep(
     mut files: Files,
     messages: &Receiver<ThreadMessage>,
     spent: &Sender<Vec<u8>>,
+    renew: &AtomicBool,
     counters: &PacketCounters,
-    complain: fn(&Path, &io::Error),
+    report: fn(PacketNews<'_>),
 ) -> io::Result<()> {
     let mut last = Ok(());
+    let mut lost = 0;
     loop {
         let done = match messages.recv_timeout(LOOK) {
             Ok(ThreadMessage::Blocks(BlockBatch { mut octets, packets })) => {
-                let done = files.write(&octets);
-                let of = if done.is_ok() { &counters.written } else { &counters.failed };
-                of.fetch_add(packets, Ordering::Relaxed);
+                let Kept { packets: kept, failed } = files.write(&octets);
+                counters.written.fetch_add(kept, Ordering::Relaxed);
+                counters.failed.fetch_add(packets - kept, Ordering::Relaxed);
+                lost += packets - kept;
                 octets.clear();
                 octets.shrink_to(KEEP);
                 let _ = spent.try_send(octets);
-                done
+                Some(failed.map_or(Ok(()), Err))
             }
-            Ok(ThreadMessage::Renew) => files.begin(),
-            Err(RecvTimeoutError::Timeout) => files.look(),
+            Ok(ThreadMessage::Renew) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                files.look();
+                None
+            }
             Err(RecvTimeoutError::Disconnected) => return last,
         };
-        if let (Err(reason), Ok(())) = (&done, &last) {
-            complain(&files.settings.path, reason);
+        if renew.swap(false, Ordering::Relaxed) {
+            files.begin_or_go_on();
+        }
+        let Some(done) = done else { continue };
+        let path = &files.settings.path;
+        match (&done, &last) {
+            (Err(reason), Ok(())) => report(PacketNews::Failed(path, reason)),
+            (Ok(()), Err(_)) => report(PacketNews::Restored(path, std::mem::take(&mut lost))),
+            _ => {}
         }
         last = done;
     }
+}
+
+/// How writing goes, as far as somebody should know.
+#[derive(Debug)]
+pub enum PacketNews<'a> {
+    /// The first failure of a row.
+    Failed(&'a Path, &'a io::Error),
+    /// The end of such a row, and the packets that were lost meanwhile.
+    Restored(&'a Path, u64),
+}
+
+/// What became of a batch.
+struct Kept {
+    packets: u64,
+    failed: Option<io::Error>,
 }
 
 /// The file that is written, and those put away.
@@ -242,10 +280,12 @@ pub struct Files {
     /// What each begins with.
     head: Vec<u8>,
     file: Option<File>,
+    away: Numbered,
     /// Octets behind the head.
     written: u64,
     began: Instant,
-    tried: Option<Instant>,
+    /// When the last attempt to begin one failed.
+    failed: Option<Instant>,
 }
 
 impl Files {
@@ -257,50 +297,68 @@ impl Files {
     }
 
     fn new(settings: PacketFileSettings, sources: &[PacketSource]) -> Self {
-        Self { head: head(sources), settings, file: None, written: 0, began: Instant::now(), tried: None }
+        let away = Numbered::before(".pcapng", &settings.path, is_ours);
+        Self { head: head(sources), settings, file: None, away, written: 0, began: Instant::now(), failed: None }
     }
 
-    /// Puts the file away, if there is one, and begins the next.
+    /// Begins the next file and puts the one before away, if there is one. The next is there first: on a disk without room,
+    /// everything stays as it was.
     fn begin(&mut self) -> io::Result<()> {
-        self.file = None;
-        self.tried = Some(Instant::now());
         let path = &self.settings.path;
-        match fs::symlink_metadata(path) {
-            Ok(about) if !about.is_file() => {
-                return Err(io::Error::new(ErrorKind::AlreadyExists, "is there already, and is no file"));
-            }
-            Ok(_) => put_away(path, self.settings.files)?,
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
+        let is_file = fs::symlink_metadata(path).map(|about| about.is_file());
+        if matches!(is_file, Ok(false)) {
+            return Err(io::Error::new(ErrorKind::AlreadyExists, "is there already, and is no file"));
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(&self.head)?;
+        let (mut file, temporary) = beside::create(path, 0o600)?;
+        let made = file.write_all(&self.head).and_then(|()| self.away.put_away(self.settings.files));
+        if let Err(error) = made.and_then(|_| fs::rename(&temporary, path)) {
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
         self.written = 0;
         self.began = Instant::now();
         self.file = Some(file);
         Ok(())
     }
 
-    fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
-        if self.file.is_none() {
-            // A file that could not be written ends somewhere: another one is begun.
-            if self.tried.is_some_and(|at| at.elapsed() < RETRY) {
-                return Err(io::Error::other("it could not be written a moment ago"));
-            }
-            self.begin()?;
-        } else if self.is_old() || self.is_full(blocks.len()) {
-            self.begin()?;
+    /// Begins the next file; if that cannot be, the one before grows on.
+    fn begin_or_go_on(&mut self) {
+        self.failed = None;
+        if let Err(error) = self.begin() {
+            self.failed = Some(Instant::now());
+            let path = self.settings.path.display();
+            let text = format_args!(
+                "{path}: the next capture file cannot be begun: {}; make room, and check the directory and its permissions",
+                plain(&error)
+            );
+            console::warn("capture_file", &path.to_string(), &text);
         }
-        let Some(file) = &mut self.file else {
-            return Ok(());
-        };
-        self.written += blocks.len() as u64;
-        file.write_all(blocks).inspect_err(|_| self.file = None)
     }
 
-    /// Begins the next file if this one is old: also when there is nothing to write.
-    fn look(&mut self) -> io::Result<()> {
-        if self.file.is_some() && self.is_old() { self.begin() } else { Ok(()) }
+    fn write(&mut self, blocks: &[u8]) -> Kept {
+        let is_due = self.file.is_none() || self.is_old() || self.is_full(blocks.len());
+        if is_due && self.failed.is_none_or(|at| at.elapsed() >= RETRY) {
+            self.begin_or_go_on();
+        }
+        let Some(file) = &mut self.file else {
+            return Kept { packets: 0, failed: Some(io::Error::other("it cannot be begun")) };
+        };
+        let (done, failed) = put(file, blocks);
+        let (whole, packets) = whole_blocks(blocks.get(..done).unwrap_or(blocks));
+        self.written += whole as u64;
+        if failed.is_some() && take_back(file, (done - whole) as u64).is_err() {
+            // It ends somewhere: the next one begins.
+            self.file = None;
+        }
+        Kept { packets, failed }
+    }
+
+    /// Begins the next file if this one is old, also when there is nothing to write, or if it was deleted.
+    fn look(&mut self) {
+        let is_gone = self.file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|about| about.nlink() == 0));
+        if (is_gone || self.is_old()) && self.failed.is_none_or(|at| at.elapsed() >= RETRY) {
+            self.begin_or_go_on();
+        }
     }
 
     fn is_full(&self, more: usize) -> bool {
@@ -314,43 +372,44 @@ impl Files {
     }
 }
 
-/// Renames `path` to the number behind the highest, and deletes the lowest beyond `keep` files, the next one included.
-fn put_away(path: &Path, keep: Option<u32>) -> io::Result<()> {
-    let mut numbers = numbers(path)?;
-    numbers.sort_unstable();
-    let next = numbers.last().map_or(1, |last| last.saturating_add(1));
-    fs::rename(path, numbered(path, next))?;
-    numbers.push(next);
-    let Some(keep) = keep else {
-        return Ok(());
-    };
-    let beyond = (numbers.len() + 1).saturating_sub(keep.max(1) as usize);
-    for old in numbers.into_iter().take(beyond) {
-        fs::remove_file(numbered(path, old))?;
+/// Writes as much as can be; how much that was.
+fn put(file: &mut File, blocks: &[u8]) -> (usize, Option<io::Error>) {
+    let mut done = 0;
+    while let Some(rest) = blocks.get(done..).filter(|rest| !rest.is_empty()) {
+        match file.write(rest) {
+            Ok(0) => return (done, Some(ErrorKind::WriteZero.into())),
+            Ok(n) => done += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return (done, Some(error)),
+        }
     }
-    Ok(())
+    (done, None)
 }
 
-fn numbered(path: &Path, number: u64) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
-    name.push(format!(".{number}"));
-    name.into()
+/// Cuts the last `octets` off.
+fn take_back(file: &mut File, octets: u64) -> io::Result<()> {
+    let end = file.stream_position()?.saturating_sub(octets);
+    file.set_len(end)?;
+    file.seek(SeekFrom::Start(end)).map(|_| ())
 }
 
-/// The numbers N of all PATH.N.
-fn numbers(path: &Path) -> io::Result<Vec<u64>> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let Some(name) = path.file_name() else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let other = entry?.file_name();
-        let number = other.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
-        let number = number.and_then(|rest| std::str::from_utf8(rest.strip_prefix(b".")?).ok());
-        found.extend(number.and_then(|text| text.parse::<u64>().ok().filter(|n| n.to_string() == text)));
+/// Octets of the whole blocks at the beginning of `written`, and how many those are.
+fn whole_blocks(written: &[u8]) -> (usize, u64) {
+    let (mut at, mut blocks) = (0, 0);
+    while let Some(length) = written.get(at + 4..at + 8).and_then(|length| length.try_into().ok()) {
+        let length = u32::from_le_bytes(length) as usize;
+        if length == 0 || written.len() - at < length {
+            break;
+        }
+        at += length;
+        blocks += 1;
     }
-    Ok(found)
+    (at, blocks)
+}
+
+/// Whether a file that begins with `head` is a capture of this program: [`head`] puts its name there.
+fn is_ours(head: &[u8]) -> bool {
+    head.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]) && head.get(28..36) == Some(b"mailtap ")
 }
 
 /// The section header and a description of every interface; times in nanoseconds.
@@ -463,7 +522,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mail.pcapng");
         let archive =
-            PcapThread::start(Files::open(settings(path.clone()), &sources()).unwrap(), |_, e| panic!("{e}")).unwrap();
+            PcapThread::start(Files::open(settings(path.clone()), &sources()).unwrap(), |news| panic!("{news:?}"))
+                .unwrap();
         let mut writer = archive.writer();
         let at = Timestamp::from_nanos(1_700_000_000_123_456_789);
         for (source, data, len) in [(0, "1", 1), (1, "22", 2), (0, "333", 1500), (1, "", 0)] {
@@ -479,26 +539,33 @@ mod tests {
     }
 
     #[test]
-    fn files_are_put_away_and_the_oldest_go() {
+    fn files_are_put_away_and_the_oldest_of_ours_go() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mail.pcapng");
-        fs::write(&path, "of an earlier run").unwrap();
-        fs::write(dir.path().join("mail.pcapng.07"), "mine").unwrap();
+        fs::write(&path, "of another program").unwrap();
+        for name in ["mail.pcapng.1", "mail.07.pcapng", "mail.20261101.pcapng", "mail.bak"] {
+            fs::write(dir.path().join(name), "mine").unwrap();
+        }
+        let others = names(dir.path()).into_iter().filter(|name| name != "mail.pcapng").collect::<Vec<_>>();
         let mut files = Files::new(PacketFileSettings { files: Some(3), ..settings(path.clone()) }, &sources());
         files.begin().unwrap();
-        assert_eq!(fs::read(dir.path().join("mail.pcapng.1")).unwrap(), b"of an earlier run");
+        assert_eq!(fs::read(dir.path().join("mail.1.pcapng")).unwrap(), b"of another program");
+        let ours = || {
+            let is_other = |name: &String| others.contains(name);
+            names(dir.path()).into_iter().filter(|name| !is_other(name)).collect::<Vec<_>>()
+        };
         for n in 0_u8..4 {
             let mut blocks = Vec::new();
             block(&mut blocks, Timestamp::default(), 0, &[n; 3000], 3000);
-            files.write(&blocks).unwrap();
+            assert!(files.write(&blocks).failed.is_none());
         }
-        assert_eq!(names(dir.path()), ["mail.pcapng", "mail.pcapng.07", "mail.pcapng.3", "mail.pcapng.4"]);
+        assert_eq!(ours(), ["mail.1.pcapng", "mail.3.pcapng", "mail.4.pcapng", "mail.pcapng"]);
         assert_eq!(packets(&path)[0].2[0], 3);
-        assert_eq!(packets(&dir.path().join("mail.pcapng.4"))[0].2[0], 2);
+        assert_eq!(packets(&dir.path().join("mail.4.pcapng"))[0].2[0], 2);
         // One that was moved by others is left where it is.
         fs::rename(&path, dir.path().join("moved")).unwrap();
         files.begin().unwrap();
-        assert_eq!(names(dir.path()).len(), 5);
+        assert_eq!(ours().len(), 5);
         assert!(packets(&path).is_empty());
     }
 
@@ -507,13 +574,59 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mail.pcapng");
         let age = Some(Duration::ZERO);
-        let mut files = Files::new(PacketFileSettings { age, ..settings(path) }, &sources());
+        let mut files = Files::new(PacketFileSettings { age, ..settings(path.clone()) }, &sources());
         files.begin().unwrap();
-        files.look().unwrap();
+        files.look();
         assert_eq!(names(dir.path()), ["mail.pcapng"], "nothing is in it");
-        files.write(&[0; 4]).unwrap();
-        files.look().unwrap();
-        assert_eq!(names(dir.path()), ["mail.pcapng", "mail.pcapng.1"]);
+        let mut blocks = Vec::new();
+        block(&mut blocks, Timestamp::default(), 0, b"1", 1);
+        assert_eq!(files.write(&blocks).packets, 1);
+        files.look();
+        assert_eq!(names(dir.path()), ["mail.1.pcapng", "mail.pcapng"]);
+        // One that was deleted is begun anew.
+        fs::remove_file(&path).unwrap();
+        files.look();
+        assert!(packets(&path).is_empty());
+    }
+
+    #[test]
+    fn what_was_written_is_known_by_whole_blocks() {
+        let mut blocks = Vec::new();
+        for data in [&b"1"[..], b"22222", b""] {
+            block(&mut blocks, Timestamp::default(), 0, data, 9);
+        }
+        assert_eq!(whole_blocks(&blocks), (blocks.len(), 3));
+        assert_eq!(whole_blocks(&blocks[..blocks.len() - 1]), (36 + 40, 2));
+        for end in 0..36 {
+            assert_eq!(whole_blocks(&blocks[..end]), (0, 0));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mail.pcapng");
+        let mut files = Files::open(settings(path.clone()), &sources()).unwrap();
+        let file = files.file.as_mut().unwrap();
+        file.write_all(&blocks[..50]).unwrap();
+        take_back(file, 50 - 36).unwrap();
+        assert_eq!(files.write(&blocks).packets, 3);
+        assert_eq!(packets(&path).len(), 4, "the file goes on behind the first block");
+        assert!(is_ours(&fs::read(&path).unwrap()[..64]));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_begun_leaves_all_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mail.pcapng");
+        let mut files = Files::open(PacketFileSettings { size: 100, ..settings(path.clone()) }, &sources()).unwrap();
+        let mut blocks = Vec::new();
+        block(&mut blocks, Timestamp::default(), 0, &[7; 80], 80);
+        files.write(&blocks);
+        // No other name is free to begin one with.
+        for number in 0..100 {
+            fs::write(dir.path().join(format!("mail.pcapng.{}-{number}.tmp", std::process::id())), "").unwrap();
+        }
+        for _ in 0..3 {
+            assert_eq!(files.write(&blocks).packets, 1, "the file grows on");
+        }
+        assert_eq!((names(dir.path()).len(), packets(&path).len()), (101, 4));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! error: this is a second line, behind what the user may do.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -48,20 +49,29 @@ impl Sandbox {
         self
     }
 
-    /// The file `path` may be made, written, and replaced: what lies beside it too, since Landlock knows no names. A
-    /// device or pipe may be written only, and `-` is nothing.
+    /// The file `path` may be made, written, and replaced: what lies beside it too, since Landlock knows no names. So may
+    /// what lies in the folder above, if it is none of the system's: a folder that is made anew is another one, to which
+    /// only a rule for the one above applies. A device may be written only.
     #[must_use]
     pub fn file(self, path: &Path) -> Self {
-        if path.as_os_str() == "-" {
-            return self;
-        }
-        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if fs::metadata(&real).is_ok_and(|about| !about.is_file()) {
-            return self.folder(&real);
+        let real = fs::canonicalize(path);
+        match fs::metadata(path).map(|about| about.file_type()) {
+            // A pipe without a name has no place in the file system, and Landlock no say about it.
+            Ok(kind) if !kind.is_file() && real.is_err() => return self,
+            Ok(kind) if kind.is_char_device() || kind.is_block_device() => return self.folder(path),
+            _ => {}
         }
         // A log that is a link is renamed where the link is, and written where it leads.
-        let here = self.folder(parent(path));
-        if real == path { here } else { here.folder(parent(&real)) }
+        let folder = parent(path);
+        let here = self.folder(folder);
+        let here = match above(folder) {
+            Some(above) => here.folder(&above),
+            None => here,
+        };
+        match real {
+            Ok(real) if real != path => here.folder(parent(&real)),
+            _ => here,
+        }
     }
 
     /// No TCP connection may be made and no port be listened on any more.
@@ -113,6 +123,16 @@ fn granted(path: &Path) -> BitFlags<AccessFs> {
     if path.is_dir() { write | AccessFs::MakeReg | AccessFs::RemoveFile } else { write }
 }
 
+/// The folder above `folder`, if nothing but what belongs to one program is likely to lie there.
+fn above(folder: &Path) -> Option<PathBuf> {
+    const SYSTEM: [&str; 12] =
+        ["/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/proc", "/root", "/sys", "/usr", "/var"];
+    let above = fs::canonicalize(folder).ok()?.parent()?.to_owned();
+    let is_system = SYSTEM.iter().any(|system| above == Path::new(system));
+    let is_below = ["/etc", "/usr", "/boot", "/proc", "/sys", "/dev"].iter().any(|system| above.starts_with(system));
+    (!is_system && !is_below).then_some(above)
+}
+
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
@@ -129,10 +149,11 @@ mod tests {
     #[test]
     fn a_file_is_replaced_where_it_is() {
         let of = |path: &str| Sandbox::new().file(Path::new(path)).writable;
-        assert_eq!(of("mailtap.jsonl"), [Path::new(".")]);
+        assert_eq!(of("mailtap.jsonl").first(), Some(&PathBuf::from(".")));
         assert_eq!(of("/no/such/mailtap.jsonl"), [Path::new("/no/such")]);
         assert_eq!(of("/dev/null"), [Path::new("/dev/null")]);
-        assert!(of("-").is_empty());
+        assert_eq!(of("/var/log/mail.jsonl"), [Path::new("/var/log")], "/var is the system's");
+        assert_eq!(of("/etc/mail.jsonl"), [Path::new("/etc")]);
     }
 
     #[test]
@@ -151,14 +172,17 @@ mod tests {
     fn confines() {
         let (mine, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(other.path().join("file"), "x").unwrap();
-        let log = mine.path().join("log");
+        let folder = mine.path().join("of").join("mailtap");
+        fs::create_dir_all(&folder).unwrap();
+        let log = folder.join("log");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let confined = Sandbox::new().file(&log).isolated().enforce().unwrap();
         fs::write(&log, "1").unwrap();
-        fs::rename(&log, mine.path().join("log.1")).unwrap();
+        fs::rename(&log, folder.join("log.1")).unwrap();
         fs::write(&log, "2").unwrap();
         fs::remove_file(&log).unwrap();
+        assert!(fs::write(mine.path().join("file"), "y").is_err() || confined == Confined::Not);
         assert_eq!(fs::read(other.path().join("file")).unwrap(), b"x");
         if confined == Confined::Not {
             eprintln!("this kernel has no Landlock");

@@ -1,13 +1,16 @@
 //! Signals as a stream, for modes that run on tokio and, through [`Waiter`], for those that do not.
 //!
-//! SIGTERM and SIGINT ask for an end, the first time gently; SIGHUP asks to read the configuration and open the files
-//! again. SIGPIPE is an error of a write, nothing more.
+//! SIGTERM, SIGINT and SIGQUIT ask for an end, the first time gently; SIGHUP asks to read the configuration and open the
+//! files again, SIGUSR1 to open the log again, as rotation scripts written for nginx do. SIGUSR2 starts a new program with
+//! nginx and HAProxy; it has no meaning here, and must not end the process. SIGPIPE is an error of a write, nothing more.
 
 use std::io;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+
+use crate::console::{self, Level};
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub enum Signal {
     Again,
     /// To read the configuration and to open the files again.
     Reload,
+    /// To open the log again.
+    Reopen,
 }
 
 /// The signals of this process as they come.
@@ -25,7 +30,10 @@ pub enum Signal {
 pub struct Signals {
     terminate: Stream,
     interrupt: Stream,
+    quit: Stream,
     reload: Stream,
+    reopen: Stream,
+    unknown: Stream,
     ending: bool,
 }
 
@@ -35,17 +43,28 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             reload: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
+            unknown: signal(SignalKind::user_defined2())?,
             ending: false,
         })
     }
 
     /// Waits for the next. May be dropped and called again without a loss.
     pub async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.terminate.recv() => self.end(),
-            _ = self.interrupt.recv() => self.end(),
-            _ = self.reload.recv() => Signal::Reload,
+        loop {
+            return tokio::select! {
+                _ = self.terminate.recv() => self.end(),
+                _ = self.interrupt.recv() => self.end(),
+                _ = self.quit.recv() => self.end(),
+                _ = self.reload.recv() => Signal::Reload,
+                _ = self.reopen.recv() => Signal::Reopen,
+                _ = self.unknown.recv() => {
+                    console::print(Level::Warning, &"SIGUSR2 is ignored; a new mailtap takes over with --handover");
+                    continue;
+                }
+            };
         }
     }
 
@@ -99,10 +118,14 @@ mod tests {
         assert_eq!(waiter.wait(Duration::from_millis(1)), None);
         for (number, expected) in [
             (Number::HUP, Signal::Reload),
+            (Number::USR1, Signal::Reopen),
             (Number::INT, Signal::Terminate),
             (Number::HUP, Signal::Reload),
             (Number::TERM, Signal::Again),
+            (Number::QUIT, Signal::Again),
         ] {
+            kill_process(getpid(), Number::USR2).unwrap();
+            assert_eq!(waiter.wait(Duration::from_millis(50)), None, "ignored");
             kill_process(getpid(), number).unwrap();
             assert_eq!(waiter.wait(LONG), Some(expected));
         }

@@ -23,7 +23,7 @@ use super::refuse::{abort, refuse};
 use super::shared::{OpenCount, Shared};
 use super::terminated;
 use crate::console;
-use crate::event::{Dir, End, Input, Peers, Refusal, Rejection, Upstream};
+use crate::event::{Dir, End, Input, Peers, Refusal, Rejection, Termination, Upstream};
 use crate::proxy::settings::{Target, Times, Transparent};
 use crate::time::Timestamp;
 use crate::wire::connection_id;
@@ -83,26 +83,32 @@ async fn join(
     mut client: TcpStream,
     peer: SocketAddr,
 ) -> Option<Box<ProxiedPair>> {
+    shared.compare_clock();
     let began = shared.clock.now();
-    let Ok(arrival) = arrive(&shared, &listener, &mut client, canonical(peer), began).await else {
-        // It has no right to speak without a header.
-        listener.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
-        let text = format_args!(
-            "listener {}: {peer} began without a valid PROXY header and was closed; let it send one, or take it out of --proxy-from",
-            listener.settings.name
-        );
-        console::warn("proxy_header", &listener.settings.name, &text);
-        abort(&client);
-        return None;
-    };
-    let ticket = match listener.admission.admit(began, arrival.source.ip()).await {
-        Ok(ticket) => ticket,
-        Err(reason) => {
-            listener.count(|metrics| metrics.rejected(reason));
-            listener.warn_of_limit(reason, arrival.source.ip());
-            refuse(&listener, &mut client).await;
+    let arrival = arrive(&shared, &listener, &mut client, canonical(peer), began);
+    let arrival = match shared.unless_turned_away(arrival).await {
+        Some(Ok(arrival)) => arrival,
+        Some(Err(_)) => {
+            // It has no right to speak without a header.
+            listener.count(|metrics| metrics.rejected(Rejection::ProxyHeader));
+            let text = format_args!(
+                "listener {}: {peer} began without a valid PROXY header and was closed; let it send one, or take it out of --proxy-from",
+                listener.settings.name
+            );
+            console::warn("proxy_header", &listener.settings.name, &text);
+            abort(&client);
             return None;
         }
+        None => return turn_away(&listener, &mut client, Rejection::Drain).await,
+    };
+    let admitted = listener.admission.admit(began, arrival.source.ip());
+    let ticket = match shared.unless_turned_away(admitted).await {
+        Some(Ok(ticket)) => ticket,
+        Some(Err(reason)) => {
+            listener.warn_of_limit(reason, arrival.source.ip());
+            return turn_away(&listener, &mut client, reason).await;
+        }
+        None => return turn_away(&listener, &mut client, Rejection::Drain).await,
     };
     let route = match route(&shared, &listener, &client, arrival.peer) {
         Ok(route) => route,
@@ -116,23 +122,36 @@ async fn join(
     };
     let dialling = shared.clock.now();
     let id = connection_id(arrival.peer, route.server, began);
-    let dialled = reach(&shared, &listener, &arrival, &route, id).await;
+    let dialled = shared.unless_turned_away(reach(&shared, &listener, &arrival, &route, id)).await;
     let established = shared.clock.now();
     let mut session = observer(&shared, &listener, &arrival, &route, id, established);
     match dialled {
-        Ok(Reached { server, address, far }) => {
+        Some(Ok(Reached { server, address, far })) => {
             session.connected(established.since(dialling).unwrap_or_default());
             session.dialled(Upstream { address: Some(address), error: None });
             let held = ConnectionGuards { _ticket: ticket, _ends: route.near.into_iter().chain(far).collect() };
-            Some(Box::new(ProxiedPair { client, server, session, early: arrival.early, held }))
+            return Some(Box::new(ProxiedPair { client, server, session, early: arrival.early, held }));
         }
-        Err(failed) => {
+        Some(Err(failed)) => {
             not_connected(&shared, &listener, session, established, &failed);
             listener.warn_of_server(&failed, arrival.source.ip());
-            refuse(&listener, &mut client).await;
-            None
+        }
+        None => {
+            let (protocol, phase) = (listener.protocol(), session.phase());
+            listener.count(|metrics| metrics.terminated(protocol, Termination::Drain, phase));
+            session.presume(established, protocol, &shared.fanout);
+            session.finish(established, End::Drain, &shared.fanout);
         }
     }
+    refuse(&listener, &mut client).await;
+    None
+}
+
+/// Turns the client away before its server was dialled: there is no record of it.
+async fn turn_away(listener: &Listener, client: &mut TcpStream, reason: Rejection) -> Option<Box<ProxiedPair>> {
+    listener.count(|metrics| metrics.rejected(reason));
+    refuse(listener, client).await;
+    None
 }
 
 /// Reads the PROXY header of a peer that has to send one.

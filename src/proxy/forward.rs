@@ -22,7 +22,7 @@ use super::pair::{ConnectionGuards, ProxiedPair};
 use super::refuse::{abort, goodbye};
 use super::shared::Shared;
 use super::splice::{Broken, Pipe, Pipes, SpliceStep};
-use crate::event::{Both, Bypass, Dir, End, Input, Phase, Termination};
+use crate::event::{Both, Bypass, Dir, End, Input, Termination};
 use crate::proxy::settings::OnFault;
 use crate::time::Timestamp;
 
@@ -177,15 +177,16 @@ impl Forwarder {
         }
     }
 
-    /// Whether it can be closed without cutting anything short, as far as can be known: between commands, and
-    /// nothing is on its way.
+    /// Whether it can be closed without cutting anything short, as far as can be known.
     fn is_quiet(&self) -> bool {
         const STILL: Duration = Duration::from_millis(500);
         if self.timer.still(self.shared.clock.now()) < STILL {
             return false;
         }
         let waits = Dir::BOTH.iter().any(|dir| self.flows[*dir].waits());
-        !waits && self.unseen.is_none() && self.session.phase() == Phase::Idle
+        // A server that has closed answers nothing any more.
+        let is_over = self.flows.to_client.state == FlowState::Ended;
+        !waits && self.unseen.is_none() && (is_over || self.session.is_at_rest())
     }
 
     /// Moves one direction: `Ready(None)` if it is over, an ending if all is.

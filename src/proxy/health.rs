@@ -164,9 +164,7 @@ mod tests {
             assert!(may_be(said, Protocol::Imap) && !may_be(said, Protocol::Smtp), "{said:?}");
         }
         let long = "a".repeat(GOODBYE);
-        for said in
-            ["EHLO x", "QUIT\r\nQ", "QUIT x\r\n", "\r\n", "a1 NOOP\r\n", "a LOGOUT x", "a LOGOUT\r\nb", &long]
-        {
+        for said in ["EHLO x", "QUIT\r\nQ", "QUIT x\r\n", "\r\n", "a1 NOOP\r\n", "a LOGOUT x", "a LOGOUT\r\nb", &long] {
             assert!(!may_be(said, Protocol::Smtp) && !may_be(said, Protocol::Imap), "{said:?}");
         }
     }

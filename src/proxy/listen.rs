@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -26,23 +26,25 @@ const IDLE: Duration = Duration::from_secs(60);
 /// end transfers that merely stand still.
 const GONE: Duration = Duration::from_secs(600);
 
-/// Opens a listening socket at `address`, non-blocking. IPv4 comes to `[::]` too.
-pub(super) fn listen(listener: &ListenerSettings, address: SocketAddr) -> Result<TcpListener, ListenError> {
+/// Opens a listening socket at `address`, non-blocking. IPv4 comes to `[::]` too, unless `only_ipv6`.
+pub(super) fn listen(
+    listener: &ListenerSettings,
+    address: SocketAddr,
+    only_ipv6: bool,
+) -> Result<TcpListener, ListenError> {
     let failed = |step: SocketStep| {
         let name = listener.name.clone();
         move |reason| ListenError { name, place: Some(address), step, reason }
     };
     let mut address = address;
     let mut made = socket_of(&address);
-    let has_no_ipv6 =
-        made.as_ref().is_err_and(|e| e.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()));
-    if has_no_ipv6 && address.is_ipv6() && address.ip().is_unspecified() {
+    if made.as_ref().is_err_and(is_unknown_family) && address.is_ipv6() && address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::UNSPECIFIED.into());
         made = socket_of(&address);
     }
     let socket = made.map_err(failed(SocketStep::Socket))?;
     let prepared = socket.set_reuse_address(true).and_then(|()| match address {
-        SocketAddr::V6(v6) => socket.set_only_v6(!v6.ip().is_unspecified()),
+        SocketAddr::V6(v6) => socket.set_only_v6(only_ipv6 || !v6.ip().is_unspecified()),
         SocketAddr::V4(_) => Ok(()),
     });
     prepared.map_err(failed(SocketStep::Socket))?;
@@ -91,6 +93,15 @@ pub(super) fn tune(socket: &impl AsFd) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE))?;
     // With it the number of probes plays no part, and their interval of 75 s gives eight (tcp(7)).
     socket.set_tcp_user_timeout(Some(GONE))
+}
+
+/// Whether this host has IPv6.
+pub(super) fn has_ipv6() -> bool {
+    !socket_of(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).is_err_and(|error| is_unknown_family(&error))
+}
+
+fn is_unknown_family(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
 /// A non-blocking TCP socket of the family of `address`.
@@ -176,7 +187,7 @@ mod tests {
 
     #[test]
     fn connections_inherit_what_the_listener_has() {
-        let socket = listen(&listener(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let socket = listen(&listener(), "127.0.0.1:0".parse().unwrap(), false).unwrap();
         prepare(&listener(), &socket).unwrap();
         socket.set_nonblocking(false).unwrap();
         let _client = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
@@ -189,7 +200,7 @@ mod tests {
 
     #[test]
     fn both_families_come_to_the_unspecified_address() {
-        let socket = listen(&listener(), "[::]:0".parse().unwrap()).unwrap();
+        let socket = listen(&listener(), "[::]:0".parse().unwrap(), false).unwrap();
         socket.set_nonblocking(false).unwrap();
         let port = socket.local_addr().unwrap().port();
         let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -199,16 +210,16 @@ mod tests {
 
     #[test]
     fn an_error_says_where_why_and_what_to_do() {
-        let first = listen(&listener(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let first = listen(&listener(), "127.0.0.1:0".parse().unwrap(), false).unwrap();
         let place = first.local_addr().unwrap();
-        let error = listen(&listener(), place).unwrap_err();
+        let error = listen(&listener(), place, false).unwrap_err();
         assert_eq!(error.reason().kind(), io::ErrorKind::AddrInUse);
         let text = error.to_string();
         assert!(
             text.starts_with(&format!("listener mx: cannot listen at {place}: Address already in use; ")),
             "{text}"
         );
-        let error = listen(&listener(), "192.0.2.99:0".parse().unwrap()).unwrap_err().to_string();
+        let error = listen(&listener(), "192.0.2.99:0".parse().unwrap(), false).unwrap_err().to_string();
         assert!(error.contains("no interface has this address"), "{error}");
     }
 }

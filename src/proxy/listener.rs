@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+
+use socket2::SockRef;
 
 use super::admission::Admission;
 use super::listen::{self, ListenError};
@@ -23,7 +25,56 @@ pub struct BoundListener {
     /// The listener.
     pub listener: Arc<Listener>,
     /// The sockets, non-blocking.
-    pub sockets: Vec<Arc<TcpListener>>,
+    pub sockets: Vec<ListeningSocket>,
+}
+
+impl BoundListener {
+    /// Has `metrics` count what it does; before it serves anybody.
+    pub fn measure(&mut self, metrics: ProxyMetrics) {
+        if let Some(listener) = Arc::get_mut(&mut self.listener) {
+            metrics.set_limit(listener.settings.admission.connections);
+            listener.metrics = Some(metrics);
+        }
+    }
+}
+
+/// A listening socket. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct ListeningSocket {
+    /// The socket.
+    pub socket: Arc<TcpListener>,
+    /// The name under which the service manager passed it, which may be empty; `None`: mailtap opened it.
+    pub passed_as: Option<Arc<str>>,
+}
+
+impl ListeningSocket {
+    /// One that mailtap opened.
+    pub fn own(socket: TcpListener) -> Self {
+        Self { socket: Arc::new(socket), passed_as: None }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()
+    }
+
+    /// Whether mailtap opened it for all of IPv6 and nothing of IPv4.
+    fn lacks_ipv4(&self) -> bool {
+        let is_all = self.address().is_some_and(|own| own.is_ipv6() && own.ip().is_unspecified());
+        is_all && self.passed_as.is_none() && SockRef::from(&*self.socket).only_v6().is_ok_and(|only| only)
+    }
+
+    /// Whether connections to `address` come to it.
+    pub fn covers(&self, address: SocketAddr) -> bool {
+        let Some(own) = self.address().filter(|own| own.port() == address.port()) else { return false };
+        let takes_ipv4 = || own.is_ipv6() && SockRef::from(&*self.socket).only_v6().is_ok_and(|only| !only);
+        match (own.ip().is_unspecified(), address.ip().is_unspecified()) {
+            (false, _) => own.ip() == address.ip(),
+            (true, false) => own.is_ipv4() == address.is_ipv4() || takes_ipv4(),
+            // A host without IPv6 has 0.0.0.0 where [::] is asked for.
+            (true, true) => own.is_ipv4() == address.is_ipv4() || takes_ipv4() || own.is_ipv4() && !listen::has_ipv6(),
+        }
+    }
 }
 
 /// One listener, ready. A reload makes a new one; connections keep theirs.
@@ -55,27 +106,23 @@ pub struct ListenerOptions<'a> {
     /// Caps of a session, as they are at a listener that says nothing.
     pub limits: &'a Limits,
     /// Sockets that listen for it already: from the service manager, a predecessor, or before a reload.
-    pub sockets: Vec<TcpListener>,
+    pub sockets: Vec<ListeningSocket>,
+    /// Ports at which another listener has all of IPv4, so that `[::]` here is IPv6 alone.
+    pub ipv4_ports: &'a [u16],
     /// The listener of its name before a reload: who is let in there is counted here too.
     pub before: Option<&'a Listener>,
-    /// What is counted of it.
-    pub metrics: Option<ProxyMetrics>,
 }
 
 impl Listener {
     /// Opens the addresses of `settings` at which none of the given sockets listens, prepares all of them and reads its
     /// certificates. The name of its server is not looked up yet.
     pub fn open(settings: &ListenerSettings, opening: ListenerOptions<'_>) -> Result<BoundListener, OpenError> {
-        let ListenerOptions { source, limits, mut sockets, before, metrics } = opening;
-        for address in &settings.listen {
-            if !listens(&sockets, address) {
-                sockets.push(listen::listen(settings, *address).map_err(OpenError::Socket)?);
-            }
-        }
+        let ListenerOptions { source, limits, mut sockets, ipv4_ports, before } = opening;
+        open_missing(settings, &mut sockets, ipv4_ports).map_err(OpenError::Socket)?;
         if sockets.is_empty() {
             return Err(OpenError::NoAddress { listener: settings.name.clone() });
         }
-        let prepared = sockets.iter().map(|socket| listen::prepare(settings, socket)).collect::<Result<Vec<_>, _>>();
+        let prepared = sockets.iter().map(|one| listen::prepare(settings, &one.socket)).collect::<Result<Vec<_>, _>>();
         let addresses = prepared.map_err(OpenError::Socket)?;
         let upstream = match &settings.target {
             Target::Host { host, port } => {
@@ -88,20 +135,17 @@ impl Listener {
             None => Admission::new(settings.admission),
         };
         let terminator = Self::terminator(settings)?;
-        if let Some(metrics) = &metrics {
-            metrics.set_limit(settings.admission.connections);
-        }
         let listener = Self {
             settings: settings.clone(),
             source,
             limits: Arc::new(limits_of(limits, settings, &addresses)),
             terminator,
             admission: Arc::new(admission),
-            metrics,
+            metrics: None,
             addresses,
             upstream,
         };
-        Ok(BoundListener { listener: Arc::new(listener), sockets: sockets.into_iter().map(Arc::new).collect() })
+        Ok(BoundListener { listener: Arc::new(listener), sockets })
     }
 
     /// The TLS that is answered at a listener of `settings`, if it is.
@@ -144,9 +188,31 @@ impl Listener {
     }
 }
 
-/// Whether one of `sockets` listens at the port of `address`.
-pub fn listens(sockets: &[TcpListener], address: &SocketAddr) -> bool {
-    sockets.iter().any(|socket| socket.local_addr().is_ok_and(|own| own.port() == address.port()))
+/// Opens the addresses of `settings` to which none of `sockets` listens, and adds them.
+fn open_missing(
+    settings: &ListenerSettings,
+    sockets: &mut Vec<ListeningSocket>,
+    ipv4_ports: &[u16],
+) -> Result<(), ListenError> {
+    // First those that stand for all addresses, [::] before 0.0.0.0: the others may be among them.
+    let mut addresses = settings.listen.clone();
+    addresses.sort_by_key(|address| (!address.ip().is_unspecified(), address.is_ipv4()));
+    for address in addresses {
+        let only_ipv6 = ipv4_ports.contains(&address.port());
+        let missing = match sockets.iter().find(|socket| socket.covers(address)) {
+            None => Some(address),
+            // Opened when another listener had all of IPv4.
+            Some(socket) if socket.lacks_ipv4() && address.ip().is_unspecified() && !only_ipv6 => {
+                let ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+                Some(ipv4).filter(|ipv4| !sockets.iter().any(|socket| socket.covers(*ipv4)))
+            }
+            Some(_) => None,
+        };
+        if let Some(address) = missing {
+            sockets.push(ListeningSocket::own(listen::listen(settings, address, only_ipv6)?));
+        }
+    }
+    Ok(())
 }
 
 /// What is most likely spoken at a listener of `settings`: as it says, or by the server's port, or by its own.
@@ -183,6 +249,8 @@ pub enum OpenError {
         /// Its name.
         listener: String,
     },
+    /// Sockets were passed that are of no use.
+    Unwanted(Vec<String>),
     /// The name of its server cannot be looked up.
     Upstream {
         /// The server's name.
@@ -217,7 +285,7 @@ pub enum NextHop {
 impl OpenError {
     /// Whether what the operator said cannot be, whatever the machine is like.
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::NoAddress { .. } | Self::Loop { .. })
+        matches!(self, Self::NoAddress { .. } | Self::Loop { .. } | Self::Unwanted(_))
     }
 }
 
@@ -228,6 +296,11 @@ impl fmt::Display for OpenError {
             Self::NoAddress { listener } => write!(
                 f,
                 "listener {listener}: it has no address, and the service manager passes no socket of that name; set FileDescriptorName={listener} or give it listen"
+            ),
+            Self::Unwanted(sockets) => write!(
+                f,
+                "the service manager passes sockets that no listener wants: {}; give a listener that name or that listen address, or take them out of the socket unit",
+                sockets.join(", ")
             ),
             Self::Upstream { host, reason } => {
                 write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))

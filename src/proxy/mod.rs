@@ -44,12 +44,13 @@ use std::time::Duration;
 use tokio::sync::watch as channel;
 
 pub use listen::ListenError;
-pub use listener::{BoundListener, Listener, ListenerOptions, NextHop, OpenError, listens};
+pub use listener::{BoundListener, Listener, ListenerOptions, ListeningSocket, NextHop, OpenError};
 pub use neighbours::Neighbours;
 pub use resolve::{CheckedServers, check_servers, look_up_servers};
 pub use settings::ProxySettings;
 
 use crate::output::EventFanout;
+use clock::Timeline;
 use loops::LoopGuard;
 use settings::Forwarding;
 
@@ -57,16 +58,28 @@ use settings::Forwarding;
 #[derive(Clone, Debug)]
 pub enum Order {
     /// Accept at these listeners.
-    Serve(Arc<Vec<BoundListener>>),
+    Serve(Arc<Serving>),
     /// Accept no more, and close connections as they come to rest.
     Drain {
         /// Time for all of it; `None` is for ever.
         within: Option<Duration>,
         /// Time over which connections at rest are closed.
         spread: Duration,
+        /// A successor accepts at the listeners: clients accepted before are still connected to their servers. Otherwise no
+        /// server is dialled from now on.
+        relieved: bool,
     },
     /// Close everything now.
     Stop,
+}
+
+/// Where connections are accepted.
+#[derive(Debug)]
+pub struct Serving {
+    /// The listeners.
+    pub listeners: Vec<BoundListener>,
+    /// The names of all sources so far, by number: those of former listeners stay, for their connections do.
+    pub sources: Vec<String>,
 }
 
 impl PartialEq for Order {
@@ -83,16 +96,17 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts a thread for each of `fanouts`, which accepts at `listeners`.
-    pub fn start(forwarding: Forwarding, fanouts: Vec<EventFanout>, listeners: Vec<BoundListener>) -> io::Result<Self> {
-        let (orders, _) = channel::channel(Order::Serve(Arc::new(listeners)));
+    /// Starts a thread for each of `fanouts`, which accepts at the listeners of `serving`.
+    pub fn start(forwarding: Forwarding, fanouts: Vec<EventFanout>, serving: Serving) -> io::Result<Self> {
+        let (orders, _) = channel::channel(Order::Serve(Arc::new(serving)));
         let mut threads = Vec::with_capacity(fanouts.len() + 1);
         let ends = LoopGuard::default();
+        let timeline = Timeline::new();
         for fanout in fanouts {
             let ends = ends.clone();
             let orders = orders.subscribe();
             let thread = thread::Builder::new().name("forward".into());
-            threads.push(thread.spawn(move || worker::run(&forwarding, fanout, ends, orders))?);
+            threads.push(thread.spawn(move || worker::run(&forwarding, fanout, ends, timeline, orders))?);
         }
         let names = orders.subscribe();
         threads.push(thread::Builder::new().name("resolve".into()).spawn(move || resolve::run(names))?);

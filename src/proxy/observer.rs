@@ -152,6 +152,11 @@ impl GuardedSession {
         self.session.phase()
     }
 
+    /// Whether it can be closed without cutting anything short, as far as can be known.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.failed && self.session.is_at_rest()
+    }
+
     /// Whether nothing will be read any more (TLS that is passed through).
     pub(super) fn is_opaque(&self) -> bool {
         self.failed || self.session.is_opaque()

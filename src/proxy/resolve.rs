@@ -108,7 +108,7 @@ async fn keep(mut orders: watch::Receiver<Order>) {
     loop {
         let listeners: Arc<[Arc<Listener>]> = match &*orders.borrow_and_update() {
             // Without their sockets, which nobody must keep open but those who accept.
-            Order::Serve(bound) => bound.iter().map(|bound| Arc::clone(&bound.listener)).collect(),
+            Order::Serve(serving) => serving.listeners.iter().map(|bound| Arc::clone(&bound.listener)).collect(),
             Order::Drain { .. } | Order::Stop => return,
         };
         let mut followed = JoinSet::new();

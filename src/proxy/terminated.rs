@@ -88,10 +88,12 @@ impl TlsObserver {
         }
     }
 
-    /// Whether it can be closed without cutting anything short: between commands, and nothing is on its way.
+    /// Whether it can be closed without cutting anything short, as far as can be known. A handshake is under way, or octets
+    /// are, where it does not rest; before anything was said, that is nothing.
     fn is_quiet(&self, rests: bool) -> bool {
         const STILL: std::time::Duration = std::time::Duration::from_millis(500);
-        rests && self.timer.still(self.shared.clock.now()) >= STILL && self.session.phase() == Phase::Idle
+        let rests = rests || self.session.phase() == Phase::Connect;
+        rests && self.timer.still(self.shared.clock.now()) >= STILL && self.session.is_at_rest()
     }
 
     fn end(mut self, ending: &TlsEnd) {
@@ -142,7 +144,8 @@ impl Observer for TlsObserver {
             Some(ConnectionRequest::TimedOut) => ((End::Timeout, Termination::Timeout), false, &b""[..]),
             Some(ConnectionRequest::Stop) => ((End::Drain, Termination::Drain), true, &b""[..]),
             Some(ConnectionRequest::Drain) if self.is_quiet(rests) => {
-                ((End::Drain, Termination::Drain), false, self.goodbye)
+                // Inside a handshake there is no room for words.
+                ((End::Drain, Termination::Drain), false, if rests { self.goodbye } else { b"" })
             }
             Some(ConnectionRequest::Shrink) => {
                 self.session.shrink();

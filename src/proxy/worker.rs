@@ -13,12 +13,13 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time;
 
 use super::Order;
+use super::clock::Timeline;
 use super::connection;
 use super::idle::ConnectionRequest;
-use super::listener::{BoundListener, Listener};
+use super::listener::{BoundListener, Listener, ListeningSocket};
 use super::loops::LoopGuard;
 use super::settings::Forwarding;
-use super::shared::{OpenCount, Shared};
+use super::shared::{OpenCount, Shared, Stage};
 use crate::console::{self, Level};
 use crate::output::EventFanout;
 
@@ -36,19 +37,21 @@ pub(super) fn run(
     forwarding: &Forwarding,
     fanout: EventFanout,
     ends: LoopGuard,
+    timeline: Timeline,
     mut orders: watch::Receiver<Order>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let shared = Shared::new(forwarding, fanout, ends);
+    let shared = Shared::new(forwarding, fanout, ends, timeline);
     runtime.block_on(async {
         let chores = spawn_local(chores(Rc::clone(&shared)));
         let mut accepting = Vec::new();
         loop {
             let order = orders.borrow_and_update().clone();
             accepting.drain(..).for_each(|task: JoinHandle<()>| task.abort());
-            let Order::Serve(listeners) = &order else { break };
-            for BoundListener { listener, sockets } in &**listeners {
-                for socket in sockets {
+            let Order::Serve(serving) = &order else { break };
+            shared.fanout.borrow_mut().name_sources(&serving.sources);
+            for BoundListener { listener, sockets } in &serving.listeners {
+                for ListeningSocket { socket, .. } in sockets {
                     accepting.push(spawn_local(accept(Rc::clone(&shared), Arc::clone(listener), Arc::clone(socket))));
                 }
             }
@@ -120,29 +123,53 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// Lets the connections finish: those without mail in transfer are asked to close, spread out, the others when they are
-/// done; all are closed when the time is up.
+/// Lets the connections finish: those at rest are asked to close, spread out, the others when they come to rest; all are
+/// closed when the time is up, whatever they are doing.
 async fn drain(shared: &Rc<Shared>, mut orders: watch::Receiver<Order>) {
     const STEP: Duration = Duration::from_millis(50);
     const AGAIN: Duration = Duration::from_millis(500);
-    shared.draining.set(true);
-    let Order::Drain { within, spread } = orders.borrow_and_update().clone() else { return };
+    /// Time for the last words to clients after everything was asked to end.
+    const FAREWELL: Duration = Duration::from_millis(1500);
+    let (mut within, mut spread) = (None, Duration::ZERO);
+    if let Order::Drain { within: time, spread: over, .. } = &*orders.borrow() {
+        (within, spread) = (*time, *over);
+    }
     let began = time::Instant::now();
     let asked = shared.timers().clone();
     let batch = asked.len() / spread.div_duration_f64(STEP).max(1.0) as usize + 1;
     let mut waiting = asked.chunks(batch);
     let mut again = time::interval(AGAIN);
-    let mut stopped = false;
+    let mut stopped = None;
+    shared.advance(stage_of(&orders.borrow_and_update()));
     while shared.open_connections() > 0 {
-        waiting.next().into_iter().flatten().for_each(|timer| timer.ask(ConnectionRequest::Drain));
-        let over = within.is_some_and(|within| began.elapsed() >= within) || *orders.borrow() == Order::Stop;
-        if over && !std::mem::replace(&mut stopped, true) {
-            shared.timers().iter().for_each(|timer| timer.ask(ConnectionRequest::Stop));
+        if within.is_some_and(|within| began.elapsed() >= within) {
+            shared.advance(Stage::Stopped);
+        }
+        if shared.is_stopped() {
+            let since = *stopped.get_or_insert_with(time::Instant::now);
+            if since.elapsed() >= FAREWELL {
+                return;
+            }
+        } else {
+            waiting.next().into_iter().flatten().for_each(|timer| timer.ask(ConnectionRequest::Drain));
         }
         tokio::select! {
             () = time::sleep(STEP) => {}
             _ = again.tick() => shared.timers().iter().for_each(|timer| timer.remind()),
-            changed = orders.changed() => if changed.is_err() { return },
+            changed = orders.changed() => match changed {
+                Ok(()) => shared.advance(stage_of(&orders.borrow_and_update())),
+                Err(_) => return,
+            },
         }
+    }
+}
+
+/// How far the end has come by `order`.
+const fn stage_of(order: &Order) -> Stage {
+    match order {
+        Order::Serve(_) => Stage::Serving,
+        Order::Drain { relieved: true, .. } => Stage::Relieved,
+        Order::Drain { relieved: false, .. } => Stage::Draining,
+        Order::Stop => Stage::Stopped,
     }
 }

@@ -13,6 +13,7 @@ mod browser;
 #[path = "../common/captures.rs"]
 mod captures;
 mod cli;
+mod clock;
 mod corpus;
 mod generated;
 #[path = "../common/leaks.rs"]

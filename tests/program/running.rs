@@ -31,16 +31,27 @@ impl Proxy {
 
     /// The same in front of `server`.
     pub(crate) fn before(server: TcpListener, protocol: &str, flags: &[&str]) -> Self {
-        let upstream = server.local_addr().unwrap();
-        Self::spawned(server, upstream, protocol, flags)
+        Self::inside(server, protocol, flags, &[])
     }
 
     /// The same in front of an address where nobody listens.
     pub(crate) fn before_address(upstream: SocketAddr, protocol: &str, flags: &[&str]) -> Self {
-        Self::spawned(TcpListener::bind("127.0.0.1:0").unwrap(), upstream, protocol, flags)
+        Self::spawned(TcpListener::bind("127.0.0.1:0").unwrap(), upstream, protocol, flags, &[])
     }
 
-    fn spawned(server: TcpListener, upstream: SocketAddr, protocol: &str, flags: &[&str]) -> Self {
+    /// The same with variables in its environment.
+    pub(crate) fn inside(server: TcpListener, protocol: &str, flags: &[&str], env: &[(&str, &str)]) -> Self {
+        let upstream = server.local_addr().unwrap();
+        Self::spawned(server, upstream, protocol, flags, env)
+    }
+
+    fn spawned(
+        server: TcpListener,
+        upstream: SocketAddr,
+        protocol: &str,
+        flags: &[&str],
+        env: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = free_address();
         let log = folder.path().join("log").display().to_string();
@@ -50,7 +61,7 @@ impl Proxy {
             all.extend(["--log", &log]);
         }
         all.extend(flags);
-        let (child, stderr) = spawn(&all);
+        let (child, stderr) = spawn_in(&all, env);
         Self { child, stderr, address, server, folder }
     }
 
@@ -136,10 +147,16 @@ impl Drop for Proxy {
 
 /// Starts `mailtap proxy` and waits until it says that it listens.
 pub(crate) fn spawn(flags: &[&str]) -> (Child, BufReader<ChildStderr>) {
+    spawn_in(flags, &[])
+}
+
+/// The same with variables in its environment.
+pub(crate) fn spawn_in(flags: &[&str], env: &[(&str, &str)]) -> (Child, BufReader<ChildStderr>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_mailtap"))
         .arg("proxy")
         .args(flags)
         .env_remove("MAILTAP_LOG")
+        .envs(env.iter().copied())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

@@ -130,13 +130,16 @@ fn every_alert_has_a_case_that_fires_one_that_is_silent_and_a_page_of_the_runboo
     let cases = read("dashboards/prometheus/tests.yml") + &read("dashboards/prometheus/tests-long.yml");
     let runbook = read("docs/runbook.md");
     let alerts: Vec<_> = rules().into_iter().filter(|rule| rule.is_alert).collect();
-    assert_eq!(alerts.len(), 19);
+    assert_eq!(alerts.len(), 32);
     for Rule { name, body, .. } in alerts {
         assert!(cases.contains(&format!("alertname: {name}\n")), "{name}: no case in which it fires");
         assert!(cases.contains(&format!("alertname: {name}, exp_alerts: []")), "{name}: no case in which it is silent");
         assert!(runbook.contains(&format!("\n## {name}\n")), "{name}: not in the runbook");
         assert!(
-            body.contains(&format!("runbook: docs/runbook.md#{}\n", name.to_lowercase())),
+            body.contains(&format!(
+                "runbook_url: '{{{{ $externalLabels.mailtap_runbook }}}}#{}'\n",
+                name.to_lowercase()
+            )),
             "{name}: no link to the runbook"
         );
         for wanted in ["summary: ", "description: ", "severity: "] {
@@ -354,7 +357,7 @@ fn selectors(query: &str) -> Vec<Selector<'_>> {
 /// Labels of a series; `None` if there is no such family.
 fn labels_of(name: &str, recorded: &BTreeSet<String>) -> Option<Vec<&'static str>> {
     if let Some((level, _)) = name.split_once(':') {
-        let known = ["instance", "listener", "protocol", "status", "tls", "outcome"];
+        let known = ["instance", "listener", "protocol", "status", "tls", "outcome", "command"];
         assert!(recorded.contains(name), "no rule records {name}");
         // A recorded series is named for what it is grouped by.
         return Some(

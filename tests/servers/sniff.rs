@@ -142,7 +142,7 @@ fn sighup_opens_the_files_again() {
         mv $D/log $D/log.old
         echo "filter = 'tcp port 143'" >$D/config
         kill -HUP $sniffer
-        until [ -e $D/log ] && [ -e $D/mail.pcapng.1 ]; do sleep 0.05; done
+        until [ -e $D/log ] && [ -e $D/mail.1.pcapng ]; do sleep 0.05; done
         # The filter is looked for between packets.
         sleep 1.5
         fetch pop3://192.0.2.25/
@@ -152,7 +152,7 @@ fn sighup_opens_the_files_again() {
         kill -HUP $sniffer
         until grep -q 'stays as it was' $D/err; do sleep 0.05; done
         finish
-        for file in $D/mail.pcapng $D/mail.pcapng.1 $D/mail.pcapng.2; do
+        for file in $D/mail.pcapng $D/mail.1.pcapng $D/mail.2.pcapng; do
             $MAILTAP analyze --quiet --log - $file
         done >$D/read.jsonl
         "#,

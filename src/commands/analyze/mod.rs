@@ -82,6 +82,11 @@ pub fn run(ready: Analyze) -> Result<Completeness, Error> {
     } = ready;
     let on_stdout = log.as_ref().is_some_and(LogSettings::is_on_stdout);
     let mut log = log.as_ref().map(Log::open).transpose().map_err(Error::LogOpen)?;
+    if let Some(log) = log.as_mut().filter(|log| log.is_unread()) {
+        let path = log.path().display();
+        console::print(Level::Warning, &format!("the log {path} has no reader; nothing is read before it has one"));
+        log.await_reader().map_err(Error::LogOpen)?;
+    }
     if log.is_none() {
         policy.records = RecordSet::NONE;
     }

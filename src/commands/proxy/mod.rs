@@ -9,25 +9,26 @@ mod listeners;
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::UnixListener;
 use tokio::runtime::Builder;
-use tokio::task::spawn_blocking;
 use tokio::time;
 
+use crate::commands::log_news;
 use crate::config::{Proxy, Running};
 use crate::console::{self, Level};
 use crate::error::Error;
 use crate::output::metrics::MetricsSource;
 use crate::output::serve::Ready;
-use crate::output::{Log, LogError, LogQueue, MetricsEndpoint};
+use crate::output::{Log, LogQueue, MetricsEndpoint};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
 use crate::proxy::settings::{ListenerSettings, Target, Transparent};
 use crate::proxy::{BoundListener, Neighbours, Order, Workers, look_up_servers};
-use listeners::Sockets;
+use handover::{Predecessor, Step, Successors};
+use listeners::{OpenListeners, Sockets};
 
 pub use check::check;
 
@@ -38,55 +39,82 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     let signals = Signals::listen().map_err(Error::Thread)?;
     drop(entered);
     tracing::debug!(limit = descriptors::raise(), "file descriptors that may be open");
-    let mut sockets = Sockets::of_service_manager();
-    let predecessor = match &ready.proxy.handover {
-        Some(path) => handover::ask(path).map_err(|reason| at(path, reason))?,
-        None => None,
-    };
-    let predecessor = predecessor.map(|(passed, predecessor)| {
-        sockets.extend(passed);
-        predecessor
+    let mut sockets = Sockets::of_service_manager()?;
+    let Inherited { path, predecessor, metrics } = inherit(&ready, &mut sockets)?;
+    let taken = ready.running.monitor.server.as_ref().and_then(|config| {
+        metrics
+            .filter(|socket| socket.local_addr().is_ok_and(|own| own == config.listen))
+            .or_else(|| sockets.at(config.listen))
     });
-    let taken = ready.running.monitor.server.as_ref().and_then(|config| sockets.at(config.listen));
     let sources =
         ready.proxy.listeners.iter().map(|l| MetricsSource { name: l.name.clone(), protocol: l.protocol }).collect();
     let mut monitor = MetricsEndpoint::open(&ready.running.monitor, sources, &ready.policy, taken)?;
-    let listeners = listeners::open(&ready, sockets, &[], monitor.metrics())?;
-    let successors =
-        ready.proxy.handover.as_deref().map(|path| handover::listen(path).map_err(|reason| at(path, reason)));
-    let successors = successors.transpose()?;
+    let mut open = OpenListeners::first(&ready, sockets, predecessor.is_some())?;
+    open.measure(&monitor);
+    let path = match (path, &ready.proxy.handover) {
+        (None, Some(path)) => Some(handover::listen(path).map_err(|reason| at(path, reason))?),
+        (inherited, _) => inherited,
+    };
     let neighbours = Neighbours::find();
     give_up_privileges(&ready)?;
     // By the user who will have to open it again.
     let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
     confine(&ready)?;
     let _console = console::start().map_err(Error::Thread)?;
-    let (log_queue, log_writer) = LogQueue::start(log, complain).map_err(Error::Thread)?;
+    let (log_queue, log_writer) = LogQueue::start(log, log_news::report).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let cautions = monitor.cautions();
     monitor.follow(&log_queue);
     monitor.start()?;
     let fanouts = (0..ready.proxy.threads).map(|_| monitor.fanout(&policy, &log_queue)).collect();
-    look_up_servers(&listeners, &neighbours)?;
-    let workers = Workers::start(ready.proxy.forwarding, fanouts, listeners.clone()).map_err(Error::Thread)?;
+    look_up_servers(&open.listeners, &neighbours)?;
+    let workers = Workers::start(ready.proxy.forwarding, fanouts, open.serving()).map_err(Error::Thread)?;
     if let Some(predecessor) = predecessor {
         // If it is gone already, all the better.
         let _ = predecessor.release();
     }
-    let of_listeners = listeners.iter().filter_map(|bound| bound.listener.caution());
-    cautions.into_iter().chain(of_listeners).for_each(|caution| console::print(Level::Warning, &caution));
+    cautions.iter().for_each(|caution| console::print(Level::Warning, caution));
+    open.warn();
     if !ready.running.quiet {
-        announce(&listeners, &monitor);
+        announce(&open.listeners, &monitor);
     }
     readiness::ready();
     monitor.say(Ready::Ready);
-    let control = Control { workers, log_queue, listeners, monitor, drain: ready.proxy.drain };
-    runtime.block_on(control.watch(signals, successors, again))?;
+    let counters = Arc::clone(log_queue.counters());
+    let control = Control { workers, log_queue, open, monitor, drain: ready.proxy.drain };
+    runtime.block_on(control.watch(signals, path, again))?;
     runtime.shutdown_background();
-    if let Err(error) = log_writer.finish() {
-        return if error.is_broken_pipe() { Ok(()) } else { Err(Error::LogWrite(error)) };
+    let written = log_writer.finish();
+    let lost = counters.lost();
+    match written {
+        Err(error) if !error.is_broken_pipe() => Err(Error::LogLost { error, lost }),
+        _ => {
+            if lost > 0 {
+                console::print(Level::Warning, &format!("{lost} records were lost in all"));
+            }
+            Ok(())
+        }
     }
-    Ok(())
+}
+
+/// What a predecessor left besides its listeners.
+#[derive(Default)]
+struct Inherited {
+    /// Where successors ask.
+    path: Option<UnixListener>,
+    predecessor: Option<Predecessor>,
+    /// Where metrics are asked for.
+    metrics: Option<TcpListener>,
+}
+
+/// Asks a running mailtap for its sockets, if there is one at the path of the handover; adds its listeners to `sockets`.
+fn inherit(ready: &Proxy, sockets: &mut Sockets) -> Result<Inherited, Error> {
+    let Some(path) = &ready.proxy.handover else { return Ok(Inherited::default()) };
+    let Some((estate, predecessor)) = handover::ask(path).map_err(|reason| at(path, reason))? else {
+        return Ok(Inherited::default());
+    };
+    sockets.extend(estate.listeners);
+    Ok(Inherited { path: Some(estate.path), predecessor: Some(predecessor), metrics: estate.metrics })
 }
 
 /// Gives up what is not needed any more, once everything is open and before the first thread.
@@ -110,8 +138,8 @@ fn give_up_privileges(ready: &Proxy) -> Result<(), Error> {
 /// Confines the process to the files that it writes.
 fn confine(ready: &Proxy) -> Result<(), Error> {
     if ready.running.process.sandbox {
-        let written = ready.running.log.path.iter().chain(&ready.proxy.handover);
-        written.fold(Sandbox::new(), |sandbox, path| sandbox.file(path)).enforce()?;
+        let written = ready.running.log.file().into_iter().chain(ready.proxy.handover.as_deref());
+        written.fold(Sandbox::new(), Sandbox::file).enforce()?;
     }
     Ok(())
 }
@@ -120,31 +148,32 @@ fn confine(ready: &Proxy) -> Result<(), Error> {
 struct Control {
     workers: Workers,
     log_queue: LogQueue,
-    listeners: Vec<BoundListener>,
+    open: OpenListeners,
     monitor: MetricsEndpoint,
     drain: Option<Duration>,
 }
 
 impl Control {
-    /// Waits for signals and successors until all threads have ended.
+    /// Waits for signals and successors, who come to `path`, until all threads have ended.
     async fn watch(
         mut self,
         mut signals: Signals,
-        successors: Option<std::os::unix::net::UnixListener>,
+        path: Option<UnixListener>,
         again: &dyn Fn() -> Result<Proxy, Error>,
     ) -> Result<(), Error> {
-        let successors = successors.map(UnixListener::from_std).transpose().map_err(Error::Thread)?;
-        loop {
+        let mut successors = Successors::new(path).map_err(Error::Thread)?;
+        let is_relieved = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Reload => self.reload(again),
-                    Signal::Terminate | Signal::Again => break,
+                    Signal::Reopen => self.log_queue.reopen(),
+                    Signal::Terminate | Signal::Again => break false,
                 },
-                came = successor(successors.as_ref()) => if self.hand_over(came).await { break },
+                step = successors.next() => if self.hand_over(&mut successors, step) { break true },
             }
-        }
+        };
         drop(successors);
-        self.end(signals).await
+        self.end(signals, is_relieved).await
     }
 
     /// Reads everything again; what cannot be had leaves things as they are.
@@ -152,22 +181,19 @@ impl Control {
         readiness::reloading();
         self.log_queue.reopen();
         let open = again().and_then(|ready| {
-            let mut sockets = Sockets::default();
-            sockets.extend(self.sockets().map_err(Error::Thread)?);
             self.drain = ready.proxy.drain;
             self.monitor.reload(ready.running.monitor.server.as_ref())?;
-            let listeners = listeners::open(&ready, sockets, &self.listeners, self.monitor.metrics())?;
-            look_up_servers(&listeners, &Neighbours::find())?;
-            Ok(listeners)
+            let open = self.open.follow(&ready)?;
+            look_up_servers(&open.listeners, &Neighbours::find())?;
+            Ok(open)
         });
         self.monitor.reloaded(open.is_ok());
         match open {
-            Ok(listeners) => {
-                for caution in listeners.iter().filter_map(|bound| bound.listener.caution()) {
-                    console::print(Level::Warning, &caution);
-                }
-                self.workers.order(Order::Serve(Arc::new(listeners.clone())));
-                self.listeners = listeners;
+            Ok(mut open) => {
+                open.measure(&self.monitor);
+                self.workers.order(Order::Serve(Arc::new(open.serving())));
+                open.warn();
+                self.open = open;
                 tracing::info!("reloaded");
             }
             Err(error) => {
@@ -178,53 +204,46 @@ impl Control {
         readiness::ready();
     }
 
-    /// The listening sockets, once more.
-    fn sockets(&self) -> io::Result<Vec<TcpListener>> {
-        self.listeners.iter().flat_map(|bound| &bound.sockets).map(|socket| socket.try_clone()).collect()
-    }
-
-    /// Gives the sockets away; whether the successor accepts at them now.
-    async fn hand_over(&mut self, came: io::Result<std::os::unix::net::UnixStream>) -> bool {
-        let sockets = self.sockets().map(|mut all| {
-            all.extend(self.monitor.socket());
-            all
-        });
-        let given = match (came, sockets) {
-            (Ok(stream), Ok(sockets)) => spawn_blocking(move || handover::give(stream, &sockets)).await,
-            (Err(error), _) | (_, Err(error)) => Ok(Err(error)),
-        };
-        match given.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(()) => {
+    /// Gives the sockets to a successor that asks; whether one accepts at them now.
+    fn hand_over(&mut self, successors: &mut Successors, step: io::Result<Step>) -> bool {
+        let failed = match step {
+            Ok(Step::Stranger) => None,
+            Ok(Step::Asks(stream)) => successors.give(stream, self.open.sockets(), self.monitor.socket()).err(),
+            Ok(Step::Accepts) => {
                 // The successor answers at the same address.
                 self.monitor.stop();
-                true
+                return true;
             }
-            Err(error) => {
-                console::print(Level::Warning, &format!("the listeners were not handed over: {error}"));
-                false
-            }
+            Err(error) => Some(error),
+        };
+        if let Some(error) = failed {
+            let reason = console::plain(&error);
+            console::print(
+                Level::Warning,
+                &format!("a successor asked for the listeners and did not start: {reason}; this process goes on"),
+            );
         }
+        false
     }
 
-    /// Lets sessions finish; a second signal ends them at once.
-    async fn end(mut self, mut signals: Signals) -> Result<(), Error> {
-        const SPREAD: Duration = Duration::from_secs(5);
+    /// Lets sessions finish; a second signal ends them at once. `is_relieved`: a successor took over, and no signal came yet.
+    async fn end(mut self, mut signals: Signals, is_relieved: bool) -> Result<(), Error> {
         readiness::stopping();
         self.monitor.say(Ready::Draining);
-        for bound in &self.listeners {
+        for bound in &self.open.listeners {
             if let Some(metrics) = &bound.listener.metrics {
                 metrics.set_draining(true);
             }
         }
-        self.listeners.clear();
-        let spread = self.drain.map_or(SPREAD, |within| SPREAD.min(within / 4));
-        self.workers.order(Order::Drain { within: self.drain, spread });
+        self.open = OpenListeners::default();
+        self.drain(is_relieved);
         let began = Instant::now();
         while !self.workers.are_done() {
             tokio::select! {
                 signal = signals.next() => match signal {
-                    Signal::Reload => self.log_queue.reopen(),
-                    Signal::Terminate | Signal::Again => self.workers.order(Order::Stop),
+                    Signal::Reload | Signal::Reopen => self.log_queue.reopen(),
+                    Signal::Terminate => self.drain(false),
+                    Signal::Again => self.workers.order(Order::Stop),
                 },
                 () = time::sleep(Duration::from_millis(20)) => {}
             }
@@ -233,12 +252,11 @@ impl Control {
         self.monitor.stop();
         self.workers.join().map_err(Error::Thread)
     }
-}
 
-async fn successor(listener: Option<&UnixListener>) -> io::Result<std::os::unix::net::UnixStream> {
-    match listener {
-        Some(listener) => listener.accept().await?.0.into_std(),
-        None => std::future::pending().await,
+    fn drain(&self, relieved: bool) {
+        const SPREAD: Duration = Duration::from_secs(5);
+        let spread = self.drain.map_or(SPREAD, |within| SPREAD.min(within / 4));
+        self.workers.order(Order::Drain { within: self.drain, spread, relieved });
     }
 }
 
@@ -252,8 +270,4 @@ fn announce(listeners: &[BoundListener], monitor: &MetricsEndpoint) {
 
 fn at(path: &Path, reason: io::Error) -> Error {
     Error::Handover { path: path.to_owned(), reason }
-}
-
-fn complain(error: &LogError) {
-    console::print(Level::Error, &format!("{}; records are lost until it can be written again", console::plain(error)));
 }

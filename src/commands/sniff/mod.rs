@@ -9,15 +9,16 @@ mod meters;
 mod print;
 mod watch;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::capture::live::Device;
+use crate::commands::log_news;
 use crate::config::Sniff;
 use crate::console::{self, Level};
 use crate::error::Error;
-use crate::output::pcapng::{self, PacketSource};
-use crate::output::{Files, Log, LogError, LogQueue, MetricsEndpoint, PcapThread, metrics};
+use crate::output::log_queue::LogNews;
+use crate::output::pcapng::{self, PacketNews, PacketSource};
+use crate::output::{Files, Log, LogQueue, MetricsEndpoint, PcapThread, metrics};
 use crate::pipeline::Setup;
 use crate::pipeline::live::WorkerPool;
 use crate::process::{Account, Capability, Sandbox, Waiter, privileges, readiness};
@@ -45,9 +46,8 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
         sandbox(&ready).enforce()?;
     }
     let _console = console::start().map_err(Error::Thread)?;
-    let pcap_thread =
-        files.map(|files| PcapThread::start(files, complain_of_packets)).transpose().map_err(Error::Thread)?;
-    let (log_queue, log_writer) = LogQueue::start(log, complain).map_err(Error::Thread)?;
+    let pcap_thread = files.map(|files| PcapThread::start(files, report_packets)).transpose().map_err(Error::Thread)?;
+    let (log_queue, log_writer) = LogQueue::start(log, report).map_err(Error::Thread)?;
     let policy = Arc::new(ready.policy.clone());
     let setup = Setup {
         threads: ready.threads,
@@ -75,8 +75,8 @@ fn kept(devices: &[Device]) -> &'static [Capability] {
 }
 
 fn sandbox(ready: &Sniff) -> Sandbox {
-    let written = ready.running.log.path.iter().chain(ready.write.as_ref().map(|write| &write.path));
-    written.fold(Sandbox::new().isolated(), |sandbox, path| sandbox.file(path))
+    let written = ready.running.log.file().into_iter().chain(ready.write.as_ref().map(|write| &*write.path));
+    written.fold(Sandbox::new().isolated(), Sandbox::file)
 }
 
 fn keep(write: &pcapng::PacketFileSettings, devices: &[Device], snaplen: u32) -> Result<Files, Error> {
@@ -100,17 +100,25 @@ fn announce(ready: &Sniff, monitor: &MetricsEndpoint, cautions: &[String]) {
     }
 }
 
-fn complain(error: &LogError) {
-    // Whoever read it has seen enough: no failure.
-    if !error.is_broken_pipe() {
-        console::print(
-            Level::Error,
-            &format!("{}; records are lost until it can be written again", console::plain(error)),
-        );
+fn report(news: LogNews<'_>) {
+    match news {
+        // Whoever read it has seen enough, and the run ends: no failure.
+        LogNews::Failed(error) if error.is_broken_pipe() && error.path().as_os_str() == "-" => {}
+        news => log_news::report(news),
     }
 }
 
-fn complain_of_packets(path: &Path, reason: &std::io::Error) {
-    let (path, reason) = (path.display(), console::plain(reason));
-    console::print(Level::Error, &format!("{path}: {reason}; packets are missing until it can be written again"));
+fn report_packets(news: PacketNews<'_>) {
+    match news {
+        PacketNews::Failed(path, reason) => {
+            let (path, reason) = (path.to_string_lossy(), console::plain(reason));
+            let text = format_args!("{path}: {reason}; packets are missing in it until it can be written again");
+            console::limited(Level::Error, "capture_failed", &path, &text);
+        }
+        PacketNews::Restored(path, lost) => {
+            let path = path.to_string_lossy();
+            let text = format_args!("{path} can be written again; {lost} packets are missing in it");
+            console::warn("capture_restored", &path, &text);
+        }
+    }
 }

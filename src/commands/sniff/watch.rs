@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -90,6 +89,7 @@ impl Watch {
             match waiter.wait(beat) {
                 Some(Signal::Terminate | Signal::Again) => break,
                 Some(Signal::Reload) => self.reload(ready, again),
+                Some(Signal::Reopen) => self.outputs.log_queue.reopen(),
                 None if self.has_ended() => break,
                 None => readiness::alive(),
             }
@@ -173,14 +173,13 @@ impl Watch {
         monitor.stop();
         let kept = pcap_thread.map(|pcap_thread| (pcap_thread.path().to_owned(), pcap_thread.finish()));
         if !quiet && let Some(states) = &states {
-            let lost = lost.queue_full.load(Ordering::Relaxed) + lost.failed.load(Ordering::Relaxed);
             let counters = counters.iter().map(|(name, counters)| (name.as_str(), &**counters));
-            console::print(Level::Note, &print::statistics(counters, states, lost));
+            console::print(Level::Note, &print::statistics(counters, states, lost.lost()));
         }
         if states.is_none() || !whole {
             return Err(error::fault());
         }
-        written.map_err(Error::LogWrite)?;
+        written.map_err(|error| Error::LogLost { error, lost: lost.lost() })?;
         match kept {
             Some((path, Err(reason))) => Err(Error::Packets { path, reason }),
             _ => Ok(()),
@@ -189,9 +188,7 @@ impl Watch {
 
     fn statistics(&self, states: &[WorkerState]) -> String {
         let counters = self.captures.iter().map(|c| (c.name.as_str(), &*c.counters));
-        let lost = self.outputs.log_queue.counters();
-        let lost = lost.queue_full.load(Ordering::Relaxed) + lost.failed.load(Ordering::Relaxed);
-        print::statistics(counters, states, lost)
+        print::statistics(counters, states, self.outputs.log_queue.counters().lost())
     }
 }
 

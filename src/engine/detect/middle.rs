@@ -131,7 +131,14 @@ pub(super) fn may_be(evidence: &DetectionEvidence<'_>, prior: Protocol) -> bool 
     let is_silent = server.clone().next().is_none();
     let fits = is_silent || server.any(|line| server::fits(line, prior));
     let says = client().map(client::says).collect::<SmallVec<[Says; ENOUGH]>>();
-    let alien = says.iter().any(|says| matches!(says, Says::Other(_) | Says::Ftp | Says::Nntp | Says::Http));
+    // USER and PASS are commands of FTP, where the server speaks in codes.
+    let coded = matches!(prior, Protocol::Smtp | Protocol::Lmtp);
+    let foreign = |says: &Says| match says {
+        Says::Other(_) | Says::Ftp | Says::Nntp | Says::Http => true,
+        Says::Pop3Like => coded,
+        _ => false,
+    };
+    let alien = says.iter().any(foreign);
     let own = says.iter().any(|says| matches!(says, Says::Mail(protocol) if related(*protocol, prior)));
     if !evidence.midstream {
         // All that was seen is the client: a command of this protocol, or of several.

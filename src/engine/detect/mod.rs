@@ -48,6 +48,9 @@ pub(crate) enum Verdict {
     Unknown,
 }
 
+/// IMAP, as the port has it.
+pub(crate) const IMAP: Verdict = mail(Protocol::Imap);
+
 /// What is known when a verdict is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DetectionEvidence<'a> {
@@ -338,7 +341,7 @@ fn kin(protocol: Protocol, client: &[u8], prior: Option<Protocol>) -> Protocol {
     match (verb(client).as_bytes(), protocol, prior) {
         (b"LHLO", Protocol::Smtp | Protocol::Lmtp, _) => Protocol::Lmtp,
         // Where LMTP is expected, the answer to EHLO tells: servers of LMTP refuse it (RFC 2033 section 4.1).
-        (_, Protocol::Smtp, Some(Protocol::Lmtp)) => Protocol::Lmtp,
+        (_, Protocol::Smtp | Protocol::Lmtp, Some(Protocol::Lmtp)) => Protocol::Lmtp,
         (b"EHLO" | b"HELO", Protocol::Smtp | Protocol::Lmtp, _) => Protocol::Smtp,
         _ => protocol,
     }

@@ -57,7 +57,10 @@ pub(super) fn greets(line: &[u8]) -> Greets {
 /// Whether a server of `protocol` may say `line`, be it glued, masked by a firewall, or in lower case.
 pub(super) fn fits(line: &[u8], protocol: Protocol) -> bool {
     match protocol {
-        Protocol::Smtp | Protocol::Lmtp => is_reply(line) || is_masked(line),
+        // `230` and `331` answer the login of FTP (RFC 959 section 4.2); no command of SMTP is answered so.
+        Protocol::Smtp | Protocol::Lmtp => {
+            (is_reply(line) && !starts(line, b"230") && !starts(line, b"331")) || is_masked(line)
+        }
         Protocol::Pop3 => starts(line, b"+OK") || starts(line, b"-ERR"),
         Protocol::Imap => line.starts_with(b"* ") || is_completion(line),
         Protocol::ManageSieve => line.starts_with(b"\"") || matches!(verb(line).as_bytes(), b"OK" | b"NO" | b"BYE"),

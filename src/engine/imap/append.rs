@@ -61,6 +61,8 @@ pub(super) struct Append {
     go: Option<Timestamp>,
     /// When the first octet of the current message came.
     first: Option<Timestamp>,
+    /// Why messages of it may not have been seen.
+    torn: Option<Missing>,
 }
 
 impl Append {
@@ -77,6 +79,7 @@ impl Append {
             header: None,
             go: None,
             first: None,
+            torn: None,
         }
     }
 
@@ -197,6 +200,7 @@ impl Append {
     /// The command is over, or the client's place in it was lost: an open message ends here.
     pub(super) fn cut(&mut self, missing: Option<Missing>, cx: &mut EventContext<'_>) {
         if let Some(missing) = missing {
+            self.torn.get_or_insert(missing);
             for transaction in self.waiting.iter_mut().chain(&mut self.current) {
                 transaction.incomplete.add(missing);
             }
@@ -215,10 +219,13 @@ impl Append {
         cx: &mut EventContext<'_>,
     ) {
         self.cut(None, cx);
-        let ids = |text: &Text| text.get().is_some_and(|code| Ids::of(code).is_some());
-        let code = if ids(&reply.response_code) { &reply.response_code } else { &self.code };
-        let mut ids = Ids::of(code.as_bytes());
-        for mut transaction in self.waiting.drain(..) {
+        if let Some(missing) = self.torn.filter(|_| answered) {
+            let named = self.ids(reply).map_or(1, |mut ids| std::iter::from_fn(|| ids.next()).take(WAITING).count());
+            self.unseen(named, missing, cx);
+        }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let mut ids = self.ids(reply);
+        for mut transaction in waiting.drain(..) {
             transaction.outcome = outcome;
             if answered && transaction.has_message {
                 transaction.timing.reply = cx.stamp.at.since(transaction.ended);
@@ -233,6 +240,28 @@ impl Append {
             transaction.last.response_code.copy_from(&reply.response_code);
             transaction.last.text.copy_from(&reply.text);
             cx.transaction(transaction);
+        }
+    }
+
+    /// The UIDs that `reply`, or an untagged OK before it, names.
+    fn ids<'a>(&'a self, reply: &'a Reply) -> Option<Ids<'a>> {
+        Ids::of(reply.response_code.as_bytes()).or_else(|| Ids::of(self.code.as_bytes()))
+    }
+
+    /// Lets go of what will not be told.
+    pub(super) fn forget(self, cx: &mut EventContext<'_>) {
+        for transaction in self.waiting.into_iter().chain(self.current).rev() {
+            cx.session.forget(transaction);
+        }
+    }
+
+    /// Messages of the command that were lost, for it brought `count` in all: the server says so.
+    fn unseen(&mut self, count: usize, missing: Missing, cx: &mut EventContext<'_>) {
+        while self.waiting.len() < count {
+            let transaction = self.current(cx);
+            transaction.incomplete.add(missing);
+            transaction.ended = cx.stamp.at;
+            self.waiting.extend(self.current.take());
         }
     }
 
@@ -279,6 +308,11 @@ impl Append {
 /// What a tagged reply with `status` says of an append.
 pub(super) fn outcome(status: Status) -> TransactionOutcome {
     if status == Status::Ok { TransactionOutcome::Accepted } else { TransactionOutcome::Error }
+}
+
+/// Whether `reply` names the messages that an append brought.
+pub(super) fn names_messages(reply: &Reply) -> bool {
+    Ids::of(reply.response_code.as_bytes()).is_some()
 }
 
 /// UIDVALIDITY and UIDs of a response code (RFC 4315 section 3).

@@ -266,7 +266,8 @@ impl Imap {
         let (tag, rest) = lex::word(octets);
         let (verb, args) = command::verb(rest);
         let is_tag = lex::is_tag(tag);
-        if (self.client.armed || self.client.lost) && (verb == Verb::Other || !is_tag) {
+        let may_log_in = self.client.armed || self.client.lost && !self.authenticated;
+        if may_log_in && (verb == Verb::Other || !is_tag) {
             // What is no command here may be the rest of a failed login.
             cx.session.secrets.learn(octets);
         }
@@ -304,28 +305,26 @@ impl Imap {
             Verb::Idle => CommandTask::Idle(None, None),
             _ => CommandTask::Plain,
         };
+        self.make_room(cx);
+        self.stop_waiting_for_idle();
+        self.client.form = Some(lex::form(tag));
+        let (hidden, unsure) = (verb == Verb::Other, self.client.lost);
+        let flight = Flight { hidden, unsure, task, ..Flight::new(tag, cx.stamp.peer) };
+        self.pending.push(command, flight);
+        self.client.reading = true;
+        self.client.truncated = false;
+        self.client.line.clear();
+        self.text(args, line.truncated, cx);
+    }
+
+    /// One more command will be in flight: the oldest makes room, if there are too many.
+    pub(super) fn make_room(&mut self, cx: &mut EventContext<'_>) {
         if self.pending.len() >= cx.limits.in_flight
             && let Some(mut oldest) = self.pending.pop()
         {
             oldest.command.incomplete.add(Missing::Truncated);
             self.abandon(oldest, TransactionOutcome::Unknown, cx);
         }
-        self.stop_waiting_for_idle();
-        self.client.form = Some(lex::form(tag));
-        let flight = Flight {
-            tag: tag.len(),
-            hidden: verb == Verb::Other,
-            unsure: self.client.lost,
-            peer: cx.stamp.peer,
-            wait: CommandWait::Nothing,
-            set: Set::anything(),
-            task,
-        };
-        self.pending.push(command, flight);
-        self.client.reading = true;
-        self.client.truncated = false;
-        self.client.line.clear();
-        self.text(args, line.truncated, cx);
     }
 
     /// A client that sends a command where it would have to send DONE does not wait for IDLE any more.

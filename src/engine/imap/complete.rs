@@ -72,6 +72,7 @@ impl Imap {
         if matches!(lex::response_code(text).0, Some(code) if is_selection(code)) {
             self.selected.clear();
         }
+        self.completed_unseen(tag, status, text, cx);
     }
 
     /// A reply that was put off.
@@ -117,11 +118,10 @@ impl Imap {
         if std::mem::take(&mut waiting.kind.unsure) {
             self.client.found_again();
         }
-        let after = !waiting.command.incomplete.has(Missing::ServerGap);
-        self.complete(waiting, status, cx);
-        if after {
+        if !waiting.command.incomplete.has(Missing::ServerGap) {
             self.give_up(at, cx);
         }
+        self.complete(waiting, status, cx);
         true
     }
 

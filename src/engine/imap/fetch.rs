@@ -98,6 +98,11 @@ impl Fetch {
         }
     }
 
+    /// Whether a message is coming in.
+    pub(super) fn is_moving(&self) -> bool {
+        self.body.is_some()
+    }
+
     /// Whether a string is open.
     pub(super) fn is_quoted(&self) -> bool {
         self.place == FetchPosition::Quoted || (self.place == FetchPosition::Nested && self.nested.quoted)

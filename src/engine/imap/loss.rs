@@ -7,15 +7,13 @@ use super::append::LiteralTarget;
 use super::client::ExpectedLine;
 use super::complete::{Completion, arrival};
 use super::response::Response;
+use super::server::{DOUBT, Headless};
 use super::{CommandTask, CommandWait, Imap, lex};
 use crate::engine::frame::{FramingMode, Line};
 use crate::engine::session::state::{EventContext, Layer};
 use crate::event::Dir;
 use crate::event::{Missing, TlsMode, TransactionOutcome};
 use crate::event::{Untagged, Verb};
-
-/// Lines in a row that must have the form of responses, after a gap in which a message may have begun.
-pub(super) const DOUBT: u8 = 2;
 
 impl Imap {
     /// `lost` octets of `dir` are missing, beyond those that counted octets absorbed.
@@ -29,6 +27,8 @@ impl Imap {
     /// The server's place in a line is lost.
     fn server_gap(&mut self, cx: &mut EventContext<'_>) {
         self.server.opened = true;
+        let inside = self.server.fetch.as_ref().is_some_and(|fetch| fetch.is_moving());
+        self.server.headless = if inside { Headless::No } else { Headless::Gap };
         self.server_end(TransactionOutcome::Unknown, cx);
         self.server.broken = true;
         self.server.gap = Some(cx.offset);

@@ -1,7 +1,8 @@
 //! IMAP as spoken: commands in flight, answered in any order, with literals in both directions (RFC 3501, RFC 9051).
 //!
-//! The client's side is in `client`, the server's in `server`, `untagged`, `complete` and `forged`, losses in `loss`; `lex`,
-//! `command`, `sets`, `response`, `fetch`, `append` and `mailbox` read what stands in a line. Untagged data is attributed to commands, but framing never depends on it.
+//! The client's side is in `client`, the server's in `server`, `untagged`, `complete` and `forged`, losses in `loss` and
+//! `pickup`; `lex`, `command`, `sets`, `response`, `fetch`, `append` and `mailbox` read what stands in a line. Untagged data is
+//! attributed to commands, but framing never depends on it.
 //! Nothing here keeps a message, a search string or a credential.
 
 mod append;
@@ -13,6 +14,7 @@ mod forged;
 mod lex;
 mod loss;
 mod mailbox;
+mod pickup;
 mod response;
 mod server;
 mod sets;
@@ -31,6 +33,7 @@ use crate::time::Timestamp;
 use append::Append;
 use client::ImapClient;
 use complete::Completion;
+pub(super) use pickup::is_deflated;
 use server::ImapServer;
 use sets::Set;
 pub(super) use suspect::suspect;
@@ -117,6 +120,11 @@ impl Imap {
         self.pending.iter_mut().for_each(|waiting| waiting.kind.set.shrink());
     }
 
+    /// Whether nothing but the greeting, or news in IDLE, is waited for.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.pending.iter().all(|waiting| matches!(waiting.kind.task, CommandTask::Idle(Some(_), None)))
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         if self.certain && !self.server.opened {
@@ -176,11 +184,16 @@ impl Imap {
         let unseen = command.incomplete.has(Missing::ServerGap);
         let cut = if unseen || command.incomplete.has(Missing::ClientGap) { TransactionOutcome::Unknown } else { cut };
         // What LOGOUT brings cuts nothing short.
-        if self.bye && !unseen && !cx.session.quit_answered {
+        // Nor does it if it may have been brought by a LOGOUT that was not seen.
+        let missed = [Missing::ClientGap, Missing::StartMissing].iter().any(|m| cx.session.incomplete.has(*m));
+        if self.bye && !unseen && !missed && !cx.session.quit_answered {
             command.reply.status = Some(Status::Bye);
         }
         if flight.unsure && self.server.opened {
             // Perhaps it was text of a message.
+            if let CommandTask::Append(append) = flight.task {
+                append.forget(cx);
+            }
             return cx.session.forget_command(command);
         }
         if flight.hidden {

@@ -30,6 +30,23 @@ enum Open {
     Loose,
 }
 
+/// Lines in a row that must have the form of responses, after a gap in which a message may have begun.
+pub(super) const DOUBT: u8 = 2;
+
+/// What came behind a gap in which a message may have begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Headless {
+    /// No gap, or a response came since.
+    #[default]
+    No,
+    /// Nothing yet.
+    Gap,
+    /// A line that is no response, perhaps the rest of one.
+    Line,
+    /// Lines of a message.
+    Message,
+}
+
 /// The server's side.
 #[derive(Debug, Default)]
 pub(super) struct ImapServer {
@@ -57,6 +74,8 @@ pub(super) struct ImapServer {
     /// After a gap: so many lines in a row must have the form of responses before one is believed to be no text of a
     /// message.
     pub(super) doubt: u8,
+    /// What came behind the last gap.
+    pub(super) headless: Headless,
     /// A completion that is not believed yet.
     pub(super) candidate: Option<Box<Completion>>,
     /// Completions that may be text of a string.
@@ -66,7 +85,7 @@ pub(super) struct ImapServer {
 impl ImapServer {
     /// `certain`: the connection's start was seen.
     pub(super) fn new(certain: bool) -> Self {
-        Self { doubt: if certain { 0 } else { super::loss::DOUBT }, ..Self::default() }
+        Self { doubt: if certain { 0 } else { DOUBT }, ..Self::default() }
     }
 
     pub(super) fn shrink(&mut self) {
@@ -118,6 +137,10 @@ impl Imap {
         }
         self.server.octets = line.wire;
         let response = response::parse(line.octets);
+        match response {
+            Response::Other => self.rest_of_message(),
+            _ => self.end_headless(cx),
+        }
         if self.server.doubt > 0 && !self.is_believed(&response, line, cx) {
             return;
         }

@@ -56,6 +56,14 @@ impl Set {
         self.anything || self.ranges.iter().any(|range| *range == star || (range.0..=range.1).contains(&number))
     }
 
+    /// The one number that it holds, if it is one.
+    pub(super) fn single(&self) -> Option<u64> {
+        match self.ranges.as_slice() {
+            [(first, last)] if first == last && *last < u64::MAX && !self.anything => Some(*first),
+            _ => None,
+        }
+    }
+
     /// Gives back what it does not need.
     pub(super) fn shrink(&mut self) {
         self.ranges.shrink_to_fit();

@@ -243,6 +243,13 @@ pub(super) fn is_timeout(text: &[u8]) -> bool {
     says(b"idle") || says(b"timeout") || says(b"timed out") || says(b"inactiv") || says(b"autologout")
 }
 
+/// Whether a refusal may be the server's last word, which answers nothing.
+pub(super) fn is_goodbye(text: &[u8]) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let says = |word: &[u8]| memmem::find(&lower, word).is_some();
+    is_timeout(text) || lower.starts_with(b"[sys/") || says(b"going down") || says(b"shut")
+}
+
 /// Replaces the APOP timestamp `<…@…>` of a greeting: with it, an APOP digest can be guessed off line (RFC 1939 section 7).
 pub(super) fn without_timestamp(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());

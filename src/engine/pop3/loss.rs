@@ -27,6 +27,7 @@ impl Pop3 {
         match dir {
             Dir::ToServer => {
                 (self.client_gap, self.armed, self.lost) = (true, true, true);
+                self.give_up_before(cx);
                 self.gap_peer = cx.stamp.peer;
                 // The name may have been given anew in what is lost.
                 self.user.clear();
@@ -165,13 +166,22 @@ impl Pop3 {
                 if self.pending.len() > 1 {
                     return true;
                 }
-            } else if matches!(head, Indicator::Err(text) if grammar::is_timeout(text)) {
+            } else if matches!(head, Indicator::Err(text) if grammar::is_goodbye(text)) {
                 // The reply may be lost as well, and this the server's last word.
                 return false;
             }
             self.server_gap = None;
         }
         self.pending.front().is_none_or(|w| !w.kind.shadowed)
+    }
+
+    /// The client went on so late that it has given up the replies it was still owed.
+    fn give_up_before(&mut self, cx: &mut EventContext<'_>) {
+        let now = cx.stamp.at;
+        let given_up = |w: &Waiting<QueuedCommand>| now.since(w.command.sent).is_some_and(|pause| pause >= GIVEN_UP);
+        while self.pending.front().is_some_and(given_up) {
+            self.drop_answered(1, cx);
+        }
     }
 
     /// Whether the client went on without the reply to the oldest command.

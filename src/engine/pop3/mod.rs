@@ -173,6 +173,11 @@ impl Pop3 {
         self.listed.shrink_to_fit();
     }
 
+    /// Whether nothing but the greeting is waited for.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.pending.is_empty() && self.body.is_none()
+    }
+
     /// What the session is doing.
     pub(crate) fn phase(&self) -> Phase {
         let message = self.body.as_ref().is_some_and(|b| matches!(b.content, BodyContent::Message(_)));
@@ -222,9 +227,7 @@ impl Pop3 {
         self.looked_at(b"", true, cx);
         let outcome = match (closed, why) {
             _ if self.server_gap.is_some() || self.is_torn() => TransactionOutcome::Unknown,
-            _ if [Missing::ServerUnseen, Missing::ClientGap].iter().any(|m| cx.session.incomplete.has(*m)) => {
-                TransactionOutcome::Unknown
-            }
+            _ if UNSURE.iter().any(|missing| cx.session.incomplete.has(*missing)) => TransactionOutcome::Unknown,
             (Some(_), _) => TransactionOutcome::ConnectionLost,
             (None, End::Timeout) => TransactionOutcome::TimedOut,
             _ => TransactionOutcome::Unknown,
@@ -248,6 +251,9 @@ impl Pop3 {
         self.body.as_ref().is_some_and(|b| matches!(b.cut, Cut::Torn(_)))
     }
 }
+
+/// Losses behind which nobody knows what became of a message.
+const UNSURE: [Missing; 4] = [Missing::StartMissing, Missing::ServerUnseen, Missing::ClientGap, Missing::ServerGap];
 
 impl Xmit {
     /// The message that follows `command`.

@@ -27,8 +27,8 @@ impl Pop3 {
         if !self.greeted || (!self.begun && head.is_some_and(looks_like_greeting)) {
             return self.greet(head, line, cx);
         }
-        if bare.is_empty() && self.greeted && self.certain && self.server_gap.is_none() && self.doubt.is_none() {
-            // Some servers send a line end too many; no reply is empty.
+        if bare.is_empty() && self.greeted && self.doubt.is_none() {
+            // Some servers send a line end too many; no reply is empty, nor does it show that a message goes on.
             return;
         }
         if head.is_none() && self.doubt.is_some() {
@@ -73,7 +73,7 @@ impl Pop3 {
 
     /// A server that says nothing until it is spoken to: only its list of capabilities is told from a greeting.
     fn is_answer_without_greeting(&self, head: Option<Indicator<'_>>, cx: &EventContext<'_>) -> bool {
-        let asked = self.pending.front().is_some_and(|w| w.command.verb == Verb::Capa);
+        let asked = self.pending.front().map_or(self.lost, |w| w.command.verb == Verb::Capa);
         let named = |text: &[u8]| text.get(..5).is_some_and(|t| t.eq_ignore_ascii_case(b"capab"));
         asked && cx.stamp.peer > 0 && matches!(head, Some(Indicator::Ok(text)) if named(text))
     }
@@ -164,6 +164,10 @@ impl Pop3 {
 
     /// A line that is no reply where one should be: the middle of a list or message whose start was lost.
     fn stray(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
+        if grammar::loose_head(line.octets, false).is_some() {
+            // A status line as some servers write them, or text that looks like one: nothing is made of it.
+            return;
+        }
         let multiline = self.server_gap.and_then(|_| self.only_multiline());
         if !self.is_unsure() || (line.octets == b"." && multiline.is_none()) {
             return;

@@ -12,6 +12,9 @@ use crate::engine::session::state::EventContext;
 use crate::event::{Dir, Verb};
 use crate::event::{Missing, TlsMode, Transaction, TransactionKind, TransactionOutcome};
 
+/// Bytes that show a message although neither its beginning nor its end was seen: a header alone has more.
+const FEW: u64 = 256;
+
 impl Pop3 {
     /// Octets of a message or list, stuffing removed.
     pub(super) fn text(&mut self, octets: &[u8], cx: &mut EventContext<'_>) {
@@ -126,6 +129,8 @@ impl Pop3 {
         let MultilineReply { entry, content, first, status, start, began, .. } = body;
         let octets = wire.unwrap_or(0);
         let arrival = ReplyArrival { first, last: cx.stamp, octets: status + octets, end: start + octets };
+        // Lines of an unseen beginning and without an end may be anything, unless they are many.
+        let doubtful = entry.is_none() && wire.is_none();
         let retr = entry.as_ref().is_some_and(|w| w.command.verb == Verb::Retr);
         match entry {
             Some(Waiting { mut command, .. }) => {
@@ -141,6 +146,9 @@ impl Pop3 {
             None => self.pending.note(arrival),
         }
         match content {
+            BodyContent::Message(transaction) if doubtful && transaction.message.size() < FEW => {
+                cx.session.forget(transaction);
+            }
             BodyContent::Message(mut transaction) => {
                 transaction.message.finish(wire.is_some());
                 transaction.wire_size = wire.filter(|_| transaction.message.size_known());

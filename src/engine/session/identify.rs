@@ -3,6 +3,7 @@
 use super::state::Stamp;
 use crate::engine::detect::{DetectionEvidence, Host, OpenTunnel, Verdict};
 use crate::engine::frame::FramingMode;
+use crate::engine::inflate::Inflate;
 use crate::engine::protocol::ProtocolState;
 use crate::engine::proxy_header::{self, ParsedHeader, Reading};
 use crate::engine::{Session, detect, imap, pop3, smtp};
@@ -11,6 +12,15 @@ use crate::time::Timestamp;
 
 /// Tunnels inside each other that are followed: to a proxy through a proxy is in use, more is a game.
 const TUNNELS: u8 = 4;
+
+impl DetectionEvidence<'_> {
+    /// Whether it is IMAP, and was agreed to be packed before the capture began.
+    fn is_deflated(&self) -> bool {
+        let sides = [(Dir::ToServer, self.client), (Dir::ToClient, self.server)];
+        let imap = self.midstream && self.prior == Some(Protocol::Imap);
+        imap && sides.into_iter().any(|(dir, octets)| imap::is_deflated(dir, octets))
+    }
+}
 
 impl Session {
     /// Octets while the protocol is not told, in steps: the verdict must not hang on how the sender cut them.
@@ -65,7 +75,8 @@ impl Session {
             is_deep: self.tunnels == TUNNELS,
             last: last || overflow,
         };
-        let verdict = detect::decide(&evidence);
+        let deflated = evidence.is_deflated();
+        let verdict = if deflated { detect::IMAP } else { detect::decide(&evidence) };
         match verdict {
             Verdict::Wait if !evidence.last => return,
             Verdict::Tunnel(opened) => {
@@ -78,6 +89,11 @@ impl Session {
             return;
         };
         self.adopt(verdict);
+        if deflated {
+            for dir in Dir::BOTH {
+                self.directions[dir].layer = Some(Box::new(Inflate::resumed()));
+            }
+        }
         self.start(at, out);
         let flipped = self.flipped;
         held.replay(|dir, stamp, input| {

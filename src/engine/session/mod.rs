@@ -184,6 +184,19 @@ impl Session {
         }
     }
 
+    /// Whether closing now would cut nothing short: no message moves, no authentication goes on, and no command waits for
+    /// its reply, IMAP's IDLE aside. So it is before the first command, and in an envelope without data. Where nothing
+    /// can be read, nobody knows.
+    pub fn is_at_rest(&self) -> bool {
+        // QUIT may come behind a message that still waits for its reply.
+        let phase = Some(self.phase()).filter(|phase| *phase != Phase::Quit);
+        match phase.unwrap_or_else(|| self.protocol_state.phase()) {
+            Phase::Connect => true,
+            Phase::Greeting | Phase::Idle | Phase::Transaction => self.protocol_state.is_at_rest(),
+            Phase::Auth | Phase::Data | Phase::Tls | Phase::Quit => false,
+        }
+    }
+
     /// Whether nothing can be read any more: octets are counted only.
     pub fn is_opaque(&self) -> bool {
         self.state.opaque || matches!(self.protocol_state, ProtocolState::Ignored(_))
@@ -363,12 +376,18 @@ impl Session {
 
     fn unseen(&self) -> Option<Missing> {
         match (self.directions.to_server.seen, self.directions.to_client.seen) {
-            (1.., 0) => Some(Missing::ServerUnseen),
+            // Packets of a server that never said anything were seen.
+            (1.., 0) if !self.has_packets(Dir::ToClient) => Some(Missing::ServerUnseen),
             (0, 1..) if self.directions.to_server.packets == 0 || self.directions.to_server.lost > 0 => {
                 Some(Missing::ClientUnseen)
             }
             _ => None,
         }
+    }
+
+    /// Whether packets of `dir` were captured, and no bytes of it are missing. Where there are no packets, nobody knows.
+    fn has_packets(&self, dir: Dir) -> bool {
+        self.directions[dir].packets > 0 && self.directions[dir].lost == 0
     }
 
     /// The fault that tests ask for.

@@ -9,6 +9,7 @@ use super::replay::{HeldInput, ReplayBuffer};
 use super::state::{EventContext, Layer, Stamp};
 use crate::engine::Session;
 use crate::engine::frame::{Frame, Framer, FramingMode, Line, LineEnding};
+use crate::engine::imap;
 use crate::engine::inflate::Inflate;
 use crate::engine::protocol::ProtocolState;
 use crate::event::Both;
@@ -61,20 +62,30 @@ impl Session {
         if matches!(self.protocol_state, ProtocolState::Ignored(_)) {
             return;
         }
+        if let (Input::Gap(_), Some(layer)) = (&input, &mut self.directions[dir].layer) {
+            layer.resume();
+        }
+        match input {
+            Input::Data(octets) => self.feed(dir, stamp, octets, out),
+            input => self.interrupt(dir, stamp, &input, out),
+        }
+    }
+
+    /// A hole, or the end of a direction: in its turn, if octets before it wait.
+    fn interrupt(&mut self, dir: Dir, stamp: Stamp, input: &Input<'_>, out: &mut dyn Sink) {
         let held = self.directions[dir].held.waits();
         let waits = held || self.directions[dir].framer.mode() == FramingMode::Await;
         // A hole behind a hole is one hole: nothing lies between them that could wait.
         let waits = waits && (held || !matches!(input, Input::Gap(_)) || !self.protocol_state.is_behind_gap());
         match input {
-            Input::Data(octets) => self.feed(dir, stamp, octets, out),
-            Input::Gap(_) | Input::Fin | Input::Reset if waits => {
-                self.directions[dir].held.push(dir, stamp, &input);
+            _ if waits => {
+                self.directions[dir].held.push(dir, stamp, input);
                 self.look(dir, true, out);
             }
-            Input::Gap(lost) => self.gap(dir, stamp, lost, out),
-            Input::Fin | Input::Reset => self.close(dir, stamp, matches!(input, Input::Reset), out),
+            Input::Gap(lost) => self.gap(dir, stamp, *lost, out),
+            _ => self.close(dir, stamp, matches!(input, Input::Reset), out),
         }
-        if dir == Dir::ToClient && !matches!(input, Input::Data(_)) {
+        if dir == Dir::ToClient {
             // The answer that the client's octets wait for is lost, or will never come.
             self.unanswered(false, out);
         }
@@ -96,8 +107,8 @@ impl Session {
         if rest.is_empty() {
             return;
         }
-        if self.directions[dir].layer.is_some() && used > 0 && self.directions[dir].framer.mode() != FramingMode::Await
-        {
+        let direction = &self.directions[dir];
+        if direction.layer.is_some() && !direction.inflated && direction.framer.mode() != FramingMode::Await {
             return self.inflate(dir, stamp, rest, out);
         }
         if self.is_given_up(dir, stamp) {
@@ -137,8 +148,15 @@ impl Session {
             octets = octets.get(step.used..).unwrap_or_default();
             self.directions[dir].inflated = true;
             // What came out before the damage is good.
+            let broken = step.broken;
             self.plain(dir, stamp, step.octets, out);
-            if step.broken {
+            if broken && layer.seek() {
+                self.state.incomplete.add(Missing::Unparseable);
+                self.directions[dir].layer = Some(layer);
+                self.interrupt(dir, stamp, &Input::Gap(1), out);
+                continue;
+            }
+            if broken {
                 return self.lose_layer(dir, stamp, out);
             }
             if matches!(self.protocol_state, ProtocolState::Counted) {
@@ -180,6 +198,14 @@ impl Session {
                 }
                 self.directions[dir].framer.set_mode(FramingMode::Opaque);
                 continue;
+            }
+            if mode == FramingMode::Line
+                && !layered
+                && !direction.framer.inside_line()
+                && self.begins_deflate(dir, rest)
+            {
+                self.directions[dir].layer = Some(Box::new(Inflate::resumed()));
+                return used;
             }
             if mode == FramingMode::Opaque {
                 let taken = self.opaque(dir, stamp, rest);
@@ -246,6 +272,13 @@ impl Session {
                 return used;
             }
         }
+    }
+
+    /// Whether DEFLATE begins here although nobody was seen to agree on it: that was lost, or came before the capture.
+    fn begins_deflate(&self, dir: Dir, octets: &[u8]) -> bool {
+        let missing = &self.state.incomplete;
+        let lossy = [Missing::StartMissing, Missing::ClientGap, Missing::ServerGap].iter().any(|m| missing.has(*m));
+        lossy && matches!(self.protocol_state, ProtocolState::Imap(_)) && imap::is_deflated(dir, octets)
     }
 
     /// Applies what a machine asked for; whether the other lane may have become readable.
@@ -376,7 +409,9 @@ impl Session {
     /// Whether answers cannot come: the server's direction is not captured, or cannot be read any more.
     fn is_blind(&self) -> bool {
         let server = &self.directions.to_client;
-        (server.seen == 0 && server.lost > 0) || (server.framer.mode() == FramingMode::Opaque && !self.state.opaque)
+        let seeking = server.layer.as_ref().is_some_and(|layer| layer.is_seeking());
+        let opaque = server.framer.mode() == FramingMode::Opaque && !self.state.opaque;
+        (server.seen == 0 && server.lost > 0) || opaque || seeking
     }
 
     /// No answer to what the client's octets wait for: the machine says how to read on. `surely`: it must.
@@ -402,22 +437,28 @@ impl Session {
     }
 
     fn gap(&mut self, dir: Dir, stamp: Stamp, lost: u64, out: &mut dyn Sink) {
-        if self.directions[dir].layer.take().is_some() {
-            return self.lose_layer(dir, stamp, out);
-        }
         if self.directions[dir].framer.mode() == FramingMode::Opaque {
             self.tls.gap(dir);
             _ = self.directions[dir].framer.gap(lost);
             return;
         }
-        let (frame, beyond) = self.directions[dir].framer.gap(lost);
+        let role = if self.state.reversed { dir.reverse() } else { dir };
+        if role == Dir::ToServer {
+            self.cut_line(dir, stamp, out);
+        }
+        let direction = &mut self.directions[dir];
+        let layered = direction.layer.is_some();
+        if layered && matches!(direction.framer.mode(), FramingMode::Octets(_)) {
+            // Nobody knows how much of what is packed was lost.
+            direction.framer.set_mode(FramingMode::Line);
+        }
+        let (frame, beyond) = direction.framer.gap(lost);
         if matches!(self.protocol_state, ProtocolState::Smtp(_) | ProtocolState::Pop3(_) | ProtocolState::Imap(_)) {
             // Their lines tell by their heads whether they are whole.
             self.directions[dir].framer.set_skip_line(false);
         }
-        let end = self.directions[dir].framer.offset();
-        let reversed = self.state.reversed;
-        let role = if reversed { dir.reverse() } else { dir };
+        let direction = &self.directions[dir];
+        let end = if layered { direction.position() } else { direction.framer.offset() };
         let (modes, layers) = self.with_protocol(stamp, out, |protocol_state, cx| {
             if let Some(frame) = frame {
                 protocol_state.frame(role, &frame, cx);
@@ -429,6 +470,16 @@ impl Session {
         });
         if self.apply(modes, layers) {
             self.drain(dir.reverse(), out);
+        }
+    }
+
+    /// A line of the client has begun, and its end is lost.
+    fn cut_line(&mut self, dir: Dir, stamp: Stamp, out: &mut dyn Sink) {
+        let Some(line) = self.directions[dir].framer.last_line() else { return };
+        let mut cx = EventContext::new(&mut self.state, &self.limits, &mut self.context, stamp, out);
+        cx.offset = line.end();
+        if let ProtocolState::Imap(imap) = &mut self.protocol_state {
+            imap.cut_line(&line, &mut cx);
         }
     }
 

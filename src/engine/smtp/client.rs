@@ -24,7 +24,7 @@ impl Smtp {
         let word = line.octets.trim_ascii();
         let closes = [&b"QUIT"[..], b"RSET", b"*"].iter().any(|w| word.eq_ignore_ascii_case(w));
         if std::mem::take(&mut self.stray_challenge) && !closes && command::is_base64(word) {
-            cx.session.secrets.learn(line.octets);
+            self.stray_response(line, cx);
             (verb, args) = (Verb::Other, &[]);
         }
         if let Some(until) = self.armed {
@@ -55,9 +55,16 @@ impl Smtp {
         self.wait(command, want, tx, line.end(), cx);
     }
 
+    /// A response of an authentication that was not seen.
+    fn stray_response(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
+        if !std::mem::take(&mut self.name_asked) {
+            cx.session.secrets.learn(line.octets);
+        }
+    }
+
     /// A SASL response. It is secret even if the AUTH that it belongs to was not seen.
     fn response(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
-        let Some(exchange) = &mut self.exchange else { return cx.session.secrets.learn(line.octets) };
+        let Some(exchange) = &mut self.exchange else { return self.stray_response(line, cx) };
         self.cancelled = !exchange.response(line, &mut cx.session.secrets);
         exchange.answered(cx.stamp.at);
         if let Some(waiting) = self.pending.back_mut() {

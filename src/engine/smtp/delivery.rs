@@ -290,6 +290,10 @@ impl Delivery {
             // DATA was not answered, and nothing of a message came.
             (self.tx.has_message, self.tx.data_mode) = (false, None);
         }
+        if self.chunk_refused.is_some() && self.commands_unsure {
+            // The reply to the last chunk may be lost.
+            self.tx.last.clear();
+        }
         let (outcome, stage) = match self.refusal() {
             Some(refusal) => refusal,
             // A refusal may have passed unseen.
@@ -307,7 +311,8 @@ impl Delivery {
         let [yes, later, no] = self.finals;
         let all = yes + later + no;
         self.tx.stage = None;
-        if all > 1 {
+        if all != 1 {
+            // What there is answered something else, or was not the only final reply.
             self.tx.last.clear();
         }
         let single = self.tx.last.status.and_then(Status::code).filter(|_| all == 1 && !self.finals_unsure);

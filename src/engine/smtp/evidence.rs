@@ -109,6 +109,8 @@ fn fit_of_verb(verb: Verb, code: u16) -> CodeFit {
         | (Verb::Quit, 221)
         | (Verb::Help, 211 | 214) => CodeFit::Only,
         (_, 353 | 354 | 334 | 235) => CodeFit::Never,
+        // Some servers ask for a login so; else it is the end of an AUTH that was not seen.
+        (_, 535) => CodeFit::Odd,
         (_, 400..) => CodeFit::Fits,
         // A goodbye to anything, as Postfix says to HTTP.
         (_, 221) => CodeFit::Odd,
@@ -171,6 +173,10 @@ impl Smtp {
             let kind = &waiting.kind;
             if kind.end > received || (doubt && kind.from > begins) {
                 break;
+            }
+            if code == 421 && kind.over.is_some() {
+                // Its own reply may be lost, and a goodbye needs no command.
+                continue;
             }
             match fit(kind, waiting.command.verb, code) {
                 CodeFit::Only => return Answers::Command(kind.id),
@@ -327,7 +333,9 @@ impl Smtp {
                 fits && w.kind.end <= arrival.last.peer
             };
             let until = limit.min(reach(n));
-            let last = |index: usize| before.is_none() && index + 1 == self.pending.len();
+            // A command that was not seen may be answered by anything.
+            let unseen = self.pending.iter().any(|w| w.kind.want == Want::Unseen);
+            let last = |index: usize| before.is_none() && !unseen && index + 1 == self.pending.len();
             let candidates = self.pending.iter().take(until).enumerate();
             let found = candidates.filter(|(index, w)| suits(w, last(*index))).last();
             let Some((index, waiting)) = found else { continue };

@@ -75,10 +75,11 @@ impl Smtp {
     fn look(&mut self, hold: Hold, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
         if hold == Hold::Commands {
             if surely {
-                let body = !command::begins_with_command(held);
+                let body = is_message(held);
                 if body {
                     self.headless(cx);
                 }
+                self.sasl_turn |= !body && self.exchange.is_some() && !held.is_empty();
                 self.read_on(if body { FramingMode::DotLoose } else { FramingMode::Line }, cx);
             }
             return;
@@ -232,6 +233,11 @@ impl Smtp {
                     delivery.guessed = !had;
                     delivery.presumed = true;
                 }
+                if gave_up && had {
+                    // Its 354 is among what is lost: no later reply answers it.
+                    self.settle(Some(last), cx);
+                    self.drop_oldest(cx);
+                }
             }
             Verb::Auth | Verb::XExps if self.exchange.is_some() => {
                 // `QUIT` is base64 too: a response where one is still to come.
@@ -243,6 +249,12 @@ impl Smtp {
             }
             Verb::Bdat => {
                 let size = if let Want::Doubtful(size) = want { size } else { 0 };
+                cx.switch(Dir::ToServer, FramingMode::Octets(size));
+            }
+            Verb::Xexch50
+                if let Want::Xexch50(size) = want
+                    && is_counted(held, size) =>
+            {
                 cx.switch(Dir::ToServer, FramingMode::Octets(size));
             }
             Verb::StartTls | Verb::XAnonymousTls if held.first() == Some(&0x16) => self.encrypt(cx),
@@ -259,6 +271,23 @@ impl Smtp {
     pub(crate) fn watches_held(&self) -> bool {
         self.hold != Some(Hold::Commands)
     }
+}
+
+/// Whether `held` begins with `size` bytes that are no commands: those end where a line does.
+fn is_counted(held: &[u8], size: u64) -> bool {
+    let counted = usize::try_from(size).ok().and_then(|size| held.get(..size));
+    counted.is_some_and(|bytes| !bytes.ends_with(b"\n"))
+}
+
+/// Whether `held`, which nobody answered, shows that a message was moving: one line may as well be the rest of a command, or
+/// a response of an authentication.
+fn is_message(held: &[u8]) -> bool {
+    if command::begins_with_command(held) {
+        return false;
+    }
+    let mut lines = held.split_inclusive(|o| *o == b'\n');
+    let first = lines.next().unwrap_or_default();
+    lines.next().is_some() || !command::is_base64(first.trim_ascii())
 }
 
 /// How many bytes of `held` come before the commands at its end: the rest of a command, or of a chunk.

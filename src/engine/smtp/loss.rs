@@ -142,6 +142,7 @@ impl Smtp {
         let Some(mut refused) = self.deliveries.remove(at) else { return };
         // The one that began earlier has the lower number, by which the commands know it.
         std::mem::swap(&mut unseen.tx.number, &mut refused.tx.number);
+        unseen.tx.began = refused.tx.began;
         unseen.append(&mut refused, cx.limits);
         self.current = Some(number);
         self.deliveries.insert(at, unseen);

@@ -98,6 +98,8 @@ pub(crate) struct Smtp {
     armed: Option<u64>,
     /// A 334 came that no AUTH asked for: the client's next line may be the response to it.
     stray_challenge: bool,
+    /// It asks for the user's name.
+    name_asked: bool,
     evidence: PairingEvidence,
     /// Why the client's bytes are held, if not for the answer to the last command.
     hold: Option<Hold>,
@@ -144,6 +146,7 @@ impl Smtp {
             sasl_turn: false,
             armed: None,
             stray_challenge: false,
+            name_asked: false,
             evidence: PairingEvidence::default(),
             hold: (!certain).then_some(Hold::Commands),
             held_from: 0,
@@ -195,6 +198,11 @@ impl Smtp {
         if self.deferred.is_none() {
             self.replies.shrink();
         }
+    }
+
+    /// Whether nothing but the greeting is waited for.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.pending.iter().all(|waiting| waiting.kind.want == Want::Greeting)
     }
 
     /// What the session is doing.
@@ -276,6 +284,10 @@ impl Smtp {
             (None, End::Timeout) => TransactionOutcome::TimedOut,
             (None, End::Drain | End::Evicted | End::CaptureEnd) => TransactionOutcome::Unknown,
         };
+        if closed.is_none() && why == End::CaptureEnd && delivery.data_refused.take().is_some() {
+            // The client may have asked again (RFC 5321 section 4.1.1.4): the envelope stays.
+            delivery.tx.last.clear();
+        }
         delivery.ended(outcome);
         if delivery.tx.incomplete.has(Missing::ServerGap) {
             // A goodbye may have passed unseen.

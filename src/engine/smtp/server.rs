@@ -36,7 +36,11 @@ impl Smtp {
             cx.close_reason(&self.replies.reply.text);
         }
         if code == 334 && self.exchange.is_none() {
-            cx.session.secrets.learn(self.replies.reply.text.as_bytes());
+            // AUTH LOGIN asks for the name first, which is no secret (draft-murchison-sasl-login).
+            self.name_asked = self.replies.reply.text.as_bytes().eq_ignore_ascii_case(b"VXNlcm5hbWU6");
+            if !self.name_asked {
+                cx.session.secrets.learn(self.replies.reply.text.as_bytes());
+            }
             self.stray_challenge = true;
         }
         match self.answers(code, arrival) {
@@ -300,6 +304,8 @@ impl Smtp {
             self.current = self.current.or(number);
             if let Some(delivery) = number.and_then(|number| self.delivery(number)) {
                 delivery.data_refused = None;
+                // What was said of an earlier DATA is over.
+                delivery.tx.last.clear();
                 (delivery.guessed, delivery.presumed) = (false, false);
                 delivery.tx.timing.data_go = command.latency;
                 delivery.go = Some(arrival.last.at);

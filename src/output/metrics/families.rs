@@ -5,9 +5,12 @@
 
 use crate::output::InputKind;
 
-/// Seconds that somebody waits.
-pub(super) const LATENCY: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+/// Seconds that somebody waits: from 50 µs, what a server on the same host needs for a `NOOP`, to the five minutes that
+/// clients wait (RFC 5321 section 4.5.3.2).
+pub(super) const LATENCY: &[f64] = &[
+    0.000_05, 0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0, 60.0, 300.0,
+];
 
 /// Seconds that forwarding adds: from 10 µs to 100 ms in steps of 2.5.
 pub(super) const ADDED: &[f64] = &[
@@ -24,8 +27,11 @@ pub(super) const ADDED: &[f64] = &[
     0.1,
 ];
 
-/// Seconds that something lasts.
-pub(super) const DURATION: &[f64] = &[0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 7200.0, 86_400.0];
+/// Seconds that something lasts: from 10 ms to an hour, in steps of about two. Only IDLE and the sessions around it last
+/// longer, and their sum says by how much.
+pub(super) const DURATION: &[f64] = &[
+    0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0,
+];
 
 /// Octets of a message: 1 KiB to 64 MiB in steps of 4.
 pub(super) const OCTETS: &[f64] =
@@ -205,6 +211,17 @@ families! {
     ReloadSuccessful = "mailtap_config_last_reload_successful", Gauge, Running, [], "Whether the configuration read last was taken.";
     ReloadTime = "mailtap_config_last_reload_success_timestamp_seconds", Level, Running, [], "When a configuration was taken last.";
 }
+
+/// Counters that are there at 0 from the start, for every listener and protocol: those whose first event an alert must not
+/// miss, since a series that is born with it has no rate yet. All others appear when they are first used, so that a
+/// listener without traffic costs a scrape next to nothing.
+pub(super) const FROM_ZERO: [FamilyId; 5] = [
+    FamilyId::Sessions,
+    FamilyId::ConnectErrors,
+    FamilyId::Recipients,
+    FamilyId::SessionsBypassed,
+    FamilyId::SmtpReplyReasons,
+];
 
 impl FamilyId {
     /// The family.

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use crate::console::plain;
+use crate::output::beside;
 
 /// A file that is not there yet, but can be made.
 #[derive(Debug)]
@@ -25,10 +26,8 @@ impl MetricsFile {
                 // A pipe or a device is not to be replaced.
                 return Ok((File::options().write(true).open(&path)?, None));
             }
-            let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-            name.push(format!(".{}.tmp", std::process::id()));
-            let temporary = path.with_file_name(name);
-            Ok((File::create(&temporary)?, Some(temporary)))
+            let (file, temporary) = beside::create(&path, 0o666)?;
+            Ok((file, Some(temporary)))
         };
         match open() {
             Ok((file, temporary)) => Ok(Self { path, file, temporary }),

@@ -8,6 +8,7 @@ mod capture;
 mod families;
 mod file;
 pub mod labels;
+mod process;
 mod proxy;
 mod reasons;
 mod recorder;
@@ -18,7 +19,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
@@ -106,7 +107,10 @@ pub struct Metrics {
 struct MetricsShared {
     registry: Registry,
     input: InputKind,
-    listeners: Vec<Arc<str>>,
+    /// Names of sources in the order of their numbers, [`LISTENERS`] at the most.
+    listeners: RwLock<Vec<Arc<str>>>,
+    /// Every source has the one name.
+    is_single: bool,
     store: Arc<Store>,
     reasons: Option<Arc<ReplyReasons>>,
 }
@@ -114,12 +118,12 @@ struct MetricsShared {
 impl MetricsShared {
     /// Position of the listener of `source`.
     fn listener(&self, source: u32) -> usize {
-        let last = self.listeners.len().saturating_sub(1);
-        if last == 0 { 0 } else { (source as usize).min(last) }
+        if self.is_single { 0 } else { (source as usize).min(LISTENERS) }
     }
 
     fn name(&self, listener: usize) -> Arc<str> {
-        self.listeners.get(listener).map_or_else(|| "other".into(), Arc::clone)
+        let names = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(listener).map_or_else(|| "other".into(), Arc::clone)
     }
 
     fn place(&self, listener: usize, protocol: Protocol) -> SeriesPlace {
@@ -139,17 +143,26 @@ impl Metrics {
         if sources.is_empty() {
             sources.push(MetricsSource { name: "other".into(), protocol: None });
         }
-        let mut listeners: Vec<Arc<str>> = sources.iter().take(LISTENERS).map(|s| s.name.as_str().into()).collect();
-        if listeners.len() > 1 {
-            listeners.push("other".into());
-        }
-        let places = listeners.len() * Protocol::ALL.len();
+        let listeners: Vec<Arc<str>> = sources.iter().take(LISTENERS).map(|s| s.name.as_str().into()).collect();
+        // The listeners of the proxy may become more.
+        let is_single = listeners.len() == 1 && input != InputKind::Proxy;
+        let places = if is_single { 1 } else { LISTENERS + 1 } * Protocol::ALL.len();
         let store = Arc::new(Store::new(&registry, cap, places, |family| family.inputs.has(input))?);
-        let shared = MetricsShared { registry, input, listeners, store, reasons: reasons.map(Arc::new) };
+        let reasons = reasons.map(Arc::new);
+        let shared = MetricsShared { registry, input, listeners: RwLock::new(listeners), is_single, store, reasons };
         let metrics = Self { shared: Arc::new(shared), logs: Arc::default() };
         metrics.zeros(&sources);
         metrics.process()?;
         Ok(metrics)
+    }
+
+    /// The sources are these from now on, by number; those known before keep their numbers and names.
+    pub fn name_sources(&self, sources: &[MetricsSource]) {
+        let mut names = self.shared.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        let known = names.len();
+        names.extend(sources.iter().take(LISTENERS).skip(known).map(|source| Arc::from(source.name.as_str())));
+        drop(names);
+        self.zeros(sources);
     }
 
     /// A recorder for one thread.
@@ -233,10 +246,8 @@ impl Metrics {
 
     /// Facts of the process, for those that stay running.
     fn process(&self) -> Result<(), prometheus::Error> {
-        #[cfg(target_os = "linux")]
         if self.shared.input != InputKind::File {
-            let collector = prometheus::process_collector::ProcessCollector::for_self();
-            self.shared.registry.register(Box::new(collector))?;
+            self.shared.registry.register(Box::new(process::ProcessCollector::new()?))?;
         }
         Ok(())
     }
@@ -252,9 +263,9 @@ impl Metrics {
             {
                 raise(FamilyId::LogDropped, &[sink, loss.as_str()], counter.load(Ordering::Relaxed));
             }
-            let lag = counters.lag.load(Ordering::Relaxed);
-            store.level(FamilyId::LogLag, &[sink]).set(lag as f64 / 1e9);
-            store.gauge(FamilyId::LogSpool, &[sink]).set(0);
+            store.level(FamilyId::LogLag, &[sink]).set(counters.lag().as_secs_f64());
+            let waiting = i64::try_from(counters.waiting_bytes()).unwrap_or(i64::MAX);
+            store.gauge(FamilyId::LogSpool, &[sink]).set(waiting);
         }
     }
 }

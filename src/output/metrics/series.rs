@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use super::families::FamilyId;
+use super::families::{FROM_ZERO, FamilyId};
 use super::labels;
 use super::labels::{combinations, concerns};
 use super::registry::Store;
@@ -42,27 +42,18 @@ impl SeriesPlace {
         self.store.histogram(id, &self.with(id, rest))
     }
 
-    /// Makes every label set of closed lists that is small enough, at zero.
+    /// Makes the series that are there before anything happens, at zero.
     pub(super) fn zero(&self, wanted: impl Fn(FamilyId) -> bool) {
-        use super::families::Type;
-        // The most label sets of a listener and protocol that are made before they are used.
-        const SMALL: usize = 200;
-        for id in FamilyId::ALL.iter().copied().filter(|id| wanted(*id) && concerns(*id, self.protocol)) {
-            let family = id.family();
-            if !family.labels.contains(&"listener") && !family.labels.contains(&"protocol") {
-                continue;
-            }
-            match family.kind {
-                Type::Counter => {
-                    let sets = combinations(id, family, self.protocol).filter(|sets| sets.len() <= SMALL);
-                    for set in sets.unwrap_or_default() {
-                        self.store.zero(id, &self.with(id, &set));
-                    }
-                }
-                Type::Gauge if matches!(id, FamilyId::SessionsActive | FamilyId::IdleActive) => _ = self.gauge(id, &[]),
-                _ => {}
+        let wanted = |id: &FamilyId| wanted(*id) && concerns(*id, self.protocol);
+        for id in FROM_ZERO.into_iter().filter(wanted) {
+            for set in combinations(id, id.family(), self.protocol).unwrap_or_default() {
+                self.store.zero(id, &self.with(id, &set));
             }
         }
+        [FamilyId::SessionsActive, FamilyId::IdleActive]
+            .into_iter()
+            .filter(wanted)
+            .for_each(|id| _ = self.gauge(id, &[]));
     }
 }
 

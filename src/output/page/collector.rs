@@ -24,7 +24,7 @@ use crate::event::{
     Anomaly, Command, Context, Dir, Event, Greeting, Protocol, Reply, Sink, Stage, Summary, TlsMode, Transaction,
     TransactionKind, TransactionOutcome,
 };
-use crate::time::Timestamp;
+use crate::time::{Timestamp, WallClock};
 
 /// Open sessions that a thread follows one by one: as many as the page lists in all. More are counted only.
 const FOLLOWED: usize = super::LISTED;
@@ -74,6 +74,7 @@ pub struct PageCollector {
     followed: HashMap<u64, Followed>,
     changed: Vec<u64>,
     events: u32,
+    clock: WallClock,
 }
 
 impl PageCollector {
@@ -85,7 +86,21 @@ impl PageCollector {
             followed: HashMap::default(),
             changed: Vec::new(),
             events: 0,
+            clock: WallClock::default(),
         }
+    }
+
+    /// At the time `at` of events the host's clock was found to show `shown`.
+    pub(in crate::output) fn clock_set(&mut self, at: Timestamp, shown: Timestamp) {
+        self.clock.set(at, shown);
+    }
+
+    /// The session with times that the host's clock shows: both as it showed the later one, for the page tells ages.
+    fn shown(&self, mut session: SessionRow) -> SessionRow {
+        let latest = session.heard;
+        session.began = self.clock.shown_from(latest, session.began);
+        session.heard = self.clock.shown(latest);
+        session
     }
 
     /// Lets the page have what has gathered. Never waits; call it every 100 ms or so.
@@ -107,7 +122,8 @@ impl PageCollector {
             let Some(followed) = self.followed.get_mut(&id) else { continue };
             followed.is_changed = false;
             let (client, more) = (followed.session.client.ip(), followed.credit());
-            self.batch.changed.push(followed.session.clone());
+            let session = followed.session.clone();
+            self.batch.changed.push(self.shown(session));
             self.client(client, [0, more, 0]);
         }
         self.changed = changed;
@@ -231,7 +247,7 @@ impl PageCollector {
         let show = self.state.show();
         let path = |span| Some(shown(transaction.text(span))).filter(|_| show.addresses);
         row::MessageRow {
-            at,
+            at: self.clock.shown(at),
             session: context.id,
             protocol: context.protocol,
             client: context.peers.client,
@@ -254,7 +270,7 @@ impl PageCollector {
             session.anomalies = session.anomalies.saturating_add(anomaly.count);
         }
         let row = row::AnomalyRow {
-            at: anomaly.at,
+            at: self.clock.shown(anomaly.at),
             session: context.id,
             protocol: context.protocol,
             client: context.peers.client,
@@ -288,6 +304,7 @@ impl PageCollector {
         session.anomalies = summary.counts.anomalies;
         session.heard = summary.ended;
         session.end = Some((summary.outcome, summary.close.phase));
+        let session = self.shown(session);
         self.batch.skipped += push(&mut self.batch.ended, session);
     }
 }

@@ -73,6 +73,20 @@ const WHOLE: &str = "S: 220 mx ESMTP
     S: 221 bye";
 
 #[test]
+fn the_page_shows_the_clock_that_the_host_has_now() {
+    let state = state(Show::default());
+    let mut recorder = state.recorder();
+    let hour = std::time::Duration::from_secs(3600);
+    recorder.clock_set(NOW, NOW.after(hour));
+    talk(&mut recorder, 1, OPEN);
+    recorder.publish();
+    let session = &told(&state, &mut Cursor::default())["sessions"][0];
+    let millis = |at: Timestamp| at.as_nanos() / 1_000_000;
+    assert_eq!(session["began"], millis(NOW.after(hour)));
+    assert_eq!(session["heard"], millis(NOW.after(hour)) + 6);
+}
+
+#[test]
 fn a_session_is_told_from_its_start_to_its_end() {
     let state = state(Show { addresses: true, subjects: true });
     let mut recorder = state.recorder();

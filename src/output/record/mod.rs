@@ -21,7 +21,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::identity::{FailedIdentity, Identities, IdentityPolicy, Redactor};
 use crate::event::Masked;
 use crate::event::{Context, Enhanced, Event, Incomplete, Missing, Sink, Status, words};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, WallClock};
 use json::{Fields, Items, JsonAddress, JsonMembers, Object, Plain};
 
 pub(super) use json::Time;
@@ -150,6 +150,7 @@ impl fmt::Debug for Policy {
 pub struct RecordWriter {
     policy: Arc<Policy>,
     identities: Identities,
+    clock: WallClock,
     out: Vec<u8>,
     counts: [u64; RecordKind::ALL.len()],
 }
@@ -158,7 +159,19 @@ impl RecordWriter {
     /// An empty one.
     pub fn new(policy: Arc<Policy>) -> Self {
         let identities = Identities::new(policy.identity, policy.identity_failed, policy.key.as_deref());
-        Self { policy, identities, out: Vec::new(), counts: [0; RecordKind::ALL.len()] }
+        Self { policy, identities, clock: WallClock::default(), out: Vec::new(), counts: [0; RecordKind::ALL.len()] }
+    }
+
+    /// The sources have these names from now on.
+    pub fn name_sources(&mut self, names: &[String]) {
+        if self.policy.sources != names {
+            Arc::make_mut(&mut self.policy).sources = names.to_vec();
+        }
+    }
+
+    /// At the time `at` of events the host's clock was found to show `shown`: records show what it shows.
+    pub fn clock_set(&mut self, at: Timestamp, shown: Timestamp) {
+        self.clock.set(at, shown);
     }
 
     /// The records written since [`Self::clear`]: whole lines.
@@ -184,9 +197,10 @@ impl RecordWriter {
 
 impl fmt::Debug for RecordWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policy, identities: _, out, counts } = self;
+        let Self { policy, identities: _, clock, out, counts } = self;
         f.debug_struct("RecordWriter")
             .field("policy", policy)
+            .field("clock", clock)
             .field("octets", &out.len())
             .field("counts", counts)
             .finish()
@@ -198,8 +212,8 @@ impl Sink for RecordWriter {
         if context.omitted || context.health_check && !self.policy.health_checks {
             return;
         }
-        let Self { policy, identities, out, counts } = self;
-        let mut lines = RecordLines { context, policy, identities, out, counts };
+        let Self { policy, identities, clock, out, counts } = self;
+        let mut lines = RecordLines { context, policy, identities, clock, out, counts };
         match *event {
             Event::Command(c) => lines.add(RecordKind::Command, c.began, c.incomplete, c),
             Event::Auth(a) => lines.add(RecordKind::Auth, a.began, a.incomplete, a),
@@ -223,6 +237,16 @@ struct View<'a> {
     context: &'a Context,
     policy: &'a Policy,
     identities: &'a Identities,
+    clock: &'a WallClock,
+    /// When the thing began.
+    began: Timestamp,
+}
+
+impl View<'_> {
+    /// What the host's clock showed at `at`, if it was not set since the thing began: `end` is `ts` plus `duration` always.
+    fn shown(&self, at: Timestamp) -> Timestamp {
+        self.clock.shown_from(self.began, at)
+    }
 }
 
 /// A fact that has a record of its own.
@@ -236,24 +260,25 @@ struct RecordLines<'a> {
     context: &'a Context,
     policy: &'a Policy,
     identities: &'a Identities,
+    clock: &'a WallClock,
     out: &'a mut Vec<u8>,
     counts: &'a mut [u64; RecordKind::ALL.len()],
 }
 
 impl RecordLines<'_> {
     /// Adds one record, if its type is wanted. Nothing in it can fail to serialize; should it, no torn line stays behind.
-    fn add<T>(&mut self, kind: RecordKind, ts: Timestamp, incomplete: Incomplete, facts: Masked<'_, T>)
+    fn add<T>(&mut self, kind: RecordKind, began: Timestamp, incomplete: Incomplete, facts: Masked<'_, T>)
     where
         for<'m> Masked<'m, T>: Facts,
     {
-        let Self { context, policy, identities, .. } = *self;
+        let Self { context, policy, identities, clock, .. } = *self;
         if !policy.records.has(kind) {
             return;
         }
         let before = self.out.len();
         let redactor = Redactor::new(identities, facts.names());
-        let view = View { context, policy, identities };
-        let record = Object(Record { view, kind, ts, incomplete, facts: &facts }, &redactor);
+        let view = View { context, policy, identities, clock, began };
+        let record = Object(Record { view, kind, incomplete, facts: &facts }, &redactor);
         let written = record.serialize(&mut serde_json::Serializer::with_formatter(&mut *self.out, Plain));
         debug_assert!(written.is_ok(), "a record that does not serialize: {written:?}");
         if written.is_err() {
@@ -271,7 +296,6 @@ impl RecordLines<'_> {
 struct Record<'a, T> {
     view: View<'a>,
     kind: RecordKind,
-    ts: Timestamp,
     incomplete: Incomplete,
     facts: &'a T,
 }
@@ -280,7 +304,7 @@ impl<T: Facts> Fields for Record<'_, T> {
     fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         let context = self.view.context;
         object.set("record", self.kind.as_str())?;
-        object.time("ts", self.ts)?;
+        object.time("ts", self.view.shown(self.view.began))?;
         object.set("session", &SessionId(context.id))?;
         object.set("protocol", context.protocol.as_str())?;
         object.object("client", JsonAddress(context.peers.client))?;

@@ -17,7 +17,7 @@ use crate::event::{
 impl Facts for Masked<'_, Summary> {
     fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         let (context, peers) = (view.context, &view.context.peers);
-        object.time("end", self.ended)?;
+        object.time("end", view.shown(self.ended))?;
         object.seconds("duration", self.ended.since(context.began))?;
         object.display("community_id", Some(community_id(peers.client, peers.server)))?;
         object.set("input", view.policy.input.as_str())?;

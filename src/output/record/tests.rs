@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -97,6 +99,26 @@ fn a_duration_that_runs_backwards_is_absent() {
     let mut s = summary(SessionOutcome::Ok);
     s.ended = Timestamp::from_parts(START - 1, 0);
     assert_eq!(plain(Protocol::Smtp, &Event::End(Masked::by_hand(&s))).get("duration"), None);
+}
+
+#[test]
+fn a_record_shows_the_clock_as_it_was_when_the_thing_began() {
+    let mut writer = RecordWriter::new(Arc::new(Policy::default()));
+    let hour = Duration::from_secs(3600);
+    writer.clock_set(at(500), at(500).after(hour));
+    let summary = summary(SessionOutcome::Ok);
+    writer.event(&context(Protocol::Smtp), at(1500), &Event::End(Masked::by_hand(&summary)));
+    let later = Context { began: at(700), ..context(Protocol::Smtp) };
+    writer.event(&later, at(1500), &Event::End(Masked::by_hand(&summary)));
+    assert_valid(writer.bytes());
+    let lines = writer.bytes().split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let times = lines.map(|line| {
+        let record: Value = serde_json::from_slice(line).unwrap();
+        (record["ts"].clone(), record["end"].clone(), record["duration"].clone())
+    });
+    let [before, after] = times.collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(before, (json!("2026-01-31T09:00:00.000000Z"), json!("2026-01-31T09:00:01.500000Z"), json!(1.5)));
+    assert_eq!(after, (json!("2026-01-31T10:00:00.700000Z"), json!("2026-01-31T10:00:01.500000Z"), json!(0.8)));
 }
 
 #[test]

@@ -19,7 +19,7 @@ impl Facts for Masked<'_, Transaction> {
     fn facts<M: SerializeMap>(&self, view: View<'_>, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.set("kind", self.kind.as_str())?;
         object.set("number", &self.number)?;
-        object.time("end", self.ended)?;
+        object.time("end", view.shown(self.ended))?;
         object.seconds("duration", self.ended.since(self.began))?;
         object.set("outcome", self.outcome.as_str())?;
         object.known("stage", self.stage.map(Stage::as_str))?;

@@ -1,12 +1,15 @@
 //! A request, answered: which path, which method, who may, and the header that keeps a browser honest.
 
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::events::Events;
@@ -71,7 +74,7 @@ fn routed(shared: &Arc<ServeShared>, request: &Request<Incoming>, streams: &Atom
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    resource.answer(shared, request.method() == Method::HEAD, streams)
+    resource.answer(shared, request, streams)
 }
 
 /// What there is.
@@ -95,9 +98,14 @@ impl Resource {
         })
     }
 
-    fn answer(self, shared: &Arc<ServeShared>, is_head: bool, streams: &AtomicBool) -> Response<AnswerBody> {
+    fn answer(
+        self,
+        shared: &Arc<ServeShared>,
+        request: &Request<Incoming>,
+        streams: &AtomicBool,
+    ) -> Response<AnswerBody> {
         match self {
-            Self::Metrics => full(StatusCode::OK, METRICS, (shared.content.metrics)().into()),
+            Self::Metrics => metrics((shared.content.metrics)(), takes_gzip(request.headers())),
             Self::Health => plain(StatusCode::OK, "ok\n"),
             Self::Readiness => match shared.content.readiness.state() {
                 Ready::Ready => plain(StatusCode::OK, "ready\n"),
@@ -105,9 +113,37 @@ impl Resource {
                 Ready::Draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             },
             Self::Asset(asset) => full(StatusCode::OK, asset.kind, Bytes::from_static(asset.octets)),
-            Self::Events => events(shared, is_head, streams),
+            Self::Events => events(shared, request.method() == Method::HEAD, streams),
         }
     }
+}
+
+/// Metrics repeat themselves: packed they are a tenth, for less than the time of writing them down.
+fn metrics(text: Vec<u8>, packed: bool) -> Response<AnswerBody> {
+    let packed = packed.then(|| gzip(&text)).flatten();
+    let encoded = packed.is_some();
+    let mut response = full(StatusCode::OK, METRICS, packed.unwrap_or(text).into());
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if encoded {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+fn gzip(text: &[u8]) -> Option<Vec<u8>> {
+    let mut packed = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
+    packed.write_all(text).ok()?;
+    packed.finish().ok()
+}
+
+/// Whether `Accept-Encoding` names gzip, and not only to refuse it (RFC 9110 section 12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+        name.trim().eq_ignore_ascii_case("gzip") && weight > 0.0
+    })
 }
 
 fn events(shared: &Arc<ServeShared>, is_head: bool, streams: &AtomicBool) -> Response<AnswerBody> {

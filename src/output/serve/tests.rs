@@ -98,6 +98,35 @@ fn metrics_are_what_the_closure_gives() {
 }
 
 #[test]
+fn metrics_are_packed_for_whom_takes_them_so() {
+    let served = Served::new(None, None);
+    for (header, packed) in [
+        ("Accept-Encoding: gzip\r\n", true),
+        ("Accept-Encoding: br, GZIP;q=0.5\r\n", true),
+        ("Accept-Encoding: br\r\nAccept-Encoding: gzip\r\n", true),
+        ("Accept-Encoding: gzip;q=0\r\n", false),
+        ("Accept-Encoding: br\r\n", false),
+        ("", false),
+    ] {
+        let mut stream = served.connect();
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\n{header}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let head = String::from_utf8(read_until(&mut stream, b"\r\n\r\n")).unwrap();
+        let mut body = Vec::new();
+        stream.read_to_end(&mut body).unwrap();
+        assert_eq!(head.contains("content-encoding: gzip\r\n"), packed, "{header}: {head}");
+        assert!(head.contains("vary: accept-encoding\r\n"), "{head}");
+        let mut text = String::new();
+        match packed {
+            true => _ = flate2::read::GzDecoder::new(&*body).read_to_string(&mut text).unwrap(),
+            false => text = String::from_utf8(body).unwrap(),
+        }
+        assert_eq!(text, "# TYPE mailtap_x counter\nmailtap_x 1\n");
+    }
+    served.stop();
+}
+
+#[test]
 fn readiness_follows_the_process() {
     let served = Served::new(Some("t0ken"), None);
     for (state, code, text) in

@@ -28,11 +28,11 @@ fn greet(dispatcher: &mut Dispatcher, port: u16) {
 }
 
 fn pool(threads: usize, log: &Path) -> (WorkerPool, LogQueue, crate::output::LogWriter) {
-    let (queue, writer) =
-        LogQueue::start(Log::open(&LogSettings { path: Some(log.to_owned()), rotate: None }).unwrap(), |e| {
-            panic!("{e}")
-        })
-        .unwrap();
+    let (queue, writer) = LogQueue::start(
+        Log::open(&LogSettings { path: Some(log.to_owned()), ..LogSettings::default() }).unwrap(),
+        |news| panic!("{news:?}"),
+    )
+    .unwrap();
     let policy = Arc::new(Policy { input: InputKind::Live, sources: vec!["veth0".into()], ..Policy::default() });
     let pool =
         WorkerPool::start(&setup(threads), || EventFanout::new(Arc::clone(&policy), Some(queue.clone()))).unwrap();

@@ -36,14 +36,16 @@ pub struct MetricsRecorder {
 
 impl MetricsRecorder {
     pub(super) fn new(shared: Arc<MetricsShared>) -> Self {
-        let size = shared.listeners.len() * Protocol::ALL.len();
-        Self { shared, tables: (0..size).map(|_| None).collect() }
+        Self { shared, tables: Vec::new() }
     }
 
     fn table(&mut self, context: &Context, protocol: Protocol) -> Option<&mut ListenerHandles> {
         let listener = self.shared.listener(context.peers.source);
         let at = listener * Protocol::ALL.len() + protocol.index();
         let Self { shared, tables } = self;
+        if tables.len() <= at {
+            tables.resize_with(at + 1, || None);
+        }
         Some(tables.get_mut(at)?.get_or_insert_with(|| Box::new(ListenerHandles::new(shared, listener, protocol))))
     }
 }
