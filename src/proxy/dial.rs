@@ -214,6 +214,34 @@ mod tests {
     }
 
     #[test]
+    fn the_next_address_is_tried_when_one_is_silent_or_refuses() {
+        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        full.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        full.listen(0).unwrap();
+        let silent = full.local_addr().unwrap().as_socket().unwrap();
+        let runtime = runtime();
+        let _waiting: Vec<_> = (0..3)
+            .map_while(|_| runtime.block_on(dial(silent, None, None, Some(Duration::from_millis(50)))).ok())
+            .collect();
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let good = server.local_addr().unwrap();
+        let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let options = DialOptions { source: None, mark: None, patience: Some(Duration::from_secs(20)) };
+        let first =
+            |targets: &[SocketAddr], options: &DialOptions| runtime.block_on(dial_first(targets, options, None));
+        for targets in [[silent, good], [closed, good]] {
+            let began = std::time::Instant::now();
+            assert_eq!(first(&targets, &options).unwrap().1, good);
+            assert!(began.elapsed() < Duration::from_secs(10), "it does not wait for the first to fail: {targets:?}");
+        }
+        let failed = first(&[closed], &options).unwrap_err();
+        assert_eq!(failed, DialError { address: Some(closed), reason: Refusal::Refused });
+        let hasty = DialOptions { patience: Some(Duration::from_millis(400)), ..options };
+        let failed = first(&[silent, silent], &hasty).unwrap_err();
+        assert_eq!(failed, DialError { address: Some(silent), reason: Refusal::Timeout });
+    }
+
+    #[test]
     fn a_failure_has_its_word() {
         let closed = {
             let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -20,10 +20,12 @@ pub fn check(made: Result<Proxy, Error>) -> bool {
         check.look(writable(path, running.process.user.as_deref()).map_err(wrong));
     }
     let servers = check_servers(&proxy.listeners, &limits);
+    if servers.errors.is_empty() {
+        servers.cautions.iter().for_each(|caution| console::print(Level::Warning, caution));
+    }
     for error in servers.errors {
         check.look(Err::<(), _>(error));
     }
-    servers.cautions.iter().for_each(|caution| console::print(Level::Warning, caution));
     for listener in &proxy.listeners {
         if let Some(Some(terminator)) = check.look(Listener::terminator(listener)) {
             warn_of_expired(listener, &terminator);
