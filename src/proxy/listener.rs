@@ -311,7 +311,7 @@ impl fmt::Display for OpenError {
                     NextHop::Itself => f.write_str("the listener itself")?,
                     NextHop::Listener(next) => write!(f, "the listener {next}, whose connections come back to it")?,
                     NextHop::Neighbour => {
-                        f.write_str("another mailtap's listener, whose connections come back to it")?
+                        f.write_str("another mailtap's listener, whose connections come back to it")?;
                     }
                 }
                 f.write_str("; give the server's address")

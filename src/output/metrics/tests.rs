@@ -202,7 +202,7 @@ fn every_series_has_the_labels_of_its_family_and_their_values() {
         let mut recorder = metrics.recorder();
         Protocol::ALL.iter().for_each(|protocol| everything(&mut recorder, *protocol));
         if input == InputKind::Proxy {
-            let check = Context { health_check: true, ..context(Protocol::Smtp) };
+            let check = crate::event::Context { health_check: true, ..context(Protocol::Smtp) };
             recorder.event(&check, at(0), &Event::End(Masked::by_hand(&full_summary())));
         }
         metrics.log("log", Arc::default());
