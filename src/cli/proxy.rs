@@ -81,7 +81,10 @@ pub struct ListenerFlags {
     #[serde(deserialize_with = "list")]
     pub listen: Option<Vec<ListenAddress>>,
 
-    /// Where connections go: HOST, HOST:PORT or ADDR:PORT; without a port, the port of the listener
+    /// Where connections go: HOST, HOST:PORT, ADDR:PORT, [ADDR]:PORT for IPv6; without a port, the port of the listener
+    ///
+    /// A name is looked up again every 30 s. Of several addresses the one that answers first is taken, and one that failed
+    /// comes last for a minute.
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Listeners")]
     #[serde(deserialize_with = "list")]
     pub upstream: Option<Vec<UpstreamAddress>>,
@@ -92,6 +95,8 @@ pub struct ListenerFlags {
     pub transparent: Option<Transparent>,
 
     /// Let the server see the client's own address (needs CAP_NET_RAW and routing of the answers to this host)
+    ///
+    /// A client is refused if the server has no address of its family.
     #[arg(long, help_heading = "Listeners")]
     pub spoof_source: bool,
 
@@ -109,6 +114,11 @@ pub struct ListenerFlags {
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', help_heading = "Listeners")]
     #[serde(deserialize_with = "list")]
     pub proxy_from: Option<Vec<Network>>,
+
+    /// Networks of health checks: their connections that say nothing, or only QUIT, are counted apart and recorded only with -v
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',', help_heading = "Listeners")]
+    #[serde(deserialize_with = "list")]
+    pub health_from: Option<Vec<Network>>,
 
     /// Begin connections to the server with a PROXY header
     #[arg(long, value_name = "VERSION", value_parser = word::<HeaderOut>(), help_heading = "Listeners")]

@@ -170,6 +170,7 @@ impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        no_unix_socket(text)?;
         let port = port_alone(text).filter(|port| *port > 0);
         let any = port.map(|port| SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port));
         any.or_else(|| text.parse().ok())
@@ -211,10 +212,22 @@ impl FromStr for UpstreamAddress {
     /// `HOST`, `HOST:PORT`, `ADDR`, `[ADDR]:PORT`.
     fn from_str(text: &str) -> Result<Self, String> {
         const WRONG: &str = "expected HOST, HOST:PORT, ADDR:PORT or [ADDR]:PORT";
+        no_unix_socket(text)?;
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self { host: address.ip().to_string(), port: address.port() });
+            let port = Some(address.port()).filter(|port| *port > 0).ok_or(WRONG)?;
+            return Ok(Self { host: address.ip().to_string(), port });
         }
-        if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        if let Some((ip, port)) = ipv6_and_number(text) {
+            return Err(format!(
+                "is {port} the port, or part of the address? write [{ip}]:{port} for the port, [{text}] for the address"
+            ));
+        }
+        let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let ip = match bracketed {
+            Some(inner) => inner.parse::<Ipv6Addr>().map(IpAddr::from),
+            None => text.parse::<IpAddr>(),
+        };
+        if let Ok(ip) = ip {
             return Ok(Self { host: ip.to_string(), port: 0 });
         }
         let (host, port) = match text.rsplit_once(':') {
@@ -224,6 +237,21 @@ impl FromStr for UpstreamAddress {
         let is_name = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
         if is_name { Ok(Self { host: host.to_owned(), port }) } else { Err(WRONG.into()) }
     }
+}
+
+/// What looks like an IPv6 address and a port behind it, without the brackets that would tell them apart.
+fn ipv6_and_number(text: &str) -> Option<(Ipv6Addr, u16)> {
+    let (ip, port) = text.rsplit_once(':')?;
+    Some((ip.parse().ok()?, port.parse().ok().filter(|port| *port > 0)?))
+}
+
+/// Says so if `text` is the path of a Unix socket, as Postfix and Dovecot write them.
+fn no_unix_socket(text: &str) -> Result<(), String> {
+    let path = text.strip_prefix("lmtp:").unwrap_or(text);
+    if path.starts_with("unix:") || path.starts_with('/') {
+        return Err("Unix sockets are not supported yet; give an address and a port".into());
+    }
+    Ok(())
 }
 
 /// A network, or a single address.
@@ -299,6 +327,37 @@ mod tests {
         assert_eq!("2001:db8::1".parse(), upstream("2001:db8::1", 0));
         for text in ["", ":25", "mx:0", "mx:70000", "m x", "http://mx"] {
             assert!(text.parse::<UpstreamAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_with_a_port_needs_brackets() {
+        let wrong = |text: &str| text.parse::<UpstreamAddress>().unwrap_err();
+        assert_eq!(
+            wrong("2001:db8::1:25"),
+            "is 25 the port, or part of the address? write [2001:db8::1]:25 for the port, [2001:db8::1:25] for the address"
+        );
+        for text in ["::1:25", "::ffff:192.0.2.1:25", "2001:db8:0:0:0:0:0:1:25", "fe80::1:143", "1::2:3:4"] {
+            assert!(wrong(text).starts_with("is "), "{text}: {}", wrong(text));
+        }
+        let upstream = |host: &str| Ok(UpstreamAddress { host: host.into(), port: 0 });
+        assert_eq!("[2001:db8::1:25]".parse(), upstream("2001:db8::1:25"));
+        for text in ["2001:db8::1", "2001:db8::25", "::1", "2001:db8::beef:cafe", "1:2:3:4:5:6:7:8"] {
+            assert_eq!(text.parse::<UpstreamAddress>().map(|upstream| upstream.port), Ok(0), "{text}");
+        }
+        for text in ["[2001:db8::1", "2001:db8::1]", "[[::1]]", "[192.0.2.1]", "[::1]:0", "192.0.2.1:0"] {
+            assert!(text.parse::<UpstreamAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn unix_sockets_are_not_supported_yet() {
+        for text in
+            ["unix:/run/dovecot/lmtp", "unix:private/lmtp", "/run/dovecot/lmtp", "lmtp:unix:private/dovecot-lmtp"]
+        {
+            let error = text.parse::<UpstreamAddress>().unwrap_err();
+            assert!(error.starts_with("Unix sockets are not supported yet"), "{error}");
+            assert_eq!(text.parse::<ListenAddress>().unwrap_err(), error);
         }
     }
 

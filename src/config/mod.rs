@@ -72,6 +72,7 @@ fn records(
         identity_failed: identity_failed.unwrap_or(FailedIdentity::Hmac),
         key,
         input: defaults.input,
+        health_checks: false,
         sources: Vec::new(),
     };
     let ports = port_map.unwrap_or_default().into_iter();

@@ -79,7 +79,7 @@ pub(super) fn ready(
     let forwarding = layers.group()?;
     let records = layers.group()?;
     let running = layers.group()?;
-    let verbosity = layers.group()?;
+    let verbosity: cli::Verbosity = layers.group()?;
     layers.finish()?;
     let kinds = RecordSet::ALL.without(RecordKind::Command);
     let defaults = Defaults { input: InputKind::Proxy, records: kinds, detail: Detail::Envelope };
@@ -87,6 +87,7 @@ pub(super) fn ready(
     let (log, mut policy, mut limits) = super::records(records, &defaults, read)?;
     limits.fault_at = typed.flags().inject_fault;
     let listeners = listeners(&typed.flags().listener, common, tables, file)?;
+    policy.health_checks = verbosity.verbose > 0;
     policy.sources = listeners.iter().map(|listener| listener.name.clone()).collect();
     Ok(Proxy {
         proxy: settings(forwarding, listeners, cores),
@@ -209,6 +210,7 @@ fn listener(name: Option<String>, flags: cli::ListenerFlags) -> Result<ListenerS
         mark: flags.mark.map(|mark| mark.0).or_else(|| flags.transparent.map(|_| MARK)),
         protocol: flags.protocol,
         header_from: flags.proxy_from.iter().flatten().map(|Network(network)| *network).collect(),
+        health_from: flags.health_from.iter().flatten().map(|Network(network)| *network).collect(),
         header_to: flags.proxy_to,
         tls: terminate::tls(&name, &flags)?,
         admission: admission(&flags),

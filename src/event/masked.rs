@@ -279,6 +279,7 @@ impl Texts for Summary {
             close_reason,
             notices,
             software,
+            upstream: _,
             proxied_client: _,
             tunnel,
             ehlo_refused: _,

@@ -30,7 +30,7 @@ pub use masked::{Mask, Masked, Names, Texts};
 pub use outcomes::{Bypass, Refusal, Rejection, Termination};
 pub use session::{
     Close, Context, Counts, Disorder, End, Extension, Extensions, Greeting, How, Idle, MAIL_PORTS, Maildrop, Notice,
-    Other, Peers, Phase, Protocol, SessionOutcome, Software, Summary, Tunnel, TunnelHost, TunnelKind,
+    Other, Peers, Phase, Protocol, SessionOutcome, Software, Summary, Tunnel, TunnelHost, TunnelKind, Upstream,
 };
 pub use text::{List, Span, Text};
 pub use tls::{EstablishedTls, Handshake, Tls, TlsFailure, TlsMode};

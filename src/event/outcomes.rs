@@ -3,7 +3,7 @@
 use super::words::words;
 
 words! {
-    /// Why a connection was not taken.
+    /// Why there is no connection to the server.
     Refusal {
         /// Reset.
         Refused = "refused",
@@ -13,6 +13,12 @@ words! {
         Unreachable = "unreachable",
         /// The proxy had no file descriptor for it: not dialled.
         Descriptors = "descriptors",
+        /// The server's name has no address.
+        Unresolved = "unresolved",
+        /// It would come back to the proxy: not dialled.
+        Loop = "loop",
+        /// The client's address is of another family than the server's, and the server is to see it: not dialled.
+        SpoofFamily = "spoof_family",
         /// Anything else.
         Other = "other",
     }
@@ -23,7 +29,9 @@ impl Refusal {
     pub const fn rejection(self) -> Option<Rejection> {
         match self {
             Self::Descriptors => Some(Rejection::Descriptors),
-            Self::Refused | Self::Timeout | Self::Unreachable | Self::Other => None,
+            Self::Loop => Some(Rejection::Loop),
+            Self::SpoofFamily => Some(Rejection::SpoofFamily),
+            Self::Refused | Self::Timeout | Self::Unreachable | Self::Unresolved | Self::Other => None,
         }
     }
 }
@@ -53,10 +61,12 @@ words! {
         Rate = "rate",
         /// A PROXY header that is missing or wrong.
         ProxyHeader = "proxy_header",
-        /// It came from the proxy itself.
+        /// It came from the proxy itself, or would come back to it.
         Loop = "loop",
         /// No file descriptor was left for it.
         Descriptors = "descriptors",
+        /// The server was to see the client's address, which is of another family than the server's.
+        SpoofFamily = "spoof_family",
         /// The proxy goes down.
         Drain = "drain",
     }

@@ -7,6 +7,7 @@ use super::auth::AuthSummary;
 use super::command::{Reply, Status};
 use super::direction::Dir;
 use super::incomplete::Incomplete;
+use super::outcomes::Refusal;
 use super::text::{List, Text};
 use super::tls::Tls;
 use super::verb::Untagged;
@@ -88,6 +89,8 @@ pub struct Context {
     pub protocol: Protocol,
     /// From the client's SYN to the server's answer, or what the proxy's own connect took; `None` if not seen.
     pub connect: Option<Duration>,
+    /// The connection is a health check's: it is counted as that only, and recorded only if that is asked for.
+    pub health_check: bool,
     /// The event goes into no record: the session has had more of them than its bytes are worth. It is counted.
     pub omitted: bool,
 }
@@ -341,6 +344,15 @@ pub enum TunnelHost {
     Name(Text),
 }
 
+/// Where the proxy went on to for a session. How long that took is the context's [`connect`](Context::connect).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// The address that took the connection, or the last one that did not; `None` where none was dialled.
+    pub address: Option<SocketAddr>,
+    /// Why there is no connection.
+    pub error: Option<Refusal>,
+}
+
 /// How the segments of a direction came (captures only).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Disorder {
@@ -411,6 +423,8 @@ pub struct Summary {
     pub notices: Vec<Notice>,
     /// Which programs spoke.
     pub software: Option<Box<Software>>,
+    /// Where the proxy went on to; `None` for captures.
+    pub upstream: Option<Upstream>,
     /// Client as told by PROXY or XCLIENT; port 0 if not told.
     pub proxied_client: Option<SocketAddr>,
     /// Where the tunnel leads that the session is in.

@@ -69,7 +69,7 @@ impl Sink for EventFanout {
         if let Some(metrics) = &mut self.metrics {
             metrics.event(context, at, event);
         }
-        if let Some(page) = &mut self.page {
+        if let Some(page) = self.page.as_mut().filter(|_| !context.health_check) {
             page.event(context, at, event);
         }
         if self.queue.is_some() {

@@ -60,6 +60,7 @@ mod tests {
             ("sender", vec![Dir::ToServer.sender(), Dir::ToClient.sender()]),
             ("retrieval_command", of(&[Verb::Retr, Verb::Top, Verb::Fetch, Verb::UidFetch], Verb::as_str)),
             ("append_command", of(&[Verb::Append, Verb::Replace, Verb::UidReplace, Verb::Xtnd], Verb::as_str)),
+            ("upstream_error", of(Refusal::ALL, Refusal::as_str)),
             ("first_line", vec!["crlf", "lf"]),
             ("reversed", vec!["reversed"]),
         ]

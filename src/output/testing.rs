@@ -23,7 +23,15 @@ pub(super) fn context(protocol: Protocol) -> Context {
         source: 0,
         ordinal: 1,
     };
-    Context { id: 0x00c0_ffee_0000_0001, began: at(0), peers, protocol, connect: millis(3), omitted: false }
+    Context {
+        id: 0x00c0_ffee_0000_0001,
+        began: at(0),
+        peers,
+        protocol,
+        connect: millis(3),
+        health_check: false,
+        omitted: false,
+    }
 }
 
 pub(super) fn text(octets: impl AsRef<[u8]>) -> Text {
@@ -262,6 +270,7 @@ pub(super) fn summary(outcome: SessionOutcome) -> Summary {
         close_reason: Text::default(),
         notices: Vec::new(),
         software: None,
+        upstream: None,
         proxied_client: None,
         tunnel: None,
         ehlo_refused: false,
@@ -311,6 +320,7 @@ pub(super) fn full_summary() -> Summary {
         anomalies: 4,
         omitted: 0,
     };
+    s.upstream = Some(Upstream { address: Some("192.0.2.26:2525".parse().unwrap()), error: Some(Refusal::Refused) });
     s.proxied_client = Some("203.0.113.9:0".parse().unwrap());
     s.tunnel =
         Some(Box::new(Tunnel { kind: TunnelKind::Socks5, host: TunnelHost::Name(text("mail.example.com")), port: 25 }));

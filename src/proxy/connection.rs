@@ -6,24 +6,24 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::admission::Ticket;
 use super::destination::{RouteError, destination};
+use super::dial::DialError;
 use super::forward::Forwarder;
 use super::listener::Listener;
-use super::loops::{self, Role};
-use super::observer::GuardedSession;
+use super::local::canonical;
+use super::loops::{GuardedEnd, Role};
 use super::pair::{ConnectionGuards, ProxiedPair};
 use super::proxy_protocol::{self, HeaderRead};
+use super::reach::{AcceptedClient, Reached, Route, RoutedClient, end_without_server, not_connected, observer, reach};
 use super::refuse::{abort, refuse};
 use super::shared::{OpenConnection, Shared};
-use super::tls::ClientTls;
-use super::{dial, terminated};
+use super::terminated;
 use crate::console;
-use crate::event::{Dir, End, Input, Peers, Refusal, Rejection, Termination};
+use crate::event::{End, Refusal, Rejection, Termination, Upstream};
 use crate::proxy::settings::{Target, Times, Transparent};
 use crate::time::Timestamp;
 use crate::wire::connection_id;
@@ -49,33 +49,6 @@ pub(super) fn serve(
         let ending = poll_fn(|cx| forwarder.poll(cx)).await;
         forwarder.close(ending);
     }
-}
-
-/// Who comes, and for whom.
-pub(super) struct AcceptedClient {
-    began: Timestamp,
-    peer: SocketAddr,
-    /// The client itself: the peer, or whom a PROXY header names.
-    source: SocketAddr,
-    header: Vec<u8>,
-    pub(super) early: Option<(Vec<u8>, Timestamp)>,
-}
-
-/// Where it goes.
-pub(super) struct Route {
-    /// The address that the client connected to, as it sees it.
-    server: SocketAddr,
-    pub(super) targets: Vec<SocketAddr>,
-    pub(super) near: Option<loops::GuardedEnd>,
-}
-
-/// A connection that was let in, and whose server is dialled by whoever answers its TLS.
-pub(super) struct RoutedClient {
-    pub(super) client: TcpStream,
-    pub(super) arrival: AcceptedClient,
-    pub(super) route: Route,
-    pub(super) id: u64,
-    pub(super) ticket: Ticket,
 }
 
 /// What comes of a connection that is let in.
@@ -135,24 +108,26 @@ async fn join(shared: Rc<Shared>, listener: Arc<Listener>, mut client: TcpStream
     let established = shared.clock.now();
     let mut session = observer(&shared, &listener, &arrival, &route, id, Some(established));
     match dialled {
-        Some(Ok((server, far))) => {
+        Some(Ok(Reached { server, address, far })) => {
             session.connected(established, established.since(dialling).unwrap_or_default());
+            session.dialled(Upstream { address: Some(address), error: None });
             let held = ConnectionGuards { _ticket: ticket, _ends: route.near.into_iter().chain(far).collect() };
             let pair = ProxiedPair { client, server, session, early: arrival.early, held };
             return Some(Joined::Pair(Box::new(pair)));
         }
-        Some(Err(Refusal::Descriptors)) => {
+        Some(Err(DialError { reason: Refusal::Descriptors, .. })) => {
             shared.descriptors.ran_out();
             listener.warn_of_descriptors();
             return turn_away(&listener, &mut client, Some(&arrival), Rejection::Descriptors).await;
         }
         Some(Err(failed)) => {
-            unreachable(&shared, &listener, session, established, failed);
-            listener.warn_of_server(&route.targets, failed);
+            not_connected(&shared, &listener, &mut session, &failed, arrival.source.ip());
+            end_without_server(&shared, session, established, failed.reason);
         }
         None => {
             let (protocol, phase) = (listener.protocol(), session.phase());
             listener.count(|metrics| metrics.terminated(protocol, Termination::Drain, phase));
+            session.presume(established, protocol, &shared.fanout);
             session.finish(established, End::Drain, &shared.fanout);
         }
     }
@@ -187,13 +162,15 @@ async fn arrive(
     peer: SocketAddr,
     began: Timestamp,
 ) -> io::Result<AcceptedClient> {
-    let mut arrival = AcceptedClient { began, peer, source: peer, header: Vec::new(), early: None };
+    let mut arrival = AcceptedClient { began, peer, source: peer, destination: None, header: Vec::new(), early: None };
     if listener.settings.header_from.iter().any(|net| net.contains(&peer.ip())) {
         let (mut octets, length, told) = timeout(Times::HEADER, read_header(client)).await??;
         let behind = octets.split_off(length);
         arrival.header = octets;
         arrival.early = (!behind.is_empty()).then(|| (behind, shared.clock.now()));
-        arrival.source = told.unwrap_or(peer);
+        if let Some((client, server)) = told {
+            (arrival.source, arrival.destination) = (canonical(client), Some(canonical(server)));
+        }
     }
     Ok(arrival)
 }
@@ -202,66 +179,10 @@ async fn arrive(
 fn route(shared: &Shared, listener: &Listener, client: &TcpStream, peer: SocketAddr) -> Result<Route, RouteError> {
     if let Target::Original(how) = listener.settings.target {
         let (address, near) = meant(shared, listener, client, how, peer)?;
-        return Ok(Route { server: address, targets: vec![address], near });
+        return Ok(Route { server: address, near });
     }
     let local = client.local_addr().map(canonical).map_err(RouteError::Unknown)?;
-    Ok(Route { server: local, targets: listener.targets(local).collect(), near: None })
-}
-
-/// Dials on, and begins the connection as configured; `tls`: the client's TLS that is answered here.
-pub(super) async fn reach(
-    shared: &Shared,
-    listener: &Listener,
-    arrival: &AcceptedClient,
-    route: &Route,
-    id: u64,
-    tls: Option<&ClientTls>,
-) -> Result<(TcpStream, Option<loops::GuardedEnd>), Refusal> {
-    let mut server = dial(listener, &route.targets, arrival.source).await?;
-    let far = if route.near.is_some() { far_end(shared, listener, &server)? } else { None };
-    let greeted = greet(listener, &mut server, arrival, route, id, tls).await;
-    greeted.map_err(|error| Refusal::from(&error))?;
-    Ok((server, far))
-}
-
-/// The observer of a connection whose dialling came to its end at `established`; `None`: it is still to come.
-pub(super) fn observer(
-    shared: &Shared,
-    listener: &Listener,
-    arrival: &AcceptedClient,
-    route: &Route,
-    id: u64,
-    established: Option<Timestamp>,
-) -> GuardedSession {
-    let peers = Peers {
-        client: arrival.peer,
-        server: route.server,
-        established,
-        roles_certain: true,
-        source: listener.source,
-        ordinal: 0,
-    };
-    let mut session = GuardedSession::new(arrival.began, id, peers, Arc::clone(&listener.limits));
-    if !arrival.header.is_empty() {
-        let _ = session.handle(arrival.began, Dir::ToServer, Input::Data(&arrival.header), &shared.fanout);
-    }
-    session
-}
-
-/// The server is not there: the record says what the client would have met with, had it dialled itself.
-pub(super) fn unreachable(
-    shared: &Shared,
-    listener: &Listener,
-    mut session: GuardedSession,
-    at: Timestamp,
-    failed: Refusal,
-) {
-    listener.count(|metrics| metrics.not_connected(listener.protocol(), failed));
-    let why = if failed == Refusal::Timeout { End::Timeout } else { End::Closed };
-    if why == End::Closed {
-        let _ = session.handle(at, Dir::ToClient, Input::Reset, &shared.fanout);
-    }
-    session.finish(at, why, &shared.fanout);
+    Ok(Route { server: local, near: None })
 }
 
 /// Where `client` wanted to go, and that it is on its way there.
@@ -271,7 +192,7 @@ fn meant(
     client: &TcpStream,
     how: Transparent,
     peer: SocketAddr,
-) -> Result<(SocketAddr, Option<loops::GuardedEnd>), RouteError> {
+) -> Result<(SocketAddr, Option<GuardedEnd>), RouteError> {
     let address = destination(client, how, &listener.addresses)?;
     if listener.settings.spoof_source {
         return Ok((address, None));
@@ -280,55 +201,8 @@ fn meant(
     end.map(|end| (address, Some(end))).ok_or(RouteError::Loop(address))
 }
 
-/// Notes the connection to `server`; an error if that came back to this process.
-fn far_end(shared: &Shared, listener: &Listener, server: &TcpStream) -> Result<Option<loops::GuardedEnd>, Refusal> {
-    let [local, target] = [server.local_addr(), server.peer_addr()];
-    let (Ok(local), Ok(target)) = (local, target) else { return Err(Refusal::Other) };
-    let end = shared.ends.note(Role::Dialled, local, target);
-    if end.is_none() {
-        let text = format_args!(
-            "listener {}: the connection to {target} came back to mailtap; exempt connections with its --mark from nftables",
-            listener.settings.name
-        );
-        console::warn("loop", &listener.settings.name, &text);
-    }
-    end.map(Some).ok_or(Refusal::Other)
-}
-
-/// Dials the first of `targets` that takes the connection.
-async fn dial(listener: &Listener, targets: &[SocketAddr], source: SocketAddr) -> Result<TcpStream, Refusal> {
-    let listener = &listener.settings;
-    let mut failed = Refusal::Other;
-    for target in targets {
-        let from = listener.spoof_source.then_some(source).filter(|from| from.is_ipv4() == target.is_ipv4());
-        // From the client's own port, connection tracking would take both connections for one, and find it invalid.
-        let from = from.map(|from| SocketAddr::new(from.ip(), 0));
-        match dial::dial(*target, from, listener.mark, listener.times.connect).await {
-            Ok(server) => return Ok(server),
-            Err(failure) => failed = failure,
-        }
-    }
-    Err(failed)
-}
-
-/// Begins the connection to the server with a PROXY header, if one is wanted: in one write.
-async fn greet(
-    listener: &Listener,
-    server: &mut TcpStream,
-    arrival: &AcceptedClient,
-    route: &Route,
-    id: u64,
-    tls: Option<&ClientTls>,
-) -> io::Result<()> {
-    let Some(version) = listener.settings.header_to else { return Ok(()) };
-    // Where the client connected to is what the first proxy on the way says.
-    let to = proxy_protocol::destination(&arrival.header).unwrap_or(route.server);
-    let extensions = proxy_protocol::extensions(id, tls, &arrival.header);
-    server.write_all(&proxy_protocol::header(version, arrival.source, to, &extensions)).await
-}
-
-/// Reads a PROXY header: all octets read, how many are its own, and the client it names.
-async fn read_header(client: &mut TcpStream) -> io::Result<(Vec<u8>, usize, Option<SocketAddr>)> {
+/// Reads a PROXY header: all octets read, how many are its own, and the client and the destination that it names.
+async fn read_header(client: &mut TcpStream) -> io::Result<(Vec<u8>, usize, Option<(SocketAddr, SocketAddr)>)> {
     let mut octets = Vec::with_capacity(1024);
     loop {
         if client.read_buf(&mut octets).await? == 0 {
@@ -337,12 +211,7 @@ async fn read_header(client: &mut TcpStream) -> io::Result<(Vec<u8>, usize, Opti
         match proxy_protocol::parse(&octets) {
             HeaderRead::NeedMore => {}
             HeaderRead::Invalid => return Err(io::ErrorKind::InvalidData.into()),
-            HeaderRead::Complete { length, client, .. } => return Ok((octets, length, client)),
+            HeaderRead::Complete { length, client, server, .. } => return Ok((octets, length, client.zip(server))),
         }
     }
-}
-
-/// IPv4 addresses that came in as IPv6 are IPv4 addresses.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

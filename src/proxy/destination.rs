@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use socket2::{SockAddr, SockRef};
 
+use super::local::{accepts, canonical};
 use crate::console::plain;
 use crate::proxy::settings::Transparent;
 
@@ -47,10 +48,14 @@ pub fn destination(accepted: &impl AsFd, how: Transparent, own: &[SocketAddr]) -
             let original = if local.is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
             let original = original.and_then(inet).map_err(RouteError::Unknown)?;
             // Who was not redirected came to this very address.
-            if original == local || is_own(original, own) { Err(RouteError::Loop(original)) } else { Ok(original) }
+            if original == local || own.iter().any(|own| accepts(*own, original)) {
+                Err(RouteError::Loop(original))
+            } else {
+                Ok(original)
+            }
         }
         Transparent::Tproxy => {
-            if is_own(local, own) {
+            if own.iter().any(|own| accepts(*own, local)) {
                 Err(RouteError::Loop(local))
             } else {
                 Ok(local)
@@ -59,24 +64,9 @@ pub fn destination(accepted: &impl AsFd, how: Transparent, own: &[SocketAddr]) -
     }
 }
 
-/// Whether one of the sockets at `own` would accept a connection to `address`.
-fn is_own(address: SocketAddr, own: &[SocketAddr]) -> bool {
-    let mut here = None;
-    own.iter().filter(|own| own.port() == address.port()).any(|own| match own.ip().to_canonical() {
-        // Rules may bring port 25 to port 25: only the address tells then. Asked for in no other case.
-        ip if ip.is_unspecified() => *here.get_or_insert_with(|| is_here(address.ip())),
-        ip => ip == address.ip(),
-    })
-}
-
-/// Whether this host has the address: only then can a socket without privileges be bound to it.
-fn is_here(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
-}
-
 fn inet(address: SockAddr) -> io::Result<SocketAddr> {
     let address = address.as_socket().ok_or(io::ErrorKind::InvalidData)?;
-    Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    Ok(canonical(address))
 }
 
 #[cfg(test)]
@@ -101,15 +91,6 @@ mod tests {
             // Without connection tracking the kernel has no record at all.
             assert!(destination(&accepted, Transparent::Redirect, &[own]).is_err());
         }
-    }
-
-    #[test]
-    fn an_address_is_own_by_port_and_host() {
-        let own: Vec<SocketAddr> = vec!["[::]:25".parse().unwrap(), "127.0.0.1:110".parse().unwrap()];
-        let is_own = |address: &str| is_own(address.parse().unwrap(), &own);
-        assert!(is_own("127.0.0.1:25") && is_own("[::1]:25") && is_own("127.0.0.1:110"));
-        assert!(!is_own("192.0.2.25:25"), "another host's port 25");
-        assert!(!is_own("127.0.0.2:110") && !is_own("127.0.0.1:143"));
     }
 
     #[test]

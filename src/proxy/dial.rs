@@ -3,15 +3,19 @@
 //! A dial costs eight system calls: socket, four options, connect, epoll_ctl, and the outcome; a mark one more, the
 //! client's own address two or three more.
 
+use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::listen::{socket_of, transparent, tune};
+use super::upstream::UpstreamHost;
 use crate::event::Refusal;
 
 impl From<&io::Error> for Refusal {
@@ -32,6 +36,106 @@ impl From<&io::Error> for Refusal {
 /// Whether this process, or this host, has no descriptor left.
 pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// How long an attempt may take before the next address is tried beside it (RFC 8305 section 5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// How connections to servers are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DialOptions {
+    /// The address that they leave from, with any port.
+    pub(super) source: Option<IpAddr>,
+    /// `SO_MARK`.
+    pub(super) mark: Option<u32>,
+    /// Time for all attempts together.
+    pub(super) patience: Option<Duration>,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DialError {
+    /// The address of the last attempt; `None` if none was made.
+    pub(super) address: Option<SocketAddr>,
+    /// Why.
+    pub(super) reason: Refusal,
+}
+
+/// An attempt under way.
+struct Attempt {
+    target: SocketAddr,
+    connecting: Pin<Box<dyn Future<Output = Result<TcpStream, Refusal>>>>,
+}
+
+/// Connects to the first of `targets` that takes the connection, in their order: each is tried when the one before it has
+/// failed or has taken too long (Happy Eyeballs, RFC 8305 section 5). `upstream`, whose addresses they are, learns which
+/// of them failed.
+pub(super) async fn dial_first(
+    targets: &[SocketAddr],
+    options: &DialOptions,
+    upstream: Option<&UpstreamHost>,
+) -> Result<(TcpStream, SocketAddr), DialError> {
+    let mut attempts = Vec::new();
+    let race = race(targets, options, upstream, &mut attempts);
+    let done = match options.patience {
+        Some(patience) => timeout(patience, race).await,
+        None => Ok(race.await),
+    };
+    let done = done.unwrap_or_else(|_| {
+        let address = attempts.first().map(|attempt| attempt.target);
+        Err(DialError { address, reason: Refusal::Timeout })
+    });
+    if let Some(upstream) = upstream {
+        // Those that are still waited for were tried before the one that answered, or all of them in vain.
+        attempts.iter().for_each(|attempt| upstream.failed(attempt.target));
+        done.iter().for_each(|(_, target)| upstream.answered(*target));
+    }
+    done
+}
+
+async fn race(
+    targets: &[SocketAddr],
+    options: &DialOptions,
+    upstream: Option<&UpstreamHost>,
+    attempts: &mut Vec<Attempt>,
+) -> Result<(TcpStream, SocketAddr), DialError> {
+    let mut waiting = targets.iter();
+    let mut failed = DialError { address: None, reason: Refusal::Other };
+    loop {
+        match waiting.next() {
+            Some(target) => attempts.push(attempt(*target, options)),
+            None if attempts.is_empty() => return Err(failed),
+            None => {}
+        }
+        tokio::select! {
+            (target, ended) = poll_fn(|cx| first_ended(attempts, cx)) => match ended {
+                Ok(stream) => return Ok((stream, target)),
+                // No fault of the server's, and no better at its next address.
+                Err(reason @ Refusal::Descriptors) => return Err(DialError { address: Some(target), reason }),
+                Err(reason) => {
+                    failed = DialError { address: Some(target), reason };
+                    upstream.iter().for_each(|upstream| upstream.failed(target));
+                }
+            },
+            () = sleep(ATTEMPT_DELAY), if !waiting.as_slice().is_empty() => {}
+        }
+    }
+}
+
+fn attempt(target: SocketAddr, options: &DialOptions) -> Attempt {
+    // Port 0 is any: from the client's own port, connection tracking would take both connections for one.
+    let from = options.source.map(|source| SocketAddr::new(source, 0));
+    Attempt { target, connecting: Box::pin(dial(target, from, options.mark, None)) }
+}
+
+/// The first of `attempts` that has ended; it is one of them no more.
+fn first_ended(attempts: &mut Vec<Attempt>, cx: &mut Context<'_>) -> Poll<(SocketAddr, Result<TcpStream, Refusal>)> {
+    for (at, attempt) in attempts.iter_mut().enumerate() {
+        if let Poll::Ready(ended) = attempt.connecting.as_mut().poll(cx) {
+            return Poll::Ready((attempts.remove(at).target, ended));
+        }
+    }
+    Poll::Pending
 }
 
 /// Connects to `target`, within `patience` (`None`: as long as the kernel tries).
@@ -120,6 +224,34 @@ mod tests {
     }
 
     #[test]
+    fn the_next_address_is_tried_when_one_is_silent_or_refuses() {
+        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        full.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        full.listen(0).unwrap();
+        let silent = full.local_addr().unwrap().as_socket().unwrap();
+        let runtime = runtime();
+        let _waiting: Vec<_> = (0..3)
+            .map_while(|_| runtime.block_on(dial(silent, None, None, Some(Duration::from_millis(50)))).ok())
+            .collect();
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let good = server.local_addr().unwrap();
+        let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let options = DialOptions { source: None, mark: None, patience: Some(Duration::from_secs(20)) };
+        let first =
+            |targets: &[SocketAddr], options: &DialOptions| runtime.block_on(dial_first(targets, options, None));
+        for targets in [[silent, good], [closed, good]] {
+            let began = std::time::Instant::now();
+            assert_eq!(first(&targets, &options).unwrap().1, good);
+            assert!(began.elapsed() < Duration::from_secs(10), "it does not wait for the first to fail: {targets:?}");
+        }
+        let failed = first(&[closed], &options).unwrap_err();
+        assert_eq!(failed, DialError { address: Some(closed), reason: Refusal::Refused });
+        let hasty = DialOptions { patience: Some(Duration::from_millis(400)), ..options };
+        let failed = first(&[silent, silent], &hasty).unwrap_err();
+        assert_eq!(failed, DialError { address: Some(silent), reason: Refusal::Timeout });
+    }
+
+    #[test]
     fn a_failure_has_its_word() {
         let closed = {
             let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -142,7 +274,9 @@ mod tests {
         let late = runtime.block_on(dial(target, None, None, Some(Duration::from_millis(50)))).unwrap_err();
         assert_eq!(late, Refusal::Timeout);
         let words: Vec<_> = Refusal::ALL.iter().map(|failure| failure.as_str()).collect();
-        assert_eq!(words, ["refused", "timeout", "unreachable", "descriptors", "other"]);
+        let expected =
+            ["refused", "timeout", "unreachable", "descriptors", "unresolved", "loop", "spoof_family", "other"];
+        assert_eq!(words, expected);
         assert_eq!(Refusal::from(&Errno::MFILE.into()), Refusal::Descriptors);
     }
 }

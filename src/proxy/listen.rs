@@ -186,22 +186,8 @@ mod tests {
     use super::*;
     use std::net::TcpStream;
 
-    use crate::proxy::settings::{AdmissionSettings, Times};
-
     fn listener() -> ListenerSettings {
-        ListenerSettings {
-            name: "mx".into(),
-            listen: Vec::new(),
-            target: Target::Original(Transparent::Redirect),
-            spoof_source: false,
-            mark: None,
-            protocol: None,
-            header_from: Vec::new(),
-            header_to: None,
-            tls: None,
-            admission: AdmissionSettings::default(),
-            times: Times::default(),
-        }
+        crate::proxy::testing::listener(Target::Original(Transparent::Redirect))
     }
 
     #[test]

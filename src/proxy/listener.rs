@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use socket2::SockRef;
@@ -11,6 +11,8 @@ use super::admission::Admission;
 use super::listen::{self, ListenError};
 use super::settings::{ListenerSettings, Target};
 use super::tls::{Terminator, TlsError};
+use super::trust;
+use super::upstream::UpstreamHost;
 use crate::console::plain;
 use crate::engine::Limits;
 use crate::event::Protocol;
@@ -85,8 +87,8 @@ pub struct Listener {
     pub source: u32,
     /// Where they listen.
     pub addresses: Vec<SocketAddr>,
-    /// Where connections go, in the order to try; empty if each says itself.
-    pub targets: Vec<SocketAddr>,
+    /// Where connections go; `None` if each says itself.
+    pub upstream: Option<UpstreamHost>,
     /// Caps of a session.
     pub limits: Arc<Limits>,
     /// TLS that is answered here.
@@ -113,8 +115,8 @@ pub struct ListenerOptions<'a> {
 }
 
 impl Listener {
-    /// Opens the addresses of `settings` at which none of the given sockets listens, prepares all of them, looks its server
-    /// up and reads its certificates.
+    /// Opens the addresses of `settings` at which none of the given sockets listens, prepares all of them and reads its
+    /// certificates. The name of its server is not looked up yet.
     pub fn open(settings: &ListenerSettings, opening: ListenerOptions<'_>) -> Result<BoundListener, OpenError> {
         let ListenerOptions { source, limits, mut sockets, ipv4_ports, before } = opening;
         open_missing(settings, &mut sockets, ipv4_ports).map_err(OpenError::Socket)?;
@@ -123,7 +125,12 @@ impl Listener {
         }
         let prepared = sockets.iter().map(|one| listen::prepare(settings, &one.socket)).collect::<Result<Vec<_>, _>>();
         let addresses = prepared.map_err(OpenError::Socket)?;
-        let targets = Self::look_up(settings, &addresses)?;
+        let upstream = match &settings.target {
+            Target::Host { host, port } => {
+                Some(UpstreamHost::new(host, *port, before.and_then(|before| before.upstream.as_ref())))
+            }
+            Target::Original(_) => None,
+        };
         let admission = match before {
             Some(before) => before.admission.adapted(settings.admission),
             None => Admission::new(settings.admission),
@@ -137,24 +144,9 @@ impl Listener {
             admission: Arc::new(admission),
             metrics: None,
             addresses,
-            targets,
+            upstream,
         };
         Ok(BoundListener { listener: Arc::new(listener), sockets })
-    }
-
-    /// Looks the server of `settings` up, whose connections must not come back to `addresses`, where it listens.
-    pub fn look_up(settings: &ListenerSettings, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, OpenError> {
-        let Target::Host { host, port } = &settings.target else { return Ok(Vec::new()) };
-        let found = (host.as_str(), *port).to_socket_addrs();
-        let unknown = |reason| OpenError::Upstream { host: host.clone(), reason };
-        let targets = found.map_err(unknown)?.collect::<Vec<_>>();
-        if targets.is_empty() {
-            return Err(unknown(io::ErrorKind::NotFound.into()));
-        }
-        match targets.iter().find(|target| addresses.iter().any(|own| is_itself(**target, *own))) {
-            Some(&target) => Err(OpenError::Itself { listener: settings.name.clone(), target }),
-            None => Ok(targets),
-        }
     }
 
     /// The TLS that is answered at a listener of `settings`, if it is.
@@ -170,9 +162,7 @@ impl Listener {
 
     /// What is most likely spoken there.
     pub fn protocol(&self) -> Protocol {
-        let ports = self.targets.iter().chain(&self.addresses).map(SocketAddr::port);
-        let told = self.settings.protocol.or_else(|| ports.filter_map(|port| self.limits.prior(port)).next());
-        told.unwrap_or(Protocol::Unknown)
+        expected(&self.settings, &self.addresses, &self.limits)
     }
 
     /// Where its connections go, for people.
@@ -184,20 +174,18 @@ impl Listener {
         }
     }
 
+    /// What the operator should know before the first client comes, if its server cannot tell clients from this host.
+    pub fn caution(&self) -> Option<String> {
+        let targets = self.upstream.as_ref().map(|upstream| upstream.addresses(0)).unwrap_or_default();
+        let targets = targets.iter().map(SocketAddr::ip).collect::<Vec<_>>();
+        trust::caution(&self.settings, &targets, self.protocol())
+    }
+
     /// Counts something, if anything is counted.
     pub(super) fn count(&self, what: impl FnOnce(&ProxyMetrics)) {
         if let Some(metrics) = &self.metrics {
             what(metrics);
         }
-    }
-
-    /// Where a connection that came to `local` goes.
-    pub(super) fn targets(&self, local: SocketAddr) -> impl Iterator<Item = SocketAddr> {
-        let port = match self.settings.target {
-            Target::Host { port: 0, .. } => Some(local.port()),
-            _ => None,
-        };
-        self.targets.iter().map(move |target| SocketAddr::new(target.ip(), port.unwrap_or_else(|| target.port())))
     }
 }
 
@@ -228,11 +216,14 @@ fn open_missing(
     Ok(())
 }
 
-/// Whether a connection to `target` comes to `own`. Port 0 is the port that the client came to.
-fn is_itself(target: SocketAddr, own: SocketAddr) -> bool {
-    let is_here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
-    (target.port() == 0 || target.port() == own.port())
-        && (own.ip() == target.ip() || own.ip().is_unspecified() && is_here(target.ip()))
+/// What is most likely spoken at a listener of `settings`: as it says, or by the server's port, or by its own.
+pub(super) fn expected(settings: &ListenerSettings, addresses: &[SocketAddr], limits: &Limits) -> Protocol {
+    let server = match settings.target {
+        Target::Host { port, .. } => Some(port),
+        Target::Original(_) => None,
+    };
+    let mut ports = server.into_iter().chain(addresses.iter().map(SocketAddr::port));
+    settings.protocol.or_else(|| ports.find_map(|port| limits.prior(port))).unwrap_or(Protocol::Unknown)
 }
 
 /// The caps of its sessions: what is spoken at the server's port, or is said to be, is expected at the listener's ports too.
@@ -277,21 +268,34 @@ pub enum OpenError {
         /// Why.
         reason: io::Error,
     },
-    /// It would connect to itself, over and over.
-    Itself {
+    /// Its connections would come back to it, over and over.
+    Loop {
         /// Its name.
         listener: String,
         /// What it is told to connect to.
         target: SocketAddr,
+        /// Who accepts connections there.
+        next: NextHop,
     },
     /// Its certificates, keys or names are wrong.
     Tls(TlsError),
 }
 
+/// Who accepts the connections that come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextHop {
+    /// The listener that made them.
+    Itself,
+    /// The listener of that name.
+    Listener(String),
+    /// Another mailtap on this host.
+    Neighbour,
+}
+
 impl OpenError {
     /// Whether what the operator said cannot be, whatever the machine is like.
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::NoAddress { .. } | Self::Itself { .. } | Self::Unwanted(_))
+        matches!(self, Self::NoAddress { .. } | Self::Loop { .. } | Self::Unwanted(_))
     }
 }
 
@@ -314,10 +318,17 @@ impl fmt::Display for OpenError {
             Self::Upstream { host, reason } => {
                 write!(f, "{host} cannot be looked up: {}; check the name, or give an address", plain(reason))
             }
-            Self::Itself { listener, target } => write!(
-                f,
-                "listener {listener}: its upstream {target} is the listener itself; give the server's address"
-            ),
+            Self::Loop { listener, target, next } => {
+                write!(f, "listener {listener}: its upstream {target} is ")?;
+                match next {
+                    NextHop::Itself => f.write_str("the listener itself")?,
+                    NextHop::Listener(next) => write!(f, "the listener {next}, whose connections come back to it")?,
+                    NextHop::Neighbour => {
+                        f.write_str("another mailtap's listener, whose connections come back to it")?;
+                    }
+                }
+                f.write_str("; give the server's address")
+            }
             Self::Tls(error) => error.fmt(f),
         }
     }

@@ -8,23 +8,33 @@ pub mod admission;
 mod buffers;
 mod clock;
 mod connection;
+mod cycles;
 mod descriptors;
 pub mod destination;
 pub mod dial;
 mod forward;
+mod health;
 mod idle;
 mod listen;
 mod listener;
+mod local;
 mod loops;
+mod neighbours;
 mod observer;
 mod pair;
 pub mod proxy_protocol;
+mod reach;
 mod refuse;
+mod resolve;
 pub mod settings;
 mod shared;
 mod splice;
 mod terminated;
+#[cfg(test)]
+mod testing;
 pub mod tls;
+mod trust;
+mod upstream;
 mod warnings;
 mod worker;
 
@@ -36,7 +46,9 @@ use std::time::Duration;
 use tokio::sync::watch as channel;
 
 pub use listen::ListenError;
-pub use listener::{BoundListener, Listener, ListenerOptions, ListeningSocket, OpenError};
+pub use listener::{BoundListener, Listener, ListenerOptions, ListeningSocket, NextHop, OpenError};
+pub use neighbours::Neighbours;
+pub use resolve::{CheckedServers, check_servers, look_up_servers};
 pub use settings::ProxySettings;
 
 use crate::output::EventFanout;
@@ -74,7 +86,7 @@ pub struct Serving {
     pub sources: Vec<String>,
 }
 
-/// The threads that forward.
+/// The threads that forward, and the one that looks up names for them.
 #[derive(Debug)]
 pub struct Workers {
     orders: channel::Sender<Order>,
@@ -90,7 +102,7 @@ impl Workers {
             descriptors: Arc::new(Descriptors::new(fanouts.len())),
         };
         let (orders, _) = channel::channel(Order::Serve(Arc::new(serving)));
-        let mut threads = Vec::with_capacity(fanouts.len());
+        let mut threads = Vec::with_capacity(fanouts.len() + 1);
         let (accepts, accepting) = mpsc::channel::<()>();
         for fanout in fanouts {
             let (all, accepts) = (all.clone(), accepts.clone());
@@ -98,6 +110,8 @@ impl Workers {
             let thread = thread::Builder::new().name("forward".into());
             threads.push(thread.spawn(move || worker::run(&forwarding, fanout, &all, orders, accepts))?);
         }
+        let names = orders.subscribe();
+        threads.push(thread::Builder::new().name("resolve".into()).spawn(move || resolve::run(names))?);
         drop(accepts);
         // Whoever is told that the proxy is ready may count on it. Nothing is sent: each thread drops its end.
         let _ = accepting.recv();

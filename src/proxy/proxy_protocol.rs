@@ -44,14 +44,6 @@ pub fn parse(octets: &[u8]) -> HeaderRead {
     }
 }
 
-/// Where the client connected to, as the header `received` says.
-pub fn destination(received: &[u8]) -> Option<SocketAddr> {
-    match parse(received) {
-        HeaderRead::Complete { server, .. } => server,
-        HeaderRead::NeedMore | HeaderRead::Invalid => None,
-    }
-}
-
 /// The header that tells the server that `client` connected to `server`, with [extensions](self::extensions), which only
 /// version 2 has.
 pub fn header(version: HeaderOut, client: SocketAddr, server: SocketAddr, extensions: &[u8]) -> Vec<u8> {

@@ -53,6 +53,8 @@ pub struct ListenerSettings {
     pub protocol: Option<Protocol>,
     /// Networks whose connections begin with a PROXY header.
     pub header_from: Vec<IpNet>,
+    /// Networks whose connections are health checks if they say nothing, or only goodbye.
+    pub health_from: Vec<IpNet>,
     /// Header that connections to the server begin with.
     pub header_to: Option<HeaderOut>,
     /// TLS that is answered here; `None` passes it through.

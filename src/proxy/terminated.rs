@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::admission::Ticket;
-use super::connection::{self, AcceptedClient, Route, RoutedClient};
+use super::dial::DialError;
 use super::idle::{ConnectionRequest, IdleTimer};
 use super::listener::Listener;
 use super::loops::GuardedEnd;
 use super::observer::{Fault, GuardedSession};
+use super::reach::{self, AcceptedClient, Reached, Route, RoutedClient};
 use super::refuse::goodbye;
 use super::shared::Shared;
 use super::tls::{ClientTls, Dialler, Dialling, Observer, SessionStop, TerminatedClient, TlsEnd, terminate};
 use crate::console;
-use crate::event::{Both, Bypass, Dir, End, EstablishedTls, Input, Phase, Refusal, Termination, TlsFailure};
+use crate::event::{Both, Bypass, Dir, End, EstablishedTls, Input, Phase, Refusal, Termination, TlsFailure, Upstream};
 use crate::proxy::settings::{HeaderOut, OnFault};
 
 /// Serves a connection to its end.
@@ -23,7 +24,7 @@ pub(super) async fn serve(shared: Rc<Shared>, listener: Arc<Listener>, routed: B
     let Some(terminator) = &listener.terminator else { return };
     let RoutedClient { client, mut arrival, route, id, ticket } = *routed;
     let (prior, goodbye) = (listener.protocol(), goodbye(&listener, None).unwrap_or_default());
-    let session = Rc::new(RefCell::new(connection::observer(&shared, &listener, &arrival, &route, id, None)));
+    let session = Rc::new(RefCell::new(reach::observer(&shared, &listener, &arrival, &route, id, None)));
     let mut observer = TlsObserver {
         session: Rc::clone(&session),
         timer: shared.timer(shared.clock.now(), listener.settings.times.greeting),
@@ -37,7 +38,6 @@ pub(super) async fn serve(shared: Rc<Shared>, listener: Arc<Listener>, routed: B
         why: None,
     };
     let early = arrival.early.take().map(|(octets, _)| octets).unwrap_or_default();
-    let (places, ends) = (route.targets.clone(), None);
     let mut dialler = SessionDialler {
         shared,
         listener: Arc::clone(&listener),
@@ -46,7 +46,8 @@ pub(super) async fn serve(shared: Rc<Shared>, listener: Arc<Listener>, routed: B
         id,
         session,
         is_connected: false,
-        ends,
+        ends: None,
+        failed: None,
     };
     let client = TerminatedClient { client, early, dialler: &mut dialler, prior, refusal: goodbye };
     let ending = terminate(client, terminator, &mut observer).await;
@@ -59,17 +60,11 @@ pub(super) async fn serve(shared: Rc<Shared>, listener: Arc<Listener>, routed: B
             console::warn("server_tls", name, &format_args!("listener {name}: TLS with the server failed: {error}"));
             listener.count(|metrics| metrics.not_connected(prior, Refusal::Other));
         }
-        TlsEnd::Unreachable(failed) => {
-            match failed.rejection() {
-                Some(own) => listener.count(|metrics| metrics.rejected(own)),
-                None => listener.count(|metrics| metrics.not_connected(prior, *failed)),
-            }
-            if *failed == Refusal::Descriptors {
-                observer.shared.descriptors.ran_out();
-                listener.warn_of_descriptors();
-            } else {
-                listener.warn_of_server(&places, *failed);
-            }
+        TlsEnd::Unreachable(reason) => {
+            let failed = dialler.failed.take().unwrap_or(DialError { address: None, reason: *reason });
+            let mut session = observer.session.borrow_mut();
+            let client = dialler.arrival.source.ip();
+            reach::not_connected(&observer.shared, &listener, &mut session, &failed, client);
         }
         TlsEnd::TurnedAway => observer.why = Some((End::Drain, Termination::Drain)),
         TlsEnd::Closed | TlsEnd::Reset(_) | TlsEnd::Stopped(_) => {}
@@ -88,6 +83,8 @@ struct SessionDialler {
     is_connected: bool,
     /// Of the connection to the server, where it might be a loop.
     ends: Option<GuardedEnd>,
+    /// Why the last dial came to nothing.
+    failed: Option<DialError>,
 }
 
 impl Dialler for SessionDialler {
@@ -95,9 +92,14 @@ impl Dialler for SessionDialler {
         Box::pin(async move {
             let dialling = self.shared.clock.now();
             let shared = Rc::clone(&self.shared);
-            let reaching = connection::reach(&shared, &self.listener, &self.arrival, &self.route, self.id, tls);
-            let (server, ends) = shared.unless_turned_away(reaching).await.ok_or(None)?.map_err(Some)?;
-            self.ends = ends;
+            let reaching = reach::reach(&shared, &self.listener, &self.arrival, &self.route, self.id, tls);
+            let reached = shared.unless_turned_away(reaching).await.ok_or(None)?;
+            let Reached { server, address, far } = reached.map_err(|failed| {
+                self.failed = Some(failed);
+                Some(failed.reason)
+            })?;
+            self.ends = far;
+            self.session.borrow_mut().dialled(Upstream { address: Some(address), error: None });
             if !std::mem::replace(&mut self.is_connected, true) {
                 let established = self.shared.clock.now();
                 let took = established.since(dialling).unwrap_or_default();

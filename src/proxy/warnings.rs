@@ -1,10 +1,12 @@
 //! What an operator is warned of, in words that say what to do. The console shows one line a minute of each kind.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::descriptors::limit;
+use super::dial::DialError;
 use super::listener::Listener;
 use super::settings::OnLimit;
+use super::upstream::UpstreamHost;
 use crate::console;
 use crate::event::{Refusal, Rejection};
 
@@ -55,18 +57,28 @@ impl Listener {
         console::warn(Rejection::Descriptors.as_str(), name, &text);
     }
 
-    /// None of `targets` has taken a connection.
-    pub(super) fn warn_of_server(&self, targets: &[SocketAddr], failed: Refusal) {
+    /// There is no connection to the server for `client`.
+    pub(super) fn warn_of_server(&self, failed: &DialError, client: IpAddr) {
         let name = &self.settings.name;
-        let places = targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let why = match failed {
+        let host = self.upstream.as_ref().map_or("the server", UpstreamHost::host);
+        let place = failed.address.map_or_else(|| host.to_owned(), |address| address.to_string());
+        let why = match failed.reason {
             Refusal::Refused => "the connection was refused; is the server running?",
             Refusal::Timeout => "it did not answer in time; see --connect-timeout, firewalls and routes",
             Refusal::Unreachable => "no route leads there; see `ip route get`",
             // Not the server's fault: warned of with the limit.
             Refusal::Descriptors => return,
+            Refusal::Unresolved => "its name has no address; check the name and the resolver",
+            Refusal::Loop => "connections to it come back to mailtap; give the server's address",
+            Refusal::SpoofFamily => {
+                let text = format_args!(
+                    "listener {name}: {client} was turned away: {host} has no address of its family, which --spoof-source needs; give the server one, or the listener addresses of the server's family only"
+                );
+                return console::warn(failed.reason.as_str(), name, &text);
+            }
             Refusal::Other => "see -v for the reason",
         };
-        console::warn("server", name, &format_args!("listener {name}: {places} cannot be reached: {why}"));
+        let kind = failed.reason.rejection().map_or("server", Rejection::as_str);
+        console::warn(kind, name, &format_args!("listener {name}: {place} cannot be reached: {why}"));
     }
 }

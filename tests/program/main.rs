@@ -36,3 +36,4 @@ mod support;
 mod terminated;
 mod tls;
 mod traffic;
+mod upstream;

@@ -34,12 +34,28 @@ impl Proxy {
         Self::inside(server, protocol, flags, &[])
     }
 
+    /// The same in front of an address where nobody listens.
+    pub(crate) fn before_address(upstream: SocketAddr, protocol: &str, flags: &[&str]) -> Self {
+        Self::spawned(TcpListener::bind("127.0.0.1:0").unwrap(), upstream, protocol, flags, &[])
+    }
+
     /// The same with variables in its environment.
     pub(crate) fn inside(server: TcpListener, protocol: &str, flags: &[&str], env: &[(&str, &str)]) -> Self {
+        let upstream = server.local_addr().unwrap();
+        Self::spawned(server, upstream, protocol, flags, env)
+    }
+
+    fn spawned(
+        server: TcpListener,
+        upstream: SocketAddr,
+        protocol: &str,
+        flags: &[&str],
+        env: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = free_address();
         let log = folder.path().join("log").display().to_string();
-        let (listen, upstream) = (address.to_string(), server.local_addr().unwrap().to_string());
+        let (listen, upstream) = (address.to_string(), upstream.to_string());
         let mut all = vec!["--listen", &listen, "--upstream", &upstream, "--protocol", protocol];
         if !flags.contains(&"--log") {
             all.extend(["--log", &log]);

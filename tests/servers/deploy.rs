@@ -63,6 +63,7 @@ fn rules_load_twice_and_leave_nothing() {
         let script = format!(
             "intercept={intercept} file={file}
              ip link set lo up
+             ip link add eth0 type veth peer name eth1
              $intercept pause; $intercept stop
              $intercept start $file; $intercept start $file
              nft list table inet mailtap; ip rule; ip -6 rule
@@ -79,6 +80,55 @@ fn rules_load_twice_and_leave_nothing() {
         let routed = if file.ends_with("tproxy.nft") { 2 } else { 0 };
         assert_eq!(before.matches("fwmark 0x6d75 lookup 28021").count(), routed, "once for each family: {said}");
         assert!(!left.contains("mailtap") && !left.contains("28021") && !left.contains("fwmark"), "{said}");
+    }
+}
+
+/// nft takes the name of any interface; nothing would be caught, and nobody would know.
+#[test]
+fn an_interface_that_does_not_exist_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules.nft");
+    for file in files("nftables", &["nft"]) {
+        let text = fs::read_to_string(&file).unwrap();
+        for (clients, missing) in [
+            (r#"{ "eth0" }"#, None),
+            (r#"{ "eth0", "eth1" }"#, None),
+            (r#"{ "eth*" }"#, None),
+            (r#"{ "eth9" }"#, Some("eth9")),
+            ("eth9", Some("eth9")),
+            (r#""eth9""#, Some("eth9")),
+            (r#"{ "eth0", "eth9" } # both"#, Some("eth9")),
+            (r#"{ "wg*" }"#, Some("wg*")),
+        ] {
+            let changed: String = text
+                .lines()
+                .map(|line| {
+                    if line.starts_with("define clients") {
+                        format!("define clients = {clients}\n")
+                    } else {
+                        format!("{line}\n")
+                    }
+                })
+                .collect();
+            fs::write(&rules, changed).unwrap();
+            let script = format!(
+                "ip link set lo up
+                 ip link add eth0 type veth peer name eth1
+                 if {intercept} start {rules}; then echo STARTED; fi; nft list ruleset; ip rule",
+                intercept = deploy().join("nftables/intercept").display(),
+                rules = rules.display(),
+            );
+            let Some((done, said)) = in_a_network(&script) else { return };
+            assert!(done, "{said}");
+            match missing {
+                None => assert!(said.contains("STARTED") && said.contains("mailtap"), "{clients}: {said}"),
+                Some(missing) => {
+                    assert!(said.contains(&format!("there is no interface {missing};")), "{clients}: {said}");
+                    assert!(!said.contains("STARTED") && !said.contains("fwmark"), "nothing is left: {said}");
+                    assert!(!said.contains("table inet mailtap"), "nothing is left: {said}");
+                }
+            }
+        }
     }
 }
 

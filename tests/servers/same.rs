@@ -74,7 +74,7 @@ samples! {
 }
 
 /// Members that tell when, from where, or in which packets.
-const ASIDE_MEMBERS: [&str; 15] = [
+const ASIDE_MEMBERS: [&str; 16] = [
     "ts",
     "end",
     "duration",
@@ -87,6 +87,7 @@ const ASIDE_MEMBERS: [&str; 15] = [
     "input",
     "source",
     "listener",
+    "upstream",
     "packets",
     "gaps",
     "idle",

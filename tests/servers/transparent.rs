@@ -23,8 +23,8 @@ use crate::scripts;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Client, router's side towards the server, server.
-const V4: [&str; 3] = ["192.0.2.10", "198.51.100.1", "198.51.100.25"];
-const V6: [&str; 3] = ["2001:db8:1::10", "2001:db8:2::1", "2001:db8:2::25"];
+pub(crate) const V4: [&str; 3] = ["192.0.2.10", "198.51.100.1", "198.51.100.25"];
+pub(crate) const V6: [&str; 3] = ["2001:db8:1::10", "2001:db8:2::1", "2001:db8:2::25"];
 
 /// Defines the test `$name`, which runs its body as the router.
 macro_rules! router {
@@ -44,6 +44,8 @@ macro_rules! router {
         }
     };
 }
+
+pub(crate) use router;
 
 router!(redirected_connections_reach_the_server_that_was_meant {
     let server = Server::new();
@@ -226,7 +228,7 @@ fn a_mail_server_on_the_same_host_needs_no_change() {
 }
 
 /// Runs the ignored test `on_the_router` of `module` as the router.
-fn on_a_router(module: &str) {
+pub(crate) fn on_a_router(module: &str) {
     let (_, module) = module.split_once("::").unwrap();
     let name = &format!("{module}::on_the_router");
     let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/network");
@@ -256,7 +258,7 @@ fn can_run(network: &Path) -> Result<(), String> {
 }
 
 /// What `act` gives on the host `host`; sockets stay there.
-fn at<T: Send>(host: &str, act: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn at<T: Send>(host: &str, act: impl FnOnce() -> T + Send) -> T {
     let namespace = File::open(Path::new("/run/netns").join(host)).unwrap();
     thread::scope(|scope| {
         let moved = scope.spawn(|| {
@@ -267,16 +269,16 @@ fn at<T: Send>(host: &str, act: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn patient(stream: &TcpStream) {
+pub(crate) fn patient(stream: &TcpStream) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
 }
 
-fn assert_closed(stream: &mut TcpStream) {
+pub(crate) fn assert_closed(stream: &mut TcpStream) {
     patient(stream);
     match stream.read(&mut [0; 100]) {
         Ok(0) => {}
@@ -285,24 +287,24 @@ fn assert_closed(stream: &mut TcpStream) {
     }
 }
 
-fn nft(rules: &str) {
+pub(crate) fn nft(rules: &str) {
     let mut child = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success(), "{rules}");
 }
 
 /// The mail server.
-struct Server(TcpListener);
+pub(crate) struct Server(pub(crate) TcpListener);
 
 /// A connection with both its ends, and whom the server sees.
-struct Open {
-    client: TcpStream,
-    server: TcpStream,
-    seen: SocketAddr,
+pub(crate) struct Open {
+    pub(crate) client: TcpStream,
+    pub(crate) server: TcpStream,
+    pub(crate) seen: SocketAddr,
 }
 
 impl Server {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let listener = at("server", || TcpListener::bind("[::]:25").unwrap());
         // Also the longest wait for a connection (SO_RCVTIMEO).
         socket2::SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).unwrap();
@@ -310,7 +312,7 @@ impl Server {
     }
 
     /// A connection of the client.
-    fn talk(&self, [_, _, server]: [&str; 3]) -> Open {
+    pub(crate) fn talk(&self, [_, _, server]: [&str; 3]) -> Open {
         self.open(at("client", || TcpStream::connect((server, 25)).unwrap()))
     }
 
@@ -343,7 +345,7 @@ impl Server {
     }
 
     /// Greets the `client` that has connected.
-    fn open(&self, mut client: TcpStream) -> Open {
+    pub(crate) fn open(&self, mut client: TcpStream) -> Open {
         let (mut server, seen) = self.0.accept().unwrap();
         patient(&client);
         patient(&server);
@@ -357,7 +359,7 @@ impl Server {
 
 impl Open {
     /// Sends many octets and gets them back, all in order.
-    fn transfer(&mut self) {
+    pub(crate) fn transfer(&mut self) {
         let octets: Vec<u8> = (0..1 << 18).map(|at: u32| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
         for up in [true, false] {
             let (mut from, to) = if up { (&self.client, &mut self.server) } else { (&self.server, &mut self.client) };
@@ -372,18 +374,26 @@ impl Open {
 }
 
 /// The rules of `deploy/nftables`, taken away at the end.
-struct Rules;
+pub(crate) struct Rules {
+    folder: TempDir,
+    file: String,
+}
 
 impl Rules {
-    fn load(file: &str) -> Self {
+    pub(crate) fn load(file: &str) -> Self {
         let text = fs::read_to_string(deploy().join(file)).unwrap();
         let own = text.replace(r#"define clients = { "eth0" }"#, r#"define clients = { "client0" }"#);
         assert_ne!(own, text);
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(file);
-        fs::write(&path, own).unwrap();
-        intercept(&["start", path.to_str().unwrap()]);
-        Self
+        fs::write(folder.path().join(file), own).unwrap();
+        let rules = Self { folder, file: file.to_owned() };
+        rules.start_again();
+        rules
+    }
+
+    /// Loads them, whether they hold or not.
+    pub(crate) fn start_again(&self) {
+        intercept(&["start", self.folder.path().join(&self.file).to_str().unwrap()]);
     }
 
     /// New connections pass mailtap by, the old ones do not notice, and nothing is left in the end.
@@ -423,25 +433,25 @@ impl Drop for Rules {
     }
 }
 
-fn intercept(arguments: &[&str]) {
+pub(crate) fn intercept(arguments: &[&str]) {
     let output = Command::new(deploy().join("intercept")).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn deploy() -> PathBuf {
+pub(crate) fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nftables")
 }
 
 /// mailtap on the router, at port 2525.
 #[derive(Debug)]
-struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
     stderr: BufReader<ChildStderr>,
     folder: TempDir,
 }
 
 impl Proxy {
-    fn start(flags: &[&str]) -> Self {
+    pub(crate) fn start(flags: &[&str]) -> Self {
         Self::spawn(Command::new(env!("CARGO_BIN_EXE_mailtap")), flags).unwrap()
     }
 
@@ -482,7 +492,7 @@ impl Proxy {
     }
 
     /// The records of sessions from `client`, once there are any.
-    fn sessions(&self, client: SocketAddr) -> Vec<Value> {
+    pub(crate) fn sessions(&self, client: SocketAddr) -> Vec<Value> {
         let began = Instant::now();
         loop {
             let text = fs::read_to_string(self.folder.path().join("log")).unwrap();
@@ -503,7 +513,7 @@ impl Proxy {
     }
 
     /// Once it has ended, the connection is in the log, under the addresses that client and server know.
-    fn assert_session(&self, [client, _, server]: [&str; 3], open: Open) {
+    pub(crate) fn assert_session(&self, [client, _, server]: [&str; 3], open: Open) {
         let port = open.client.local_addr().unwrap().port();
         drop(open);
         for record in self.sessions(SocketAddr::new(ip(client), port)) {
@@ -513,7 +523,7 @@ impl Proxy {
     }
 
     /// Ends it; what it said.
-    fn end(&mut self) -> String {
+    pub(crate) fn end(&mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).unwrap();

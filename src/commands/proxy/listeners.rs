@@ -159,9 +159,13 @@ impl OpenListeners {
         }
     }
 
-    /// Warns of sockets that hold connections which nobody accepts, and of those that listen at more than they should.
+    /// Warns of servers that cannot tell clients from this host, of sockets that hold connections which nobody accepts, and of
+    /// those that listen at more than they should.
     pub(super) fn warn(&self) {
         for BoundListener { listener, sockets } in &self.listeners {
+            if let Some(caution) = listener.caution() {
+                console::print(Level::Warning, &caution);
+            }
             let listen = &listener.settings.listen;
             let all_ipv4 = |own: &SocketAddr| SocketAddr::from((Ipv4Addr::UNSPECIFIED, own.port()));
             let is_wider = |own: &SocketAddr| own.is_ipv6() && listen.contains(&all_ipv4(own)) && !listen.contains(own);
@@ -233,6 +237,7 @@ mod tests {
             mark: None,
             protocol: None,
             header_from: Vec::new(),
+            health_from: Vec::new(),
             header_to: None,
             tls: None,
             admission: AdmissionSettings::default(),

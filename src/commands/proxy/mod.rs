@@ -27,7 +27,7 @@ use crate::output::serve::Ready;
 use crate::output::{Log, LogQueue, MetricsEndpoint};
 use crate::process::{Account, Capability, Sandbox, Signal, Signals, descriptors, privileges, readiness};
 use crate::proxy::settings::{ListenerSettings, Target, Transparent};
-use crate::proxy::{BoundListener, Order, Workers};
+use crate::proxy::{BoundListener, Neighbours, Order, Workers, look_up_servers};
 use certificates::ExpiryWatch;
 use handover::{Predecessor, Step, Successors};
 use listeners::{OpenListeners, Sockets};
@@ -57,6 +57,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
         (None, Some(path)) => Some(handover::listen(path).map_err(|reason| at(path, reason))?),
         (inherited, _) => inherited,
     };
+    let neighbours = Neighbours::find();
     give_up_privileges(&ready)?;
     // By the user who will have to open it again.
     let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
@@ -69,6 +70,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     monitor.follow(&log_queue);
     monitor.start()?;
     let fanouts = (0..ready.proxy.threads).map(|_| monitor.fanout(&policy, &log_queue)).collect();
+    look_up_servers(&open.listeners, &neighbours)?;
     let workers = Workers::start(ready.proxy.forwarding, fanouts, open.serving()).map_err(Error::Thread)?;
     if let Some(predecessor) = predecessor {
         // If it is gone already, all the better.
@@ -190,6 +192,7 @@ impl Control {
         let open = again().and_then(|ready| {
             let access = self.monitor.read_access(ready.running.monitor.server.as_ref())?;
             let open = self.open.follow(&ready)?;
+            look_up_servers(&open.listeners, &Neighbours::find())?;
             Ok((ready, access, open))
         });
         self.monitor.reloaded(open.is_ok());

@@ -66,7 +66,15 @@ impl Session {
             state.incomplete.add(Missing::StartMissing);
         }
         Self {
-            context: Context { id, began: at, peers, protocol: Protocol::Unknown, connect: None, omitted: false },
+            context: Context {
+                id,
+                began: at,
+                peers,
+                protocol: Protocol::Unknown,
+                connect: None,
+                health_check: false,
+                omitted: false,
+            },
             limits,
             directions: Both::default(),
             protocol_state: ProtocolState::Undecided(ReplayBuffer::default()),

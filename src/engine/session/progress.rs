@@ -3,13 +3,34 @@
 use std::time::Duration;
 
 use crate::engine::Session;
-use crate::event::{Dir, Disorder, Event, Protocol, Sink, TlsMode};
+use crate::engine::protocol::ProtocolState;
+use crate::event::{Dir, Disorder, Event, Protocol, Sink, TlsMode, Upstream};
 use crate::time::Timestamp;
 
 impl Session {
     /// The server took the connection `after` the client asked for it.
     pub fn connected(&mut self, after: Duration) {
         self.context.connect = Some(after);
+    }
+
+    /// The proxy went on to `upstream` for it.
+    pub fn dialled(&mut self, upstream: Upstream) {
+        self.state.upstream = Some(upstream);
+    }
+
+    /// It is a health check: every event says so.
+    pub fn set_health_check(&mut self) {
+        self.context.health_check = true;
+    }
+
+    /// The proxy reached no server, so that nothing will be said: `protocol` is what it expects there.
+    pub fn presume(&mut self, at: Timestamp, protocol: Protocol, out: &mut dyn Sink) {
+        if protocol != Protocol::Unknown && matches!(self.protocol_state, ProtocolState::Undecided(_)) {
+            self.protocol_state = ProtocolState::Counted;
+            self.context.protocol = protocol;
+            self.start(at, out);
+            self.told(at, out);
+        }
     }
 
     /// The protocol that the session's start was told with; `None` before it is told, and when the end is.

@@ -58,6 +58,8 @@ pub(crate) struct SessionState {
     pub(crate) identity: Text,
     pub(crate) mailbox: Text,
     pub(crate) counts: Counts,
+    /// Where the proxy went on to.
+    pub(crate) upstream: Option<event::Upstream>,
     pub(crate) proxied_client: Option<SocketAddr>,
     /// Where the tunnel leads that the session is in.
     pub(crate) tunnel: Option<Box<event::Tunnel>>,
@@ -239,6 +241,7 @@ impl SessionState {
             close_reason: remarks.close_reason,
             notices: remarks.notices,
             software: took.software,
+            upstream: took.upstream,
             proxied_client: took.proxied_client,
             tunnel: took.tunnel,
             ehlo_refused: took.ehlo_refused,

@@ -138,6 +138,7 @@ families! {
     SessionsActive = "mailtap_sessions_active", Gauge, Running, ["listener" "protocol"], "Mail connections that are open.";
     SessionsEnded = "mailtap_sessions_ended_total", Counter, All, ["listener" "protocol" "outcome" "phase"], "Mail connections that are over, by how they went and what they were doing.";
     SessionsRejected = "mailtap_sessions_rejected_total", Counter, Proxy, ["listener" "reason"], "Connections turned away by the proxy.";
+    HealthChecks = "mailtap_health_checks_total", Counter, Proxy, ["listener" "protocol"], "Connections of health checks (--health-from), which no other family counts.";
     SessionsMidstream = "mailtap_sessions_midstream_total", Counter, Capture, ["listener" "protocol"], "Connections whose start was not captured.";
     SessionDuration = "mailtap_session_duration_seconds", Histogram(DURATION), All, ["listener" "protocol" "tls"], "From the first packet or the accept to the end.";
     ConnectSeconds = "mailtap_connect_seconds", Histogram(LATENCY), All, ["listener" "protocol"], "The proxy's connect to the server; in captures SYN to SYN/ACK.";

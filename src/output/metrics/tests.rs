@@ -20,6 +20,7 @@ mailtap_sessions_total counter listener,protocol all
 mailtap_sessions_active gauge listener,protocol running
 mailtap_sessions_ended_total counter listener,protocol,outcome,phase all
 mailtap_sessions_rejected_total counter listener,reason proxy
+mailtap_health_checks_total counter listener,protocol proxy
 mailtap_sessions_midstream_total counter listener,protocol capture
 mailtap_session_duration_seconds histogram listener,protocol,tls all
 mailtap_connect_seconds histogram listener,protocol all
@@ -202,6 +203,10 @@ fn every_series_has_the_labels_of_its_family_and_their_values() {
         let metrics = made(input);
         let mut recorder = metrics.recorder();
         Protocol::ALL.iter().for_each(|protocol| everything(&mut recorder, *protocol));
+        if input == InputKind::Proxy {
+            let check = crate::event::Context { health_check: true, ..context(Protocol::Smtp) };
+            recorder.event(&check, at(0), &Event::End(Masked::by_hand(&full_summary())));
+        }
         metrics.log("log", Arc::default());
         metrics.reloaded(true, 1.5e9);
         let text = text(&metrics);

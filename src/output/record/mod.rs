@@ -107,6 +107,8 @@ pub struct Policy {
     pub key: Option<Vec<u8>>,
     /// Where the octets came from.
     pub input: InputKind,
+    /// Whether health checks are recorded.
+    pub health_checks: bool,
     /// Names of the sources (files, interfaces, listeners), by [`Peers::source`](crate::event::Peers::source).
     pub sources: Vec<String>,
 }
@@ -121,6 +123,7 @@ impl Default for Policy {
             identity_failed: FailedIdentity::Hmac,
             key: None,
             input: InputKind::File,
+            health_checks: false,
             sources: Vec::new(),
         }
     }
@@ -129,7 +132,7 @@ impl Default for Policy {
 impl fmt::Debug for Policy {
     /// Never shows the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { records, detail, identity, identity_failed, key, input, sources } = self;
+        let Self { records, detail, identity, identity_failed, key, input, health_checks, sources } = self;
         f.debug_struct("Policy")
             .field("records", records)
             .field("detail", detail)
@@ -137,6 +140,7 @@ impl fmt::Debug for Policy {
             .field("identity_failed", identity_failed)
             .field("key", &key.as_ref().map(|_| "[redacted]"))
             .field("input", input)
+            .field("health_checks", health_checks)
             .field("sources", sources)
             .finish()
     }
@@ -205,7 +209,7 @@ impl fmt::Debug for RecordWriter {
 
 impl Sink for RecordWriter {
     fn event(&mut self, context: &Context, _: Timestamp, event: &Event<'_>) {
-        if context.omitted {
+        if context.omitted || context.health_check && !self.policy.health_checks {
             return;
         }
         let Self { policy, identities, clock, out, counts } = self;

@@ -1,6 +1,7 @@
 //! The `session` record: a connection as a whole.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::ser::SerializeMap;
 
@@ -10,7 +11,7 @@ use super::{Facts, InputKind, View, status};
 use crate::event::Masked;
 use crate::event::{
     AuthMethod, AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Handshake, Idle, Maildrop, Mechanism, Notice,
-    Other, Protocol, Software, Summary, Tls, TlsFailure, TlsMode, Tunnel, TunnelHost,
+    Other, Protocol, Refusal, Software, Summary, Tls, TlsFailure, TlsMode, Tunnel, TunnelHost, Upstream,
 };
 
 impl Facts for Masked<'_, Summary> {
@@ -49,6 +50,9 @@ impl Facts for Masked<'_, Summary> {
         }
         if let Some(software) = &self.software {
             object.object("software", &**software)?;
+        }
+        if let Some(upstream) = self.upstream {
+            object.object("upstream", Dialled { upstream, connect: context.connect })?;
         }
         if let Some(client) = self.proxied_client {
             object.object("proxied_client", Told(client))?;
@@ -191,6 +195,23 @@ impl Fields for Software {
     fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
         object.name("server", self.server.get())?;
         object.name("client", self.client.get())
+    }
+}
+
+/// `upstream`.
+struct Dialled {
+    upstream: Upstream,
+    connect: Option<Duration>,
+}
+
+impl Fields for Dialled {
+    fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
+        if let Some(address) = self.upstream.address {
+            object.set("ip", &address.ip().to_canonical())?;
+            object.set("port", &address.port())?;
+        }
+        object.seconds("connect", self.connect)?;
+        object.known("error", self.upstream.error.map(Refusal::as_str))
     }
 }
 

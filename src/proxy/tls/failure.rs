@@ -12,7 +12,7 @@ pub(super) fn failure(error: &io::Error) -> TlsFailure {
     if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<Error>()) {
         return of_library(error);
     }
-    if inner.is_some_and(<dyn std::error::Error + Send + Sync + 'static>::is::<Refusal>) {
+    if inner.is_some_and(<dyn std::error::Error + Send + Sync + 'static>::is::<ServerRefusal>) {
         return TlsFailure::Refused;
     }
     match error.kind() {
@@ -28,22 +28,22 @@ pub(super) fn failure(error: &io::Error) -> TlsFailure {
 
 /// A server's answer that leaves no way to TLS.
 #[derive(Debug)]
-pub(super) struct Refusal(&'static str);
+pub(super) struct ServerRefusal(&'static str);
 
-impl Refusal {
+impl ServerRefusal {
     /// `reason`: what the server did.
     pub(super) fn error(reason: &'static str) -> io::Error {
         io::Error::new(io::ErrorKind::ConnectionRefused, Self(reason))
     }
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for ServerRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.0)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for ServerRefusal {}
 
 fn of_library(error: &Error) -> TlsFailure {
     match error {
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(of(InvalidMessage::InvalidContentType.into()), TlsFailure::NotTls);
         assert_eq!(of(PeerIncompatible::Tls12NotOffered.into()), TlsFailure::ProtocolVersion);
         assert_eq!(of(Error::DecryptError), TlsFailure::Other);
-        assert_eq!(failure(&Refusal::error("no")), TlsFailure::Refused);
+        assert_eq!(failure(&ServerRefusal::error("no")), TlsFailure::Refused);
         assert_eq!(failure(&io::ErrorKind::ConnectionReset.into()), TlsFailure::Closed);
         assert_eq!(failure(&io::ErrorKind::TimedOut.into()), TlsFailure::Timeout);
     }

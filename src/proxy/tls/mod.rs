@@ -13,6 +13,7 @@ mod failure;
 mod observer;
 mod pinned;
 mod relay;
+mod server_reply;
 mod session;
 mod starttls;
 mod stream;

@@ -56,6 +56,12 @@ impl Sink for MetricsRecorder {
         if matches!(event, Event::Body { .. }) {
             return;
         }
+        if context.health_check {
+            if let (Event::End(_), Some(table)) = (event, self.table(context, context.protocol)) {
+                table.health_checks.add(&table.place, 0, 1, || []);
+            }
+            return;
+        }
         if let Event::End(summary) = event
             && let Some(table) = self.table(context, summary.started)
             && let Some(active) = &table.active
@@ -124,6 +130,7 @@ struct ListenerHandles {
     lines: IndexedCounters,
     parser_errors: IndexedCounters,
     bypassed: IndexedCounters,
+    health_checks: IndexedCounters,
     capture: Option<Tracking>,
 }
 
@@ -201,6 +208,7 @@ impl ListenerHandles {
             lines: IndexedCounters::new(FamilyId::LineAnomalies, 2 * LineFault::ALL.len()),
             parser_errors: IndexedCounters::new(FamilyId::ParserErrors, ParserError::ALL.len()),
             bypassed: IndexedCounters::new(FamilyId::SessionsBypassed, Bypass::ALL.len()),
+            health_checks: IndexedCounters::new(FamilyId::HealthChecks, 1),
             capture: shared.has(FamilyId::GapBytes).then(|| Tracking {
                 gap_octets: IndexedCounters::new(FamilyId::GapBytes, 2),
                 retransmitted: IndexedCounters::new(FamilyId::Retransmitted, 2),
