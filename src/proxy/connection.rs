@@ -1,6 +1,5 @@
 //! One connection from accept to end: let in, dialled on, forwarded, closed the way it was closed on the other side.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -12,44 +11,20 @@ use tokio::time::timeout;
 
 use super::admission::Ticket;
 use super::destination::{RouteError, destination};
-use super::forward::Forwarder;
+use super::dial;
 use super::listener::Listener;
 use super::loops::{self, Role};
 use super::observer::GuardedSession;
 use super::pair::{ConnectionGuards, ProxiedPair};
 use super::proxy_protocol::{self, HeaderRead};
 use super::refuse::{abort, refuse};
-use super::shared::{OpenCount, Shared};
+use super::shared::Shared;
 use super::tls::ClientTls;
-use super::{dial, terminated};
 use crate::console;
 use crate::event::{Dir, End, Input, Peers, Refusal, Rejection, Termination};
 use crate::proxy::settings::{Target, Times, Transparent};
 use crate::time::Timestamp;
 use crate::wire::connection_id;
-
-/// Serves `client`, which came from `peer`, to its end. What this future holds, every open connection holds.
-pub(super) fn serve(
-    shared: Rc<Shared>,
-    listener: Arc<Listener>,
-    client: TcpStream,
-    peer: SocketAddr,
-    open: OpenCount,
-) -> impl Future<Output = ()> {
-    // On the heap, and gone before the long time of forwarding begins.
-    let joining = Box::pin(join(Rc::clone(&shared), Arc::clone(&listener), client, peer));
-    async move {
-        let _open = open;
-        let joined = match joining.await {
-            Some(Joined::Pair(joined)) => joined,
-            Some(Joined::Routed(routed)) => return Box::pin(terminated::serve(shared, listener, routed)).await,
-            None => return,
-        };
-        let mut forwarder = Forwarder::new(joined, listener, &shared);
-        let ending = poll_fn(|cx| forwarder.poll(cx)).await;
-        forwarder.close(ending);
-    }
-}
 
 /// Who comes, and for whom.
 pub(super) struct AcceptedClient {
@@ -79,7 +54,7 @@ pub(super) struct RoutedClient {
 }
 
 /// What comes of a connection that is let in.
-enum Joined {
+pub(super) enum Joined {
     /// Its server was dialled.
     Pair(Box<ProxiedPair>),
     /// Its TLS is answered here.
@@ -88,7 +63,12 @@ enum Joined {
 
 /// Lets the connection in and, where TLS is not answered here, dials its server; `None` if that came to nothing, which is told
 /// and counted.
-async fn join(shared: Rc<Shared>, listener: Arc<Listener>, mut client: TcpStream, peer: SocketAddr) -> Option<Joined> {
+pub(super) async fn join(
+    shared: Rc<Shared>,
+    listener: Arc<Listener>,
+    mut client: TcpStream,
+    peer: SocketAddr,
+) -> Option<Joined> {
     shared.compare_clock();
     let began = shared.clock.now();
     let arrival = arrive(&shared, &listener, &mut client, canonical(peer), began);

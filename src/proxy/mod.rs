@@ -19,6 +19,7 @@ mod observer;
 mod pair;
 pub mod proxy_protocol;
 mod refuse;
+mod serve;
 pub mod settings;
 mod shared;
 mod splice;

@@ -14,10 +14,10 @@ use tokio::time;
 
 use super::Order;
 use super::clock::Timeline;
-use super::connection;
 use super::idle::ConnectionRequest;
 use super::listener::{BoundListener, Listener, ListeningSocket};
 use super::loops::LoopGuard;
+use super::serve::serve;
 use super::settings::Forwarding;
 use super::shared::{OpenCount, Shared, Stage};
 use crate::console::{self, Level};
@@ -106,7 +106,7 @@ async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdList
         match acceptor.accept().await {
             Ok((client, peer)) => {
                 let open = OpenCount::new(&shared);
-                spawn_local(connection::serve(Rc::clone(&shared), Arc::clone(&listener), client, peer, open));
+                spawn_local(serve(Rc::clone(&shared), Arc::clone(&listener), client, peer, open));
             }
             Err(error) if is_passing(&error) => {}
             Err(error) => {

@@ -136,7 +136,10 @@ fn every_alert_has_a_case_that_fires_one_that_is_silent_and_a_page_of_the_runboo
         assert!(cases.contains(&format!("alertname: {name}, exp_alerts: []")), "{name}: no case in which it is silent");
         assert!(runbook.contains(&format!("\n## {name}\n")), "{name}: not in the runbook");
         assert!(
-            body.contains(&format!("runbook_url: '{{{{ $externalLabels.mailtap_runbook }}}}#{}'\n", name.to_lowercase())),
+            body.contains(&format!(
+                "runbook_url: '{{{{ $externalLabels.mailtap_runbook }}}}#{}'\n",
+                name.to_lowercase()
+            )),
             "{name}: no link to the runbook"
         );
         for wanted in ["summary: ", "description: ", "severity: "] {

@@ -13,11 +13,12 @@ use super::dialler::Dialler;
 use super::failure::failure;
 use super::observer::{Observer, TlsEnd, attended, watched};
 use super::relay::Relay;
+use super::server_reply::{self, ServerReply};
 use super::starttls::{Dialogue, Offer};
 use super::stream::SideStream;
 use super::terminator::Terminator;
 use super::upstream::Upstream;
-use super::upstream_starttls::{self, ServerReply};
+
 use crate::event::{Dir, Protocol, Refusal, TlsMode};
 use crate::proxy::settings::{TlsListen, TlsUpstream};
 
@@ -105,10 +106,10 @@ impl TerminatedSession<'_> {
         let mut server = SideStream::absent();
         let greeted = async {
             reach(&mut server, &mut *self.dialler, upstream, self.client_tls.as_ref()).await?;
-            upstream_starttls::greeting(&mut server).await.map_err(|error| TlsEnd::Unreachable(Refusal::from(&error)))
+            server_reply::greeting(&mut server).await.map_err(|error| TlsEnd::Unreachable(Refusal::from(&error)))
         };
         let greeting = attended(observer, &mut self.relay.client, greeted).await??;
-        if !upstream_starttls::agrees(protocol, b"*", &greeting) {
+        if !server_reply::agrees(protocol, b"*", &greeting) {
             return Err(TlsEnd::Unreachable(Refusal::Refused));
         }
         self.relay.change_server(server);
@@ -131,7 +132,7 @@ impl TerminatedSession<'_> {
         observer: &mut dyn Observer,
     ) -> Result<ServerReply, TlsEnd> {
         let Relay { client, server, .. } = &mut self.relay;
-        let reply = attended(observer, client, upstream_starttls::request(server, protocol, line)).await?;
+        let reply = attended(observer, client, server_reply::request(server, protocol, line)).await?;
         reply.map_err(TlsEnd::Server)
     }
 
