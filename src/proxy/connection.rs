@@ -1,6 +1,5 @@
 //! One connection from accept to end: let in, dialled on, forwarded, closed the way it was closed on the other side.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -12,7 +11,6 @@ use tokio::time::timeout;
 
 use super::destination::{RouteError, destination};
 use super::dial::DialError;
-use super::forward::Forwarder;
 use super::listener::Listener;
 use super::local::canonical;
 use super::loops::{GuardedEnd, Role};
@@ -20,39 +18,15 @@ use super::pair::{ConnectionGuards, ProxiedPair};
 use super::proxy_protocol::{self, HeaderRead};
 use super::reach::{AcceptedClient, Reached, Route, RoutedClient, end_without_server, not_connected, observer, reach};
 use super::refuse::{abort, refuse};
-use super::shared::{OpenConnection, Shared};
-use super::terminated;
+use super::shared::Shared;
 use crate::console;
 use crate::event::{End, Refusal, Rejection, Termination, Upstream};
 use crate::proxy::settings::{Target, Times, Transparent};
 use crate::time::Timestamp;
 use crate::wire::connection_id;
 
-/// Serves `client`, which came from `peer`, to its end. What this future holds, every open connection holds.
-pub(super) fn serve(
-    shared: Rc<Shared>,
-    listener: Arc<Listener>,
-    client: TcpStream,
-    peer: SocketAddr,
-    open: OpenConnection,
-) -> impl Future<Output = ()> {
-    // On the heap, and gone before the long time of forwarding begins.
-    let joining = Box::pin(join(Rc::clone(&shared), Arc::clone(&listener), client, peer));
-    async move {
-        let _open = open;
-        let joined = match joining.await {
-            Some(Joined::Pair(joined)) => joined,
-            Some(Joined::Routed(routed)) => return Box::pin(terminated::serve(shared, listener, routed)).await,
-            None => return,
-        };
-        let mut forwarder = Forwarder::new(joined, listener, &shared);
-        let ending = poll_fn(|cx| forwarder.poll(cx)).await;
-        forwarder.close(ending);
-    }
-}
-
 /// What comes of a connection that is let in.
-enum Joined {
+pub(super) enum Joined {
     /// Its server was dialled.
     Pair(Box<ProxiedPair>),
     /// Its TLS is answered here.
@@ -61,7 +35,12 @@ enum Joined {
 
 /// Lets the connection in and, where TLS is not answered here, dials its server; `None` if that came to nothing, which is told
 /// and counted.
-async fn join(shared: Rc<Shared>, listener: Arc<Listener>, mut client: TcpStream, peer: SocketAddr) -> Option<Joined> {
+pub(super) async fn join(
+    shared: Rc<Shared>,
+    listener: Arc<Listener>,
+    mut client: TcpStream,
+    peer: SocketAddr,
+) -> Option<Joined> {
     shared.compare_clock();
     let began = shared.clock.now();
     let arrival = arrive(&shared, &listener, &mut client, canonical(peer), began);

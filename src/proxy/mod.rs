@@ -26,6 +26,7 @@ pub mod proxy_protocol;
 mod reach;
 mod refuse;
 mod resolve;
+mod serve;
 pub mod settings;
 mod shared;
 mod splice;

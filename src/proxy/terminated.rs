@@ -15,7 +15,6 @@ use super::reach::{self, AcceptedClient, Reached, Route, RoutedClient};
 use super::refuse::goodbye;
 use super::shared::Shared;
 use super::tls::{ClientTls, Dialler, Dialling, Observer, SessionStop, TerminatedClient, TlsEnd, terminate};
-use crate::console;
 use crate::event::{Both, Bypass, Dir, End, EstablishedTls, Input, Phase, Refusal, Termination, TlsFailure, Upstream};
 use crate::proxy::settings::{HeaderOut, OnFault};
 
@@ -51,13 +50,10 @@ pub(super) async fn serve(shared: Rc<Shared>, listener: Arc<Listener>, routed: B
     };
     let client = TerminatedClient { client, early, dialler: &mut dialler, prior, refusal: goodbye };
     let ending = terminate(client, terminator, &mut observer).await;
-    let name = &listener.settings.name;
     match &ending {
-        TlsEnd::Client(error) => {
-            console::warn("client_tls", name, &format_args!("listener {name}: TLS with a client failed: {error}"));
-        }
+        TlsEnd::Client(error) => listener.warn_of_client_tls(error),
         TlsEnd::Server(error) => {
-            console::warn("server_tls", name, &format_args!("listener {name}: TLS with the server failed: {error}"));
+            listener.warn_of_server_tls(error);
             listener.count(|metrics| metrics.not_connected(prior, Refusal::Other));
         }
         TlsEnd::Unreachable(reason) => {

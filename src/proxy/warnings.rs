@@ -1,14 +1,16 @@
 //! What an operator is warned of, in words that say what to do. The console shows one line a minute of each kind.
 
+use std::io;
 use std::net::IpAddr;
 
 use super::descriptors::limit;
 use super::dial::DialError;
 use super::listener::Listener;
 use super::settings::OnLimit;
+use super::tls::failure;
 use super::upstream::UpstreamHost;
 use crate::console;
-use crate::event::{Refusal, Rejection};
+use crate::event::{Refusal, Rejection, TlsFailure};
 
 impl Listener {
     /// As many connections are open as may be: more wait, or are turned away.
@@ -41,6 +43,48 @@ impl Listener {
             _ => return,
         };
         console::warn(reason.as_str(), name, &text);
+    }
+
+    /// TLS with a client came to nothing.
+    pub(super) fn warn_of_client_tls(&self, error: &io::Error) {
+        let name = &self.settings.name;
+        let failure = failure(error);
+        let why = match failure {
+            TlsFailure::UnknownCa => {
+                "nobody that it trusts vouches for --tls-cert, or nobody in --tls-client-ca for its own"
+            }
+            TlsFailure::Expired => "a certificate has expired; renew it",
+            TlsFailure::CertificateRequired => "it has no certificate, which --tls-client-auth demands",
+            TlsFailure::ProtocolVersion => "it has no version of TLS that --tls-min allows",
+            TlsFailure::NoCommonCipher => "it has no cipher suite that --tls-ciphers allows",
+            TlsFailure::NotTls => "it does not speak TLS",
+            TlsFailure::Closed => "it closed in the middle",
+            TlsFailure::Timeout => "it fell silent",
+            _ => "see the reason",
+        };
+        let text = format_args!("listener {name}: TLS with a client failed ({}): {why}: {error}", failure.as_str());
+        console::warn("client_tls", name, &text);
+    }
+
+    /// TLS with the server came to nothing.
+    pub(super) fn warn_of_server_tls(&self, error: &io::Error) {
+        let name = &self.settings.name;
+        let failure = failure(error);
+        let why = match failure {
+            TlsFailure::UnknownCa => "nobody that is trusted vouches for its certificate; see --upstream-ca",
+            TlsFailure::Expired => "its certificate has expired; renew it there",
+            TlsFailure::NotYetValid => "its certificate is not valid yet; look at both clocks",
+            TlsFailure::NameMismatch => "its certificate is one of another name; see --upstream-name",
+            TlsFailure::CertificateRequired => "it wants a certificate; see --upstream-cert",
+            TlsFailure::ProtocolVersion => "it has no version of TLS that --upstream-tls-min allows",
+            TlsFailure::NoCommonCipher => "it has no cipher suite that --upstream-tls-ciphers allows",
+            TlsFailure::NotTls | TlsFailure::Refused => "it does not take TLS there; see --upstream-tls",
+            TlsFailure::Closed => "it closed in the middle",
+            TlsFailure::Timeout => "it fell silent",
+            TlsFailure::BadCertificate | TlsFailure::Other => "see the reason",
+        };
+        let text = format_args!("listener {name}: TLS with the server failed ({}): {why}: {error}", failure.as_str());
+        console::warn("server_tls", name, &text);
     }
 
     /// No descriptor is left.

@@ -13,11 +13,11 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time;
 
 use super::Order;
-use super::connection;
 use super::dial::is_out_of_descriptors;
 use super::idle::ConnectionRequest;
 use super::listener::{BoundListener, Listener, ListeningSocket};
 use super::refuse::refuse_at_once;
+use super::serve::serve;
 use super::settings::{Forwarding, OnLimit};
 use super::shared::{AllThreads, OpenConnection, Shared, Stage};
 use super::splice::Pipes;
@@ -114,7 +114,7 @@ async fn accept(shared: Rc<Shared>, listener: Arc<Listener>, socket: Arc<StdList
                     continue;
                 }
                 let open = OpenConnection::new(&shared);
-                spawn_local(connection::serve(Rc::clone(&shared), Arc::clone(&listener), client, peer, open));
+                spawn_local(serve(Rc::clone(&shared), Arc::clone(&listener), client, peer, open));
             }
             Err(error) if is_passing(&error) => {}
             Err(error) => {

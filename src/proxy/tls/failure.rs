@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerInco
 use crate::event::TlsFailure;
 
 /// The word for `error`, which ended a handshake or came right behind one.
-pub(super) fn failure(error: &io::Error) -> TlsFailure {
+pub fn failure(error: &io::Error) -> TlsFailure {
     let inner = error.get_ref();
     if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<Error>()) {
         return of_library(error);
@@ -71,7 +71,9 @@ fn of_alert(alert: AlertDescription) -> TlsFailure {
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateRevoked
         | AlertDescription::CertificateUnknown
-        | AlertDescription::AccessDenied => TlsFailure::BadCertificate,
+        | AlertDescription::AccessDenied
+        // A signature could not be verified (RFC 8446 section 6.2).
+        | AlertDescription::DecryptError => TlsFailure::BadCertificate,
         AlertDescription::UnrecognisedName => TlsFailure::NameMismatch,
         AlertDescription::ProtocolVersion | AlertDescription::InappropriateFallback => TlsFailure::ProtocolVersion,
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => TlsFailure::NoCommonCipher,
@@ -82,7 +84,8 @@ fn of_alert(alert: AlertDescription) -> TlsFailure {
 
 fn of_certificate(wrong: &CertificateError) -> TlsFailure {
     match wrong {
-        CertificateError::UnknownIssuer => TlsFailure::UnknownCa,
+        // An authority that has the name of a trusted one, and another key, is another authority.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFailure::UnknownCa,
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFailure::Expired,
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsFailure::NotYetValid,
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFailure::NameMismatch,

@@ -28,6 +28,7 @@ pub use certificates::{Certificate, Certificates};
 pub use client_tls::ClientTls;
 pub use dialler::{Dialler, Dialling};
 pub use error::{TlsError, TlsErrorKind};
+pub use failure::failure;
 pub use observer::{Observer, SessionStop, TlsEnd};
 pub use terminate::{TerminatedClient, terminate};
 pub use terminator::Terminator;

@@ -51,8 +51,9 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "Authority of a test");
         let folder = tempfile::tempdir().unwrap();
+        // Each has a name of its own.
+        params.distinguished_name.push(DnType::CommonName, folder.path().display().to_string());
         std::fs::write(folder.path().join("ca"), params.self_signed(&key).unwrap().pem()).unwrap();
         Self { folder, issuer: Issuer::new(params, key) }
     }
