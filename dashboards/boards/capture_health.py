@@ -14,7 +14,7 @@ BOARD = Board("mailtap-capture", "mailtap: Capture health", __doc__, [
          "TCP octets that neither side sent again and the capture lacks. Without drops here they are lost before: a mirror port "
          "that is too small.",
          unit="bytes", thresholds=steps(GREEN, (1, ORANGE))),
-    stat("Start not seen", query(f"sum(increase(mailtap_sessions_midstream_total{{@lp}}{RANGE})) / sum(increase(mailtap_sessions_total{{@lp}}{RANGE}))"),
+    stat("Start not seen", query(f"(sum(increase(mailtap_sessions_midstream_total{{@lp}}{RANGE})) or vector(0)) / sum(increase(mailtap_sessions_total{{@lp}}{RANGE}))"),
          "Share of sessions already under way. High only after a start. Later: SYN packets are missing, or one direction takes "
          "another path.",
          unit="percentunit", thresholds=steps(GREEN, (0.05, YELLOW), (0.2, RED)), decimals=1),

@@ -22,12 +22,12 @@ BOARD = Board("mailtap-overview", "mailtap: Overview", __doc__, [
          "Connections open now. Much higher than usual: see whether one listener or protocol grows (below), and whether sessions "
          "end by timeout; a slow mail server keeps its clients waiting.",
          width=3, graph=True, decimals=0),
-    stat("Authentication failures", query('sum(increase(mailtap_auth_attempts_total{@lp, outcome="failed"}[$__range])) / '
+    stat("Authentication failures", query('(sum(increase(mailtap_auth_attempts_total{@lp, outcome="failed"}[$__range])) or vector(0)) / '
                                           "sum(increase(mailtap_auth_attempts_total{@lp}[$__range]))"),
          "Share of attempts that the server refused, over the range shown. Above one half with many attempts is guessing: see "
          "TLS and security, and block the sources that the session log names.",
          unit="percentunit", width=4, thresholds=steps(GREEN, (0.2, YELLOW), (0.5, RED)), decimals=1),
-    stat("Messages under TLS", query(f'sum(increase({ACCEPTED}, tls=~"starttls|implicit"}}[$__range])) / '
+    stat("Messages under TLS", query(f'(sum(increase({ACCEPTED}, tls=~"starttls|implicit"}}[$__range])) or vector(0)) / '
                                      f"sum(increase({ACCEPTED}}}[$__range]))"),
          "Share of accepted messages whose session was encrypted when MAIL was sent. Sessions that mailtap cannot read inside TLS "
          "are not in it. A fall means a peer lost TLS, or somebody removes STARTTLS on the way: see STARTTLS by outcome.",

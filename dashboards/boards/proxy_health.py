@@ -64,12 +64,20 @@ BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
     Row("Turned away and ended"),
     graph("Rejected connections", query("sum by (reason) (rate(mailtap_sessions_rejected_total{@l}[@]))", "{{reason}}"),
           "Not forwarded at all. `max_connections`: the listener is full. `per_source`, `rate`: one address asks too much; if it "
-          "is a partner, raise its limit. `loop`: the proxy would reach itself: fix the redirect.",
+          "is a partner, raise its limit. `loop`: the proxy would reach itself: fix the redirect. `descriptors`: raise LimitNOFILE.",
           unit="cps", width=8, stack=True, bars=True),
     graph("Terminated sessions", query("sum by (reason) (rate(mailtap_sessions_terminated_total{@lp}[@]))", "{{reason}}"),
           "Closed by mailtap. `timeout` in phase idle is house-keeping, in data a stalled path (the log has the phase). `drain`: a restart. "
           "`error`: the process log has the reason.",
           unit="cps", width=8, stack=True, bars=True),
+    graph("TLS failures", query("sum by (side, reason) (rate(mailtap_tls_failures_total{@lp}[@]))", "{{side}} {{reason}}"),
+          "TLS answered or begun by mailtap that came to nothing. With the client: `unknown_ca` and `expired` are our own certificate, "
+          "`not_tls` and `protocol_version` its software. With the server: its certificate, or --upstream-ca and --upstream-name.",
+          unit="cps", width=8, stack=True, bars=True),
+    graph("Health checks", query("sum by (listener) (rate(mailtap_health_checks_total{@l}[@]))", "{{listener}}"),
+          "Connections of --health-from that said nothing, or only QUIT; no other number has them. They end: the balancer no longer looks, or "
+          "looks at something else.",
+          unit="cps", width=8),
     graph("Sessions and limit", [query("sum by (listener) (mailtap_sessions_active{@l})", "{{listener}}"),
                                  query("sum by (listener) (mailtap_sessions_limit{@l} > 0)", "{{listener}} limit")],
           "Open sessions beside --max-connections. Lines that touch: clients wait or are refused (runbook: SessionSaturation).",

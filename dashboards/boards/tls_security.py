@@ -29,14 +29,17 @@ BOARD = Board("mailtap-security", "mailtap: TLS and security", __doc__, [
          "with mail inspection (runbook: StarttlsTampering)."),
     seen("STARTTLS injection", "starttls[.](command|response)_injection",
          "Plain octets behind STARTTLS, to be read inside the encrypted session. Must be 0: a client or server under attack, "
-         "or a very broken client (runbook: StarttlsTampering)."),
+         "or a very broken client (runbook: StarttlsTampering).", width=3),
     seen("Passwords in clear", "auth[.]cleartext",
          "Logins with a password outside TLS. Anyone on the path has read it: move the client to TLS and change the password "
-         "(runbook: CleartextAuth).", worst=ORANGE),
+         "(runbook: CleartextAuth).", worst=ORANGE, width=3),
     stat("Certificate expires in", query("min(mailtap_tls_certificate_not_after_timestamp_seconds{@lp} - time())"),
          "The first certificate to expire among those seen (TLS 1.2 and older, or TLS that mailtap itself answers). Below two "
          "weeks: renew, and see why the automatic renewal did not (runbook: CertificateExpiry).",
-         unit="s", thresholds=steps(RED, (7 * 86400, ORANGE), (14 * 86400, YELLOW), (30 * 86400, GREEN)), decimals=0),
+         unit="s", width=3, thresholds=steps(RED, (7 * 86400, ORANGE), (14 * 86400, YELLOW), (30 * 86400, GREEN)), decimals=0),
+    stat("Expired certificates", query("sum(mailtap_tls_certificates_expired{@l})"),
+         "Certificates that mailtap answers TLS with and whose time is over. Above 0: renew them and send SIGHUP; clients that check "
+         "certificates do not connect (runbook: CertificateExpired).", width=3, thresholds=steps(GREEN, (1, RED)), decimals=0),
     Row("TLS"),
     graph("Handshakes by version", query("sum by (protocol, version) (rate(mailtap_tls_handshakes_total{@lp}[@])) > 0", "{{protocol}} {{version}}"),
           "TLSv1.2 and TLSv1.3 are good. Older: the log's session records name the clients; give them a date, then switch the "

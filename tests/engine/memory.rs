@@ -95,7 +95,7 @@ fn a_session_at_rest_is_small() {
     );
     let silent = at_rest(25, &[]);
     for (what, octets, cap) in [
-        ("silent", silent, 1280),
+        ("silent", silent, 1408),
         ("greeted", greeted, 1792),
         ("idling", idling, 2816),
         ("delivered", delivered, 2304),

@@ -99,6 +99,22 @@ fn a_name_that_is_not_known_does_not_stop_the_other_listeners() {
 }
 
 #[test]
+fn a_client_of_another_family_than_its_server_is_counted_as_turned_away() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (listen, metrics) = (TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap(), text(free_address()));
+    let [own, upstream] = [listen, server.local_addr().unwrap()].map(text);
+    let (mut child, _stderr) =
+        spawn(&["--listen", &own, "--upstream", &upstream, "--spoof-source", "--metrics-listen", &metrics]);
+    let mut client = TcpStream::connect(listen).unwrap();
+    patient(&client);
+    assert!(is_reset(&mut client));
+    wait_for(&metrics, "mailtap_sessions_rejected_total", &["reason=\"spoof_family\""], |count| count > 0.5);
+    assert!(scrape(&metrics, "mailtap_connect_errors_total", &[]) < 0.5, "it is no fault of the server's");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn circles_of_listeners_do_not_start() {
     let [a, b, c] = [free_address(), free_address(), free_address()].map(text);
     let port = |address: &str| address.rsplit_once(':').unwrap().1.to_owned();

@@ -187,6 +187,14 @@ const QUIET: &[&str] = &[
     // A family beyond its cap.
     "capture-health\tSeries dropped",
     "proxy-health\tSeries dropped",
+    // Series that are born with their first event, of which there is none.
+    "capture-health\tSessions picked up under way",
+    "capture-health\tGrammar left",
+    "proxy-health\tTerminated sessions",
+    "tls-security\tEnforcement",
+    // No client fails at TLS there, and nobody looks whether listeners are alive.
+    "proxy-health\tTLS failures",
+    "proxy-health\tHealth checks",
     // Kinds of anomaly that the engine does not report yet have no series.
     "tls-security\tSmuggling attempts",
     "tls-security\tSmuggling accepted",

@@ -77,7 +77,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
         let _ = predecessor.release();
     }
     cautions.iter().for_each(|caution| console::print(Level::Warning, caution));
-    open.warn();
+    open.warn(None);
     if !ready.running.quiet {
         announce(&open.listeners, &monitor);
     }
@@ -202,7 +202,7 @@ impl Control {
                 self.drain = ready.proxy.drain;
                 open.measure(&self.monitor);
                 self.workers.order(Order::Serve(Arc::new(open.serving())));
-                open.warn();
+                open.warn(Some(&self.open));
                 self.open = open;
                 self.expiry.look_again(&self.open.listeners);
                 let names: Vec<_> = ready.proxy.listeners.iter().map(|listener| listener.name.as_str()).collect();

@@ -115,6 +115,16 @@ pub(super) const METRICS: &[Test] = &[
         ],
     },
     Test {
+        file: "tests/program/upstream.rs",
+        name: "a_name_that_is_not_known_does_not_stop_the_other_listeners",
+        sets: &["mailtap_connect_errors_total{reason=unresolved}"],
+    },
+    Test {
+        file: "tests/program/upstream.rs",
+        name: "a_client_of_another_family_than_its_server_is_counted_as_turned_away",
+        sets: &["mailtap_sessions_rejected_total{reason=spoof_family}"],
+    },
+    Test {
         file: "tests/program/scraped.rs",
         name: "who_comes_to_the_listener_itself_where_connections_are_redirected_is_a_loop",
         sets: &["mailtap_sessions_rejected_total{reason=loop}"],

@@ -8,7 +8,7 @@ use flate2::{Compress, Compression, FlushCompress};
 
 use mailtap::engine::{Limits, Session};
 use mailtap::event::{
-    Dir, End, EstablishedTls, Handshake, Input, Peers, Protocol, Sink, Text, TlsFailure, TlsMode, Verb,
+    Dir, End, EstablishedTls, Handshake, Input, Peers, Protocol, Refusal, Sink, Text, TlsFailure, TlsMode, Upstream, Verb,
 };
 use mailtap::output::metrics::label_values;
 use mailtap::time::Timestamp;
@@ -267,6 +267,18 @@ pub(super) fn sessions(out: &mut dyn Sink) {
         talk.session.upstream_tls_failed(*why);
         talk.session.finish(talk.at, End::Closed, talk.out);
     }
+    let address = Some("192.0.2.25:25".parse().unwrap());
+    for error in std::iter::once(None).chain(Refusal::ALL.iter().copied().map(Some)) {
+        let mut talk = Talk::new(true, out);
+        talk.session.connected(Duration::from_millis(3));
+        talk.session.dialled(Upstream { address, error });
+        talk.turns(&TURNS[..2]);
+        talk.session.finish(talk.at, End::Closed, talk.out);
+    }
+    let mut talk = Talk::new(true, out);
+    talk.session.set_health_check();
+    talk.turns(&[(Dir::ToServer, "QUIT\r\n"), (Dir::ToClient, "221 bye\r\n")]);
+    talk.session.finish(talk.at, End::Closed, talk.out);
     for why in [End::Closed, End::Timeout, End::Drain, End::Evicted, End::CaptureEnd] {
         for said in 0..=TURNS.len() {
             let mut talk = Talk::new(true, out);
