@@ -5,9 +5,12 @@
 //! user who is not trusted cannot keep mailtap from starting.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
+use std::thread;
+use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
@@ -78,7 +81,9 @@ impl Neighbours {
 
 fn neighbours() -> Vec<Hop> {
     // Unreadable where `/proc` is not there: then nobody is known.
-    let sockets = fs::read_to_string("/proc/self/net/unix").unwrap_or_default();
+    let sockets = fs::read("/proc/self/net/unix").unwrap_or_default();
+    // Anybody may have a socket whose name is no text.
+    let sockets = String::from_utf8_lossy(&sockets);
     let others = sockets.lines().filter_map(|line| line.split_once(" @")).filter_map(|(_, name)| {
         let (pid, hop) = announced(name)?;
         (pid != std::process::id()).then_some((name, hop))
@@ -103,7 +108,16 @@ fn is_trusted(name: &str) -> bool {
         socket.connect(&SockAddr::unix(format!("\0{name}"))?)?;
         Ok(socket_peercred(&socket)?.uid)
     };
-    owner().is_ok_and(|owner| owner.is_root() || owner == geteuid())
+    // Between bind and listen it has a name, and takes no connection yet.
+    let mut owner_is = owner();
+    for _ in 0..10 {
+        if !owner_is.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(2));
+        owner_is = owner();
+    }
+    owner_is.is_ok_and(|owner| owner.is_root() || owner == geteuid())
 }
 
 #[cfg(test)]

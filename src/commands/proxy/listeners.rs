@@ -162,7 +162,8 @@ impl OpenListeners {
     /// Warns of servers that cannot tell clients from this host, of sockets that hold connections which nobody accepts, and of
     /// those that listen at more than they should. What was said of a listener of `before` is not said again.
     pub(super) fn warn(&self, before: Option<&Self>) {
-        let said: Vec<_> = before.iter().flat_map(|open| &open.listeners).filter_map(|b| b.listener.caution()).collect();
+        let said: Vec<_> =
+            before.iter().flat_map(|open| &open.listeners).filter_map(|b| b.listener.caution()).collect();
         for BoundListener { listener, sockets } in &self.listeners {
             if let Some(caution) = listener.caution().filter(|caution| !said.contains(caution)) {
                 console::print(Level::Warning, &caution);

@@ -8,7 +8,8 @@ use flate2::{Compress, Compression, FlushCompress};
 
 use mailtap::engine::{Limits, Session};
 use mailtap::event::{
-    Dir, End, EstablishedTls, Handshake, Input, Peers, Protocol, Refusal, Sink, Text, TlsFailure, TlsMode, Upstream, Verb,
+    Dir, End, EstablishedTls, Handshake, Input, Peers, Protocol, Refusal, Sink, Text, TlsFailure, TlsMode, Upstream,
+    Verb,
 };
 use mailtap::output::metrics::label_values;
 use mailtap::time::Timestamp;
