@@ -5,12 +5,9 @@
 //! user who is not trusted cannot keep mailtap from starting.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
-use std::thread;
-use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
@@ -34,6 +31,13 @@ const MOST: usize = 256;
 pub(super) struct Announced(Vec<(String, UnixListener)>);
 
 impl Announced {
+    /// Takes in those who have asked whose the names are, lest the queue of one fill.
+    pub(super) fn dismiss(&self) {
+        for (_, socket) in &self.0 {
+            while socket.accept().is_ok() {}
+        }
+    }
+
     /// Announces the listeners `hops`, and no others any more.
     pub(super) fn update(&mut self, hops: &[Hop]) {
         let names: Vec<String> = hops.iter().flat_map(names).take(MOST).collect();
@@ -43,7 +47,7 @@ impl Announced {
                 continue;
             }
             let bound = UnixAddr::from_abstract_name(&name).and_then(|address| UnixListener::bind_addr(&address));
-            match bound {
+            match bound.and_then(|socket| socket.set_nonblocking(true).map(|()| socket)) {
                 Ok(socket) => self.0.push((name, socket)),
                 Err(error) => tracing::debug!(name, %error, "a listener is not announced to other mailtaps"),
             }
@@ -84,11 +88,19 @@ fn neighbours() -> Vec<Hop> {
     let sockets = fs::read("/proc/self/net/unix").unwrap_or_default();
     // Anybody may have a socket whose name is no text.
     let sockets = String::from_utf8_lossy(&sockets);
-    let others = sockets.lines().filter_map(|line| line.split_once(" @")).filter_map(|(_, name)| {
+    let others = sockets.lines().filter_map(listening).filter_map(|name| {
         let (pid, hop) = announced(name)?;
         (pid != std::process::id()).then_some((name, hop))
     });
     others.take(MOST).filter(|(name, _)| is_trusted(name)).map(|(_, hop)| hop).collect()
+}
+
+/// The abstract name of a socket that listens, from its line in `/proc/net/unix`: who is connected to it has the same name.
+fn listening(line: &str) -> Option<&str> {
+    /// `__SO_ACCEPTCON`, in the fourth column.
+    const LISTENS: &str = "00010000";
+    let (columns, name) = line.split_once(" @")?;
+    (columns.split_ascii_whitespace().nth(3) == Some(LISTENS)).then_some(name)
 }
 
 /// What `name` announces.
@@ -108,16 +120,7 @@ fn is_trusted(name: &str) -> bool {
         socket.connect(&SockAddr::unix(format!("\0{name}"))?)?;
         Ok(socket_peercred(&socket)?.uid)
     };
-    // Between bind and listen it has a name, and takes no connection yet.
-    let mut owner_is = owner();
-    for _ in 0..10 {
-        if !owner_is.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
-            break;
-        }
-        thread::sleep(Duration::from_millis(2));
-        owner_is = owner();
-    }
-    owner_is.is_ok_and(|owner| owner.is_root() || owner == geteuid())
+    owner().is_ok_and(|owner| owner.is_root() || owner == geteuid())
 }
 
 #[cfg(test)]
@@ -127,6 +130,26 @@ mod tests {
     fn hop(own: &str, target: &str) -> Hop {
         let target: SocketAddr = target.parse().unwrap();
         Hop { own: vec![own.parse().unwrap()], targets: vec![target.ip()], port: target.port() }
+    }
+
+    #[test]
+    fn a_socket_that_listens_is_told_from_those_connected_to_it() {
+        let line = |flags| format!("00000000ae2e33d4: 00000002 00000000 {flags} 0001 01 5191850 @mailtap/1/a/b");
+        assert_eq!(listening(&line("00010000")), Some("mailtap/1/a/b"));
+        assert_eq!(listening(&line("00000000")), None);
+        assert_eq!(listening("Num       RefCount Protocol Flags    Type St Inode Path"), None);
+    }
+
+    #[test]
+    fn however_many_ask_whose_a_name_is_it_is_found() {
+        let hop = hop("127.0.0.1:9", "127.0.0.1:10");
+        let mut announced = Announced::default();
+        announced.update(&[hop]);
+        let name = announced.0[0].0.clone();
+        for _ in 0..300 {
+            assert!(is_trusted(&name));
+            announced.dismiss();
+        }
     }
 
     #[test]

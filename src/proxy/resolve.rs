@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 
 use super::Order;
 use super::cycles::{Cycle, Hop, cycles};
@@ -116,8 +116,15 @@ async fn keep(mut orders: watch::Receiver<Order>) {
             followed.spawn(follow(host, Arc::clone(&listeners)));
         }
         announced.update(&hops(&borrowed(&listeners)));
-        if orders.changed().await.is_err() {
-            return;
+        let mut asked = interval(REFRESH);
+        loop {
+            tokio::select! {
+                changed = orders.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                _ = asked.tick() => announced.dismiss(),
+            }
         }
     }
 }

@@ -141,7 +141,9 @@ fn circles_of_two_instances_do_not_start() {
     let (mut first, _stderr) = spawn(&["--listen", &a, "--upstream", &b, "--protocol", "smtp"]);
     // It is announced once it serves.
     let began = std::time::Instant::now();
-    while !std::fs::read_to_string("/proc/self/net/unix").unwrap().contains(&format!("/{a}/{b}")) {
+    let name = format!("/{a}/{b}");
+    let is_announced = |line: &str| line.contains(&name) && line.contains(" 00010000 ");
+    while !std::fs::read_to_string("/proc/self/net/unix").unwrap().lines().any(is_announced) {
         assert!(began.elapsed() < PATIENCE, "it is not announced");
     }
     let (status, said) = refused(&["--listen", &b, "--upstream", &a]);
