@@ -81,7 +81,7 @@ pub struct ListenerFlags {
     #[serde(deserialize_with = "list")]
     pub listen: Option<Vec<ListenAddress>>,
 
-    /// Where connections go: HOST, HOST:PORT, ADDR:PORT, [ADDR]:PORT for IPv6; without a port, the port of the listener
+    /// Where connections go: HOST, HOST:PORT or ADDR:PORT, an IPv6 address in brackets; without a port, the port of the listener
     ///
     /// A name is looked up again every 30 s. Of several addresses the one that answers first is taken, and one that failed
     /// comes last for a minute.

@@ -73,7 +73,7 @@ fn names(hop: &Hop) -> Vec<String> {
 pub struct Neighbours(Vec<Hop>);
 
 impl Neighbours {
-    /// Those that run now. To be asked for before the process is confined: see [`is_trusted`].
+    /// Those that run now. To be asked for before the process is confined: see `is_trusted`.
     pub fn find() -> Self {
         Self(neighbours())
     }

@@ -44,8 +44,7 @@ pub fn parse(octets: &[u8]) -> HeaderRead {
     }
 }
 
-/// The header that tells the server that `client` connected to `server`, with [extensions](self::extensions), which only
-/// version 2 has.
+/// The header that tells the server that `client` connected to `server`, with extensions, which only version 2 has.
 pub fn header(version: HeaderOut, client: SocketAddr, server: SocketAddr, extensions: &[u8]) -> Vec<u8> {
     let (from, to) = (client.ip().to_canonical(), server.ip().to_canonical());
     let ports = [client.port(), server.port()];

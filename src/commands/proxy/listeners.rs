@@ -69,7 +69,7 @@ impl Sockets {
     }
 }
 
-/// Whether `socket` listens at `address`, or both are all addresses of a port: what [::] stands for is the host's choice.
+/// Whether `socket` listens at `address`, or both are all addresses of a port: what `[::]` stands for is the host's choice.
 fn is_same(socket: &ListeningSocket, address: SocketAddr) -> bool {
     socket.address().is_some_and(|own| {
         own == address || own.port() == address.port() && own.ip().is_unspecified() && address.ip().is_unspecified()

@@ -207,6 +207,11 @@ impl Mask for Secrets {
     }
 }
 
+/// Whether `secret` stands in other words too, by chance: it is short, or a number.
+fn is_common(secret: &[u8]) -> bool {
+    secret.len() < 8 || secret.iter().all(u8::is_ascii_digit)
+}
+
 /// `text`, which went in `dir`, without the words of `sets`; `None` if it has none of them.
 fn masked(text: &[u8], sets: &[&WordSet], names: &Names, dir: Dir) -> Option<Vec<u8>> {
     let mut found = Ranges::default();
@@ -215,9 +220,11 @@ fn masked(text: &[u8], sets: &[&WordSet], names: &Names, dir: Dir) -> Option<Vec
         match dir {
             // Servers cut what they repeat.
             Dir::ToClient => sets.iter().for_each(|set| set.find_heads(text, &mut found)),
-            // Where the client puts it together itself, a longer word that the secret is part of is another word: the
+            // Where the client puts it together itself, a longer word that a short secret is part of is another word: the
             // sender 1234567899@example.com, whose password is 1234567.
-            Dir::ToServer => found.retain(|(from, to)| words::is_whole(text, from, to)),
+            Dir::ToServer => found.retain(|(from, to)| {
+                words::is_whole(text, from, to) || !is_common(text.get(from..to).unwrap_or_default())
+            }),
         }
         // A name is shown as such, with the password that it begins with or ends with: without it, it would tell it.
         if !found.is_empty() {

@@ -63,6 +63,12 @@ fn a_longer_word_of_the_client_is_another_word() {
     );
     assert_eq!(sent(&mut secrets, b"x MTIzNDU2Nw=="), "x [redacted]");
     assert_eq!(said(&mut secrets, b"bad 1234567899"), "bad [redacted]899");
+    secrets.learn_password(b"Zq7kWm4Xt9");
+    assert_eq!(
+        sent(&mut secrets, b"1 BODY[Zq7kWm4Xt9FETCH]"),
+        "1 BODY[[redacted]FETCH]",
+        "too long to be there by chance"
+    );
 }
 
 #[test]
