@@ -248,6 +248,19 @@ fn sockets_are_passed_by_name_and_by_address_and_stay_through_reloads() {
 }
 
 #[test]
+fn a_socket_passed_at_loopback_has_clients_of_this_host_alone() {
+    let mx = greeter("mx");
+    for (host, warned) in [("127.0.0.1", false), ("0.0.0.0", true)] {
+        let socket = TcpListener::bind((host, 0)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let mut proxy = Configured::begin(&table("mx", &[], mx), vec![socket], "mx", &[]);
+        assert_eq!(greeted(("127.0.0.1", port)), "mx");
+        let (_, said) = proxy.stop();
+        assert_eq!(said.contains("mynetworks"), warned, "{host}: {said}");
+    }
+}
+
+#[test]
 fn a_socket_that_no_listener_wants_is_named() {
     let (wanted, other) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
     let address = other.local_addr().unwrap();
