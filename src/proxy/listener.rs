@@ -176,14 +176,9 @@ impl Listener {
 
     /// What the operator should know before the first client comes, if its server cannot tell clients from this host.
     pub fn caution(&self) -> Option<String> {
-        // A socket that a service manager passed is where its unit wants it: at loopback, none but this host's clients come.
-        let own_clients = || self.addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
-        if self.settings.listen.is_empty() && own_clients() {
-            return None;
-        }
         let targets = self.upstream.as_ref().map(|upstream| upstream.addresses(0)).unwrap_or_default();
         let targets = targets.iter().map(SocketAddr::ip).collect::<Vec<_>>();
-        trust::caution(&self.settings, &targets, self.protocol())
+        trust::caution(&self.settings, &self.addresses, &targets, self.protocol())
     }
 
     /// Counts something, if anything is counted.

@@ -85,7 +85,7 @@ pub fn check_servers(listeners: &[ListenerSettings], limits: &Limits) -> Checked
                 Err(reason) => errors.push(OpenError::Upstream { host: host.clone(), reason }),
             }
         }
-        cautions.extend(trust::caution(listener, &hop.targets, expected(listener, &listener.listen, limits)));
+        cautions.extend(trust::caution(listener, &hop.own, &hop.targets, expected(listener, &hop.own, limits)));
         hops.push(hop);
     }
     let names: Vec<_> = listeners.iter().map(|listener| listener.name.as_str()).collect();
