@@ -50,7 +50,9 @@ impl ShortWord {
 
 /// Whether `line` holds `word` (upper case) anywhere, in any case.
 pub(super) fn holds(line: &[u8], word: &[u8]) -> bool {
-    line.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+    let Some((first, rest)) = word.split_first() else { return true };
+    memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), line)
+        .any(|at| line.get(at + 1..).is_some_and(|behind| starts(behind, rest)))
 }
 
 /// Whether `line` begins with `head` (upper case), in any case.

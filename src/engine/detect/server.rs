@@ -89,7 +89,8 @@ fn is_completion(line: &[u8]) -> bool {
 
 /// MUPDATE (RFC 3656), IMSP and ACAP (RFC 2244) greet like IMAP.
 fn is_murder(line: &[u8]) -> bool {
-    [b"MUPDATE".as_slice(), b"IMSP", b"ACAP"].iter().any(|w| holds(line, w)) && !holds(line, b"IMAP4")
+    // Most of those that greet so say that they are IMAP.
+    !holds(line, b"IMAP4") && [b"MUPDATE".as_slice(), b"IMSP", b"ACAP"].iter().any(|w| holds(line, w))
 }
 
 fn is_sieve(word: &[u8]) -> bool {

@@ -33,7 +33,7 @@ struct AutomatonState {
 /// A set of words, ready to be found.
 pub(super) struct Automaton {
     states: Vec<AutomatonState>,
-    /// The bytes that words begin with: most bytes of most texts are none of them.
+    /// The bytes that words begin with, in either case: most bytes of most texts are none of them.
     heads: [u64; 4],
 }
 
@@ -87,14 +87,23 @@ impl Automaton {
         } else if ends {
             whole = depth as u16;
         }
-        if let (1, Some(heads)) = (depth, self.heads.get_mut(usize::from(label >> 6))) {
-            *heads |= 1 << (label & 63);
+        if depth == 1 {
+            for label in [label, label.to_ascii_uppercase()] {
+                if let Some(heads) = self.heads.get_mut(usize::from(label >> 6)) {
+                    *heads |= 1 << (label & 63);
+                }
+            }
         }
         self.states.push(AutomatonState { label, short, depth: depth as u16, whole, fail, first: 0 });
     }
 
     fn next_index(&self) -> u16 {
         u16::try_from(self.states.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Whether a word begins with `byte`.
+    fn begins(&self, byte: u8) -> bool {
+        self.heads.get(usize::from(byte >> 6)).is_some_and(|heads| heads >> (byte & 63) & 1 == 1)
     }
 
     fn state(&self, index: u16) -> AutomatonState {
@@ -104,8 +113,7 @@ impl Automaton {
     /// The state after `label`, which is folded.
     fn next(&self, mut state: u16, label: u8) -> u16 {
         loop {
-            if state == 0 && self.heads.get(usize::from(label >> 6)).is_none_or(|heads| heads >> (label & 63) & 1 == 0)
-            {
+            if state == 0 && !self.begins(label) {
                 return 0;
             }
             if let Some(child) = self.child(state, label) {
@@ -145,7 +153,8 @@ impl Automaton {
     /// Adds the ranges of `text` that are the head of a word, cut short by the server, and stand alone: an echo of four
     /// letters is one too. Longer heads are found wherever they stand.
     pub(super) fn find_heads(&self, text: &[u8], found: &mut Ranges) {
-        for start in (0..text.len()).filter(|start| words::begins(text, *start)) {
+        let may_begin = |start: &usize| text.get(*start).is_some_and(|byte| self.begins(*byte));
+        for start in (0..text.len()).filter(|start| may_begin(start) && words::begins(text, *start)) {
             let (mut state, mut length) = (0, 0);
             for (depth, byte) in text.get(start..).unwrap_or_default().iter().enumerate().take(CUT_SHORT - 1) {
                 let Some(next) = self.child(state, byte.to_ascii_lowercase()) else { break };

@@ -1,6 +1,6 @@
 //! Secrets that a text shows in another form: encoded, or by the place where they stand.
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memchr2_iter, memrchr};
 use smallvec::SmallVec;
 
 use super::automaton::INSIDE_WORDS;
@@ -10,7 +10,7 @@ use super::ranges::{REDACTED, Ranges};
 pub(super) fn encoded(text: &[u8], find: impl Fn(&[u8], &mut Ranges), found: &mut Ranges) {
     // Base64 of as many bytes as are found inside other words.
     const SHORTEST: usize = 6;
-    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+    let is_base64 = |byte: &u8| VALUES.get(usize::from(*byte)).is_some_and(|value| *value != NONE);
     let mut from = 0;
     while let Some(start) = text.get(from..).and_then(|rest| rest.iter().position(is_base64)).map(|at| from + at) {
         let rest = text.get(start..).unwrap_or_default();
@@ -31,49 +31,74 @@ pub(super) fn encoded(text: &[u8], find: impl Fn(&[u8], &mut Ranges), found: &mu
 
 /// What a run of base64 characters stands for; bits that make no byte are left off.
 fn decode(run: &[u8]) -> SmallVec<[u8; 256]> {
-    let (mut decoded, mut bits, mut have) = (SmallVec::new(), 0_u32, 0);
-    for byte in run {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            _ => 63,
-        };
-        bits = bits << 6 | u32::from(value);
-        have += 6;
-        if have >= 8 {
-            have -= 8;
-            decoded.push((bits >> have) as u8);
-        }
+    let value = |byte: &u8| u32::from(VALUES.get(usize::from(*byte)).copied().unwrap_or_default());
+    let bytes = |group: &[u8; 4]| group.iter().fold(0, |bits, byte| bits << 6 | value(byte)).to_be_bytes();
+    let mut decoded = SmallVec::with_capacity(run.len());
+    let (groups, rest) = run.as_chunks();
+    for group in groups {
+        let [_, a, b, c] = bytes(group);
+        decoded.extend_from_slice(&[a, b, c]);
+    }
+    if !rest.is_empty() {
+        let mut group = [b'A'; 4];
+        group.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        let [_, a, b, _] = bytes(&group);
+        decoded.extend_from_slice([a, b].get(..rest.len() - 1).unwrap_or_default());
     }
     decoded
 }
 
+/// What each character of base64 stands for, in the alphabet for URLs too (RFC 4648 sections 4 and 5); others are [`NONE`].
+#[expect(clippy::indexing_slicing, reason = "in a constant, an index out of bounds does not compile")]
+static VALUES: [u8; 256] = {
+    let mut values = [NONE; 256];
+    let mut value = 0;
+    while value < 64 {
+        let character = match value {
+            0..26 => b'A' + value,
+            26..52 => b'a' + value - 26,
+            52..62 => b'0' + value - 52,
+            62 => b'+',
+            _ => b'/',
+        };
+        values[character as usize] = value;
+        value += 1;
+    }
+    values[b'-' as usize] = 62;
+    values[b'_' as usize] = 63;
+    values
+};
+
+const NONE: u8 = u8::MAX;
+
 /// Adds what is secret in the URLs of `text`: user and password (RFC 3986 section 3.2.1), and the authorization of
 /// an IMAP URL (RFC 4467).
 pub(super) fn urls(text: &[u8], found: &mut Ranges) {
-    for colon in memchr_iter(b':', text) {
-        let rest = text.get(colon..).unwrap_or_default();
-        let Some(inside) = rest.strip_prefix(b"://") else { continue };
-        let end = inside.iter().position(|byte| ends_authority(*byte)).unwrap_or(inside.len());
-        let authority = inside.get(..end).unwrap_or_default();
-        let start = colon + 3;
-        if let Some(at) = memrchr(b'@', authority) {
-            found.add(start, start + at);
-        } else if end == inside.len() && has_password(authority) {
-            // The text was cut before the host.
-            found.add(start, text.len());
-        }
-    }
-    const AUTHORIZATION: &[u8] = b";URLAUTH=";
-    for at in memchr_iter(b';', text) {
+    for at in memchr2_iter(b':', b';', text) {
         let rest = text.get(at..).unwrap_or_default();
-        let Some((mark, token)) = rest.split_at_checked(AUTHORIZATION.len()) else { return };
-        if mark.eq_ignore_ascii_case(AUTHORIZATION) && !token.starts_with(REDACTED) {
+        if let Some(inside) = rest.strip_prefix(b"://") {
+            authority(inside, at + 3, found);
+        } else if let Some((mark, token)) = rest.split_at_checked(AUTHORIZATION.len())
+            && mark.eq_ignore_ascii_case(AUTHORIZATION)
+            && !token.starts_with(REDACTED)
+        {
             let end = token.iter().position(|byte| b" \"]>\n".contains(byte)).unwrap_or(token.len());
             found.add(at + AUTHORIZATION.len(), at + AUTHORIZATION.len() + end);
         }
+    }
+}
+
+const AUTHORIZATION: &[u8] = b";URLAUTH=";
+
+/// Adds user and password of the authority at the head of `inside`, which is at `start` of the text.
+fn authority(inside: &[u8], start: usize, found: &mut Ranges) {
+    let end = inside.iter().position(|byte| ends_authority(*byte)).unwrap_or(inside.len());
+    let authority = inside.get(..end).unwrap_or_default();
+    if let Some(at) = memrchr(b'@', authority) {
+        found.add(start, start + at);
+    } else if end == inside.len() && has_password(authority) {
+        // The text was cut before the host.
+        found.add(start, start + end);
     }
 }
 
@@ -85,4 +110,21 @@ fn ends_authority(byte: u8) -> bool {
 fn has_password(authority: &[u8]) -> bool {
     let behind = memchr(b':', authority).and_then(|colon| authority.get(colon + 1..));
     behind.is_some_and(|behind| !behind.iter().all(u8::is_ascii_digit))
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn base64_of_both_alphabets_is_decoded(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            for alphabet in [&BASE64_NOPAD, &BASE64URL_NOPAD] {
+                prop_assert_eq!(decode(alphabet.encode(&bytes).as_bytes()).as_slice(), bytes.as_slice());
+            }
+        }
+    }
 }

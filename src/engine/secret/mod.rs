@@ -7,6 +7,7 @@
 
 mod automaton;
 mod echo;
+mod filter;
 mod ranges;
 mod set;
 mod words;
@@ -216,15 +217,17 @@ fn is_common(secret: &[u8]) -> bool {
 fn masked(text: &[u8], sets: &[&WordSet], names: &Names, dir: Dir) -> Option<Vec<u8>> {
     let mut found = Ranges::default();
     if sets.iter().any(|set| !set.is_empty()) {
-        sets.iter().for_each(|set| set.find(text, &mut found));
         match dir {
             // Servers cut what they repeat.
-            Dir::ToClient => sets.iter().for_each(|set| set.find_heads(text, &mut found)),
+            Dir::ToClient => sets.iter().for_each(|set| set.find_cut(text, &mut found)),
             // Where the client puts it together itself, a longer word that a short secret is part of is another word: the
             // sender 1234567899@example.com, whose password is 1234567.
-            Dir::ToServer => found.retain(|(from, to)| {
-                words::is_whole(text, from, to) || !is_common(text.get(from..to).unwrap_or_default())
-            }),
+            Dir::ToServer => {
+                sets.iter().for_each(|set| set.find(text, &mut found));
+                found.retain(|(from, to)| {
+                    words::is_whole(text, from, to) || !is_common(text.get(from..to).unwrap_or_default())
+                });
+            }
         }
         // A name is shown as such, with the password that it begins with or ends with: without it, it would tell it.
         if !found.is_empty() {

@@ -1,6 +1,9 @@
 //! A bounded set of words that are to be found, whatever their case.
 
+use std::cell::OnceCell;
+
 use super::automaton::Automaton;
+use super::filter::HeadFilter;
 use super::ranges::Ranges;
 use super::wipe;
 
@@ -27,11 +30,14 @@ pub(super) struct WordSet {
     known: Vec<u8>,
     /// What is counted against [`ROOM`].
     cost: usize,
-    /// Bytes of `known` that are in `large`, and in one of the two.
+    /// How they begin, and how some begin that were forgotten.
+    heads: HeadFilter,
+    /// Bytes of `known` that `large` is made of, and one of the two.
     in_large: usize,
     ready: usize,
-    large: Option<Box<Automaton>>,
-    small: Option<Box<Automaton>>,
+    /// Made when a text may have a word: most sessions end before.
+    large: OnceCell<Box<Automaton>>,
+    small: OnceCell<Box<Automaton>>,
     /// From here on no text was looked at since: these must not be forgotten.
     unused: usize,
     /// Bytes of words that were looked at, to remember others and to be ready to find them.
@@ -43,13 +49,14 @@ impl WordSet {
     pub(super) fn add(&mut self, word: &[u8]) -> bool {
         let word = word.get(..HEAD).unwrap_or(word);
         self.looked_at += self.known.len() as u64;
-        if word.is_empty() || self.each(0).any(|known| known.eq_ignore_ascii_case(word)) {
+        if word.is_empty() || each(&self.known).any(|known| known.eq_ignore_ascii_case(word)) {
             return true;
         }
         if self.cost + word.len() + OVERHEAD > ROOM && !self.make_room_for(word.len() + OVERHEAD) {
             return false;
         }
         self.cost += word.len() + OVERHEAD;
+        self.heads.add(word);
         self.reserve(LENGTH + word.len());
         self.known.extend_from_slice(&(word.len() as u16).to_le_bytes());
         self.known.extend(word.iter().map(u8::to_ascii_lowercase));
@@ -61,25 +68,14 @@ impl WordSet {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.each(0).count()
-    }
-
-    /// The words from offset `from` on, the oldest first.
-    fn each(&self, from: usize) -> impl Iterator<Item = &[u8]> {
-        let mut rest = self.known.get(from..).unwrap_or_default();
-        std::iter::from_fn(move || {
-            let (length, behind) = rest.split_first_chunk::<LENGTH>()?;
-            let (word, behind) = behind.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-            rest = behind;
-            Some(word)
-        })
+        each(&self.known).count()
     }
 
     /// Forgets the oldest until half of the room is free, so that this is not done for each word. What no text was looked
     /// at for stays: then false.
     fn make_room_for(&mut self, more: usize) -> bool {
         let (mut gone, mut freed) = (0, 0);
-        for word in self.each(0) {
+        for word in each(&self.known) {
             if self.cost - freed + more <= ROOM / 2 || gone >= self.unused {
                 break;
             }
@@ -93,7 +89,7 @@ impl WordSet {
             self.known.truncate(kept);
             self.cost -= freed;
             self.unused = self.unused.saturating_sub(gone);
-            (self.in_large, self.ready, self.large, self.small) = (0, 0, None, None);
+            self.unmake();
         }
         self.cost + more <= ROOM
     }
@@ -115,10 +111,16 @@ impl WordSet {
 
     /// Gives back what it does not need.
     pub(super) fn shrink(&mut self) {
-        (self.in_large, self.ready, self.large, self.small) = (0, 0, None, None);
+        self.unmake();
         if self.known.capacity() > self.known.len() {
             self.move_to(self.known.len());
         }
+    }
+
+    /// Forgets the automata.
+    fn unmake(&mut self) {
+        (self.in_large, self.ready) = (0, 0);
+        (self.large, self.small) = (OnceCell::new(), OnceCell::new());
     }
 
     /// To be called before [`Self::find`], after words were added.
@@ -128,12 +130,10 @@ impl WordSet {
         }
         let fresh = self.known.len() - self.in_large;
         self.looked_at += 8 * if fresh > FRESH { self.known.len() } else { fresh } as u64;
+        self.small = OnceCell::new();
         if fresh > FRESH || self.known.len() <= FRESH {
-            self.small = None;
-            self.large = Some(Box::new(self.automaton(0)));
+            self.large = OnceCell::new();
             self.in_large = self.known.len();
-        } else {
-            self.small = Some(Box::new(self.automaton(self.in_large)));
         }
         self.ready = self.known.len();
     }
@@ -143,28 +143,52 @@ impl WordSet {
         std::mem::take(&mut self.looked_at)
     }
 
-    fn automaton(&self, from: usize) -> Automaton {
-        Automaton::new(&mut self.each(from).collect::<Vec<_>>())
+    /// What finds the words that are ready.
+    fn automata(&self) -> impl Iterator<Item = &Automaton> {
+        let make = |from, to| {
+            let known = self.known.get(..to).unwrap_or_default();
+            Box::new(Automaton::new(&mut each(known.get(from..).unwrap_or_default()).collect::<Vec<_>>()))
+        };
+        let large = (self.in_large > 0).then(|| &**self.large.get_or_init(|| make(0, self.in_large)));
+        let has_small = self.ready > self.in_large;
+        let small = has_small.then(|| &**self.small.get_or_init(|| make(self.in_large, self.ready)));
+        large.into_iter().chain(small)
     }
 
     /// Adds the ranges of `text` that show a word.
     pub(super) fn find(&self, text: &[u8], found: &mut Ranges) {
-        for automaton in [&self.large, &self.small].into_iter().flatten() {
-            automaton.find(text, found);
+        if self.may_have(text) {
+            self.automata().for_each(|automaton| automaton.find(text, found));
         }
     }
 
-    /// Adds the ranges of `text` that show the head of a word and nothing else.
-    pub(super) fn find_heads(&self, text: &[u8], found: &mut Ranges) {
-        for automaton in [&self.large, &self.small].into_iter().flatten() {
-            automaton.find_heads(text, found);
+    /// Adds the ranges of `text` that show a word, or the head of one and nothing else.
+    pub(super) fn find_cut(&self, text: &[u8], found: &mut Ranges) {
+        if self.may_have(text) {
+            self.automata().for_each(|automaton| automaton.find(text, found));
+            self.automata().for_each(|automaton| automaton.find_heads(text, found));
         }
+    }
+
+    fn may_have(&self, text: &[u8]) -> bool {
+        !self.is_empty() && self.heads.may_have(text)
     }
 
     /// A text was looked at: what is known may be forgotten when there is no more room.
     pub(super) fn used(&mut self) {
         self.unused = self.known.len();
     }
+}
+
+/// The words in `known`, the oldest first.
+fn each(known: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = known;
+    std::iter::from_fn(move || {
+        let (length, behind) = rest.split_first_chunk::<LENGTH>()?;
+        let (word, behind) = behind.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+        rest = behind;
+        Some(word)
+    })
 }
 
 impl Drop for WordSet {

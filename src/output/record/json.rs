@@ -305,7 +305,7 @@ pub(super) struct Plain;
 
 impl serde_json::ser::Formatter for Plain {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        if fragment.is_ascii() && memchr::memchr(0x7f, fragment.as_bytes()).is_none() {
+        if is_printable(fragment.as_bytes()) {
             return writer.write_all(fragment.as_bytes());
         }
         let mut rest = fragment;
@@ -331,6 +331,19 @@ impl serde_json::ser::Formatter for Plain {
         };
         writer.write_all(text.get(from..to).unwrap_or_default())
     }
+}
+
+/// Whether all of `text` is below U+007F, eight bytes at a time: this is asked for every name and value of the log. serde_json has
+/// escaped what is below U+0020.
+#[inline]
+fn is_printable(text: &[u8]) -> bool {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = ONES << 7;
+    // One more makes of 0x7f a byte with its top bit set; what a byte above carries into the next one does no harm then.
+    let (words, rest) = text.as_chunks();
+    let tops =
+        words.iter().map(|word| u64::from_le_bytes(*word)).fold(0, |tops, word| tops | word | word.wrapping_add(ONES));
+    tops & TOPS == 0 && rest.iter().all(|byte| *byte < 0x7f)
 }
 
 /// The text before the first character that is not safe to print, that character, and the text behind it.
