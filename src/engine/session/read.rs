@@ -69,6 +69,9 @@ impl Session {
         if let (Input::Gap(_), Some(layer)) = (&input, &mut self.directions[dir].layer) {
             layer.resume();
         }
+        if dir == Dir::ToServer && matches!(input, Input::Data(_)) {
+            self.client_acts(stamp, out);
+        }
         match input {
             Input::Data(octets) => self.feed(dir, stamp, octets, out),
             input => self.interrupt(dir, stamp, &input, out),
@@ -81,9 +84,6 @@ impl Session {
         let waits = held || self.directions[dir].framer.mode() == FramingMode::Await;
         // A hole behind a hole is one hole: nothing lies between them that could wait.
         let waits = waits && (held || !matches!(input, Input::Gap(_)) || !self.protocol_state.is_behind_gap());
-        if dir == Dir::ToServer && matches!(input, Input::Data(_)) {
-            self.client_acts(stamp, out);
-        }
         match input {
             _ if waits => {
                 self.directions[dir].held.push(dir, stamp, input);
