@@ -84,7 +84,7 @@ impl Pop3 {
             (self.greeted, self.certain, self.begun) = (true, false, false);
         }
         let Some(body) = &mut self.body else {
-            self.server_gap = Some(cx.offset);
+            (self.server_gap, self.status_lost) = (Some(cx.offset), false);
             if self.exchange.is_some() {
                 self.expects = Expects::Either;
                 cx.switch(Dir::ToServer, FramingMode::Line);

@@ -126,6 +126,8 @@ pub(crate) struct Pop3 {
     response_codes: bool,
     /// Stream offset after the server's last gap, while it is not known which replies were in it.
     server_gap: Option<u64>,
+    /// The end of a line came behind that gap, and one command alone waits: its status line was among what is lost.
+    status_lost: bool,
     /// The next command is the first after a gap.
     client_gap: bool,
     /// What the client had of the server's octets when some of its own were lost.
@@ -160,6 +162,7 @@ impl Pop3 {
             armed: false,
             response_codes: false,
             server_gap: None,
+            status_lost: false,
             client_gap: false,
             gap_peer: 0,
             broken: Both { to_server: !certain, to_client: false },
