@@ -224,6 +224,12 @@ impl Smtp {
         }
     }
 
+    /// Whether an undecided reply was sent when the server had the client's bytes up to `end`, and is one of those that the
+    /// client had with `received` bytes.
+    pub(super) fn has_undecided_behind(&self, end: u64, received: u64) -> bool {
+        self.evidence.undecided.back().is_some_and(|(_, a)| a.end <= received && a.last.peer >= end)
+    }
+
     /// Keeps the reply just assembled until it shows what it answers.
     pub(super) fn wait_and_see(&mut self, arrival: ReplyArrival, cx: &mut EventContext<'_>) {
         let reply = std::mem::take(&mut self.replies.reply);
