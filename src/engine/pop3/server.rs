@@ -63,7 +63,8 @@ impl Pop3 {
     fn loose_head<'a>(&self, line: &'a [u8]) -> Option<Indicator<'a>> {
         let asked = self.pending.front().is_some() && self.doubt.is_none() && !self.is_unsure();
         let challenge = self.pending.front().is_some_and(|w| matches!(w.kind.ask, Ask::Auth));
-        (asked || !self.greeted).then(|| grammar::loose_head(line, challenge)).flatten()
+        // Whatever is not sure: to a client in such an exchange no text is sent.
+        (asked || challenge || !self.greeted).then(|| grammar::loose_head(line, challenge)).flatten()
     }
 
     /// A `+OK` in doubt was the whole answer.

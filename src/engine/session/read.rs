@@ -86,9 +86,14 @@ impl Session {
         let waits = waits && (held || !matches!(input, Input::Gap(_)) || !self.protocol_state.is_behind_gap());
         match input {
             _ if waits => {
+                // What is lost came so late that the client had given up its answer.
+                let given_up = !held && matches!(input, Input::Gap(_)) && self.is_given_up(dir, stamp);
                 self.directions[dir].held.push(dir, stamp, input);
                 self.end_trial(dir, out);
                 self.look(dir, true, out);
+                if given_up {
+                    self.unanswered(true, out);
+                }
             }
             Input::Gap(lost) => self.gap(dir, stamp, *lost, out),
             _ => self.close(dir, stamp, matches!(input, Input::Reset), out),
