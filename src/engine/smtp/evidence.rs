@@ -168,6 +168,10 @@ impl Smtp {
         let received = arrival.last.peer;
         let begins = arrival.end.saturating_sub(arrival.octets);
         let doubt = self.evidence.doubt;
+        if code == 421 && !self.evidence.undecided.is_empty() {
+            // A goodbye needs no command, and a reply before it may answer the one that waits.
+            return Answers::Nothing;
+        }
         let (mut first, mut several, mut open, mut odd, mut unseen) = (None, false, true, None, false);
         for waiting in self.pending.iter() {
             let kind = &waiting.kind;
@@ -297,6 +301,7 @@ impl Smtp {
         if !self.evidence.undecided.is_empty() {
             let undecided = std::mem::take(&mut self.evidence.undecided);
             let targets = self.targets(&undecided, before);
+            self.doubt_odd(&undecided, &targets);
             let (stamp, reply) = (cx.stamp, std::mem::take(&mut self.replies.reply));
             for ((reply, arrival), target) in undecided.into_iter().zip(targets) {
                 if let Some(id) = target
@@ -314,6 +319,22 @@ impl Smtp {
             self.drop_up_to(id, cx);
         }
         self.weigh();
+    }
+
+    /// A reply that is taken for one to an unseen command may as well be an odd one to a command that was seen: that is not
+    /// sure to have another.
+    fn doubt_odd(&mut self, undecided: &VecDeque<(Reply, ReplyArrival)>, targets: &[Option<u32>]) {
+        let unseen = self.pending.iter().find(|w| w.kind.want == Want::Unseen).map(|w| w.kind.id);
+        for ((reply, arrival), _) in
+            undecided.iter().zip(targets).filter(|(_, target)| target.is_some() && **target == unseen)
+        {
+            let code = reply.status.and_then(Status::code).unwrap_or(0);
+            let heard = |w: &&mut Waiting<CommandFacts>| w.kind.end <= arrival.last.peer;
+            let odd = |w: &Waiting<CommandFacts>| fit(&w.kind, w.command.verb, code) == CodeFit::Odd;
+            if let Some(waiting) = self.pending.iter_mut().take_while(heard).filter(|w| odd(w)).last() {
+                waiting.kind.over.get_or_insert(u64::MAX);
+            }
+        }
     }
 
     /// What each of the `undecided` replies answers.
