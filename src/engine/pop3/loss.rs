@@ -81,7 +81,7 @@ impl Pop3 {
         self.settle(cx);
         if !self.greeted {
             // The greeting was in it, or will be told by its looks.
-            (self.greeted, self.certain, self.begun) = (true, false, false);
+            (self.greeted, self.begun) = (true, false);
         }
         let Some(body) = &mut self.body else {
             (self.server_gap, self.status_lost) = (Some(cx.offset), false);

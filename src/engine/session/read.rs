@@ -87,7 +87,7 @@ impl Session {
         match input {
             _ if waits => {
                 // What is lost came so late that the client had given up its answer.
-                let given_up = !held && matches!(input, Input::Gap(_)) && self.is_given_up(dir, stamp);
+                let given_up = matches!(input, Input::Gap(_)) && self.is_given_up(dir, stamp);
                 self.directions[dir].held.push(dir, stamp, input);
                 self.end_trial(dir, out);
                 self.look(dir, true, out);

@@ -279,6 +279,7 @@ impl Delivery {
     /// All of the message was sent.
     pub(super) fn end_of_data(&mut self, at: Timestamp) {
         self.eod = Some(at);
+        self.tx.began = self.tx.began.min(at);
         let timing = &mut self.tx.timing;
         timing.data_idle = self.go.zip(self.body).and_then(|(go, body)| body.since(go));
         timing.transfer = self.body.and_then(|body| at.since(body));
