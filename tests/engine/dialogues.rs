@@ -56,6 +56,7 @@ macro_rules! files {
 }
 
 files! {
+    conversations of "smtp",
     identification of "other",
     identification_lenient of "other",
     imap of "imap",

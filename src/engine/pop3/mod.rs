@@ -126,7 +126,9 @@ pub(crate) struct Pop3 {
     response_codes: bool,
     /// Stream offset after the server's last gap, while it is not known which replies were in it.
     server_gap: Option<u64>,
-    /// The end of a line came behind that gap, and one command alone waits: its status line was among what is lost.
+    /// Commands that replies behind that gap passed, at the least: such a reply answers a later one.
+    passed: usize,
+    /// One command alone waits, and its status line was among what is lost there.
     status_lost: bool,
     /// The next command is the first after a gap.
     client_gap: bool,
@@ -162,6 +164,7 @@ impl Pop3 {
             armed: false,
             response_codes: false,
             server_gap: None,
+            passed: 0,
             status_lost: false,
             client_gap: false,
             gap_peer: 0,

@@ -27,7 +27,7 @@ impl Pop3 {
         if !self.greeted || (!self.begun && head.is_some_and(looks_like_greeting)) {
             return self.greet(head, line, cx);
         }
-        let inside = !broken && self.is_inside_answer(line);
+        let inside = (!broken || head.is_some()) && self.is_inside_answer(line);
         if bare.is_empty() && self.greeted && self.doubt.is_none() && !inside {
             // Some servers send a line end too many; no reply is empty, nor does it show that a message goes on.
             return;
@@ -40,7 +40,7 @@ impl Pop3 {
             _ if inside => self.headless(line, cx),
             Some(Indicator::Challenge(text)) => self.challenge(text, line, cx),
             Some(head) => self.status(head, line, cx),
-            None if broken => self.status_lost = self.is_inside_next(line),
+            None if broken => self.status_lost |= self.is_inside_next(line),
             None => self.stray(line, cx),
         }
     }

@@ -146,13 +146,16 @@ fn hint(code: u16, reply: &Reply) -> Option<Hint> {
     }
 }
 
-fn hinted(waiting: &Waiting<CommandFacts>, hint: Hint) -> bool {
+/// `lmtp`: final replies are for a recipient too.
+fn hinted(waiting: &Waiting<CommandFacts>, hint: Hint, lmtp: bool) -> bool {
+    let message = matches!(waiting.kind.want, Want::Eod { .. } | Want::Chunk { last: true });
     match hint {
         Hint::Mail => matches!(waiting.command.verb, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml),
         Hint::Rcpt => {
-            matches!(waiting.kind.want, Want::Rcpt(_)) || matches!(waiting.command.verb, Verb::Vrfy | Verb::Expn)
+            let rcpt = matches!(waiting.kind.want, Want::Rcpt(_));
+            rcpt || matches!(waiting.command.verb, Verb::Vrfy | Verb::Expn) || (lmtp && message)
         }
-        Hint::Message => matches!(waiting.kind.want, Want::Eod { .. } | Want::Chunk { last: true }),
+        Hint::Message => message,
         Hint::Hello => matches!(waiting.command.verb, Verb::Ehlo | Verb::Lhlo),
     }
 }
@@ -217,7 +220,7 @@ impl Smtp {
     fn by_hint(&self, code: u16, received: u64) -> Answers {
         let Some(hint) = hint(code, &self.replies.reply) else { return Answers::Undecided };
         let candidates = || self.pending.iter().take_while(|w| w.kind.end <= received);
-        let mut matching = candidates().filter(|w| hinted(w, hint));
+        let mut matching = candidates().filter(|w| hinted(w, hint, self.is_lmtp));
         match (matching.next(), matching.next()) {
             (Some(only), None) => Answers::Command(only.kind.id),
             (None, _) => {

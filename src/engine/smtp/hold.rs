@@ -57,9 +57,12 @@ fn looks(held: &[u8]) -> Looks {
         }
         looks = Looks::Commands;
         rest = rest.get(end + 1..).unwrap_or_default();
-        if matches!(command::verb(line).0, Verb::Data | Verb::Bdat) {
+        match command::verb(line).0 {
+            // A client waits for the answer to DATA: one that goes on sends the text of a message.
+            Verb::Data if !rest.is_empty() => return Looks::Text,
             // What follows it is no command.
-            return looks;
+            Verb::Data | Verb::Bdat => return looks,
+            _ => {}
         }
     }
     if held.len() > ENOUGH || command::may_begin_command(rest) { looks } else { Looks::Text }
