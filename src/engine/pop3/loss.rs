@@ -130,7 +130,7 @@ impl Pop3 {
                 cx.auth(auth);
             }
             Ask::Auth => self.give_up(cx),
-            Ask::Message => {
+            Ask::Message if !kind.told => {
                 let mut transaction = cx.session.transaction(TransactionKind::Retrieval, command.began);
                 transaction.verb = Some(command.verb);
                 transaction.message_number = kind.number;
@@ -188,6 +188,16 @@ impl Pop3 {
             self.server_gap = None;
         }
         self.pending.front().is_none_or(|w| !w.kind.shadowed)
+    }
+
+    /// A message behind a gap was asked for by one of the commands that wait, most likely the last whose reply may come now.
+    pub(super) fn tell_message(&mut self) {
+        let Some(gap) = self.server_gap else { return };
+        let asks =
+            |w: &&mut Waiting<QueuedCommand>| matches!(w.kind.ask, Ask::Message) && !w.kind.told && w.kind.peer < gap;
+        if let Some(waiting) = self.pending.iter_mut().filter(asks).last() {
+            waiting.kind.told = true;
+        }
     }
 
     /// Where the one command stands that asks for a message, of those that replies behind a gap have not passed.

@@ -36,6 +36,8 @@ struct QueuedCommand {
     peer: u64,
     /// Commands before it were lost.
     after_gap: bool,
+    /// A message behind a gap may be the one that it asks for: none is told of as missing.
+    told: bool,
     /// Lost commands before it had no reply when it was sent: the next replies are theirs.
     shadowed: bool,
 }

@@ -61,6 +61,9 @@ impl Pop3 {
         if let (BodyContent::Message(transaction), Some(waiting)) = (&mut content, &entry) {
             transaction.timing.first_byte = status.first.since(waiting.command.sent);
         }
+        if entry.is_none() && matches!(content, BodyContent::Message(_)) {
+            self.tell_message();
+        }
         let cut = match content {
             // Its stuffing is behind LF, where the framer takes a dot for text.
             _ if ending == LineEnding::Lf => Cut::Loose,
