@@ -195,7 +195,7 @@ impl Pop3 {
         let Some(gap) = self.server_gap else { return };
         let asks =
             |w: &&mut Waiting<QueuedCommand>| matches!(w.kind.ask, Ask::Message) && !w.kind.told && w.kind.peer < gap;
-        if let Some(waiting) = self.pending.iter_mut().filter(asks).last() {
+        if let Some(waiting) = self.pending.iter_mut().rfind(asks) {
             waiting.kind.told = true;
         }
     }
