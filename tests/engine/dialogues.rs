@@ -56,6 +56,7 @@ macro_rules! files {
 }
 
 files! {
+    conversations of "smtp",
     identification of "other",
     identification_lenient of "other",
     imap of "imap",
@@ -134,17 +135,20 @@ const MISREAD_UNDER_LOSS: &[&str] = &[
     // Words of four letters are Base64 and commands: without the challenge before them they are taken for commands.
     "Base64 words that look like commands are still answers",
     "an answer to a challenge that looks like a command, and a client out of step",
-    // So is what XEXCH50 brings.
+    // A client that sends its password once more behind a success answers a challenge that was lost, as far as can be seen;
+    // and to one that answers a challenge nobody asked for, only that challenge says so.
+    "SMTP: data behind the success, and a challenge that nobody asked for",
+    // The bytes that XEXCH50 brings are lines of any form: without their count they are taken for commands.
     "XEXCH50 takes octets",
     // Smuggling: what the server took for the end of the message shows in its replies alone.
     "a dot between LF and CRLF ends nothing",
     "a server that took a dot between LF and CRLF for the end",
-    // Whether the server answered this MAIL, or took it inside a transaction, was in what is lost.
+    // A nested MAIL whose reply is lost: servers refuse it (Postfix) or begin anew (qmail), and all that follows fits both.
     "a second MAIL that is taken begins anew",
+    // That the server hung up on a web request, and read no line behind it, is in the reply that is lost.
     "a web request at the mail port",
-    // A server that sends lines which are no replies: behind a loss they are taken for text.
+    // Where the capture begins at it, a line that is no reply and a list that does not end look like a message.
     "a list without its terminator, after a line that is no reply",
-    "a chunk pipelined behind such a MAIL is the transaction's message",
     // Other protocols at a port of mail: of the middle, and of the greeting alone, only the port tells anything.
     "FTP at the port of mail",
     "memcached at the POP3 port",

@@ -138,7 +138,10 @@ impl Imap {
                 let reply = &command.reply;
                 let (code, text) = (reply.response_code.as_bytes(), reply.text.as_bytes());
                 let (disabled, before) = (self.login_disabled, self.authenticated);
-                let outcome = response::auth_outcome(status, code, text, cancelled, disabled, before);
+                let outcome_if = |before| response::auth_outcome(status, code, text, cancelled, disabled, before);
+                // The login before it may be among what was lost.
+                let unsure = !before && !cx.session.incomplete.is_empty() && outcome_if(false) != outcome_if(true);
+                let outcome = if unsure { AuthOutcome::Incomplete } else { outcome_if(before) };
                 let outcome = if exchange.is_torn() { unsure_of(outcome, status) } else { outcome };
                 self.authenticated |= ok;
                 self.client.armed = !ok;

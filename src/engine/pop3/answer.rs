@@ -106,7 +106,10 @@ impl Pop3 {
         let ok = reply.status == Some(Status::PopOk);
         let fresh = exchange.mechanism().is_some() && !exchange.is_challenged();
         let logged_in = cx.session.identity.is_present();
-        let refusal = grammar::refusal(reply, exchange.is_cancelled(), fresh, logged_in);
+        let refusal_if = |logged_in| grammar::refusal(reply, exchange.is_cancelled(), fresh, logged_in);
+        // The login before it may be among what was lost.
+        let unsure = !logged_in && !cx.session.incomplete.is_empty() && refusal_if(false) != refusal_if(true);
+        let refusal = if unsure { AuthOutcome::Incomplete } else { refusal_if(logged_in) };
         // Some of what the client said is lost: it may have been the `*` that cancels.
         let refusal = if exchange.is_torn() { AuthOutcome::Incomplete } else { refusal };
         let outcome = if ok { AuthOutcome::Success } else { refusal };

@@ -91,6 +91,7 @@ impl Pop3 {
             number: grammar::number(words.rest.trim_ascii_start()).map(|(n, _)| n),
             peer: cx.stamp.peer,
             after_gap,
+            told: false,
             shadowed: after_gap && self.certain && cx.stamp.peer <= self.gap_peer,
         };
         self.pending.push(command, entry);

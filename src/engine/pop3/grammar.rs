@@ -176,7 +176,7 @@ pub(super) fn refusal(reply: &Reply, cancelled: bool, fresh: bool, logged_in: bo
         return AuthOutcome::Failed;
     }
     // For the session's state: only one login is valid (RFC 1939 section 4).
-    if logged_in && says(&["already", "state", "unknown", "unrecogni"]) {
+    if logged_in && says(&["already", "state", "unknown command", "unrecogni"]) {
         return AuthOutcome::RejectedMechanism;
     }
     if says(&["mechanism is too weak", "mechanism too weak"]) {

@@ -81,10 +81,15 @@ impl Pop3 {
         self.settle(cx);
         if !self.greeted {
             // The greeting was in it, or will be told by its looks.
-            (self.greeted, self.certain, self.begun) = (true, false, false);
+            (self.greeted, self.begun) = (true, false);
         }
         let Some(body) = &mut self.body else {
-            self.server_gap = Some(cx.offset);
+            self.lose_replies(cx.offset);
+            let behind =
+                |w: &Waiting<QueuedCommand>| !w.kind.after_gap && w.kind.peer.saturating_add(lost) <= cx.offset;
+            let one = self.pending.len() == 1 && self.pending.front().is_some_and(behind);
+            // All before was answered when the client sent it.
+            self.status_lost = one && self.certain && !self.client_gap && self.doubt.is_none();
             if self.exchange.is_some() {
                 self.expects = Expects::Either;
                 cx.switch(Dir::ToServer, FramingMode::Line);
@@ -100,6 +105,11 @@ impl Pop3 {
         }
         body.cut = Cut::Torn(cx.offset);
         cx.switch(Dir::ToClient, FramingMode::Line);
+    }
+
+    /// Replies up to the stream offset `end` may be among what is lost.
+    pub(super) fn lose_replies(&mut self, end: u64) {
+        (self.server_gap, self.passed, self.status_lost) = (Some(end), 0, false);
     }
 
     /// A command whose reply was not seen, or never came.
@@ -120,7 +130,7 @@ impl Pop3 {
                 cx.auth(auth);
             }
             Ask::Auth => self.give_up(cx),
-            Ask::Message => {
+            Ask::Message if !kind.told => {
                 let mut transaction = cx.session.transaction(TransactionKind::Retrieval, command.began);
                 transaction.verb = Some(command.verb);
                 transaction.message_number = kind.number;
@@ -162,9 +172,11 @@ impl Pop3 {
                 self.drop_answered(before, cx);
             } else if outstanding > 1 {
                 let sized = matches!(head, Indicator::Ok(text) if grammar::octets(text).is_some());
-                let is_message = |w: &Waiting<QueuedCommand>| matches!(w.kind.ask, Ask::Message);
-                let only = self.pending.iter().filter(|w| is_message(w)).count() == 1;
-                let Some(at) = self.pending.iter().position(is_message).filter(|_| only && sized) else { return false };
+                let Some(at) = self.only_message().filter(|_| sized) else {
+                    self.passed += 1;
+                    return false;
+                };
+                self.passed = 0;
                 self.drop_answered(at, cx);
                 if self.pending.len() > 1 {
                     return true;
@@ -176,6 +188,24 @@ impl Pop3 {
             self.server_gap = None;
         }
         self.pending.front().is_none_or(|w| !w.kind.shadowed)
+    }
+
+    /// A message behind a gap was asked for by one of the commands that wait, most likely the last whose reply may come now.
+    pub(super) fn tell_message(&mut self) {
+        let Some(gap) = self.server_gap else { return };
+        let asks =
+            |w: &&mut Waiting<QueuedCommand>| matches!(w.kind.ask, Ask::Message) && !w.kind.told && w.kind.peer < gap;
+        if let Some(waiting) = self.pending.iter_mut().rfind(asks) {
+            waiting.kind.told = true;
+        }
+    }
+
+    /// Where the one command stands that asks for a message, of those that replies behind a gap have not passed.
+    fn only_message(&self) -> Option<usize> {
+        let messages = self.pending.iter().enumerate().skip(self.passed);
+        let mut messages = messages.filter(|(_, w)| matches!(w.kind.ask, Ask::Message));
+        let (at, _) = messages.next()?;
+        messages.next().is_none().then_some(at)
     }
 
     /// The client went on so late that it has given up the replies it was still owed.

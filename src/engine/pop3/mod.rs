@@ -36,6 +36,8 @@ struct QueuedCommand {
     peer: u64,
     /// Commands before it were lost.
     after_gap: bool,
+    /// A message behind a gap may be the one that it asks for: none is told of as missing.
+    told: bool,
     /// Lost commands before it had no reply when it was sent: the next replies are theirs.
     shadowed: bool,
 }
@@ -126,6 +128,10 @@ pub(crate) struct Pop3 {
     response_codes: bool,
     /// Stream offset after the server's last gap, while it is not known which replies were in it.
     server_gap: Option<u64>,
+    /// Commands that replies behind that gap passed, at the least: such a reply answers a later one.
+    passed: usize,
+    /// One command alone waits, and its status line was among what is lost there.
+    status_lost: bool,
     /// The next command is the first after a gap.
     client_gap: bool,
     /// What the client had of the server's octets when some of its own were lost.
@@ -160,6 +166,8 @@ impl Pop3 {
             armed: false,
             response_codes: false,
             server_gap: None,
+            passed: 0,
+            status_lost: false,
             client_gap: false,
             gap_peer: 0,
             broken: Both { to_server: !certain, to_client: false },

@@ -27,7 +27,8 @@ impl Pop3 {
         if !self.greeted || (!self.begun && head.is_some_and(looks_like_greeting)) {
             return self.greet(head, line, cx);
         }
-        if bare.is_empty() && self.greeted && self.doubt.is_none() {
+        let inside = (!broken || head.is_some()) && self.is_inside_answer(line);
+        if bare.is_empty() && self.greeted && self.doubt.is_none() && !inside {
             // Some servers send a line end too many; no reply is empty, nor does it show that a message goes on.
             return;
         }
@@ -36,18 +37,34 @@ impl Pop3 {
         }
         self.settle(cx);
         match head {
+            _ if inside => self.headless(line, cx),
             Some(Indicator::Challenge(text)) => self.challenge(text, line, cx),
             Some(head) => self.status(head, line, cx),
-            None if broken => {}
+            None if broken => self.status_lost |= self.is_inside_next(line),
             None => self.stray(line, cx),
         }
+    }
+
+    /// Whether `line`, whose head is lost, shows that the status line before it is lost as well: a server writes nothing
+    /// but the answer to the one command that waits.
+    fn is_inside_next(&self, line: &Line<'_>) -> bool {
+        let behind = |w: &Waiting<QueuedCommand>| !w.kind.after_gap && w.kind.peer <= line.start;
+        let one = self.pending.len() == 1 && self.pending.front().is_some_and(behind);
+        one && self.server_gap.is_some() && !self.client_gap && line.octets != b"."
+    }
+
+    /// Whether `line`, which may look like a status line, is of a text whose status line was lost.
+    fn is_inside_answer(&self, line: &Line<'_>) -> bool {
+        let gap = self.server_gap.filter(|gap| line.start >= *gap);
+        self.status_lost && gap.is_some() && self.pending.len() == 1 && self.only_multiline().is_some()
     }
 
     /// A status line as some servers write them, where nothing but one can come.
     fn loose_head<'a>(&self, line: &'a [u8]) -> Option<Indicator<'a>> {
         let asked = self.pending.front().is_some() && self.doubt.is_none() && !self.is_unsure();
         let challenge = self.pending.front().is_some_and(|w| matches!(w.kind.ask, Ask::Auth));
-        (asked || !self.greeted).then(|| grammar::loose_head(line, challenge)).flatten()
+        // Whatever is not sure: to a client in such an exchange no text is sent.
+        (asked || challenge || !self.greeted).then(|| grammar::loose_head(line, challenge)).flatten()
     }
 
     /// A `+OK` in doubt was the whole answer.
@@ -169,9 +186,14 @@ impl Pop3 {
             return;
         }
         let multiline = self.server_gap.and_then(|_| self.only_multiline());
-        if !self.is_unsure() || (line.octets == b"." && multiline.is_none()) {
-            return;
+        if self.is_unsure() && (line.octets != b"." || multiline.is_some()) {
+            self.headless(line, cx);
         }
+    }
+
+    /// The list or message that `line` is of has lost its start.
+    fn headless(&mut self, line: &Line<'_>, cx: &mut EventContext<'_>) {
+        let multiline = self.server_gap.and_then(|_| self.only_multiline());
         if let Some(before) = multiline {
             // The replies to those before it were in what is lost too.
             self.drop_answered(before, cx);

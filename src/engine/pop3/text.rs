@@ -61,6 +61,9 @@ impl Pop3 {
         if let (BodyContent::Message(transaction), Some(waiting)) = (&mut content, &entry) {
             transaction.timing.first_byte = status.first.since(waiting.command.sent);
         }
+        if entry.is_none() && matches!(content, BodyContent::Message(_)) {
+            self.tell_message();
+        }
         let cut = match content {
             // Its stuffing is behind LF, where the framer takes a dot for text.
             _ if ending == LineEnding::Lf => Cut::Loose,
@@ -137,7 +140,13 @@ impl Pop3 {
     /// The body is over: `wire` octets of it with the terminator, `None` if that was not seen.
     pub(super) fn end(&mut self, wire: Option<u64>, outcome: TransactionOutcome, cx: &mut EventContext<'_>) {
         let Some(body) = self.body.take() else { return };
-        let MultilineReply { entry, content, first, status, start, began, .. } = body;
+        let MultilineReply { entry, content, first, status, start, began, cut, .. } = body;
+        if let Cut::Torn(gap) = cut
+            && self.pending.front().is_some_and(|w| w.kind.peer < start)
+        {
+            // Its end, and replies to what was sent along, may be among what is lost.
+            self.lose_replies(gap);
+        }
         let octets = wire.unwrap_or(0);
         let arrival = ReplyArrival { first, last: cx.stamp, octets: status + octets, end: start + octets };
         // Lines of an unseen beginning and without an end may be anything, unless they are many.

@@ -69,6 +69,9 @@ impl Session {
         if let (Input::Gap(_), Some(layer)) = (&input, &mut self.directions[dir].layer) {
             layer.resume();
         }
+        if dir == Dir::ToServer && matches!(input, Input::Data(_)) {
+            self.client_acts(stamp, out);
+        }
         match input {
             Input::Data(octets) => self.feed(dir, stamp, octets, out),
             input => self.interrupt(dir, stamp, &input, out),
@@ -81,14 +84,16 @@ impl Session {
         let waits = held || self.directions[dir].framer.mode() == FramingMode::Await;
         // A hole behind a hole is one hole: nothing lies between them that could wait.
         let waits = waits && (held || !matches!(input, Input::Gap(_)) || !self.protocol_state.is_behind_gap());
-        if dir == Dir::ToServer && matches!(input, Input::Data(_)) {
-            self.client_acts(stamp, out);
-        }
         match input {
             _ if waits => {
+                // What is lost came so late that the client had given up its answer.
+                let given_up = matches!(input, Input::Gap(_)) && self.is_given_up(dir, stamp);
                 self.directions[dir].held.push(dir, stamp, input);
                 self.end_trial(dir, out);
                 self.look(dir, true, out);
+                if given_up {
+                    self.unanswered(true, out);
+                }
             }
             Input::Gap(lost) => self.gap(dir, stamp, *lost, out),
             _ => self.close(dir, stamp, matches!(input, Input::Reset), out),

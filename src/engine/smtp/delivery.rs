@@ -271,12 +271,15 @@ impl Delivery {
     /// Octets of the message.
     pub(super) fn octets(&mut self, octets: &[u8], cx: &mut EventContext<'_>) {
         self.body.get_or_insert(cx.stamp.at);
+        // It may have come to light with the reply to what was held.
+        self.tx.began = self.tx.began.min(cx.stamp.at);
         cx.body(&mut self.tx, octets);
     }
 
     /// All of the message was sent.
     pub(super) fn end_of_data(&mut self, at: Timestamp) {
         self.eod = Some(at);
+        self.tx.began = self.tx.began.min(at);
         let timing = &mut self.tx.timing;
         timing.data_idle = self.go.zip(self.body).and_then(|(go, body)| body.since(go));
         timing.transfer = self.body.and_then(|body| at.since(body));
@@ -349,6 +352,15 @@ impl Delivery {
         self.mail.is_none() && (!begun || self.after_quit)
     }
 
+    /// Whether all that shows of it is a DATA refused for its syntax or its place: there need not have been a MAIL.
+    pub(super) fn has_no_envelope(&self) -> bool {
+        let refused = self.data_refused.is_some_and(|code| matches!(code, 500..=503));
+        refused
+            && self.tx.incomplete.has(Missing::StartMissing)
+            && self.tx.recipients_total == 0
+            && !self.tx.has_message
+    }
+
     /// How it stands at its final reply.
     pub(super) fn answered(&mut self, code: u16) {
         let unseen = self.presumed || self.tx.incomplete.has(Missing::StartMissing);
@@ -363,7 +375,8 @@ impl Delivery {
         let bdat = matches!(self.tx.data_mode, Some(DataMode::Bdat | DataMode::Burl | DataMode::Mixed));
         let stage = if bdat { Stage::Bdat } else { Stage::Eod };
         (self.tx.outcome, self.tx.stage) = match code {
-            _ if yes > 0 && later + no > 0 => (TransactionOutcome::Partial, None),
+            // Behind a goodbye there is nothing more: those with a final reply have it.
+            _ if yes > 0 && (later + no > 0 || code == 421) => (TransactionOutcome::Partial, None),
             _ if yes + later + no > 0 && yes == 0 => (refused(later > 0), Some(stage)),
             200..=399 => (TransactionOutcome::Accepted, None),
             _ if nobody => (refused(self.refused_for_now), Some(Stage::Rcpt)),

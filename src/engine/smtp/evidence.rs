@@ -146,13 +146,16 @@ fn hint(code: u16, reply: &Reply) -> Option<Hint> {
     }
 }
 
-fn hinted(waiting: &Waiting<CommandFacts>, hint: Hint) -> bool {
+/// `lmtp`: final replies are for a recipient too.
+fn hinted(waiting: &Waiting<CommandFacts>, hint: Hint, lmtp: bool) -> bool {
+    let message = matches!(waiting.kind.want, Want::Eod { .. } | Want::Chunk { last: true });
     match hint {
         Hint::Mail => matches!(waiting.command.verb, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml),
         Hint::Rcpt => {
-            matches!(waiting.kind.want, Want::Rcpt(_)) || matches!(waiting.command.verb, Verb::Vrfy | Verb::Expn)
+            let rcpt = matches!(waiting.kind.want, Want::Rcpt(_));
+            rcpt || matches!(waiting.command.verb, Verb::Vrfy | Verb::Expn) || (lmtp && message)
         }
-        Hint::Message => matches!(waiting.kind.want, Want::Eod { .. } | Want::Chunk { last: true }),
+        Hint::Message => message,
         Hint::Hello => matches!(waiting.command.verb, Verb::Ehlo | Verb::Lhlo),
     }
 }
@@ -168,6 +171,10 @@ impl Smtp {
         let received = arrival.last.peer;
         let begins = arrival.end.saturating_sub(arrival.octets);
         let doubt = self.evidence.doubt;
+        if code == 421 && !self.evidence.undecided.is_empty() {
+            // A goodbye needs no command, and a reply before it may answer the one that waits.
+            return Answers::Nothing;
+        }
         let (mut first, mut several, mut open, mut odd, mut unseen) = (None, false, true, None, false);
         for waiting in self.pending.iter() {
             let kind = &waiting.kind;
@@ -213,7 +220,7 @@ impl Smtp {
     fn by_hint(&self, code: u16, received: u64) -> Answers {
         let Some(hint) = hint(code, &self.replies.reply) else { return Answers::Undecided };
         let candidates = || self.pending.iter().take_while(|w| w.kind.end <= received);
-        let mut matching = candidates().filter(|w| hinted(w, hint));
+        let mut matching = candidates().filter(|w| hinted(w, hint, self.is_lmtp));
         match (matching.next(), matching.next()) {
             (Some(only), None) => Answers::Command(only.kind.id),
             (None, _) => {
@@ -222,6 +229,12 @@ impl Smtp {
             }
             (Some(_), Some(_)) => Answers::Undecided,
         }
+    }
+
+    /// Whether an undecided reply was sent when the server had the client's bytes up to `end`, and is one of those that the
+    /// client had with `received` bytes.
+    pub(super) fn has_undecided_behind(&self, end: u64, received: u64) -> bool {
+        self.evidence.undecided.back().is_some_and(|(_, a)| a.end <= received && a.last.peer >= end)
     }
 
     /// Keeps the reply just assembled until it shows what it answers.
@@ -291,6 +304,7 @@ impl Smtp {
         if !self.evidence.undecided.is_empty() {
             let undecided = std::mem::take(&mut self.evidence.undecided);
             let targets = self.targets(&undecided, before);
+            self.doubt_odd(&undecided, &targets);
             let (stamp, reply) = (cx.stamp, std::mem::take(&mut self.replies.reply));
             for ((reply, arrival), target) in undecided.into_iter().zip(targets) {
                 if let Some(id) = target
@@ -308,6 +322,22 @@ impl Smtp {
             self.drop_up_to(id, cx);
         }
         self.weigh();
+    }
+
+    /// A reply that is taken for one to an unseen command may as well be an odd one to a command that was seen: that is not
+    /// sure to have another.
+    fn doubt_odd(&mut self, undecided: &VecDeque<(Reply, ReplyArrival)>, targets: &[Option<u32>]) {
+        let unseen = self.pending.iter().find(|w| w.kind.want == Want::Unseen).map(|w| w.kind.id);
+        for ((reply, arrival), _) in
+            undecided.iter().zip(targets).filter(|(_, target)| target.is_some() && **target == unseen)
+        {
+            let code = reply.status.and_then(Status::code).unwrap_or(0);
+            let heard = |w: &&mut Waiting<CommandFacts>| w.kind.end <= arrival.last.peer;
+            let odd = |w: &Waiting<CommandFacts>| fit(&w.kind, w.command.verb, code) == CodeFit::Odd;
+            if let Some(waiting) = self.pending.iter_mut().take_while(heard).filter(|w| odd(w)).last() {
+                waiting.kind.over.get_or_insert(u64::MAX);
+            }
+        }
     }
 
     /// What each of the `undecided` replies answers.

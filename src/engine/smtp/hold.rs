@@ -29,6 +29,8 @@ pub(super) enum Hold {
     },
     /// The message was answered, but its end was not seen.
     Answered,
+    /// The client went on behind DATA with a reply that need not be the one to it.
+    Data,
 }
 
 /// What held bytes look like.
@@ -55,9 +57,12 @@ fn looks(held: &[u8]) -> Looks {
         }
         looks = Looks::Commands;
         rest = rest.get(end + 1..).unwrap_or_default();
-        if matches!(command::verb(line).0, Verb::Data | Verb::Bdat) {
+        match command::verb(line).0 {
+            // A client waits for the answer to DATA: one that goes on sends the text of a message.
+            Verb::Data if !rest.is_empty() => return Looks::Text,
             // What follows it is no command.
-            return looks;
+            Verb::Data | Verb::Bdat => return looks,
+            _ => {}
         }
     }
     if held.len() > ENOUGH || command::may_begin_command(rest) { looks } else { Looks::Text }
@@ -67,8 +72,8 @@ impl Smtp {
     /// The client's bytes `held` wait: decides their mode, if they tell enough. `surely`: no more bytes will come to help.
     pub(crate) fn unanswered(&mut self, held: &[u8], surely: bool, cx: &mut EventContext<'_>) {
         match self.hold {
+            Some(Hold::Data) | None => self.look_at_answer(held, surely, cx),
             Some(hold) => self.look(hold, held, surely, cx),
-            None => self.look_at_answer(held, surely, cx),
         }
     }
 
@@ -147,6 +152,16 @@ impl Smtp {
                     }
                 }
             }
+            Hold::Data if self.code() == 354 => {
+                self.hold = None;
+                return false;
+            }
+            Hold::Data => {
+                // Whether DATA was answered before, oddly, or is only now refused: nobody knows.
+                self.settle(self.pending.back().map(|back| back.kind.id), cx);
+                self.drop_oldest(cx);
+                self.read_on(FramingMode::Line, cx);
+            }
             Hold::Answered => return false,
         }
         self.deferred = Some(arrival);
@@ -213,8 +228,13 @@ impl Smtp {
         if held.is_empty() && !surely {
             return;
         }
-        let Some(last) = self.pending.back().map(|back| back.kind.id) else { return };
+        let Some(back) = self.pending.back() else { return };
+        let (last, end) = (back.kind.id, back.kind.end);
+        let doubtful = back.command.verb == Verb::Data && self.has_undecided_behind(end, cx.stamp.peer);
         self.sends_on(Some(last), cx);
+        if doubtful && self.pending.back().is_some_and(|back| back.kind.id == last) {
+            (self.hold, self.held_from, self.held_stamp) = (Some(Hold::Data), end, cx.stamp);
+        }
         if cx.modes[Dir::ToServer].is_some() {
             return;
         }

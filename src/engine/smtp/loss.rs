@@ -140,10 +140,12 @@ impl Smtp {
         let mut unseen = Delivery::new(tx);
         (unseen.recipients_unsure, unseen.commands_unsure) = (true, true);
         let Some(mut refused) = self.deliveries.remove(at) else { return };
-        // The one that began earlier has the lower number, by which the commands know it.
-        std::mem::swap(&mut unseen.tx.number, &mut refused.tx.number);
         unseen.tx.began = refused.tx.began;
         unseen.append(&mut refused, cx.limits);
+        if unseen.tx.number != number {
+            // The one that began earlier has the lower number, by which the commands know it. A message brought it along.
+            std::mem::swap(&mut unseen.tx.number, &mut refused.tx.number);
+        }
         self.current = Some(number);
         self.deliveries.insert(at, unseen);
         self.over.push(refused);

@@ -258,7 +258,11 @@ impl Smtp {
 
     fn flush(&mut self, cx: &mut EventContext<'_>) {
         for delivery in self.over.drain(..) {
-            cx.transaction(delivery.tx);
+            if delivery.has_no_envelope() {
+                cx.session.forget(delivery.tx);
+            } else {
+                cx.transaction(delivery.tx);
+            }
         }
     }
 

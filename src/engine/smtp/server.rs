@@ -551,8 +551,9 @@ impl Smtp {
         for number in open {
             let Some(delivery) = self.delivery(number) else { continue };
             delivery.ended(outcome);
-            // It may have been refused, and that not seen.
-            delivery.tx.outcome = if delivery.mail.is_some() { outcome } else { TransactionOutcome::Unknown };
+            // It may have been refused, or its message answered, and that not seen.
+            let unsure = delivery.mail.is_none() || delivery.is_lossy() && delivery.tx.has_message;
+            delivery.tx.outcome = if unsure { TransactionOutcome::Unknown } else { outcome };
             if delivery.eod.is_none() && delivery.tx.has_message {
                 delivery.tx.message.finish(false);
             }

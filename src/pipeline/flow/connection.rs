@@ -309,14 +309,16 @@ impl Reuse {
     /// Whether `segment` shows that the SYN was taken up.
     fn is_confirmed(&self, side: Side, segment: &Segment<'_>, mine: &Stream) -> bool {
         let first = self.seq.wrapping_add(1);
+        let due = mine.base().map(|base| base.wrapping_add(mine.next() as u32));
+        let goes_on = |from| !segment.syn && !segment.rst && segment.seq == from && due != Some(from);
         if side == self.side {
-            let due = mine.base().map(|base| base.wrapping_add(mine.next() as u32));
-            !segment.syn && !segment.rst && segment.seq == first && due != Some(first)
-        } else {
-            match self.ack {
-                None => (segment.syn || segment.rst) && segment.ack == Some(first),
-                Some(ack) => segment.syn && segment.ack.is_none() && segment.seq.wrapping_add(1) == ack,
-            }
+            return goes_on(first);
+        }
+        match self.ack {
+            None => (segment.syn || segment.rst) && segment.ack == Some(first),
+            Some(ack) if segment.syn => segment.ack.is_none() && segment.seq.wrapping_add(1) == ack,
+            // The SYN itself was not captured: the end of the handshake shows it.
+            Some(ack) => segment.ack == Some(first) && goes_on(ack),
         }
     }
 

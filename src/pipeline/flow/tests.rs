@@ -285,6 +285,22 @@ fn a_port_used_again_is_seen_although_the_client_is_captured_late() {
 }
 
 #[test]
+fn a_port_used_again_is_seen_although_the_syn_is_lost() {
+    let mut rig = Rig::plain();
+    rig.open();
+    rig.server("A", 501, 101, b"220 hi\r\n");
+    rig.client("A", 101, 509, b"EHLO x\r\n");
+    rig.after(secs(2));
+    rig.server("SA", 70_000, 90_001, b"");
+    rig.client("A", 90_001, 70_001, b"");
+    rig.server("A", 70_001, 90_001, b"220 hi\r\n");
+    rig.client("A", 90_001, 70_009, b"EHLO x\r\n");
+    assert_eq!((rig.counters().opened, rig.counters().reused, rig.table.len()), (2, 1, 1));
+    rig.table.finish(rig.now, &mut Nothing);
+    assert_eq!(rig.counters().streams.gaps, 0);
+}
+
+#[test]
 fn both_sides_of_a_host_that_renumbers_are_one_connection() {
     // Client and server on one side, then the same packets on the other.
     let packets = [
