@@ -308,6 +308,9 @@ impl Session {
             // Acknowledgments in the middle of a connection: it may be the rest of one that has its record.
             return;
         }
+        if let Some(prior) = self.prior().filter(|_| self.is_unspoken()) {
+            self.presume(at, prior, out);
+        }
         self.decide(at, true, out);
         for dir in [Dir::ToServer, Dir::ToClient] {
             self.release(dir, out);
@@ -366,6 +369,12 @@ impl Session {
     fn is_silent_rest(&self) -> bool {
         let silent = |direction: &DirectionState| direction.position() == 0;
         !self.context.peers.roles_certain && Dir::BOTH.into_iter().all(|dir| silent(&self.directions[dir]))
+    }
+
+    /// Whether nobody said anything, as far as is known: no byte was missed.
+    fn is_unspoken(&self) -> bool {
+        let unspoken = |direction: &DirectionState| direction.seen + direction.lost == 0;
+        Dir::BOTH.into_iter().all(|dir| unspoken(&self.directions[dir]))
     }
 
     fn outcome(&self, close: Close, why: End) -> SessionOutcome {

@@ -108,6 +108,12 @@ impl SessionState {
         self.tls.mode.unwrap_or(TlsMode::None)
     }
 
+    /// A list of capabilities came in clear, with STARTTLS or without. An offer is not taken back by a later list: after a login, a
+    /// refusal or STARTTLS itself, servers leave it out (RFC 3207 section 4.2).
+    pub(crate) fn starttls_listed(&mut self, is_offered: bool) {
+        self.tls.offered = Some(is_offered || self.tls.offered == Some(true));
+    }
+
     /// The server agreed to STARTTLS, or did not; once there is TLS, a refusal takes nothing back.
     pub(crate) fn tls_answered(&mut self, agreed: bool) {
         if agreed || self.tls.mode.is_none() {
