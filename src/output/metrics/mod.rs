@@ -218,7 +218,7 @@ impl Metrics {
     fn zeros(&self, sources: &[MetricsSource]) {
         let shared = &self.shared;
         let store = &shared.store;
-        let revision = option_env!("MAILTAP_REVISION").unwrap_or("unknown");
+        let revision = env!("MAILTAP_REVISION");
         store.gauge(FamilyId::BuildInfo, &[env!("CARGO_PKG_VERSION"), revision, shared.input.as_str()]).set(1);
         for (at, source) in sources.iter().enumerate().take(LISTENERS) {
             let any = [Protocol::Smtp, Protocol::Lmtp, Protocol::Pop3, Protocol::Imap];
@@ -264,8 +264,10 @@ impl Metrics {
                 raise(FamilyId::LogDropped, &[sink, loss.as_str()], counter.load(Ordering::Relaxed));
             }
             store.level(FamilyId::LogLag, &[sink]).set(counters.lag().as_secs_f64());
-            let waiting = i64::try_from(counters.waiting_bytes()).unwrap_or(i64::MAX);
-            store.gauge(FamilyId::LogSpool, &[sink]).set(waiting);
+            let (records, bytes) = counters.waiting();
+            for (id, waiting) in [(FamilyId::LogQueueDepth, records), (FamilyId::LogSpool, bytes)] {
+                store.gauge(id, &[sink]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+            }
         }
     }
 }
