@@ -389,3 +389,29 @@ fn the_revision_is_shown() {
     let revision = format!("revision=\"{}\"", env!("MAILTAP_REVISION"));
     assert_eq!(scrape(&metrics, "mailtap_build_info", &[&revision]), 1.0);
 }
+
+#[test]
+fn failed_logins_of_a_network_count_together_whatever_the_address() {
+    let (proxy, metrics) = start("imap", &["--proxy-from", "127.0.0.0/8"]);
+    let names = ["mailtap_auth_failures_busiest_network", "mailtap_auth_failures_networks"];
+    let of_imap = ["protocol=\"imap\""];
+    for name in names {
+        assert_eq!(scrape(&metrics, name, &of_imap), 0.0, "{name}");
+    }
+    let login = |client: &str, answer: &str| {
+        let mut client_end = proxy.client();
+        client_end.write_all(format!("PROXY TCP4 {client} 198.51.100.25 40001 143\r\n").as_bytes()).unwrap();
+        let (mut server, _) = proxy.server.accept().unwrap();
+        patient(&server);
+        talk(&mut client_end, &mut server, &["S: * OK hi", "C: a LOGIN ann wrong", answer]);
+    };
+    const FAILED: &str = "S: a NO [AUTHENTICATIONFAILED] no";
+    (1..=60).for_each(|host| login(&format!("192.0.2.{host}"), FAILED));
+    login("198.51.100.7", FAILED);
+    // Neither a success nor a database that does not answer is a guess.
+    login("203.0.113.1", "S: a OK in");
+    login("203.0.113.2", "S: a NO [UNAVAILABLE] later");
+    wait_for(&metrics, "mailtap_auth_attempts_total", &of_imap, |n| n == 63.0);
+    assert_eq!(names.map(|name| scrape(&metrics, name, &of_imap)), [60.0, 2.0]);
+    assert_eq!(scrape(&metrics, names[0], &["protocol=\"smtp\""]), 0.0);
+}

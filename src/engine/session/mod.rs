@@ -70,6 +70,7 @@ impl Session {
                 id,
                 began: at,
                 peers,
+                proxied_client: None,
                 protocol: Protocol::Unknown,
                 connect: None,
                 health_check: false,
@@ -360,6 +361,7 @@ impl Session {
             summary.packets = Some([client.packets, server.packets]);
         }
         summary.other = other;
+        summary.proxied_client = self.context.proxied_client;
         summary.started = self.started.take().unwrap_or(Protocol::Unknown);
         summary.disorder = self.disorder;
         out.event(&self.context, at, &Event::End(Masked::new(&mut summary, secrets.prepare())));

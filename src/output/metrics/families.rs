@@ -173,6 +173,8 @@ families! {
     ImapUntagged = "mailtap_imap_untagged_total", Counter, All, ["listener" "reason"], "IMAP untagged responses.";
 
     AuthAttempts = "mailtap_auth_attempts_total", Counter, All, ["listener" "protocol" "mechanism" "outcome" "tls"], "Authentication attempts.";
+    AuthBusiestNetwork = "mailtap_auth_failures_busiest_network", Gauge, Running, ["protocol"], "Failed logins in the last five minutes from the client network (/24, /64) that has most of them.";
+    AuthNetworks = "mailtap_auth_failures_networks", Gauge, Running, ["protocol"], "Client networks with failed logins in the last five minutes, 1024 a minute at most.";
     AuthSeconds = "mailtap_auth_seconds", Histogram(LATENCY), All, ["listener" "protocol" "mechanism"], "What a server took for an authentication, the client's own time left out.";
     AuthPerSession = "mailtap_auth_attempts_per_session", Histogram(FEW), All, ["listener" "protocol"], "Attempts, per session that had any.";
     StartTls = "mailtap_starttls_total", Counter, All, ["listener" "protocol" "outcome"], "What became of STARTTLS and STLS.";

@@ -52,6 +52,8 @@ mailtap_imap_idle_active gauge listener running
 mailtap_imap_idle_seconds histogram listener all
 mailtap_imap_untagged_total counter listener,reason all
 mailtap_auth_attempts_total counter listener,protocol,mechanism,outcome,tls all
+mailtap_auth_failures_busiest_network gauge protocol running
+mailtap_auth_failures_networks gauge protocol running
 mailtap_auth_seconds histogram listener,protocol,mechanism all
 mailtap_auth_attempts_per_session histogram listener,protocol all
 mailtap_starttls_total counter listener,protocol,outcome all

@@ -5,7 +5,7 @@ mod exchange;
 mod session;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::{Histogram, IntGauge};
 
@@ -77,6 +77,12 @@ impl Sink for MetricsRecorder {
             && let Some(active) = &table.active
         {
             active.dec();
+        }
+        if let Event::Auth(auth) = event
+            && auth.outcome == AuthOutcome::Failed
+            && self.shared.has(FamilyId::AuthBusiestNetwork)
+        {
+            self.shared.failed_logins.add(context.protocol, context.client(), Instant::now());
         }
         let Some(table) = self.table(context, context.protocol) else { return };
         match event {
