@@ -130,7 +130,7 @@ fn every_alert_has_a_case_that_fires_one_that_is_silent_and_a_page_of_the_runboo
     let cases = read("dashboards/prometheus/tests.yml") + &read("dashboards/prometheus/tests-long.yml");
     let runbook = read("docs/runbook.md");
     let alerts: Vec<_> = rules().into_iter().filter(|rule| rule.is_alert).collect();
-    assert_eq!(alerts.len(), 31);
+    assert_eq!(alerts.len(), 35);
     for Rule { name, body, .. } in alerts {
         assert!(cases.contains(&format!("alertname: {name}\n")), "{name}: no case in which it fires");
         assert!(cases.contains(&format!("alertname: {name}, exp_alerts: []")), "{name}: no case in which it is silent");

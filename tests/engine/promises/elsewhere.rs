@@ -102,11 +102,6 @@ pub(super) const METRICS: &[Test] = &[
     },
     Test {
         file: "tests/program/scraped.rs",
-        name: "failed_logins_of_a_network_count_together_whatever_the_address",
-        sets: &["mailtap_auth_failures_busiest_network", "mailtap_auth_failures_networks"],
-    },
-    Test {
-        file: "tests/program/scraped.rs",
         name: "a_loop_that_does_not_run_lags",
         sets: &["mailtap_loop_lag_seconds"],
     },
