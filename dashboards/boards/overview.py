@@ -28,9 +28,9 @@ BOARD = Board("mailtap-overview", "mailtap: Overview", __doc__, [
          "TLS and security, and block the sources that the session log names.",
          unit="percentunit", width=4, thresholds=steps(GREEN, (0.2, YELLOW), (0.5, RED)), decimals=1),
     stat("Messages under TLS", query(f'(sum(increase({ACCEPTED}, tls=~"starttls|implicit"}}[$__range])) or vector(0)) / '
-                                     f"sum(increase({ACCEPTED}}}[$__range]))"),
-         "Share of accepted messages whose session was encrypted when MAIL was sent. Sessions that mailtap cannot read inside TLS "
-         "are not in it. A fall means a peer lost TLS, or somebody removes STARTTLS on the way: see STARTTLS by outcome.",
+                                     f'sum(increase({ACCEPTED}, tls!="unknown"}}[$__range]))'),
+         "Share of accepted messages whose session was encrypted when MAIL was sent. Sessions that mailtap cannot read inside TLS, "
+         "or saw from the middle on, are not in it. A fall means a peer lost TLS, or somebody removes STARTTLS on the way: see STARTTLS by outcome.",
          unit="percentunit", width=3, thresholds=steps(BLUE), decimals=1),
     stat("Unobserved sessions", query("sum(increase(mailtap_sessions_bypassed_total{@lp}[$__range]))"),
          "Sessions whose mail flowed on but which mailtap no longer understood; should be 0. Above: the reason is on the panel "
@@ -39,17 +39,20 @@ BOARD = Board("mailtap-overview", "mailtap: Overview", __doc__, [
     Row("Where it is slow or fails"),
     table("Listeners", [
         query("sum by (listener) (rate(mailtap_sessions_total{@lp}[$__range]))"),
-        query("sum by (listener) (mailtap_sessions_active{@lp})"),
+        query("sum by (listener) (mailtap_connections_open{@l}) or sum by (listener) (mailtap_sessions_active{@lp})"),
+        query("sum by (listener) (mailtap_connections_waiting{@l})"),
+        query("sum by (listener) (mailtap_connections_before_greeting{@l})"),
         query("sum by (listener) (increase(mailtap_connect_errors_total{@lp}[$__range]))"),
         query("histogram_quantile(0.95, sum by (le, listener) (increase(mailtap_greeting_seconds_bucket{@lp}[$__range])))"),
         query("max by (listener) (max_over_time(instance_listener:mailtap_deferred:ratio_rate10m{@l}[$__range]))"),
         query('histogram_quantile(0.95, sum by (le, listener) (increase(mailtap_command_latency_seconds_bucket{@lp, '
               'command="end_of_data"}[$__range])))')],
-          "A row for each listener, over the range shown. Errors: connections that its server did not take. Deferred: the highest share "
+          "A row for each listener, over the range shown. Waiting: clients without a place, since the listener is full (runbook: "
+          "ConnectionsWaiting). Silent: open connections that the server has not greeted. Errors: connections that its server did not take. Deferred: the highest share "
           "of deliveries that were put off, at whatever stage (runbook: MailDeferred). The last column is the wait for a message's reply.",
-          {"listener": "Listener", "Value #A": "New/s", "Value #B": "Open", "Value #C": "Errors", "Value #D": "Greeting p95, s",
-           "Value #E": "Deferred, share", "Value #F": "End of data p95, s"},
-          width=14, sort="Errors", decimals=2, paint="Errors", thresholds=steps(GREEN, (1, ORANGE))),
+          {"listener": "Listener", "Value #A": "New/s", "Value #B": "Open", "Value #C": "Waiting", "Value #D": "Silent", "Value #E": "Errors",
+           "Value #F": "Greeting p95, s", "Value #G": "Deferred, share", "Value #H": "End of data p95, s"},
+          width=14, sort="Errors", decimals=2, paint=["Waiting", "Errors"], thresholds=steps(GREEN, (1, ORANGE))),
     table("Slowest commands", query("sort_desc(topk(12, histogram_quantile(0.95, sum by (le, listener, command) "
                                     "(increase(mailtap_command_latency_seconds_bucket{@lp}[$__range]))) > 0))"),
           "The commands for which one client in twenty waits longest, over the range shown. `end_of_data`: the content filter. RCPT: "

@@ -7,12 +7,12 @@ JOB = 'job="mailtap", instance=~"$instance"'
 BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
     Row("Now"),
     stat("Added latency, p99", query("histogram_quantile(0.99, sum by (le) (increase(mailtap_proxy_added_latency_seconds_bucket{@l}[$__range])))"),
-         "From reading octets to having written them on: what the proxy costs. Above 5 ms: too little CPU, or peers that do not "
+         "From when octets can be read to having written them on: what the proxy costs. Above 5 ms: too little CPU, or peers that do not "
          "read (runbook: ProxyAddedLatency).",
          unit="s", thresholds=steps(GREEN, (0.001, YELLOW), (0.005, RED))),
-    stat("Open sessions", query("sum(mailtap_sessions_active{@lp})"),
-         "Connections being forwarded. Compare with the limit beside it; far above the usual, see which listener grew.", graph=True, decimals=0),
-    stat("Of the limit", query("max(sum by (instance, listener) (mailtap_sessions_active{@l}) / sum by (instance, listener) (mailtap_sessions_limit{@l} > 0))"),
+    stat("Open connections", query("sum(mailtap_connections_open{@l})"),
+         "Connections from accept to close, whether or not anybody has spoken. Compare with the limit beside it; far above the usual, see which listener grew.", graph=True, decimals=0),
+    stat("Of the limit", query("max(sum by (instance, listener) (mailtap_connections_open{@l}) / sum by (instance, listener) (mailtap_sessions_limit{@l} > 0))"),
          "The fullest listener that has a --max-connections. Above 85 %: raise the limit if CPU and descriptors allow, else add "
          "an instance (runbook: SessionSaturation). No data: no listener has a limit.",
          unit="percentunit", thresholds=steps(GREEN, (0.7, YELLOW), (0.85, RED)), decimals=0),
@@ -61,6 +61,26 @@ BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
           "Octets moved by the kernel without a copy through mailtap. Ends suddenly while TLS goes on: splice failed and copying "
           "took over; mail is unharmed, CPU rises.",
           unit="Bps", width=8),
+    graph("Lag of the event loops", quantiles("mailtap_loop_lag_seconds", "@i", shares=(0.5, 0.95, 0.99)),
+          "How late the forwarding threads come to a timer. As late they come to a socket that is ready: above 50 ms clients feel it "
+          "(runbook: LoopStarved). CPU at its limit: more threads. Else: steal time of a virtual machine, swap.",
+          unit="s", width=8, log=True, thresholds=steps(GREEN, (0.05, RED)), limit=True),
+    Row("Waiting"),
+    graph("Waiting for a place", query("sum by (listener) (mailtap_connections_waiting{@l})", "{{listener}}"),
+          "Clients that have connected and are not let in, since the listener is full (runbook: ConnectionsWaiting). Above 0 for a second is "
+          "a burst; longer: see what the open connections do, beside.",
+          width=6, thresholds=steps(GREEN, (1, RED)), limit=True),
+    graph("Before the greeting", query("sum by (listener) (mailtap_connections_before_greeting{@l})", "{{listener}}"),
+          "Open connections to which the server has said nothing. Many at a listener of TLS: clients that connect and are silent. Elsewhere: "
+          "a server that accepts and does not greet (runbook: GreetingTimeouts).",
+          width=6),
+    graph("Oldest before the greeting", query("max by (listener) (mailtap_connections_before_greeting_oldest_seconds{@l})", "{{listener}}"),
+          "For how long the oldest of them has been open. Climbs in a straight line to --greeting-timeout: nobody speaks on it.",
+          unit="s", width=6),
+    graph("Greeting timeouts", query("sum by (listener) (rate(mailtap_greeting_timeouts_total{@l}[@]))", "{{listener}}"),
+          "Connections that the server took and never greeted, closed after --greeting-timeout (runbook: GreetingTimeouts). Any is a fault of "
+          "the server: its process limit, or what it asks before it greets.",
+          unit="cps", width=6, bars=True),
     Row("Turned away and ended"),
     graph("Rejected connections", query("sum by (reason) (rate(mailtap_sessions_rejected_total{@l}[@]))", "{{reason}}"),
           "Not forwarded at all. `max_connections`: the listener is full. `per_source`, `rate`: one address asks too much; if it "
@@ -78,9 +98,9 @@ BOARD = Board("mailtap-proxy", "mailtap: Proxy health", __doc__, [
           "Connections of --health-from that said nothing, or only QUIT; no other number has them. They end: the balancer no longer looks, or "
           "looks at something else.",
           unit="cps", width=8),
-    graph("Sessions and limit", [query("sum by (listener) (mailtap_sessions_active{@l})", "{{listener}}"),
+    graph("Connections and limit", [query("sum by (listener) (mailtap_connections_open{@l})", "{{listener}}"),
                                  query("sum by (listener) (mailtap_sessions_limit{@l} > 0)", "{{listener}} limit")],
-          "Open sessions beside --max-connections. Lines that touch: clients wait or are refused (runbook: SessionSaturation).",
+          "Open connections beside --max-connections. Lines that touch: clients wait or are refused (runbook: SessionSaturation).",
           width=8),
     Row("Process"),
     graph("CPU", query(f"rate(process_cpu_seconds_total{{{JOB}}}[@])", "{{instance}}"),

@@ -77,6 +77,14 @@ BOARD = Board("mailtap-security", "mailtap: TLS and security", __doc__, [
             "People need one or two attempts. A band at 3 or more is guessing, or a client that stores an old password: lower "
             "the server's limit of attempts per connection.",
             unit="short", width=8),
+    graph("Failures of the busiest network", query("max by (protocol) (mailtap_auth_failures_busiest_network{@i})", "{{protocol}}"),
+          "Failed logins in the last five minutes from the client network (/24, /64) that has most of them. Far above its usual level: that "
+          "network guesses, however many others log in well (runbook: AuthBruteForceNetwork).",
+          width=12, thresholds=steps(GREEN, (60, ORANGE)), limit=True),
+    graph("Networks with failures", query("max by (protocol) (mailtap_auth_failures_networks{@i})", "{{protocol}}"),
+          "Client networks with failed logins in the last five minutes. Far above its usual level: guessing from everywhere, or the user "
+          "database refuses everybody (runbook: AuthBruteForceSpread).",
+          width=12, thresholds=steps(GREEN, (30, ORANGE)), limit=True),
     Row("Anomalies"),
     table("Anomalies by listener", query(f"sort_desc(sum by (listener, protocol, anomaly, outcome) (increase(mailtap_anomalies_total{{@lp}}{RANGE})) > 0)"),
           "All kinds, with where and how it was settled. `accepted` and `unresolved` first: their records in the log hold the "

@@ -85,6 +85,8 @@ pub struct Context {
     pub began: Timestamp,
     /// Addresses, the roles as now believed.
     pub peers: Peers,
+    /// The client itself, where a PROXY header or XCLIENT names it: then [`Peers::client`] is whoever stands before the server.
+    pub proxied_client: Option<SocketAddr>,
     /// The protocol, as now believed.
     pub protocol: Protocol,
     /// From the client's SYN to the server's answer, or what the proxy's own connect took; `None` if not seen.
@@ -93,6 +95,13 @@ pub struct Context {
     pub health_check: bool,
     /// The event goes into no record: the session has had more of them than its bytes are worth. It is counted.
     pub omitted: bool,
+}
+
+impl Context {
+    /// The address of the client itself, as far as is known.
+    pub fn client(&self) -> IpAddr {
+        self.proxied_client.unwrap_or(self.peers.client).ip().to_canonical()
+    }
 }
 
 /// Why a session is over, for [`Session::finish`](crate::engine::Session::finish).

@@ -66,7 +66,7 @@ words! {
 pub struct Tls {
     /// How it began; `None` until it did.
     pub mode: Option<TlsMode>,
-    /// The last capability list before it offered it; `None` if there was no list.
+    /// Any capability list before it offered it; `None` if there was no list.
     pub offered: Option<bool>,
     /// The client asked for it.
     pub requested: Option<bool>,

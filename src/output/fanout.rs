@@ -4,6 +4,7 @@
 //! It must never wait for anything.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::log_queue::{BATCH, LogQueue};
 use super::{Policy, RecordWriter, metrics, page};
@@ -49,6 +50,13 @@ impl EventFanout {
         self.records.clock_set(at, shown);
         if let Some(page) = &mut self.page {
             page.clock_set(at, shown);
+        }
+    }
+
+    /// The event loop of this thread came to a timer so long after its time.
+    pub fn loop_lag(&self, lag: Duration) {
+        if let Some(metrics) = &self.metrics {
+            metrics.loop_lag(lag);
         }
     }
 

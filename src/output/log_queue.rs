@@ -4,8 +4,9 @@
 //! A log that cannot be written is reported once, and tried again with whatever comes next; that it can be again is reported
 //! with the number of records lost.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -38,11 +39,8 @@ pub struct LogCounters {
     pub failed: AtomicU64,
     /// Attempts to write that failed.
     pub errors: AtomicU64,
-    /// How long the batch that was written last had waited, in nanoseconds.
-    pub(super) lag: AtomicU64,
-    /// When the batch was handed over that is being written, in nanoseconds since `start`; 0: none is.
-    oldest: AtomicU64,
-    start: Instant,
+    /// When the batches were handed over that are not written yet, the oldest first.
+    batches: Mutex<VecDeque<Instant>>,
     /// Lines that wait, and their bytes.
     waiting: AtomicU64,
     waiting_bytes: AtomicU64,
@@ -56,9 +54,7 @@ impl Default for LogCounters {
             queue_full: zero(),
             failed: zero(),
             errors: zero(),
-            lag: zero(),
-            oldest: zero(),
-            start: Instant::now(),
+            batches: Mutex::default(),
             waiting: zero(),
             waiting_bytes: zero(),
         }
@@ -71,17 +67,25 @@ impl LogCounters {
         self.queue_full.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed)
     }
 
-    /// How long the records have waited that are being written, or those that were written last.
+    /// Age of the oldest record that was handed over and is not written yet; zero if there is none.
     pub fn lag(&self) -> Duration {
-        match self.oldest.load(Ordering::Relaxed) {
-            0 => Duration::from_nanos(self.lag.load(Ordering::Relaxed)),
-            since => self.start.elapsed().saturating_sub(Duration::from_nanos(since)),
-        }
+        self.batches().front().map(Instant::elapsed).unwrap_or_default()
     }
 
-    /// Bytes of records that wait.
-    pub fn waiting_bytes(&self) -> u64 {
-        self.waiting_bytes.load(Ordering::Relaxed)
+    /// Records that wait, and their bytes.
+    pub fn waiting(&self) -> (u64, u64) {
+        (self.waiting.load(Ordering::Relaxed), self.waiting_bytes.load(Ordering::Relaxed))
+    }
+
+    fn batches(&self) -> MutexGuard<'_, VecDeque<Instant>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a batch into the queue with `send`, and notes when, in the order of the queue: neither waits.
+    pub(super) fn hand_over<E>(&self, send: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let mut batches = self.batches();
+        batches.push_back(Instant::now());
+        send().inspect_err(|_| _ = batches.pop_back())
     }
 
     fn wait(&self, lines: &[u8]) {
@@ -92,15 +96,6 @@ impl LogCounters {
     fn wait_no_more(&self, lines: &[u8]) {
         self.waiting.fetch_sub(count(lines), Ordering::Relaxed);
         self.waiting_bytes.fetch_sub(lines.len() as u64, Ordering::Relaxed);
-    }
-
-    fn begin(&self, since: Instant) {
-        self.oldest.store(nanos(since.saturating_duration_since(self.start)).max(1), Ordering::Relaxed);
-    }
-
-    fn end(&self, since: Instant) {
-        self.lag.store(nanos(since.elapsed()), Ordering::Relaxed);
-        self.oldest.store(0, Ordering::Relaxed);
     }
 }
 
@@ -123,7 +118,7 @@ pub enum LogNews<'a> {
 }
 
 enum QueueMessage {
-    Lines { lines: Vec<u8>, since: Instant },
+    Lines(Vec<u8>),
     Reopen,
     Flush(Sender<()>),
 }
@@ -176,15 +171,13 @@ impl LogQueue {
         let empty = self.spent.try_recv().unwrap_or_default();
         let full = std::mem::replace(lines, empty);
         self.counters.wait(&full);
-        let Err(refused) = self.queue.try_send(QueueMessage::Lines { lines: full, since: Instant::now() }) else {
-            return;
-        };
+        let Err(refused) = self.counters.hand_over(|| self.queue.try_send(QueueMessage::Lines(full))) else { return };
         let lost = match refused {
             TrySendError::Full(_) => &self.counters.queue_full,
             // The thread has ended: nobody reads standard output any more.
             TrySendError::Disconnected(_) => &self.counters.failed,
         };
-        if let QueueMessage::Lines { lines: mut full, .. } = refused.into_inner() {
+        if let QueueMessage::Lines(mut full) = refused.into_inner() {
             self.counters.wait_no_more(&full);
             lost.fetch_add(count(&full), Ordering::Relaxed);
             full.clear();
@@ -248,10 +241,6 @@ fn count(lines: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', lines).count() as u64
 }
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 /// What the thread has.
 struct Writing {
     log: Log,
@@ -272,8 +261,8 @@ impl Writing {
         }
         loop {
             match messages.recv_timeout(LOOK) {
-                Ok(QueueMessage::Lines { mut lines, since }) => {
-                    self.write(&lines, since);
+                Ok(QueueMessage::Lines(mut lines)) => {
+                    self.write(&lines);
                     lines.clear();
                     let _ = spent.try_send(lines);
                 }
@@ -292,8 +281,7 @@ impl Writing {
         }
     }
 
-    fn write(&mut self, lines: &[u8], since: Instant) {
-        self.counters.begin(since);
+    fn write(&mut self, lines: &[u8]) {
         let before = self.log.lines();
         let done = self.log.write(lines).and_then(|()| self.log.flush());
         let written = self.log.lines() - before;
@@ -301,7 +289,7 @@ impl Writing {
         self.counters.written.fetch_add(written, Ordering::Relaxed);
         self.counters.failed.fetch_add(lost, Ordering::Relaxed);
         self.counters.wait_no_more(lines);
-        self.counters.end(since);
+        self.counters.batches().pop_front();
         self.lost += lost;
         match done {
             Ok(()) => {
@@ -361,6 +349,7 @@ mod tests {
         queue.flush(Duration::from_secs(10));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n");
         assert_eq!(queue.counters().written.load(Ordering::Relaxed), 3);
+        assert_eq!((queue.counters().waiting(), queue.counters().lag()), ((0, 0), Duration::ZERO));
         drop(queue);
         writer.finish().unwrap();
     }
@@ -373,7 +362,8 @@ mod tests {
         queue.send(&mut b"1\n".to_vec());
         queue.send(&mut b"2\n3\n".to_vec());
         assert_eq!(queue.counters().queue_full.load(Ordering::Relaxed), 2);
-        assert_eq!((queue.counters().waiting.load(Ordering::Relaxed), queue.counters().waiting_bytes()), (1, 2));
+        assert_eq!((queue.counters().waiting(), queue.counters().batches().len()), ((1, 2), 1));
+        assert!(queue.counters().lag() > Duration::ZERO);
         drop(messages);
         queue.send(&mut b"4\n".to_vec());
         assert_eq!(queue.counters().failed.load(Ordering::Relaxed), 1, "nobody writes any more");

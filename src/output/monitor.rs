@@ -125,6 +125,13 @@ impl MetricsEndpoint {
         }
     }
 
+    /// While it is ready, it says these lines too.
+    pub fn note(&self, notes: Vec<String>) {
+        if let Some(shown) = &self.shown {
+            shown.readiness.note(notes);
+        }
+    }
+
     /// Reads token and certificate of `config` again, and changes nothing yet. The address stays what it is.
     pub fn read_access(&self, config: Option<&serve::ServeSettings>) -> Result<Option<serve::NewAccess>, ServeError> {
         match (self.shown.as_ref().and_then(|shown| shown.server.as_ref()), config) {

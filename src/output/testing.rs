@@ -27,6 +27,7 @@ pub(super) fn context(protocol: Protocol) -> Context {
         id: 0x00c0_ffee_0000_0001,
         began: at(0),
         peers,
+        proxied_client: None,
         protocol,
         connect: millis(3),
         health_check: false,

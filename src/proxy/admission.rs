@@ -32,6 +32,8 @@ pub struct Admission {
 #[derive(Debug, Default)]
 struct SourceCounts {
     open: AtomicU32,
+    /// Accepted, and waiting for a place.
+    waiting: AtomicU32,
     unknown: AtomicU64,
     left: Notify,
     shards: [Mutex<Shard>; SHARDS],
@@ -80,6 +82,7 @@ impl Admission {
             if self.limits.on_limit == OnLimit::Close {
                 return Err(Rejection::MaxConnections);
             }
+            let _waits = Waits::new(&self.counts.waiting);
             self.room().await;
         }
         ticket.is_counted = true;
@@ -112,6 +115,11 @@ impl Admission {
         self.counts.open.load(Ordering::Acquire)
     }
 
+    /// Connections that were accepted and wait for a place.
+    pub fn waiting(&self) -> u32 {
+        self.counts.waiting.load(Ordering::Relaxed)
+    }
+
     /// Connections that were let in uncounted, because too many sources were known already.
     pub fn uncounted(&self) -> u64 {
         self.counts.unknown.load(Ordering::Relaxed)
@@ -123,6 +131,22 @@ impl Admission {
             if limit == 0 || open < limit { open.checked_add(1) } else { None }
         };
         self.counts.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+    }
+}
+
+/// One that waits, counted until this is dropped.
+struct Waits<'a>(&'a AtomicU32);
+
+impl<'a> Waits<'a> {
+    fn new(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

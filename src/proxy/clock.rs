@@ -22,6 +22,11 @@ impl Timeline {
     pub(super) fn new() -> Self {
         Self { origin: wall(), began: Instant::now() }
     }
+
+    /// The point of it that is now. It never runs backwards.
+    pub(super) fn now(&self) -> Timestamp {
+        self.origin.after(self.began.elapsed())
+    }
 }
 
 /// Reads cost one look at the monotonic clock.
@@ -39,7 +44,11 @@ impl Clock {
 
     /// The point of the timeline that is now. It never runs backwards.
     pub(super) fn now(&self) -> Timestamp {
-        self.timeline.origin.after(self.timeline.began.elapsed())
+        self.timeline.now()
+    }
+
+    pub(super) fn timeline(&self) -> Timeline {
+        self.timeline
     }
 
     /// Compares with the host's clock: where on the timeline it was found to be set, and what it shows.

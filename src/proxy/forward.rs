@@ -19,10 +19,12 @@ use super::idle::{ConnectionRequest, IdleTimer};
 use super::listener::Listener;
 use super::observer::{Fault, GuardedSession};
 use super::pair::{ConnectionGuards, ProxiedPair};
-use super::refuse::{abort, goodbye};
-use super::shared::Shared;
+use super::ready::ReadyTimer;
+use super::refuse::{abort, goodbye, passes_tls};
+use super::shared::{OpenConnection, Shared};
 use super::splice::{Broken, Pipe, Pipes, SpliceStep};
-use crate::event::{Both, Bypass, Dir, End, Input, Termination};
+use crate::event::{Both, Bypass, Dir, End, Input, Phase, Protocol, Termination};
+use crate::output::metrics::ProxyMetrics;
 use crate::proxy::settings::OnFault;
 use crate::time::Timestamp;
 
@@ -74,6 +76,8 @@ struct Backlog {
     to: usize,
     /// When they were read.
     at: Timestamp,
+    /// Since when they could have been.
+    ready: Timestamp,
     /// Their receiver does not drain.
     paused: bool,
 }
@@ -110,13 +114,22 @@ pub(super) struct Forwarder {
     greeted: bool,
     half_closed: bool,
     timer: Rc<IdleTimer>,
+    ready_timer: ReadyTimer,
+    /// Since when each sender may have been ready that was not read yet in this turn.
+    ready: Both<Option<Timestamp>>,
     shared: Rc<Shared>,
+    open: OpenConnection,
     _held: ConnectionGuards,
 }
 
 impl Forwarder {
     #[expect(clippy::boxed_local, reason = "whoever waits for the end must not hold the room of what was moved out")]
-    pub(super) fn new(joined: Box<ProxiedPair>, listener: Arc<Listener>, shared: &Rc<Shared>) -> Self {
+    pub(super) fn new(
+        joined: Box<ProxiedPair>,
+        listener: Arc<Listener>,
+        open: OpenConnection,
+        shared: &Rc<Shared>,
+    ) -> Self {
         let timer = shared.timer(shared.clock.now(), listener.settings.times.greeting);
         let ProxiedPair { client, server, session, early, held } = *joined;
         let mut forwarder = Self {
@@ -129,7 +142,10 @@ impl Forwarder {
             greeted: false,
             half_closed: false,
             timer,
+            ready_timer: ReadyTimer::new(shared.clock.timeline()),
+            ready: Both::default(),
             shared: Rc::clone(shared),
+            open,
             _held: held,
         };
         if let Some((octets, at)) = early {
@@ -140,6 +156,10 @@ impl Forwarder {
 
     /// Forwards as far as it goes.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ForwardEnd> {
+        let (waker, since) = self.ready_timer.run(cx);
+        Dir::BOTH.into_iter().for_each(|dir| self.ready[dir] = since);
+        let again = cx.waker().clone();
+        let cx = &mut Context::from_waker(&waker);
         self.timer.wait(cx.waker());
         if let Err(Fault) = self.see() {
             return Poll::Ready(ForwardEnd::Fault);
@@ -151,8 +171,8 @@ impl Forwarder {
             }
         }
         if self.unseen.is_some() {
-            // At the end of the queue.
-            cx.waker().wake_by_ref();
+            // At the end of the queue; no octet waits for that.
+            again.wake_by_ref();
         }
         match (self.flows.to_server.state, self.flows.to_client.state) {
             (FlowState::Ended, FlowState::Ended) => return Poll::Ready(ForwardEnd::Closed),
@@ -221,6 +241,7 @@ impl Forwarder {
                     Err(ending) => return Poll::Ready(Some(ending)),
                 }
             }
+            let ready = self.ready[dir].take();
             let (from, to) = self.ends(dir);
             let mut buffer = shared.pool.take();
             let mut into = ReadBuf::new(&mut buffer);
@@ -231,6 +252,7 @@ impl Forwarder {
                 return Poll::Pending;
             };
             let now = shared.clock.now();
+            let ready = ready.unwrap_or(now);
             if read.is_err() || octets.is_empty() {
                 shared.pool.give(buffer);
                 if let Some(ending) = self.end(dir, now, read.is_err()) {
@@ -245,7 +267,7 @@ impl Forwarder {
             };
             let gone = *written.as_ref().unwrap_or(&length);
             if gone == length {
-                self.passed(dir, now);
+                self.passed(dir, ready);
             }
             if gone == length && length <= LITTLE && shared.pool.may_wait() {
                 if let Err(Fault) = self.see() {
@@ -267,7 +289,7 @@ impl Forwarder {
             }
             if gone < length {
                 self.flows[dir].backlog =
-                    Some(Box::new(Backlog { buffer, from: gone, to: length, at: now, paused: true }));
+                    Some(Box::new(Backlog { buffer, from: gone, to: length, at: now, ready, paused: true }));
                 self.buffered(dir, length - gone, true);
             } else {
                 shared.pool.give(buffer);
@@ -335,7 +357,7 @@ impl Forwarder {
                 self.flows[dir].backlog = Some(backlog);
             } else {
                 shared.pool.give(backlog.buffer);
-                self.passed(dir, backlog.at);
+                self.passed(dir, backlog.ready);
                 if backlog.paused {
                     let lasted = shared.clock.now().since(backlog.at).unwrap_or_default();
                     self.listener.count(|metrics| metrics.paused(dir, lasted));
@@ -348,10 +370,10 @@ impl Forwarder {
         Poll::Ready(Ok(()))
     }
 
-    /// What was read at `at` has gone on.
-    fn passed(&self, dir: Dir, at: Timestamp) {
+    /// What could be read at `ready` has gone on.
+    fn passed(&self, dir: Dir, ready: Timestamp) {
         self.listener.count(|metrics| {
-            metrics.added_latency(dir, self.shared.clock.now().since(at).unwrap_or_default());
+            metrics.added_latency(dir, self.shared.clock.now().since(ready).unwrap_or_default());
         });
     }
 
@@ -387,9 +409,12 @@ impl Forwarder {
         }
         let told = self.session.handle(at, dir, Input::Data(octets), &self.shared.fanout);
         if told.is_err() {
-            self.listener.count(|metrics| metrics.bypassed(self.session.protocol(), Bypass::Panic));
+            self.listener.count(|metrics| metrics.bypassed(self.protocol(), Bypass::Panic));
         }
-        self.greeted |= dir == Dir::ToClient;
+        if dir == Dir::ToClient && !self.greeted {
+            self.greeted = true;
+            self.open.greeted();
+        }
         self.moved(at);
         match told {
             Err(Fault) if self.shared.on_fault == OnFault::Close => Err(Fault),
@@ -414,7 +439,7 @@ impl Forwarder {
         if let Some(start) = buffer.get_mut(..octets.len()) {
             start.copy_from_slice(octets);
             self.buffered(Dir::ToServer, octets.len(), true);
-            let backlog = Backlog { buffer, from: 0, to: octets.len(), at, paused: false };
+            let backlog = Backlog { buffer, from: 0, to: octets.len(), at, ready: at, paused: false };
             self.flows[Dir::ToServer].backlog = Some(Box::new(backlog));
         }
     }
@@ -453,10 +478,24 @@ impl Forwarder {
             ForwardEnd::Fault => Some(Termination::Error),
             ForwardEnd::Closed | ForwardEnd::Reset(_) => None,
         };
+        if ending == ForwardEnd::TimedOut && self.lacks_greeting() {
+            self.listener.count(ProxyMetrics::greeting_timed_out);
+        }
         if let Some(reason) = reason {
-            self.listener.count(|metrics| metrics.terminated(self.session.protocol(), reason, self.session.phase()));
+            self.listener.count(|metrics| metrics.terminated(self.protocol(), reason, self.session.phase()));
         }
         self.session.finish(now, why, &self.shared.fanout);
+    }
+
+    /// Whether the server should have spoken and did not.
+    fn lacks_greeting(&self) -> bool {
+        let client_first = || passes_tls(&self.listener, self.server.peer_addr().ok());
+        !self.greeted && (self.session.phase() != Phase::Connect || !client_first())
+    }
+
+    /// What is spoken, or is expected at the listener until that is known.
+    fn protocol(&self) -> Protocol {
+        self.session.protocol_or(self.listener.protocol())
     }
 
     /// Where octets of `dir` come from, and where they go.

@@ -4,14 +4,17 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use super::accept_queue::AcceptQueues;
 use super::admission::Admission;
 use super::listen::{self, ListenError};
 use super::settings::{ListenerSettings, Target};
 use super::tls::{Terminator, TlsError};
 use super::trust;
+use super::ungreeted::Ungreeted;
 use super::upstream::UpstreamHost;
 use crate::console::plain;
 use crate::engine::Limits;
@@ -35,6 +38,18 @@ impl BoundListener {
             metrics.set_limit(listener.settings.admission.connections);
             listener.metrics = Some(metrics);
         }
+    }
+
+    /// Looks who waits at it, and shows that in its metrics; what is to be said of it if it is full.
+    pub fn take_stock(&self, queues: &AcceptQueues) -> Option<String> {
+        let Listener { admission, ungreeted, settings, .. } = &*self.listener;
+        let queued: u32 = self.sockets.iter().map(|one| queues.of(&one.socket)).sum();
+        let waiting = queued.saturating_add(admission.waiting());
+        self.listener.count(|metrics| metrics.set_waiting(waiting, ungreeted.oldest(Instant::now())));
+        let (open, limit) = (admission.open(), settings.admission.connections);
+        admission.would_exceed_total().then(|| {
+            format!("listener {} is full: {open} of {limit} connections are open, {waiting} more wait", settings.name)
+        })
     }
 }
 
@@ -97,6 +112,8 @@ pub struct Listener {
     pub metrics: Option<ProxyMetrics>,
     /// Who is let in.
     pub admission: Arc<Admission>,
+    /// Who waits for the server's first word.
+    pub(super) ungreeted: Arc<Ungreeted>,
 }
 
 /// What a listener is opened with, besides what the operator said of it.
@@ -135,6 +152,7 @@ impl Listener {
             Some(before) => before.admission.adapted(settings.admission),
             None => Admission::new(settings.admission),
         };
+        let ungreeted = before.map(|before| Arc::clone(&before.ungreeted)).unwrap_or_default();
         let terminator = Self::terminator(settings)?;
         let listener = Self {
             settings: settings.clone(),
@@ -142,6 +160,7 @@ impl Listener {
             limits: Arc::new(limits_of(limits, settings, &addresses)),
             terminator,
             admission: Arc::new(admission),
+            ungreeted,
             metrics: None,
             addresses,
             upstream,
@@ -179,6 +198,11 @@ impl Listener {
         let targets = self.upstream.as_ref().map(|upstream| upstream.addresses(0)).unwrap_or_default();
         let targets = targets.iter().map(SocketAddr::ip).collect::<Vec<_>>();
         trust::caution(&self.settings, &self.addresses, &targets, self.protocol())
+    }
+
+    /// It is served no more: nobody waits at it.
+    pub fn leave(&self) {
+        self.count(|metrics| metrics.set_waiting(0, Duration::ZERO));
     }
 
     /// Counts something, if anything is counted.

@@ -4,6 +4,7 @@
 //! sockets and the engine's session: no channel, no lock. Threads share nothing but the listeners. Octets go on before
 //! they are looked at, and nothing the observer does can hold them up.
 
+mod accept_queue;
 pub mod admission;
 mod buffers;
 mod clock;
@@ -24,6 +25,7 @@ mod observer;
 mod pair;
 pub mod proxy_protocol;
 mod reach;
+mod ready;
 mod refuse;
 mod resolve;
 mod serve;
@@ -35,6 +37,7 @@ mod terminated;
 mod testing;
 pub mod tls;
 mod trust;
+mod ungreeted;
 mod upstream;
 mod warnings;
 mod worker;
@@ -46,6 +49,7 @@ use std::time::Duration;
 
 use tokio::sync::watch as channel;
 
+pub use accept_queue::AcceptQueues;
 pub use listen::ListenError;
 pub use listener::{BoundListener, Listener, ListenerOptions, ListeningSocket, NextHop, OpenError};
 pub use neighbours::Neighbours;

@@ -154,6 +154,19 @@ impl GuardedSession {
         self.session.context().protocol
     }
 
+    /// What is spoken, or `expected` until that is known.
+    pub(super) fn protocol_or(&self, expected: Protocol) -> Protocol {
+        match self.protocol() {
+            Protocol::Unknown => expected,
+            known => known,
+        }
+    }
+
+    /// Whether the server has taken the connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.session.context().peers.established.is_some()
+    }
+
     pub(super) fn phase(&self) -> Phase {
         self.session.phase()
     }

@@ -48,8 +48,9 @@ pub(super) fn goodbye(listener: &Listener, meant: Option<SocketAddr>) -> Option<
     is_told.then(|| line(listener.protocol()))
 }
 
-/// Whether TLS passes there from the first byte: nothing that is said in clear would be understood.
-fn passes_tls(listener: &Listener, meant: Option<SocketAddr>) -> bool {
+/// Whether TLS passes there from the first byte: nothing that is said in clear would be understood, and the server says
+/// nothing before the client does.
+pub(super) fn passes_tls(listener: &Listener, meant: Option<SocketAddr>) -> bool {
     let target = match listener.settings.target {
         Target::Host { port, .. } => Some(port),
         Target::Original(_) => None,

@@ -24,13 +24,12 @@ pub(super) fn serve(
     // On the heap, and gone before the long time of forwarding begins.
     let joining = Box::pin(join(Rc::clone(&shared), Arc::clone(&listener), client, peer));
     async move {
-        let _open = open;
         let joined = match joining.await {
             Some(Joined::Pair(joined)) => joined,
-            Some(Joined::Routed(routed)) => return Box::pin(terminated::serve(shared, listener, routed)).await,
+            Some(Joined::Routed(routed)) => return Box::pin(terminated::serve(shared, listener, routed, open)).await,
             None => return,
         };
-        let mut forwarder = Forwarder::new(joined, listener, &shared);
+        let mut forwarder = Forwarder::new(joined, listener, open, &shared);
         let ending = poll_fn(|cx| forwarder.poll(cx)).await;
         forwarder.close(ending);
     }

@@ -4,7 +4,7 @@ use std::cell::{Cell, Ref, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -12,10 +12,12 @@ use super::buffers::BufferPool;
 use super::clock::{Clock, Timeline};
 use super::descriptors::{Descriptors, TakenDescriptors};
 use super::idle::{ConnectionRequest, IdleTimer};
+use super::listener::Listener;
 use super::loops::LoopGuard;
 use super::settings::{Forwarding, OnFault, Splice};
 use super::splice::Pipes;
 use crate::output::EventFanout;
+use crate::output::metrics::ProxyMetrics;
 use crate::time::Timestamp;
 
 /// How far the end of the proxy has come.
@@ -159,21 +161,41 @@ impl Shared {
     }
 }
 
-/// An open connection, counted while it lives, with its descriptors.
+/// A connection from accept to close, counted while it lives, with its descriptors.
 pub(super) struct OpenConnection {
     shared: Rc<Shared>,
+    listener: Arc<Listener>,
+    /// Its number among those that wait for their greeting.
+    ungreeted: Option<u64>,
     _descriptors: TakenDescriptors,
 }
 
 impl OpenConnection {
-    pub(super) fn new(shared: &Rc<Shared>) -> Self {
+    /// One that was accepted at `listener` just now.
+    pub(super) fn new(shared: &Rc<Shared>, listener: &Arc<Listener>) -> Self {
         shared.open.set(shared.open.get() + 1);
-        Self { shared: Rc::clone(shared), _descriptors: shared.descriptors.take() }
+        listener.count(|metrics| metrics.opened(true));
+        Self {
+            shared: Rc::clone(shared),
+            listener: Arc::clone(listener),
+            ungreeted: Some(listener.ungreeted.enter(Instant::now())),
+            _descriptors: shared.descriptors.take(),
+        }
+    }
+
+    /// The server has spoken.
+    pub(super) fn greeted(&mut self) {
+        if let Some(number) = self.ungreeted.take() {
+            self.listener.ungreeted.leave(number);
+            self.listener.count(ProxyMetrics::greeted);
+        }
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
+        self.greeted();
+        self.listener.count(|metrics| metrics.opened(false));
         self.shared.open.set(self.shared.open.get() - 1);
     }
 }

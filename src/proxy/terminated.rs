@@ -13,13 +13,21 @@ use super::loops::GuardedEnd;
 use super::observer::{Fault, GuardedSession};
 use super::reach::{self, AcceptedClient, Reached, Route, RoutedClient};
 use super::refuse::goodbye;
-use super::shared::Shared;
+use super::shared::{OpenConnection, Shared};
 use super::tls::{ClientTls, Dialler, Dialling, Observer, SessionStop, TerminatedClient, TlsEnd, terminate};
-use crate::event::{Both, Bypass, Dir, End, EstablishedTls, Input, Phase, Refusal, Termination, TlsFailure, Upstream};
+use crate::event::{
+    Both, Bypass, Dir, End, EstablishedTls, Input, Phase, Protocol, Refusal, Termination, TlsFailure, Upstream,
+};
+use crate::output::metrics::ProxyMetrics;
 use crate::proxy::settings::{HeaderOut, OnFault};
 
 /// Serves a connection to its end.
-pub(super) async fn serve(shared: Rc<Shared>, listener: Arc<Listener>, routed: Box<RoutedClient>) {
+pub(super) async fn serve(
+    shared: Rc<Shared>,
+    listener: Arc<Listener>,
+    routed: Box<RoutedClient>,
+    open: OpenConnection,
+) {
     let Some(terminator) = &listener.terminator else { return };
     let RoutedClient { client, mut arrival, route, id, ticket } = *routed;
     let (prior, goodbye) = (listener.protocol(), goodbye(&listener, None).unwrap_or_default());
@@ -32,6 +40,7 @@ pub(super) async fn serve(shared: Rc<Shared>, listener: Arc<Listener>, routed: B
         shared: Rc::clone(&shared),
         listener: Arc::clone(&listener),
         greeted: false,
+        open,
         closed: Both::default(),
         failed: false,
         why: None,
@@ -119,6 +128,7 @@ struct TlsObserver {
     shared: Rc<Shared>,
     listener: Arc<Listener>,
     greeted: bool,
+    open: OpenConnection,
     closed: Both<bool>,
     failed: bool,
     /// Why it was ended.
@@ -138,9 +148,14 @@ impl TlsObserver {
         self.timer.moved(self.shared.clock.now(), patience);
     }
 
+    /// What is spoken, or is expected at the listener until that is known.
+    fn protocol(&self) -> Protocol {
+        self.session.borrow().protocol_or(self.listener.protocol())
+    }
+
     fn note(&mut self, told: Result<(), Fault>) {
         if told.is_err() {
-            self.listener.count(|metrics| metrics.bypassed(self.session.borrow().protocol(), Bypass::Panic));
+            self.listener.count(|metrics| metrics.bypassed(self.protocol(), Bypass::Panic));
             self.failed |= self.shared.on_fault == OnFault::Close;
         }
     }
@@ -163,9 +178,12 @@ impl TlsObserver {
             let _ = self.session.borrow_mut().handle(now, *dir, Input::Reset, &self.shared.fanout);
         }
         if let Some((_, reason)) = self.why {
-            self.listener.count(|metrics| {
-                metrics.terminated(self.session.borrow().protocol(), reason, self.session.borrow().phase());
-            });
+            let session = self.session.borrow();
+            // A client that never came to TLS may be why the server was not dialled.
+            if reason == Termination::Timeout && !self.greeted && session.is_connected() {
+                self.listener.count(ProxyMetrics::greeting_timed_out);
+            }
+            self.listener.count(|metrics| metrics.terminated(self.protocol(), reason, session.phase()));
         }
         let why = match ending {
             TlsEnd::Unreachable(Refusal::Timeout) => End::Timeout,
@@ -188,7 +206,10 @@ impl Observer for TlsObserver {
         let now = self.shared.clock.now();
         let told = self.session.borrow_mut().handle(now, dir, Input::Data(octets), &self.shared.fanout);
         self.note(told);
-        self.greeted |= dir == Dir::ToClient;
+        if dir == Dir::ToClient && !self.greeted {
+            self.greeted = true;
+            self.open.greeted();
+        }
         self.moved();
     }
 

@@ -141,6 +141,30 @@ fn a_named_pipe_without_a_reader_is_warned_of_and_found_again() {
 }
 
 #[test]
+fn records_that_wait_are_as_old_as_the_oldest() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    fifo(&path);
+    // A reader who opens it and reads nothing for now; the kernel holds a page for him.
+    let open = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    rustix::pipe::fcntl_setpipe_size(&open, 4096).unwrap();
+    let metrics = free_address().to_string();
+    let proxy = Proxy::start("smtp", &["--log", path.to_str().unwrap(), "--metrics-listen", &metrics]);
+    let waits = |name: &str, is_so: fn(f64) -> bool| crate::running::wait_for(&metrics, name, &["sink=\"log\""], is_so);
+    (0..20).for_each(|_| session(&proxy));
+    waits("mailtap_log_queue_depth", |records| records >= 1.0);
+    waits("mailtap_log_lag_seconds", |seconds| seconds > 1.5);
+    // New records do not make the old ones younger.
+    session(&proxy);
+    assert!(scrape(&metrics, "mailtap_log_lag_seconds", &[]) > 1.5);
+    let mut reader = open;
+    let reading = std::thread::spawn(move || while reader.read(&mut [0; 4096]).is_ok() {});
+    waits("mailtap_log_queue_depth", |records| records == 0.0);
+    waits("mailtap_log_lag_seconds", |seconds| seconds == 0.0);
+    drop((proxy, reading));
+}
+
+#[test]
 fn a_folder_made_anew_is_found_again() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, old) = (dir.path().join("of").join("logs"), dir.path().join("old"));

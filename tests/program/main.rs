@@ -24,6 +24,7 @@ mod metrics;
 mod operator;
 mod page;
 mod proxy;
+mod revision;
 mod running;
 mod samples;
 #[path = "../common/schema.rs"]
@@ -37,3 +38,4 @@ mod terminated;
 mod tls;
 mod traffic;
 mod upstream;
+mod waiting;

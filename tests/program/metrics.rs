@@ -122,7 +122,6 @@ fn a_mailbox_and_its_idle() {
         mailtap_imap_untagged_total{listener="imap-idle.pcap",reason="exists"} 3
         mailtap_imap_untagged_total{listener="imap-idle.pcap",reason="bye"} 2
         mailtap_auth_attempts_total{listener="imap-idle.pcap",mechanism="login",outcome="success",protocol="imap",tls="none"} 2
-        mailtap_starttls_total{listener="imap-idle.pcap",outcome="not_offered",protocol="imap"} 2
         mailtap_transactions_total{kind="append",listener="imap-idle.pcap",outcome="accepted",protocol="imap",tls="none"} 1
         mailtap_bytes_total{direction="server_to_client",listener="imap-idle.pcap",protocol="imap",tls="none"} 2810
         "#,

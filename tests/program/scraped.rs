@@ -276,3 +276,142 @@ fn records_name_the_listener() {
         assert!(records.iter().any(|record| record == place), "{place}: {records:?}");
     }
 }
+
+#[test]
+fn an_offer_of_starttls_is_remembered_whatever_later_lists_say() {
+    let refused = ["S: 220 mx", "C: EHLO a", "S: 250-mx", "S: 250 STARTTLS", "C: STARTTLS", "S: 454 not now"];
+    let anew = ["C: EHLO a", "S: 250-mx", "S: 250 SIZE", "C: QUIT", "S: 221 bye"];
+    let imap =
+        ["S: * OK [CAPABILITY IMAP4rev1 STARTTLS] hi", "C: a LOGIN ann secret", "S: a OK [CAPABILITY IMAP4rev1] in"];
+    let pop3 = ["S: +OK hi", "C: CAPA", "S: +OK", "S: STLS", "S: USER", "S: ."];
+    let inside = ["C: USER ann", "S: +OK", "C: PASS secret", "S: +OK in", "C: CAPA", "S: +OK", "S: USER", "S: ."];
+    let never = ["S: 220 mx", "C: EHLO a", "S: 250-mx", "S: 250 SIZE", "C: QUIT", "S: 221 bye"];
+    let sessions = [
+        ("smtp", [&refused[..], &anew].concat(), true, ["refused", "not_offered"], [1.0, 0.0]),
+        ("imap", imap.to_vec(), true, ["refused", "not_offered"], [0.0, 0.0]),
+        ("pop3", [&pop3[..], &inside].concat(), true, ["refused", "not_offered"], [0.0, 0.0]),
+        ("smtp", never.to_vec(), false, ["refused", "not_offered"], [0.0, 1.0]),
+    ];
+    for (protocol, dialogue, offered, outcomes, counts) in sessions {
+        let (proxy, metrics) = start(protocol, &[]);
+        let (mut client, mut server) = proxy.connect();
+        talk(&mut client, &mut server, &dialogue);
+        drop((client, server));
+        let session = proxy.record("session");
+        assert_eq!(session["tls"]["offered"], offered, "{dialogue:?}");
+        for (outcome, count) in outcomes.iter().zip(counts) {
+            let counted = scrape(&metrics, "mailtap_starttls_total", &[&format!("outcome=\"{outcome}\"")]);
+            assert_eq!(counted.abs(), count, "{outcome}: {dialogue:?}");
+        }
+    }
+}
+
+#[test]
+fn a_loop_that_does_not_run_lags() {
+    const STALL: Duration = Duration::from_millis(700);
+    let (proxy, metrics) = start("smtp", &[]);
+    let name = "mailtap_loop_lag_seconds_bucket";
+    let late = || scrape(&metrics, name, &["le=\"+Inf\""]) - scrape(&metrics, name, &["le=\"0.5\""]);
+    wait_for(&metrics, name, &["le=\"+Inf\""], |n| n > 0.0);
+    let before = late();
+    proxy.signal(Signal::STOP);
+    thread::sleep(STALL);
+    proxy.signal(Signal::CONT);
+    let began = Instant::now();
+    while late() == before {
+        assert!(began.elapsed() < Duration::from_secs(10), "nothing is late");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn latency_counts_from_when_a_socket_is_ready_not_from_when_its_turn_comes() {
+    const BUSY: usize = 16;
+    let (servers, listen) =
+        ([(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()), [(); 2].map(|()| free_address()));
+    let metrics = free_address().to_string();
+    let mut flags = vec!["--protocol", "smtp", "--threads", "1", "--metrics-listen", &metrics];
+    let places: Vec<_> = listen
+        .iter()
+        .zip(&servers)
+        .map(|(listen, server)| [listen.to_string(), server.local_addr().unwrap().to_string()])
+        .collect();
+    for [listen, upstream] in &places {
+        flags.extend(["--listen", listen, "--upstream", upstream]);
+    }
+    let (mut child, _stderr) = spawn(&flags);
+    let connect = |at: usize| {
+        let client = TcpStream::connect(listen[at]).unwrap();
+        let (server, _) = servers[at].accept().unwrap();
+        [&client, &server].into_iter().for_each(patient);
+        (client, server)
+    };
+    let (mut client, mut server) = connect(0);
+    talk(&mut client, &mut server, &HELLO);
+    // The one thread is busy with long messages of others.
+    let busy: Vec<_> = (0..BUSY)
+        .map(|_| {
+            let (mut client, mut server) = connect(1);
+            talk(&mut client, &mut server, &[&HELLO[..], &OPEN].concat());
+            (client, server)
+        })
+        .collect();
+    let line = [&[b'x'; 62][..], b"\r\n"].concat().repeat(1 << 12);
+    let flood: Vec<_> = busy
+        .iter()
+        .flat_map(|(client, server)| {
+            let (mut from, mut to, line) = (client.try_clone().unwrap(), server.try_clone().unwrap(), line.clone());
+            let write = thread::spawn(move || while from.write_all(&line).is_ok() {});
+            let read = thread::spawn(move || while to.read(&mut [0; 1 << 16]).is_ok_and(|octets| octets > 0) {});
+            [write, read]
+        })
+        .collect();
+    let of_it = [&*format!("listener=\"port-{}\"", listen[0].port()), "direction=\"client_to_server\""];
+    let name = "mailtap_proxy_added_latency_seconds";
+    let shown =
+        || (scrape(&metrics, &format!("{name}_sum"), &of_it), scrape(&metrics, &format!("{name}_count"), &of_it));
+    let before = shown();
+    let began = Instant::now();
+    (0..5).for_each(|_| pass(&mut client, &mut server, b"NOOP\r\n"));
+    let took = began.elapsed().as_secs_f64();
+    wait_for(&metrics, &format!("{name}_count"), &of_it, |n| n >= before.1 + 5.0);
+    let seen = shown().0 - before.0;
+    println!("5 commands took {took:.3} s beside {BUSY} long messages, of which {seen:.3} s are shown");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    flood.into_iter().for_each(|thread| thread.join().unwrap());
+    assert!(seen > took / 4.0 && seen < took * 1.1, "{seen} of {took}");
+}
+
+#[test]
+fn the_revision_is_shown() {
+    let (_proxy, metrics) = start("smtp", &[]);
+    let revision = format!("revision=\"{}\"", env!("MAILTAP_REVISION"));
+    assert_eq!(scrape(&metrics, "mailtap_build_info", &[&revision]), 1.0);
+}
+
+#[test]
+fn failed_logins_of_a_network_count_together_whatever_the_address() {
+    let (proxy, metrics) = start("imap", &["--proxy-from", "127.0.0.0/8"]);
+    let names = ["mailtap_auth_failures_busiest_network", "mailtap_auth_failures_networks"];
+    let of_imap = ["protocol=\"imap\""];
+    for name in names {
+        assert_eq!(scrape(&metrics, name, &of_imap), 0.0, "{name}");
+    }
+    let login = |client: &str, answer: &str| {
+        let mut client_end = proxy.client();
+        client_end.write_all(format!("PROXY TCP4 {client} 198.51.100.25 40001 143\r\n").as_bytes()).unwrap();
+        let (mut server, _) = proxy.server.accept().unwrap();
+        patient(&server);
+        talk(&mut client_end, &mut server, &["S: * OK hi", "C: a LOGIN ann wrong", answer]);
+    };
+    const FAILED: &str = "S: a NO [AUTHENTICATIONFAILED] no";
+    (1..=60).for_each(|host| login(&format!("192.0.2.{host}"), FAILED));
+    login("198.51.100.7", FAILED);
+    // Neither a success nor a database that does not answer is a guess.
+    login("203.0.113.1", "S: a OK in");
+    login("203.0.113.2", "S: a NO [UNAVAILABLE] later");
+    wait_for(&metrics, "mailtap_auth_attempts_total", &of_imap, |n| n == 63.0);
+    assert_eq!(names.map(|name| scrape(&metrics, name, &of_imap)), [60.0, 2.0]);
+    assert_eq!(scrape(&metrics, names[0], &["protocol=\"smtp\""]), 0.0);
+}

@@ -13,7 +13,7 @@ use crate::event::Protocol;
 use crate::output::MetricsEndpoint;
 use crate::output::metrics::MetricsSource;
 use crate::proxy::settings::ListenerSettings;
-use crate::proxy::{BoundListener, Listener, ListenerOptions, ListeningSocket, OpenError, Serving};
+use crate::proxy::{AcceptQueues, BoundListener, Listener, ListenerOptions, ListeningSocket, OpenError, Serving};
 
 /// Sockets that listen already: from the service manager, a predecessor, or this process before a reload.
 #[derive(Debug, Default)]
@@ -184,6 +184,14 @@ impl OpenListeners {
                 describe(socket)
             );
             console::print(Level::Warning, &text);
+        }
+    }
+
+    /// Looks who waits at the listeners: that is shown in their metrics, and `/readyz` names those that are full.
+    pub(super) fn take_stock(&self, monitor: &MetricsEndpoint) {
+        if monitor.metrics().is_some() {
+            let queues = AcceptQueues::read();
+            monitor.note(self.listeners.iter().filter_map(|bound| bound.take_stock(&queues)).collect());
         }
     }
 

@@ -34,6 +34,9 @@ use listeners::{OpenListeners, Sockets};
 
 pub use check::check;
 
+/// How often it is looked who waits at the listeners.
+const STOCK: Duration = Duration::from_secs(1);
+
 /// Forwards until a signal ends it; `again` reads the configuration anew.
 pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(), Error> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
@@ -170,9 +173,12 @@ impl Control {
     ) -> Result<(), Error> {
         let mut successors = Successors::new(path).map_err(Error::Thread)?;
         let mut certificates = time::interval(certificates::EVERY);
+        let mut stock = time::interval(STOCK);
+        stock.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let is_replaced = loop {
             tokio::select! {
                 _ = certificates.tick() => self.expiry.look(&self.open.listeners),
+                _ = stock.tick() => self.open.take_stock(&self.monitor),
                 signal = signals.next() => match signal {
                     Signal::Reload => self.reload(again),
                     Signal::Reopen => self.log_queue.reopen(),
@@ -203,6 +209,7 @@ impl Control {
                 open.measure(&self.monitor);
                 self.workers.order(Order::Serve(Arc::new(open.serving())));
                 open.warn(Some(&self.open));
+                self.open.listeners.iter().for_each(|bound| bound.listener.leave());
                 self.open = open;
                 self.expiry.look_again(&self.open.listeners);
                 let names: Vec<_> = ready.proxy.listeners.iter().map(|listener| listener.name.as_str()).collect();
@@ -244,6 +251,7 @@ impl Control {
             if let Some(metrics) = &bound.listener.metrics {
                 metrics.set_draining(true);
             }
+            bound.listener.leave();
         }
         self.open = OpenListeners::default();
         self.drain(is_replaced);

@@ -68,10 +68,8 @@ impl Imap {
             session.capabilities.push(&upper);
         }
         self.login_disabled = disabled;
-        let over = self.authenticated || session.tls.accepted == Some(true);
-        if !under_tls && (!over || session.tls.offered.is_none()) {
-            // After a login, or STARTTLS, no server offers it any more: that takes nothing back.
-            session.tls.offered = Some(tls);
+        if !under_tls {
+            session.starttls_listed(tls);
         }
     }
 

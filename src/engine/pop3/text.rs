@@ -200,7 +200,7 @@ impl Pop3 {
             return;
         }
         if cx.session.tls.mode.is_none() {
-            cx.session.tls.offered = Some(has(b"STLS"));
+            cx.session.starttls_listed(has(b"STLS"));
         }
         cx.session.capabilities = lines.kept;
     }

@@ -48,7 +48,7 @@ impl Session {
     pub(super) fn decide(&mut self, at: Timestamp, last: bool, out: &mut dyn Sink) {
         let prior = self.expected();
         let ProtocolState::Undecided(held) = &mut self.protocol_state else { return };
-        if self.context.peers.roles_certain && self.state.proxied_client.is_none() {
+        if self.context.peers.roles_certain && self.context.proxied_client.is_none() {
             let octets = held.octets(Dir::ToServer);
             match proxy_header::parse(octets, Reading::Lenient) {
                 ParsedHeader::NeedMore if !last && !octets.is_empty() => return,
@@ -56,7 +56,7 @@ impl Session {
                     let (length, ends) = (header.length, header.ends);
                     held.consume(Dir::ToServer, length);
                     self.directions[Dir::ToServer].framer.advance_by(length as u64);
-                    self.state.proxied_client = ends.map(|(client, _)| client);
+                    self.context.proxied_client = ends.map(|(client, _)| client);
                     // The balancer spoke first; who speaks first behind it is what counts.
                     let spoken = [Dir::ToServer, Dir::ToClient].map(|d| !held.octets(d).is_empty());
                     self.server_first = spoken.contains(&true).then_some(!spoken[0]);
@@ -109,7 +109,7 @@ impl Session {
         let ProtocolState::Undecided(held) = &mut self.protocol_state else { return };
         let octets = held.octets(Dir::ToServer);
         let begun = !octets.is_empty() && proxy_header::parse(octets, Reading::Lenient) == ParsedHeader::NeedMore;
-        let first = self.context.peers.roles_certain && self.state.proxied_client.is_none() && !held.has_gap();
+        let first = self.context.peers.roles_certain && self.context.proxied_client.is_none() && !held.has_gap();
         if begun && first {
             let length = octets.len();
             held.consume(Dir::ToServer, length);

@@ -70,6 +70,7 @@ impl Session {
                 id,
                 began: at,
                 peers,
+                proxied_client: None,
                 protocol: Protocol::Unknown,
                 connect: None,
                 health_check: false,
@@ -308,6 +309,9 @@ impl Session {
             // Acknowledgments in the middle of a connection: it may be the rest of one that has its record.
             return;
         }
+        if let Some(prior) = self.prior().filter(|_| self.is_unspoken()) {
+            self.presume(at, prior, out);
+        }
         self.decide(at, true, out);
         for dir in [Dir::ToServer, Dir::ToClient] {
             self.release(dir, out);
@@ -357,6 +361,7 @@ impl Session {
             summary.packets = Some([client.packets, server.packets]);
         }
         summary.other = other;
+        summary.proxied_client = self.context.proxied_client;
         summary.started = self.started.take().unwrap_or(Protocol::Unknown);
         summary.disorder = self.disorder;
         out.event(&self.context, at, &Event::End(Masked::new(&mut summary, secrets.prepare())));
@@ -366,6 +371,12 @@ impl Session {
     fn is_silent_rest(&self) -> bool {
         let silent = |direction: &DirectionState| direction.position() == 0;
         !self.context.peers.roles_certain && Dir::BOTH.into_iter().all(|dir| silent(&self.directions[dir]))
+    }
+
+    /// Whether nobody said anything, as far as is known: no byte was missed.
+    fn is_unspoken(&self) -> bool {
+        let unspoken = |direction: &DirectionState| direction.seen + direction.lost == 0;
+        Dir::BOTH.into_iter().all(|dir| unspoken(&self.directions[dir]))
     }
 
     fn outcome(&self, close: Close, why: End) -> SessionOutcome {

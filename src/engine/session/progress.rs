@@ -23,7 +23,7 @@ impl Session {
         self.context.health_check = true;
     }
 
-    /// The proxy reached no server, so that nothing will be said: `protocol` is what it expects there.
+    /// Nothing was said, nor will be: `protocol` is what is expected there.
     pub fn presume(&mut self, at: Timestamp, protocol: Protocol, out: &mut dyn Sink) {
         if protocol != Protocol::Unknown && matches!(self.protocol_state, ProtocolState::Undecided(_)) {
             self.protocol_state = ProtocolState::Counted;

@@ -3,7 +3,6 @@
 //! Every protocol writes here. The pools keep the buffers of finished commands and transactions, so that a steady
 //! session allocates nothing. Every fact passes the masking of secrets on its way out.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::engine::Limits;
@@ -60,7 +59,6 @@ pub(crate) struct SessionState {
     pub(crate) counts: Counts,
     /// Where the proxy went on to.
     pub(crate) upstream: Option<event::Upstream>,
-    pub(crate) proxied_client: Option<SocketAddr>,
     /// Where the tunnel leads that the session is in.
     pub(crate) tunnel: Option<Box<event::Tunnel>>,
     /// EHLO was refused and HELO taken.
@@ -106,6 +104,12 @@ impl SessionState {
     /// Encryption now.
     pub(crate) fn tls_mode(&self) -> TlsMode {
         self.tls.mode.unwrap_or(TlsMode::None)
+    }
+
+    /// A list of capabilities came in clear, with STARTTLS or without. An offer is not taken back by a later list: after a login, a
+    /// refusal or STARTTLS itself, servers leave it out (RFC 3207 section 4.2).
+    pub(crate) fn starttls_listed(&mut self, is_offered: bool) {
+        self.tls.offered = Some(is_offered || self.tls.offered == Some(true));
     }
 
     /// The server agreed to STARTTLS, or did not; once there is TLS, a refusal takes nothing back.
@@ -242,7 +246,7 @@ impl SessionState {
             notices: remarks.notices,
             software: took.software,
             upstream: took.upstream,
-            proxied_client: took.proxied_client,
+            proxied_client: None,
             tunnel: took.tunnel,
             ehlo_refused: took.ehlo_refused,
             reply_desync: took.reply_desync,

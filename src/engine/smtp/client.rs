@@ -291,7 +291,7 @@ impl Smtp {
         let address = value(b"ADDR").map(|a| a.strip_prefix("IPV6:").or_else(|| a.strip_prefix("IPv6:")).unwrap_or(a));
         if let Some(ip) = address.and_then(|a| a.parse().ok()) {
             let port = value(b"PORT").and_then(|p| p.parse().ok()).unwrap_or(0);
-            cx.session.proxied_client = Some(std::net::SocketAddr::new(ip, port));
+            cx.context.proxied_client = Some(std::net::SocketAddr::new(ip, port));
         }
     }
 }

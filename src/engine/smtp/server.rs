@@ -403,9 +403,7 @@ impl Smtp {
             capabilities.push_entry(line, keyword);
         }
         if command.verb != Verb::Helo && cx.session.tls.mode.is_none() {
-            // Once it was agreed to, it is not offered again (RFC 3207 section 4.2): that takes nothing back.
-            let before = cx.session.tls.accepted == Some(true) && cx.session.tls.offered == Some(true);
-            cx.session.tls.offered = Some(starttls || before);
+            cx.session.starttls_listed(starttls);
         }
     }
 

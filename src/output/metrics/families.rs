@@ -137,6 +137,11 @@ families! {
     Sessions = "mailtap_sessions_total", Counter, All, ["listener" "protocol"], "Mail connections accepted or seen.";
     SessionsActive = "mailtap_sessions_active", Gauge, Running, ["listener" "protocol"], "Mail connections that are open.";
     SessionsEnded = "mailtap_sessions_ended_total", Counter, All, ["listener" "protocol" "outcome" "phase"], "Mail connections that are over, by how they went and what they were doing.";
+    ConnectionsOpen = "mailtap_connections_open", Gauge, Proxy, ["listener"], "Connections from accept to close, whether or not anybody has spoken.";
+    ConnectionsWaiting = "mailtap_connections_waiting", Gauge, Proxy, ["listener"], "Connections that wait for a place at a full listener, or to be accepted.";
+    BeforeGreeting = "mailtap_connections_before_greeting", Gauge, Proxy, ["listener"], "Open connections to which the server has said nothing yet.";
+    BeforeGreetingOldest = "mailtap_connections_before_greeting_oldest_seconds", Level, Proxy, ["listener"], "How long the oldest of them has been open.";
+    GreetingTimeouts = "mailtap_greeting_timeouts_total", Counter, Proxy, ["listener"], "Connections that the server took and closed by the proxy because it never said a word.";
     SessionsRejected = "mailtap_sessions_rejected_total", Counter, Proxy, ["listener" "reason"], "Connections turned away by the proxy.";
     HealthChecks = "mailtap_health_checks_total", Counter, Proxy, ["listener" "protocol"], "Connections of health checks (--health-from), which no other family counts.";
     SessionsMidstream = "mailtap_sessions_midstream_total", Counter, Capture, ["listener" "protocol"], "Connections whose start was not captured.";
@@ -168,6 +173,8 @@ families! {
     ImapUntagged = "mailtap_imap_untagged_total", Counter, All, ["listener" "reason"], "IMAP untagged responses.";
 
     AuthAttempts = "mailtap_auth_attempts_total", Counter, All, ["listener" "protocol" "mechanism" "outcome" "tls"], "Authentication attempts.";
+    AuthBusiestNetwork = "mailtap_auth_failures_busiest_network", Gauge, Running, ["protocol"], "Failed logins in the last five minutes from the client network (/24, /64) that has most of them.";
+    AuthNetworks = "mailtap_auth_failures_networks", Gauge, Running, ["protocol"], "Client networks with failed logins in the last five minutes, 1024 a minute at most.";
     AuthSeconds = "mailtap_auth_seconds", Histogram(LATENCY), All, ["listener" "protocol" "mechanism"], "What a server took for an authentication, the client's own time left out.";
     AuthPerSession = "mailtap_auth_attempts_per_session", Histogram(FEW), All, ["listener" "protocol"], "Attempts, per session that had any.";
     StartTls = "mailtap_starttls_total", Counter, All, ["listener" "protocol" "outcome"], "What became of STARTTLS and STLS.";
@@ -181,7 +188,8 @@ families! {
     LineAnomalies = "mailtap_line_anomalies_total", Counter, All, ["listener" "protocol" "direction" "reason"], "Lines that break the rules of lines.";
     Enforcements = "mailtap_enforcements_total", Counter, Proxy, ["listener" "protocol" "anomaly" "reason"], "What the proxy kept from the server.";
 
-    AddedLatency = "mailtap_proxy_added_latency_seconds", Histogram(ADDED), Proxy, ["listener" "direction"], "From a read to the completed write: the proxy's own cost.";
+    AddedLatency = "mailtap_proxy_added_latency_seconds", Histogram(ADDED), Proxy, ["listener" "direction"], "From when the event loop found that octets can be read to the completed write: the proxy's own cost.";
+    LoopLag = "mailtap_loop_lag_seconds", Histogram(LATENCY), Proxy, [], "How late the event loops of the forwarding threads come to a timer, ten times a second each.";
     ForwardPaused = "mailtap_forward_paused_total", Counter, Proxy, ["listener" "direction"], "How often reading stopped because the other side took nothing.";
     ForwardPausedSeconds = "mailtap_forward_paused_seconds_total", Sum, Proxy, ["listener" "direction"], "How long reading was stopped.";
     ForwardBuffered = "mailtap_forward_buffered_bytes", Gauge, Proxy, ["listener" "direction"], "Octets read and not yet written.";
@@ -207,7 +215,8 @@ families! {
     LogEvents = "mailtap_log_events_total", Counter, All, ["sink"], "Records written.";
     LogErrors = "mailtap_log_errors_total", Counter, All, ["sink"], "Attempts to write records that failed.";
     LogDropped = "mailtap_log_dropped_events_total", Counter, All, ["sink" "reason"], "Records lost.";
-    LogLag = "mailtap_log_lag_seconds", Level, Running, ["sink"], "How long the records have waited that are being written, or those written last.";
+    LogLag = "mailtap_log_lag_seconds", Level, Running, ["sink"], "Age of the oldest record that is not written yet; 0 if all are.";
+    LogQueueDepth = "mailtap_log_queue_depth", Gauge, Running, ["sink"], "Records that wait to be written.";
     LogSpool = "mailtap_log_spool_bytes", Gauge, Running, ["sink"], "Octets of records that wait to be written.";
     SeriesDropped = "mailtap_metrics_series_dropped_total", Counter, All, ["family"], "Label sets beyond the cap of a family; they count under other.";
     ReloadSuccessful = "mailtap_config_last_reload_successful", Gauge, Running, [], "Whether the configuration read last was taken.";

@@ -5,6 +5,7 @@
 //! label, and no family exceeds its cap. [`FAMILIES`] is the list.
 
 mod capture;
+mod failed_logins;
 mod families;
 mod file;
 pub mod labels;
@@ -20,6 +21,7 @@ mod tests;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
@@ -36,6 +38,7 @@ pub use proxy::ProxyMetrics;
 pub use reasons::{ReplyReasons, ReplyReasonsError};
 pub use recorder::MetricsRecorder;
 
+use failed_logins::FailedLogins;
 use families::FamilyId;
 use labels::DIRECTIONS;
 use registry::Store;
@@ -113,6 +116,7 @@ struct MetricsShared {
     is_single: bool,
     store: Arc<Store>,
     reasons: Option<Arc<ReplyReasons>>,
+    failed_logins: FailedLogins,
 }
 
 impl MetricsShared {
@@ -149,7 +153,8 @@ impl Metrics {
         let places = if is_single { 1 } else { LISTENERS + 1 } * Protocol::ALL.len();
         let store = Arc::new(Store::new(&registry, cap, places, |family| family.inputs.has(input))?);
         let reasons = reasons.map(Arc::new);
-        let shared = MetricsShared { registry, input, listeners: RwLock::new(listeners), is_single, store, reasons };
+        let (listeners, failed_logins) = (RwLock::new(listeners), FailedLogins::default());
+        let shared = MetricsShared { registry, input, listeners, is_single, store, reasons, failed_logins };
         let metrics = Self { shared: Arc::new(shared), logs: Arc::default() };
         metrics.zeros(&sources);
         metrics.process()?;
@@ -218,7 +223,7 @@ impl Metrics {
     fn zeros(&self, sources: &[MetricsSource]) {
         let shared = &self.shared;
         let store = &shared.store;
-        let revision = option_env!("MAILTAP_REVISION").unwrap_or("unknown");
+        let revision = env!("MAILTAP_REVISION");
         store.gauge(FamilyId::BuildInfo, &[env!("CARGO_PKG_VERSION"), revision, shared.input.as_str()]).set(1);
         for (at, source) in sources.iter().enumerate().take(LISTENERS) {
             let any = [Protocol::Smtp, Protocol::Lmtp, Protocol::Pop3, Protocol::Imap];
@@ -226,6 +231,9 @@ impl Metrics {
             for protocol in spoken {
                 let place = shared.place(at, *protocol);
                 place.zero(|id| shared.has(id));
+                if labels::concerns(FamilyId::AuthAttempts, *protocol) {
+                    shared.failed_logins.expect(*protocol);
+                }
                 for reason in shared.reasons.iter().flat_map(|reasons| reasons.names()) {
                     if labels::concerns(FamilyId::SmtpReplyReasons, *protocol) {
                         store.zero(FamilyId::SmtpReplyReasons, &[&source.name, protocol.as_str(), reason]);
@@ -252,9 +260,17 @@ impl Metrics {
         Ok(())
     }
 
-    /// Takes over what the logs have counted.
+    /// Takes over what the logs have counted, and whose logins fail.
     fn follow(&self) {
         let store = &self.shared.store;
+        if self.shared.has(FamilyId::AuthBusiestNetwork) {
+            for protocol in Protocol::ALL {
+                let peak = self.shared.failed_logins.peak(*protocol, Instant::now());
+                let Some((most, networks)) = peak else { continue };
+                store.gauge(FamilyId::AuthBusiestNetwork, &[protocol.as_str()]).set(most.into());
+                store.gauge(FamilyId::AuthNetworks, &[protocol.as_str()]).set(networks.into());
+            }
+        }
         for (sink, counters) in &*self.logs.lock().unwrap_or_else(PoisonError::into_inner) {
             let raise = |id, labels: &[&str], to: u64| capture::raise(&store.counter(id, labels), to);
             raise(FamilyId::LogEvents, &[sink], counters.written.load(Ordering::Relaxed));
@@ -264,8 +280,10 @@ impl Metrics {
                 raise(FamilyId::LogDropped, &[sink, loss.as_str()], counter.load(Ordering::Relaxed));
             }
             store.level(FamilyId::LogLag, &[sink]).set(counters.lag().as_secs_f64());
-            let waiting = i64::try_from(counters.waiting_bytes()).unwrap_or(i64::MAX);
-            store.gauge(FamilyId::LogSpool, &[sink]).set(waiting);
+            let (records, bytes) = counters.waiting();
+            for (id, waiting) in [(FamilyId::LogQueueDepth, records), (FamilyId::LogSpool, bytes)] {
+                store.gauge(id, &[sink]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{Counter, Histogram, IntCounter, IntGauge};
+use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 
 use super::MetricsShared;
 use super::families::FamilyId;
@@ -19,6 +19,11 @@ use crate::event::{Dir, Phase, Protocol};
 pub struct ProxyMetrics {
     shared: Arc<MetricsShared>,
     listener: usize,
+    open: IntGauge,
+    waiting: IntGauge,
+    before_greeting: IntGauge,
+    oldest: Gauge,
+    greeting_timeouts: IntCounter,
     rejected: Vec<IntCounter>,
     added: [Histogram; 2],
     paused: [IntCounter; 2],
@@ -39,6 +44,11 @@ impl ProxyMetrics {
         let both = [Dir::ToServer, Dir::ToClient].map(labels::direction);
         let counters = |id: FamilyId| both.map(|dir| store.counter(id, &[&name, dir]));
         Self {
+            open: store.gauge(FamilyId::ConnectionsOpen, &[&name]),
+            waiting: store.gauge(FamilyId::ConnectionsWaiting, &[&name]),
+            before_greeting: store.gauge(FamilyId::BeforeGreeting, &[&name]),
+            oldest: store.level(FamilyId::BeforeGreetingOldest, &[&name]),
+            greeting_timeouts: store.counter(FamilyId::GreetingTimeouts, &[&name]),
             rejected: Rejection::ALL
                 .iter()
                 .map(|reason| store.counter(FamilyId::SessionsRejected, &[&name, reason.as_str()]))
@@ -55,6 +65,32 @@ impl ProxyMetrics {
             listener,
             shared,
         }
+    }
+
+    /// A connection was accepted (`true`), or one is closed to which the server [has spoken](Self::greeted) or never will.
+    pub fn opened(&self, is: bool) {
+        if is {
+            self.open.inc();
+            self.before_greeting.inc();
+        } else {
+            self.open.dec();
+        }
+    }
+
+    /// The server has spoken to a connection, or never will.
+    pub fn greeted(&self) {
+        self.before_greeting.dec();
+    }
+
+    /// The server took a connection and never greeted.
+    pub fn greeting_timed_out(&self) {
+        self.greeting_timeouts.inc();
+    }
+
+    /// So many connections wait for a place, and the oldest that waits for its greeting has been open for so long.
+    pub fn set_waiting(&self, connections: u32, oldest: Duration) {
+        self.waiting.set(i64::from(connections));
+        self.oldest.set(seconds(oldest));
     }
 
     /// A connection was turned away.

@@ -13,7 +13,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::events::Events;
-use super::{Ready, ServeShared};
+use super::{Readiness, Ready, ServeShared};
 use crate::output::page;
 
 /// The body of an answer.
@@ -107,14 +107,21 @@ impl Resource {
         match self {
             Self::Metrics => metrics((shared.content.metrics)(), takes_gzip(request.headers())),
             Self::Health => plain(StatusCode::OK, "ok\n"),
-            Self::Readiness => match shared.content.readiness.state() {
-                Ready::Ready => plain(StatusCode::OK, "ready\n"),
-                Ready::Starting => plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-                Ready::Draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-            },
+            Self::Readiness => readiness(&shared.content.readiness),
             Self::Asset(asset) => full(StatusCode::OK, asset.kind, Bytes::from_static(asset.octets)),
             Self::Events => events(shared, request.method() == Method::HEAD, streams),
         }
+    }
+}
+
+fn readiness(readiness: &Readiness) -> Response<AnswerBody> {
+    match readiness.state() {
+        Ready::Ready => {
+            let text = format!("ready\n{}", readiness.notes());
+            full(StatusCode::OK, TEXT, text.into())
+        }
+        Ready::Starting => plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        Ready::Draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     }
 }
 

@@ -21,7 +21,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -42,7 +42,13 @@ pub type MetricsBody = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
 
 /// What `/readyz` says. Clones are one.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicU8>);
+pub struct Readiness(Arc<ReadinessState>);
+
+#[derive(Debug, Default)]
+struct ReadinessState {
+    state: AtomicU8,
+    notes: Mutex<Vec<String>>,
+}
 
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +74,24 @@ impl Readiness {
             Ready::Ready => 1,
             Ready::Draining => 2,
         };
-        self.0.store(number, Ordering::Relaxed);
+        self.0.state.store(number, Ordering::Relaxed);
+    }
+
+    /// What else is to be said while it is ready, one line each: it takes no part in the answer's status, since a balancer must
+    /// not take a busy proxy for a broken one.
+    pub fn note(&self, notes: Vec<String>) {
+        *self.0.notes.lock().unwrap_or_else(PoisonError::into_inner) = notes;
+    }
+
+    /// Those lines, each with its end.
+    pub fn notes(&self) -> String {
+        let notes = self.0.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.iter().map(|note| format!("{note}\n")).collect()
     }
 
     /// What it says.
     pub fn state(&self) -> Ready {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.state.load(Ordering::Relaxed) {
             0 => Ready::Starting,
             1 => Ready::Ready,
             _ => Ready::Draining,
@@ -237,8 +255,8 @@ impl Handle {
 
     /// From now on token and certificate are those; connections that are open stay. The address is not changed by this.
     pub fn take_access(&self, NewAccess { access, tls }: NewAccess) {
-        *self.shared.access.write().unwrap_or_else(std::sync::PoisonError::into_inner) = access;
-        *self.shared.tls.write().unwrap_or_else(std::sync::PoisonError::into_inner) = tls;
+        *self.shared.access.write().unwrap_or_else(PoisonError::into_inner) = access;
+        *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
     }
 
     /// Accepts no more, lets the answers under way end for at most `patience`, and waits for that.
@@ -257,11 +275,11 @@ impl fmt::Debug for Handle {
 
 impl ServeShared {
     fn access(&self) -> Arc<Access> {
-        Arc::clone(&self.access.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn tls(&self) -> Option<TlsAcceptor> {
-        self.tls.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -86,6 +86,31 @@ pub(super) const METRICS: &[Test] = &[
         sets: &["mailtap_sessions_active"],
     },
     Test {
+        file: "tests/program/waiting.rs",
+        name: "silent_clients_that_fill_a_listener_are_seen",
+        sets: &[
+            "mailtap_connections_open",
+            "mailtap_connections_waiting",
+            "mailtap_connections_before_greeting",
+            "mailtap_connections_before_greeting_oldest_seconds",
+        ],
+    },
+    Test {
+        file: "tests/program/waiting.rs",
+        name: "a_server_that_never_greets_is_counted",
+        sets: &["mailtap_greeting_timeouts_total"],
+    },
+    Test {
+        file: "tests/program/scraped.rs",
+        name: "a_loop_that_does_not_run_lags",
+        sets: &["mailtap_loop_lag_seconds"],
+    },
+    Test {
+        file: "tests/program/log.rs",
+        name: "records_that_wait_are_as_old_as_the_oldest",
+        sets: &["mailtap_log_queue_depth"],
+    },
+    Test {
         file: "src/output/metrics/tests.rs",
         name: "counters_of_logs_and_captures_follow",
         sets: &[

@@ -5,8 +5,9 @@ mod exchange;
 mod session;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use prometheus::IntGauge;
+use prometheus::{Histogram, IntGauge};
 
 use super::MetricsShared;
 use super::families::FamilyId;
@@ -16,7 +17,7 @@ use super::labels::{
     TLS_VERSIONS, Unobserved, UntaggedReason,
 };
 use super::reasons::ReplyReasons;
-use super::series::{COMMANDS, Histograms, IndexedCounters, SeriesPlace};
+use super::series::{COMMANDS, Histograms, IndexedCounters, SeriesPlace, seconds};
 use crate::event::Sink;
 use crate::event::anomaly;
 use crate::event::{
@@ -32,17 +33,26 @@ pub struct MetricsRecorder {
     shared: Arc<MetricsShared>,
     /// By listener and protocol.
     tables: Vec<Option<Box<ListenerHandles>>>,
+    loop_lag: Option<Histogram>,
 }
 
 impl MetricsRecorder {
     pub(super) fn new(shared: Arc<MetricsShared>) -> Self {
-        Self { shared, tables: Vec::new() }
+        let loop_lag = shared.has(FamilyId::LoopLag).then(|| shared.store.histogram(FamilyId::LoopLag, &[]));
+        Self { shared, tables: Vec::new(), loop_lag }
+    }
+
+    /// The event loop of this thread came to a timer so long after its time.
+    pub fn loop_lag(&self, lag: Duration) {
+        if let Some(histogram) = &self.loop_lag {
+            histogram.observe(seconds(lag));
+        }
     }
 
     fn table(&mut self, context: &Context, protocol: Protocol) -> Option<&mut ListenerHandles> {
         let listener = self.shared.listener(context.peers.source);
         let at = listener * Protocol::ALL.len() + protocol.index();
-        let Self { shared, tables } = self;
+        let Self { shared, tables, .. } = self;
         if tables.len() <= at {
             tables.resize_with(at + 1, || None);
         }
@@ -67,6 +77,12 @@ impl Sink for MetricsRecorder {
             && let Some(active) = &table.active
         {
             active.dec();
+        }
+        if let Event::Auth(auth) = event
+            && auth.outcome == AuthOutcome::Failed
+            && self.shared.has(FamilyId::AuthBusiestNetwork)
+        {
+            self.shared.failed_logins.add(context.protocol, context.client(), Instant::now());
         }
         let Some(table) = self.table(context, context.protocol) else { return };
         match event {
