@@ -59,6 +59,9 @@ struct Followed {
     is_changed: bool,
     /// What it did since that was published.
     history: History,
+    /// When the first event came. What both sides had sent until then is told at once, the client's first: whose was the
+    /// last is not known.
+    told: Timestamp,
 }
 
 /// One for each thread. Events go in, and come out on the page.
@@ -118,6 +121,7 @@ impl PageCollector {
         for id in changed.drain(..) {
             let Some(followed) = self.followed.get_mut(&id) else { continue };
             followed.is_changed = false;
+            followed.settle();
             let (session, history) = (followed.session.clone(), std::mem::take(&mut followed.history));
             self.batch.changed.push((self.shown(session), history));
         }
@@ -135,7 +139,8 @@ impl PageCollector {
                 return None;
             }
             let session = SessionRow::new(context, at);
-            self.followed.insert(context.id, Followed { session, is_changed: false, history: History::default() });
+            self.followed
+                .insert(context.id, Followed { session, is_changed: false, history: History::default(), told: at });
         }
         let followed = self.followed.get_mut(&context.id)?;
         if !std::mem::replace(&mut followed.is_changed, true) {
@@ -163,10 +168,15 @@ impl PageCollector {
             }
         };
         of(&mut self.batch.tick.octets);
-        if let Some(session) = self.session(context, at) {
+        if let Some(Followed { session, told, .. }) = self.followed(context, at) {
             of(&mut session.octets);
-            session.waits = (dir == Dir::ToServer).then_some(at);
             session.tls = tls;
+            session.waits = match (dir, session.waits) {
+                (Dir::ToServer, _) => Some(at),
+                // The server's may have come before the client's, see below.
+                (Dir::ToClient, waits) if at == *told => waits.filter(|since| *since == at),
+                (Dir::ToClient, _) => None,
+            };
         }
     }
 
@@ -297,6 +307,15 @@ impl PageCollector {
 }
 
 impl Followed {
+    /// Of what was told at once the client's was the last only if the greeting is all that the server has said.
+    fn settle(&mut self) {
+        let [client, server] = self.session.octets;
+        let is_greeted = matches!(self.session.last, Some((ServerStep::Greeting, _)));
+        if self.session.waits == Some(self.told) && server > 0 && !(client > 0 && is_greeted) {
+            self.session.waits = None;
+        }
+    }
+
     fn step(&mut self, step: ServerStep, reply: &Reply, after: Option<Duration>, taken: Option<Duration>) {
         self.session.last = Some((step, reply.status));
         self.history.step(StepRow { step, after, status: reply.status, enhanced: reply.enhanced, taken });

@@ -146,7 +146,7 @@ fn what_a_session_did_is_kept_open_or_over() {
     assert_eq!((&refused["enhanced"], &refused["taken"]), (&"5.1.1".into(), &2.0.into()));
     assert_eq!(refused["after"], 16.0, "milliseconds from the beginning");
     let transaction = &over["transactions"][0];
-    assert_eq!((&transaction["outcome"], &transaction["subject"]), (&"partial".into(), &"Lunch".into()));
+    assert_eq!((&transaction["outcome"], &transaction["subject"]), (&"accepted".into(), &"Lunch".into()));
     assert_eq!((&over["commands_omitted"], &over["transactions_omitted"]), (&0.into(), &0.into()));
     assert!(state.session(3).is_none());
     assert_eq!(session_id("00000000000000ff"), Some(255));
@@ -191,6 +191,8 @@ fn a_server_that_is_silent_is_known_since_when() {
     let began = NOW.as_nanos() / 1_000_000;
     assert_eq!(waits(Dir::ToServer, "EHLO a\r\n", 2), Some(began + 2000));
     assert_eq!(waits(Dir::ToClient, "250 mx\r\n", 9), None);
+    assert_eq!(waits(Dir::ToServer, "NOOP\r\n", 10), Some(began + 10_000));
+    assert_eq!(waits(Dir::ToClient, "250 ok\r\n", 11), None);
 }
 
 #[test]

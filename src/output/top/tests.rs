@@ -202,12 +202,10 @@ fn the_file_is_written_again_and_again() {
     let names = || fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(names(), 1);
     // A successor writes it now: it is left as it is.
-    let file = TopFile::start(path.clone(), Arc::clone(&state)).unwrap();
     fs::remove_file(&path).unwrap();
-    file.stop(true);
+    TopFile::start(path.clone(), Arc::clone(&state)).unwrap().stop(true);
     assert_eq!(names(), 0);
     let file = TopFile::start(path.clone(), state).unwrap();
-    fs::remove_file(&path).unwrap();
     file.stop(false);
     assert!(read()["lists"].is_array(), "and else it is written once more at the end");
 }
@@ -230,6 +228,6 @@ fn what_is_something_else_is_not_replaced() {
     assert_eq!(fs::read(&path).unwrap(), b"{\"record\":\"session\"}\n");
     fs::write(&path, "").unwrap();
     assert!(TopFile::check(&path).is_ok() && TopFile::check(&folder.path().join("new")).is_ok());
-    TopFile::start(path.clone(), state).unwrap().stop(false);
+    TopFile::write(&path, &state).unwrap();
     assert!(TopFile::check(&path).is_ok(), "its own file is replaced");
 }
