@@ -15,11 +15,12 @@ use std::thread;
 use std::time::Duration;
 
 use mailtap::event::{Context, Event, Sink};
-use mailtap::output::page::{PageState, Show};
+use mailtap::output::page::{ASSETS, PageState, Show};
 use mailtap::output::serve::{BoundServer, Handle, Readiness, ServeSettings, ServedContent};
 use mailtap::output::{EventFanout, InputKind, Policy, TopCollector, TopState};
 use mailtap::secret::Secret;
 use mailtap::time::Timestamp;
+use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::traffic::{Talk, hello, message};
@@ -410,6 +411,65 @@ fn a_crowd_is_filtered_and_ranked() {
     }
     assert_eq!(browser.complaints(), Vec::<String>::new());
     page.stop();
+}
+
+/// The page with one event, which is written here: of a crowd too large for the lists, and a server that has become slow.
+fn canned(event: &str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let event = format!("data: {event}\n\n");
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            if BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).is_err() {
+                continue;
+            }
+            let path = line.split(' ').nth(1).unwrap_or_default();
+            let asset = ASSETS.iter().find(|asset| asset.path == path);
+            let (kind, body) =
+                asset.map_or(("text/event-stream", event.as_bytes()), |asset| (asset.kind, asset.octets));
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n");
+            let length = asset.map(|_| format!("Content-Length: {}\r\n", body.len())).unwrap_or_default();
+            let _ = stream.write_all(&[head.as_bytes(), length.as_bytes(), b"\r\n", body].concat());
+            if asset.is_none() {
+                // The stream goes on.
+                std::mem::forget(stream);
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn what_is_slow_and_what_is_not_exact_is_said() {
+    let Some(mut browser) = browser("what_is_slow_and_what_is_not_exact_is_said") else { return };
+    let latency = |step: &str, since: Value, usual: Value| {
+        json!({"protocol": "smtp", "step": step, "count": 9, "p50": 900.0, "p95": 1500.0, "p99": 1500.0,
+            "slow_since": since, "usual": usual})
+    };
+    let entry = json!({"name": "203.0.113.0/24", "at_least": 960, "at_most": 966});
+    let list = |by: &str, entries: Value| json!({"of": "client_network", "by": by, "total": 9000, "others_at_most": 6, "entries": entries});
+    let event = json!({
+        "hello": {"version": "0.1.0", "input": "proxy", "sources": ["mx"], "addresses": false, "subjects": false,
+            "listed": 500, "recent": 200, "seconds": 300, "protocols": ["smtp"], "outcomes": ["ok"]},
+        "now": 1_780_000_600_000_u64, "uptime": 600, "unlisted": 0, "skipped": 0,
+        "digest": {"open": [], "refusals": [], "tops": [list("sessions", json!([entry])), list("bytes", json!([]))],
+            "latencies": [latency("RCPT", 510.into(), 12.0.into()), latency("MAIL", Value::Null, Value::Null)]},
+    });
+    browser.look(1280, 900, "light");
+    browser.open(&format!("http://{}/", canned(&event.to_string())));
+    browser.wait("document.querySelectorAll('#t-latency tbody tr').length === 2");
+    let slow = browser.text("#t-latency tbody tr");
+    let since = browser.eval("new Date(1780000510000).toLocaleTimeString('en-GB')");
+    assert!(slow.contains(&format!("slow since {}; p95 was 12 ms", since.as_str().unwrap())), "{slow}");
+    assert_eq!(browser.text("#t-latency tbody").matches("slow since").count(), 1);
+    assert_eq!(browser.text("#t-top tbody td:nth-child(2)"), "≥ 960");
+    assert_eq!(browser.text("#bound"), "9,000 in all; nobody else has more than 6.");
+    browser.eval("document.querySelector('#top input[value=bytes]').click()");
+    browser.wait("document.querySelectorAll('#t-top tbody tr').length === 0");
+    assert_eq!(browser.text("#e-top"), "Nobody stands out: of 9.00 kB in all, nobody has more than 6 B.");
+    keep("slow.png", &browser.picture(0));
 }
 
 #[test]

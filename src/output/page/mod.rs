@@ -3,7 +3,7 @@
 //! Each thread of the input has a [`PageCollector`] that gathers what its events say; the [`PageState`] holds what all of
 //! them have gathered, and tells it to viewers through [`serve`](super::serve). It keeps minutes, not history, in room
 //! fixed from the start: the log has every session, the metrics have the long run. It must never hold up an input, nor
-//! show more of a message than [`Show`] allows; who authenticated it never shows.
+//! show more of a message than [`Show`] allows; who authenticated shows in the [top list](super::top) of users alone.
 
 mod collector;
 mod history;
