@@ -462,8 +462,11 @@ fn what_is_slow_and_what_is_not_exact_is_said() {
     browser.wait("document.querySelectorAll('#t-latency tbody tr').length === 2");
     let slow = browser.text("#t-latency tbody tr");
     let since = browser.eval("new Date(1780000510000).toLocaleTimeString('en-GB')");
-    assert!(slow.contains(&format!("slow since {}; p95 was 12 ms", since.as_str().unwrap())), "{slow}");
+    assert!(slow.contains(&format!("slow since {}, was 12 ms", since.as_str().unwrap())), "{slow}");
     assert_eq!(browser.text("#t-latency tbody").matches("slow since").count(), 1);
+    let fits = "(() => { const { scrollWidth, clientWidth } = document.querySelector('#latency .scroll'); return scrollWidth <= clientWidth; })()";
+    assert_eq!(browser.eval(fits), true, "all of the row is seen");
+    assert_eq!(browser.eval("document.querySelector('#f-source').offsetParent"), Value::Null, "with one listener only");
     assert_eq!(browser.text("#t-top tbody td:nth-child(2)"), "≥ 960");
     assert_eq!(browser.text("#bound"), "9,000 in all; nobody else has more than 6.");
     browser.eval("document.querySelector('#top input[value=bytes]').click()");

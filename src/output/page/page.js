@@ -584,7 +584,7 @@ function latencyRow(one) {
   const step = cell("", one.step);
   if (one.slow_since !== null) {
     const since = world.now - (world.uptime - one.slow_since) * 1000;
-    step.append(element("span", { class: "slow", text: `slow since ${time(since)}; p95 was ${millis(one.usual)}` }));
+    step.append(element("span", { class: "slow", text: `slow since ${time(since)}, was ${millis(one.usual)}` }));
   }
   made.append(
     cell("", one.protocol.toUpperCase()),
