@@ -261,8 +261,10 @@ impl Control {
             }
         }
         tracing::info!(took = ?began.elapsed(), "all connections have ended");
+        let joined = self.workers.join().map_err(Error::Thread);
+        // Now everything is counted.
         self.monitor.stop(is_replaced);
-        self.workers.join().map_err(Error::Thread)
+        joined
     }
 
     fn drain(&self, replaced: bool) {

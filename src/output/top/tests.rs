@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::engine::{Limits, Session};
-use crate::event::{Dir, End, Input, Peers, Sink};
-use crate::output::{FailedIdentity, IdentityPolicy, InputKind, Policy};
+use crate::event::{Dir, End, Event, Input, Peers, Protocol, Sink};
+use crate::output::{EventFanout, FailedIdentity, IdentityPolicy, InputKind, Policy, testing};
 use crate::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_parts(1_780_000_000, 0);
@@ -149,6 +149,21 @@ fn who_reads_holds_up_nobody() {
     talk(&mut collector, "203.0.113.5:4000", MAIL);
     drop(collector);
     assert_eq!(list(&state, "server", "sessions")["total"], 2, "what a thread has counted is there when it ends");
+}
+
+#[test]
+fn health_checks_count_in_no_list() {
+    let state = Arc::new(TopState::new(InputKind::Proxy, false));
+    let policy = Arc::new(Policy::default());
+    let mut fanout =
+        EventFanout::new(Arc::clone(&policy), None).with_top(TopCollector::new(Arc::clone(&state), &policy));
+    let mut context = testing::context(Protocol::Smtp);
+    for (health_check, total) in [(true, 0), (false, 1)] {
+        context.health_check = health_check;
+        fanout.event(&context, NOW, &Event::Start);
+        fanout.flush();
+        assert_eq!(list(&state, "client_network", "sessions")["total"], total);
+    }
 }
 
 /// Every key of `value`, with those inside it.
