@@ -138,9 +138,9 @@ fn envelopes_and_commands_that_wait_are_bounded() {
 /// A character of four bytes that cannot be seen, and is shown as nine.
 const UNSEEN: &str = "\u{e0001}";
 
-/// Session `number` of another client, with another server, of another user, whose eight messages have long addresses and subjects
-/// of characters that cannot be seen.
-fn spiteful(number: u64, out: &mut dyn Sink, ends: bool) {
+/// Session `number` of another client, with another server, of another user, whose messages have long addresses and subjects of
+/// characters that cannot be seen.
+fn spiteful(number: u64, messages: u32, out: &mut dyn Sink, ends: bool) {
     let at = Timestamp::from_parts(1_780_000_000, 0);
     let [.., a, b] = number.to_be_bytes();
     let peers = Peers {
@@ -161,7 +161,7 @@ fn spiteful(number: u64, out: &mut dyn Sink, ends: bool) {
     exchange("EHLO client", "250 mx");
     let login = format!("\0{}{number}\0secret", "\u{e9}".repeat(110));
     exchange(&format!("AUTH PLAIN {}", data_encoding::BASE64.encode(login.as_bytes())), "235 2.7.0 ok");
-    for message in 0..8 {
+    for message in 0..messages {
         exchange(&format!("MAIL FROM:<{}@a.example>", UNSEEN.repeat(120)), "250 ok");
         let domain = format!("d{number}-{message}.{}", "\u{e9}".repeat(110));
         exchange(&format!("RCPT TO:<{}@{domain}>", UNSEEN.repeat(60)), "550 no");
@@ -182,7 +182,7 @@ fn the_page_and_the_top_lists_have_room_for_no_more() {
     let mut counted = EventFanout::new(Arc::clone(&policy), None);
     counted = counted.with_top(TopCollector::new(Arc::clone(&top), &policy));
     for number in 0..950 {
-        spiteful(number, &mut counted, true);
+        spiteful(number, 2, &mut counted, true);
     }
     counted.flush();
     let gathers = allocations::held().wrapping_sub(before);
@@ -198,7 +198,7 @@ fn the_page_and_the_top_lists_have_room_for_no_more() {
     let page = Arc::new(PageState::new(InputKind::Proxy, vec!["mx".into()], show, Arc::clone(&top)));
     let mut shown = EventFanout::new(policy, None).with_page(page.recorder());
     for number in 0..770 {
-        spiteful(number, &mut shown, number < 250);
+        spiteful(number, 8, &mut shown, number < 250);
     }
     let unpublished = allocations::held().wrapping_sub(before);
     shown.flush();

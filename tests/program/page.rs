@@ -515,9 +515,15 @@ fn a_lost_connection_is_said_and_found_again() {
 #[test]
 fn a_person_signs_in_with_the_token_as_password() {
     let Some(mut browser) = browser("a_person_signs_in_with_the_token_as_password") else { return };
-    let page = Page::new(Some("t0ken"));
+    let mut page = Page::new(Some("t0ken"));
+    hello(&mut page.talk(1, "203.0.113.5:4000", 25, 10));
+    page.recorder.flush();
     browser.open(&page.url().replace("http://", "http://me:t0ken@"));
     browser.wait("document.querySelector('#link').innerText === 'Live'");
+    // What the page asks for later needs the token too.
+    browser.wait("document.querySelector('#t-sessions .open')");
+    browser.eval("document.querySelector('#t-sessions .open').click()");
+    browser.wait("document.querySelector('.details').innerText.includes('EHLO')");
     assert_eq!(browser.complaints(), Vec::<String>::new());
     page.stop();
 }

@@ -327,17 +327,20 @@ function toggle(id) {
   drawSessions();
 }
 
+// Without the name and token that the address of the page may have: a request must not have them, and the browser knows them.
+const address = (path) => `${location.origin}${new URL(path, location.href).pathname}`;
+
 // Asks for it whenever the session has changed; one question at a time.
 async function ask(id, row, session) {
   if (row.asking || row.shown === session) return;
   row.asking = true;
   try {
-    const answer = await fetch(`session/${id}`, { cache: "no-store" });
+    const answer = await fetch(address(`session/${id}`), { cache: "no-store" });
     if (answer.status === 404) row.inside.replaceChildren(element("p", { class: "dim", text: "It is not kept any more." }));
     if (answer.ok) row.inside.replaceChildren(...details(session, await answer.json()));
     row.shown = session;
   } catch {
-    // The connection is lost, which is said above; it is asked again with the next change.
+    row.inside.replaceChildren(element("p", { class: "dim", text: "There was no answer; it is asked again." }));
   }
   row.asking = false;
 }
@@ -807,7 +810,7 @@ function connect() {
 // Whoever does not say so now and then may lose the place to another.
 function confirm(seat) {
   clearInterval(confirming);
-  const say = () => fetch(`seat/${seat}`, { cache: "no-store" }).then((answer) => answer.text()).catch(() => {});
+  const say = () => fetch(address(`seat/${seat}`), { cache: "no-store" }).then((answer) => answer.text()).catch(() => {});
   confirming = setInterval(say, CONFIRM);
   say();
 }
@@ -823,7 +826,7 @@ async function lost() {
   failures += 1;
   let why = "Connection lost";
   try {
-    const answer = await fetch("events", { method: "HEAD", cache: "no-store" });
+    const answer = await fetch(address("events"), { method: "HEAD", cache: "no-store" });
     if (answer.status === 401) why = "The token is not valid any more: load the page again";
     if (answer.status === 503) why = "Too many viewers at the moment";
   } catch {
