@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::capture::{CaptureError, live};
 use crate::console::{self, plain};
 use crate::output::metrics::{MetricsFileError, ReplyReasonsError};
-use crate::output::{LogError, MonitorError, ServeError};
+use crate::output::{LogError, MonitorError, ServeError, TopFileError};
 use crate::proxy::OpenError;
 
 /// Why a run cannot go on, or was not all it should have been.
@@ -72,6 +72,8 @@ pub enum Error {
     },
     /// Metrics and page cannot be served.
     Serve(ServeError),
+    /// The top lists cannot be written.
+    TopFile(TopFileError),
     /// A listener cannot be opened.
     Open(OpenError),
     /// The socket of the handover cannot be used.
@@ -105,6 +107,7 @@ impl Error {
             | Self::LogLost { .. }
             | Self::Write { .. }
             | Self::Serve(_)
+            | Self::TopFile(_)
             | Self::Open(_)
             | Self::Handover { .. }
             | Self::Thread(_)
@@ -167,6 +170,7 @@ impl fmt::Display for Error {
                 write!(f, "{to} cannot be written: {}; make room, or send it elsewhere", plain(reason))
             }
             Self::Serve(error) => error.fmt(f),
+            Self::TopFile(error) => error.fmt(f),
             Self::Open(error) => error.fmt(f),
             Self::Handover { path, reason } => write!(
                 f,
@@ -214,6 +218,7 @@ impl From<MonitorError> for Error {
         match error {
             MonitorError::ReplyReasons(error) => Self::ReplyReasons(error),
             MonitorError::Serve(error) => Self::Serve(error),
+            MonitorError::TopFile(error) => Self::TopFile(error),
             MonitorError::Metrics(error) => Self::Fault(error),
         }
     }

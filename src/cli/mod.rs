@@ -28,8 +28,8 @@ pub use records::LogFlags;
 pub use running::{ConfigFile, RunningFlags};
 pub use sniff::{CaptureFlags, SniffFlags};
 pub use values::{
-    FileMode, Hash, ListenAddress, LocalAddress, Network, Number, PacketMark, PortMapping, Size, TimeOrOff, TlsMinimum,
-    UpstreamAddress,
+    FileMode, Hash, HostName, ListenAddress, LocalAddress, Network, Number, PacketMark, PortMapping, Size, TimeOrOff,
+    TlsMinimum, UpstreamAddress,
 };
 
 const STYLES: Styles = Styles::styled()

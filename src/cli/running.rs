@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use serde::Deserialize;
 
-use super::file::{parsed, secret};
-use super::{LocalAddress, Number, Size};
+use super::file::{list, parsed, secret};
+use super::{HostName, LocalAddress, Number, Size};
 use crate::secret::Secret;
 
 /// Where the flags of a running mode come from, beside the command line.
@@ -56,6 +56,27 @@ pub struct RunningFlags {
     /// PEM file with its private key
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Metrics")]
     pub metrics_key: Option<PathBuf>,
+
+    /// Serve the page under these host names too, such as that of a reverse proxy; comma-separated
+    ///
+    /// Without it the page takes requests for IP addresses, localhost and the name of this host: a web site that gives its own
+    /// name to this address (DNS rebinding) reads nothing. A listener at a loopback address takes no request for another
+    /// host, be it for metrics.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', help_heading = "Metrics")]
+    #[serde(deserialize_with = "list")]
+    pub metrics_host: Option<Vec<HostName>>,
+
+    /// Write top lists to PATH once a minute: client networks, servers, recipient domains
+    ///
+    /// JSON, as docs/top-lists.md says. The page has them too.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Metrics")]
+    pub top_file: Option<PathBuf>,
+
+    /// Have top lists of who authenticated as well; with `--identity full` only
+    ///
+    /// The page shows them only with a --metrics-token.
+    #[arg(long, help_heading = "Metrics")]
+    pub top_users: bool,
 
     /// Name reply texts by regular expression: a TOML file with `name = "regex"` lines, at most 50
     #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath, help_heading = "Metrics")]

@@ -254,6 +254,21 @@ fn no_unix_socket(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Name of a host, without a port; in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName(pub String);
+
+impl FromStr for HostName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+        let wrong = "expected the name of a host such as mailtap.example.org, without a port";
+        if is_name { Ok(Self(name.to_ascii_lowercase())) } else { Err(wrong.into()) }
+    }
+}
+
 /// A network, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(pub IpNet);
@@ -365,5 +380,13 @@ mod tests {
     fn a_network_may_be_one_address() {
         assert_eq!("192.0.2.1".parse(), Ok(Network("192.0.2.1/32".parse().unwrap())));
         assert!("192.0.2.0/33".parse::<Network>().is_err());
+    }
+
+    #[test]
+    fn names_of_hosts_have_no_port() {
+        assert_eq!("Mon.Example.org.".parse(), Ok(HostName("mon.example.org".into())));
+        for text in ["", ".", "mon:9325", "http://mon", "mon/", "*", "[::1]"] {
+            assert!(text.parse::<HostName>().is_err(), "{text}");
+        }
     }
 }

@@ -11,8 +11,8 @@ use rustix::fs::{Access, access};
 use crate::config::{self, Running};
 use crate::console::{self, Level, plain};
 use crate::error::Error;
-use crate::output::Log;
 use crate::output::metrics::ReplyReasons;
+use crate::output::{Log, TopFile, TopFileError};
 use crate::process::Account;
 
 /// What a check has found.
@@ -49,6 +49,9 @@ impl Check {
         if let Some(server) = &running.monitor.server {
             self.look(server.check());
         }
+        if let Some(path) = &running.monitor.top_file {
+            self.top_file(path, user);
+        }
         let is_refused = self.look(Log::check(&running.log).map_err(Error::LogOpen)).is_none();
         if let Some(log) = running.log.file().filter(|_| !is_refused) {
             let wrong = |reason| {
@@ -59,6 +62,12 @@ impl Check {
             };
             self.look(writable(log, user).map_err(wrong));
         }
+    }
+
+    fn top_file(&mut self, path: &Path, user: Option<&str>) {
+        let wrong = |reason| TopFileError::new(path, reason);
+        let found = TopFile::check(path).and_then(|()| writable(path, user).map_err(wrong));
+        self.look(found.map_err(Error::TopFile));
     }
 }
 

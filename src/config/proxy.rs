@@ -62,9 +62,13 @@ pub fn proxy(typed: &Typed<cli::ProxyFlags>, cores: usize) -> Result<Proxy, Erro
     let file = LoadedFile::read(typed.flags().file.config.as_deref())?;
     let ready = ready(typed, &file, cores, &|path| std::fs::read(path))?;
     let log = ready.running.log.file().map(|path| ("--log", path));
+    let top = ready.running.monitor.top_file.as_deref().map(|path| ("--top-file", path));
     let handover = ready.proxy.handover.as_deref().map(|path| ("--handover", path));
     let config = ready.running.config.as_deref().map(|path| ("--config", path));
-    outputs::distinct(&log.into_iter().chain(handover).collect::<Vec<_>>(), &config.into_iter().collect::<Vec<_>>())?;
+    outputs::distinct(
+        &log.into_iter().chain(top).chain(handover).collect::<Vec<_>>(),
+        &config.into_iter().collect::<Vec<_>>(),
+    )?;
     Ok(ready)
 }
 
@@ -91,9 +95,16 @@ pub(super) fn ready(
     policy.sources = listeners.iter().map(|listener| listener.name.clone()).collect();
     Ok(Proxy {
         proxy: settings(forwarding, listeners, cores),
-        policy,
         limits,
-        running: running::running(running, typed.flags().file.config.clone(), (log, log_mode), verbosity, read)?,
+        running: running::running(
+            running,
+            typed.flags().file.config.clone(),
+            (log, log_mode),
+            policy.identity,
+            verbosity,
+            read,
+        )?,
+        policy,
     })
 }
 

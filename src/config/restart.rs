@@ -6,8 +6,8 @@ use super::{Proxy, Running, Sniff};
 use crate::output::{Policy, pcapng};
 
 impl Proxy {
-    /// Keys that `now` has otherwise and that need a restart. Those of listeners, `drain-timeout`, and token and certificate
-    /// of the metrics do not; `hash` and `port-map` hold for new connections.
+    /// Keys that `now` has otherwise and that need a restart. Those of listeners, `drain-timeout`, and token, certificate
+    /// and host names of the metrics do not; `hash` and `port-map` hold for new connections.
     pub fn restart_keys(&self, now: &Self) -> Vec<&'static str> {
         let (own, other) = (&self.proxy, &now.proxy);
         let mut keys = Vec::new();
@@ -23,7 +23,8 @@ impl Proxy {
 }
 
 impl Sniff {
-    /// Keys that `now` has otherwise and that need a restart. `filter` and token and certificate of the metrics do not.
+    /// Keys that `now` has otherwise and that need a restart. `filter` and token, certificate and host names of the metrics do
+    /// not.
     pub fn restart_keys(&self, now: &Self) -> Vec<&'static str> {
         let mut keys = Vec::new();
         let mut changed = Changed(&mut keys);
@@ -81,6 +82,8 @@ impl Changed<'_> {
         self.key("metrics-listen", listen(own) == listen(now));
         let reasons = |of: &Running| (of.monitor.reply_reasons.clone(), of.reasons.clone());
         self.key("reply-reasons", reasons(own) == reasons(now));
+        self.key("top-file", own.monitor.top_file == now.monitor.top_file);
+        self.key("top-users", own.monitor.top_users == now.monitor.top_users);
         self.key("user", own.process.user == now.process.user);
         self.key("no-sandbox", own.process.sandbox == now.process.sandbox);
         self.key("quiet", own.quiet == now.quiet);
@@ -95,7 +98,7 @@ mod tests {
     use crate::config::layers::{LoadedFile, keys_of};
 
     /// A value of each key that is not its default; without one it takes effect with a reload.
-    const KEYS: [(&str, &[&str]); 37] = [
+    const KEYS: [(&str, &[&str]); 40] = [
         ("buffer", &["'2MiB'"]),
         ("detail", &["'headers'"]),
         ("drain-timeout", &[]),
@@ -114,6 +117,7 @@ mod tests {
         ("max-buffer", &["'1MiB'"]),
         ("max-flows", &["1600"]),
         ("metrics-cert", &[]),
+        ("metrics-host", &[]),
         ("metrics-key", &[]),
         ("metrics-listen", &["9999"]),
         ("metrics-token", &[]),
@@ -127,6 +131,8 @@ mod tests {
         ("snaplen", &["100"]),
         ("splice", &["'off'"]),
         ("threads", &["7"]),
+        ("top-file", &["'/no/such/top'"]),
+        ("top-users", &["true"]),
         ("user", &["'nobody'"]),
         ("verbose", &["2"]),
         ("write", &["'/no/such/capture'"]),

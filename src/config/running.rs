@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{ReadKeys, key};
 use crate::cli::{self, LocalAddress, Verbosity};
 use crate::error::Error;
-use crate::output::{LogSettings, MonitorSettings, serve};
+use crate::output::{IdentityPolicy, LogSettings, MonitorSettings, serve};
 use crate::process;
 use crate::secret::Secret;
 
@@ -33,6 +33,7 @@ pub(super) fn running(
     flags: cli::RunningFlags,
     config: Option<PathBuf>,
     (log, log_mode): (Option<PathBuf>, Option<u32>),
+    identity: IdentityPolicy,
     verbosity: Verbosity,
     read: ReadKeys<'_>,
 ) -> Result<Running, Error> {
@@ -43,6 +44,9 @@ pub(super) fn running(
         metrics_token,
         metrics_cert,
         metrics_key,
+        metrics_host,
+        top_file,
+        top_users,
         reply_reasons,
         user,
         no_sandbox,
@@ -59,6 +63,13 @@ pub(super) fn running(
             "log-files needs log-rotate: only files that were put away by size are counted".into(),
         ));
     }
+    if top_users && identity != IdentityPolicy::Full {
+        return Err(Error::Usage("top-users needs --identity full: the lists have names as they are, or none".into()));
+    }
+    if top_users && top_file.is_none() && metrics_listen.is_none() {
+        return Err(Error::Usage("top-users needs a top-file or metrics-listen: nobody would see the lists".into()));
+    }
+    let hosts = metrics_host.unwrap_or_default().into_iter().map(|cli::HostName(name)| name).collect();
     Ok(Running {
         config,
         reasons: reply_reasons.as_deref().and_then(|path| read(path).ok()),
@@ -69,8 +80,10 @@ pub(super) fn running(
             files: log_files.map(cli::Number::get),
         },
         monitor: MonitorSettings {
-            server: metrics_listen.map(|LocalAddress(listen)| serve::ServeSettings { listen, token, tls }),
+            server: metrics_listen.map(|LocalAddress(listen)| serve::ServeSettings { listen, token, tls, hosts }),
             reply_reasons,
+            top_file,
+            top_users,
         },
         process: process::ConfineSettings { user, sandbox: !no_sandbox },
         quiet: verbosity.quiet,

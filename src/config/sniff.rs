@@ -53,9 +53,13 @@ pub fn sniff(typed: &Typed<cli::SniffFlags>, cores: usize) -> Result<Sniff, Erro
     let file = LoadedFile::read(typed.flags().file.config.as_deref())?;
     let ready = ready(typed, &file, cores, &|path| std::fs::read(path))?;
     let log = ready.running.log.file().map(|path| ("--log", path));
+    let top = ready.running.monitor.top_file.as_deref().map(|path| ("--top-file", path));
     let write = ready.write.as_ref().map(|write| ("--write", &*write.path));
     let config = ready.running.config.as_deref().map(|path| ("--config", path));
-    outputs::distinct(&log.into_iter().chain(write).collect::<Vec<_>>(), &config.into_iter().collect::<Vec<_>>())?;
+    outputs::distinct(
+        &log.into_iter().chain(top).chain(write).collect::<Vec<_>>(),
+        &config.into_iter().collect::<Vec<_>>(),
+    )?;
     Ok(ready)
 }
 
@@ -82,11 +86,18 @@ pub(super) fn ready(
         interfaces,
         write: write(&capture)?,
         options: options(capture, &limits)?,
-        policy,
         limits,
         flows,
         threads,
-        running: running::running(running, typed.flags().file.config.clone(), (log, log_mode), verbosity, read)?,
+        running: running::running(
+            running,
+            typed.flags().file.config.clone(),
+            (log, log_mode),
+            policy.identity,
+            verbosity,
+            read,
+        )?,
+        policy,
     })
 }
 
@@ -207,6 +218,11 @@ mod tests {
         assert!(text("-i a --gather off", "").contains("1ms to 1s"));
         assert!(text("-i a", "write-files = 3").contains("need a --write FILE"));
         assert!(text("-i a --write -", "").contains("needs a file"));
+        let users = "top-file = 't'\ntop-users = true\n";
+        assert!(made("-i a", users).unwrap().running.monitor.top_users);
+        assert!(text("-i a --identity none", users).starts_with("top-users needs --identity full"));
+        assert!(text("-i a --top-users", "").contains("needs a top-file or metrics-listen"));
+        assert!(text("-i a", "metrics-host = 'mon:9325'").contains("expected the name of a host"));
         assert!(typed("-i a --write f --write-files 0").unwrap_err().contains("from 1 to"));
     }
 

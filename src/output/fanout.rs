@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::log_queue::{BATCH, LogQueue};
-use super::{Policy, RecordWriter, metrics, page};
+use super::{Policy, RecordWriter, TopCollector, metrics, page};
 use crate::event::{Context, Event, Sink};
 use crate::time::Timestamp;
 
@@ -18,12 +18,13 @@ pub struct EventFanout {
     queue: Option<LogQueue>,
     metrics: Option<metrics::MetricsRecorder>,
     page: Option<page::PageCollector>,
+    top: Option<TopCollector>,
 }
 
 impl EventFanout {
     /// One that writes into `queue`, if there is a log.
     pub fn new(policy: Arc<Policy>, queue: Option<LogQueue>) -> Self {
-        Self { records: RecordWriter::new(policy), queue, metrics: None, page: None }
+        Self { records: RecordWriter::new(policy), queue, metrics: None, page: None, top: None }
     }
 
     /// Events are counted as well.
@@ -37,6 +38,13 @@ impl EventFanout {
     #[must_use]
     pub fn with_page(mut self, page: page::PageCollector) -> Self {
         self.page = Some(page);
+        self
+    }
+
+    /// The top lists count as well.
+    #[must_use]
+    pub fn with_top(mut self, top: TopCollector) -> Self {
+        self.top = Some(top);
         self
     }
 
@@ -65,6 +73,9 @@ impl EventFanout {
         if let Some(page) = &mut self.page {
             page.publish();
         }
+        if let Some(top) = &mut self.top {
+            top.publish();
+        }
         match &self.queue {
             Some(queue) => queue.send(self.records.lines()),
             None => self.records.clear(),
@@ -79,6 +90,9 @@ impl Sink for EventFanout {
         }
         if let Some(page) = self.page.as_mut().filter(|_| !context.health_check) {
             page.event(context, at, event);
+        }
+        if let Some(top) = self.top.as_mut().filter(|_| !context.health_check) {
+            top.event(context, at, event);
         }
         if self.queue.is_some() {
             self.records.event(context, at, event);

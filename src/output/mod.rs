@@ -22,8 +22,10 @@ pub mod report;
 pub mod schema;
 pub mod serve;
 mod settings;
+mod shown_text;
 #[cfg(test)]
 mod testing;
+pub mod top;
 
 pub use fanout::EventFanout;
 pub use identity::{FailedIdentity, IdentityPolicy};
@@ -37,3 +39,4 @@ pub use report::{CaptureFacts, Report, Style};
 pub use schema::schema;
 pub use serve::ServeError;
 pub use settings::{LogSettings, MonitorSettings};
+pub use top::{TopCollector, TopFile, TopFileError, TopState};

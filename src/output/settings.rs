@@ -54,6 +54,10 @@ pub struct MonitorSettings {
     pub server: Option<serve::ServeSettings>,
     /// File with the operator's names for reply texts.
     pub reply_reasons: Option<PathBuf>,
+    /// File of the top lists.
+    pub top_file: Option<PathBuf>,
+    /// Whether the top lists count who authenticated.
+    pub top_users: bool,
 }
 
 #[cfg(test)]

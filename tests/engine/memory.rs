@@ -1,10 +1,13 @@
-//! What a session at rest costs: thousands of idle connections are the daily bread of IMAP.
+//! What a session at rest costs: thousands of idle connections are the daily bread of IMAP. And what the page and the top lists
+//! cost at most, whatever strangers send.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use mailtap::engine::{Limits, Session};
-use mailtap::event::{Context, Dir, Event, Input, Peers, Sink};
+use mailtap::event::{Context, Dir, End, Event, Input, Peers, Sink};
+use mailtap::output::page::{Cursor, PageState, Show};
+use mailtap::output::{EventFanout, InputKind, Policy, TopCollector, TopState};
 use mailtap::time::Timestamp;
 
 use crate::allocations;
@@ -130,4 +133,78 @@ fn envelopes_and_commands_that_wait_are_bounded() {
         let held = [&small, &large].map(|lines| at_rest(port, &[(S, greeting), (C, lines)]));
         assert!(held[1] < 2 << 20, "{what}: {held:?} for {} and {} bytes", small.len(), large.len());
     }
+}
+
+/// A character of four bytes that cannot be seen, and is shown as nine.
+const UNSEEN: &str = "\u{e0001}";
+
+/// Session `number` of another client, with another server, of another user, whose messages have long addresses and subjects of
+/// characters that cannot be seen.
+fn spiteful(number: u64, messages: u32, out: &mut dyn Sink, ends: bool) {
+    let at = Timestamp::from_parts(1_780_000_000, 0);
+    let [.., a, b] = number.to_be_bytes();
+    let peers = Peers {
+        client: format!("[2001:db8:0:{number:x}::1]:4000").parse().unwrap(),
+        server: format!("198.51.{a}.{b}:25").parse().unwrap(),
+        established: Some(at),
+        roles_certain: true,
+        source: 0,
+        ordinal: number,
+    };
+    let mut session = Session::new(at, number, peers, Arc::new(Limits::default()));
+    let mut say = |dir, text: &str| session.handle(at, dir, Input::Data(text.as_bytes()), out);
+    let mut exchange = |command: &str, reply: &str| {
+        say(C, &format!("{command}\r\n"));
+        say(S, &format!("{reply}\r\n"));
+    };
+    exchange("NOOP", "220 mx ESMTP\r\n250 ok");
+    exchange("EHLO client", "250 mx");
+    let login = format!("\0{}{number}\0secret", "\u{e9}".repeat(110));
+    exchange(&format!("AUTH PLAIN {}", data_encoding::BASE64.encode(login.as_bytes())), "235 2.7.0 ok");
+    for message in 0..messages {
+        exchange(&format!("MAIL FROM:<{}@a.example>", UNSEEN.repeat(120)), "250 ok");
+        let domain = format!("d{number}-{message}.{}", "\u{e9}".repeat(110));
+        exchange(&format!("RCPT TO:<{}@{domain}>", UNSEEN.repeat(60)), "550 no");
+        exchange(&format!("RCPT TO:<{}@{domain}>", UNSEEN.repeat(60)), "250 ok");
+        exchange("DATA", "354 go");
+        exchange(&format!("Subject: {}\r\n\r\n.", UNSEEN.repeat(150)), "250 ok");
+    }
+    if ends {
+        session.finish(at, End::Closed, out);
+    }
+}
+
+#[test]
+fn the_page_and_the_top_lists_have_room_for_no_more() {
+    let policy = Arc::new(Policy::default());
+    let before = allocations::held();
+    let top = Arc::new(TopState::new(InputKind::Proxy, true));
+    let mut counted = EventFanout::new(Arc::clone(&policy), None);
+    counted = counted.with_top(TopCollector::new(Arc::clone(&top), &policy));
+    for number in 0..950 {
+        spiteful(number, 2, &mut counted, true);
+    }
+    counted.flush();
+    let gathers = allocations::held().wrapping_sub(before);
+    drop(counted);
+    let lists = allocations::held().wrapping_sub(before);
+    println!("top lists: {lists} bytes of five minutes, {} of a thread", gathers - lists);
+    // Ten minutes are kept.
+    assert!((100 << 10..3 << 19).contains(&lists), "{lists}");
+    assert!(gathers - lists < 1 << 20, "{gathers}");
+
+    let before = allocations::held();
+    let show = Show { addresses: true, subjects: true };
+    let page = Arc::new(PageState::new(InputKind::Proxy, vec!["mx".into()], show, Arc::clone(&top)));
+    let mut shown = EventFanout::new(policy, None).with_page(page.recorder());
+    for number in 0..770 {
+        spiteful(number, 8, &mut shown, number < 250);
+    }
+    let unpublished = allocations::held().wrapping_sub(before);
+    shown.flush();
+    page.tell(&mut Cursor::default(), &mut Vec::new());
+    let held = allocations::held().wrapping_sub(before);
+    println!("page: {held} bytes with that of its thread; a thread that cannot publish: {unpublished}");
+    assert!((4 << 20..29 << 20).contains(&held), "{held}");
+    assert!(unpublished < 24 << 20, "{unpublished}");
 }

@@ -155,6 +155,105 @@ fn a_reload_that_is_refused_changes_nothing() {
     talk(&mut client, &mut server, &["C: .", "S: 250 queued"]);
 }
 
+/// The file of the top lists, once `is_it` says so.
+fn top_lists(path: &std::path::Path, is_it: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    let began = Instant::now();
+    loop {
+        let read = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        if let Some(lists) = read.filter(&is_it) {
+            return lists;
+        }
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn top_lists_are_a_file_from_the_start_to_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("top.json");
+    let mut run = Configured::start(&format!("top-file = '{}'\ntop-users = true\n", path.display()), &[]);
+    let first = top_lists(&path, |_| true);
+    assert_eq!((&first["mailtap_top"], &first["input"]), (&1.into(), &"proxy".into()));
+    let (mut client, mut server) = run.proxy.connect();
+    let auth = ["S: 220 mx ESMTP", "C: EHLO a", "S: 250 mx", "C: AUTH PLAIN AGFubgBzM2NyZXQ=", "S: 235 2.7.0 ok"];
+    talk(&mut client, &mut server, &auth);
+    talk(&mut client, &mut server, &["C: MAIL FROM:<a@example.net>", "S: 250 ok", "C: RCPT TO:<b@example.org>"]);
+    talk(&mut client, &mut server, &["S: 550 5.1.1 unknown", "C: QUIT", "S: 221 bye"]);
+    drop((client, server));
+    run.proxy.record("session");
+    // Those are in effect after a restart; names of the page's host at once.
+    let said = run.reload("top-file = '/nowhere/top.json'\nmetrics-host = 'mon.example.org'\n", "is in effect: ");
+    assert!(said.lines().next().unwrap().ends_with("after a restart: top-file, top-users"), "{said}");
+    let page = |host: &str| {
+        let mut stream = TcpStream::connect(&run.metrics).unwrap();
+        patient(&stream);
+        stream.write_all(format!("GET / HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap();
+        String::from_utf8(crate::running::rest(&mut stream)).unwrap().split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!((page("mon.example.org"), page("other.example.org")), ("200".into(), "421".into()));
+    run.proxy.signal(Signal::TERM);
+    assert_eq!(run.proxy.wait().0, 0);
+    let last = top_lists(&path, |lists| lists["written"] != first["written"]);
+    let entry = |of: &str, by: &str| {
+        let lists = last["lists"].as_array().unwrap();
+        lists.iter().find(|list| list["of"] == of && list["by"] == by).unwrap()["entries"][0]["name"].clone()
+    };
+    assert_eq!(entry("client_network", "sessions"), "127.0.0.0/24");
+    assert_eq!(entry("recipient_domain", "refused_recipients"), "example.org");
+    assert_eq!(entry("user", "logins"), "ann");
+    assert!(!last.to_string().contains("s3cret"));
+}
+
+#[test]
+fn a_successor_writes_the_top_lists_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, socket) = (folder.path().join("top.json"), folder.path().join("handover"));
+    let flags = ["--top-file", path.to_str().unwrap(), "--handover", socket.to_str().unwrap()];
+    let mut first = Proxy::start("smtp", &flags);
+    let (listen, server) = (first.address.to_string(), first.server.local_addr().unwrap().to_string());
+    let before = top_lists(&path, |_| true);
+    let all = [&["--log", "/dev/null", "--listen", &listen, "--upstream", &server][..], &flags].concat();
+    let (mut second, _stderr) = crate::running::spawn(&all);
+    assert_eq!(first.wait().0, 0);
+    let after = top_lists(&path, |lists| lists["written"] != before["written"]);
+    assert_eq!(after["lists"][0]["total"], 0);
+    second.kill().unwrap();
+    second.wait().unwrap();
+}
+
+#[test]
+fn a_top_file_that_cannot_be_is_an_error_of_the_start_and_of_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("capture.pcap");
+    fs::write(&other, b"\xd4\xc3\xb2\xa1").unwrap();
+    for (path, told) in [
+        (other.to_str().unwrap(), "it holds something else than top lists, and is not replaced"),
+        ("/nowhere/top.json", "; check the directory and its permissions, or choose another --top-file"),
+    ] {
+        for check in [&["--check"][..], &[]] {
+            let out = std::process::Command::new(env!("CARGO_BIN_EXE_mailtap"))
+                .args([
+                    "proxy",
+                    "--log",
+                    "/dev/null",
+                    "--listen",
+                    &free_address().to_string(),
+                    "--upstream",
+                    "192.0.2.1:25",
+                ])
+                .args(["--top-file", path])
+                .args(check)
+                .output()
+                .unwrap();
+            let said = String::from_utf8(out.stderr).unwrap();
+            assert_eq!(out.status.code(), Some(1), "{said}");
+            assert!(said.contains("the top lists cannot be written") && said.contains(told), "{said}");
+        }
+    }
+    assert_eq!(fs::read(&other).unwrap(), b"\xd4\xc3\xb2\xa1");
+}
+
 #[test]
 fn the_metrics_token_changes_with_a_reload_alone() {
     let mut run = Configured::start("", &[]);

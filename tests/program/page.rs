@@ -15,11 +15,12 @@ use std::thread;
 use std::time::Duration;
 
 use mailtap::event::{Context, Event, Sink};
-use mailtap::output::InputKind;
-use mailtap::output::page::{PageCollector, PageState, Show};
+use mailtap::output::page::{ASSETS, PageState, Show};
 use mailtap::output::serve::{BoundServer, Handle, Readiness, ServeSettings, ServedContent};
+use mailtap::output::{EventFanout, InputKind, Policy, TopCollector, TopState};
 use mailtap::secret::Secret;
 use mailtap::time::Timestamp;
+use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::traffic::{Talk, hello, message};
@@ -27,7 +28,15 @@ use crate::traffic::{Talk, hello, message};
 struct Page {
     handle: Handle,
     state: Arc<PageState>,
-    recorder: PageCollector,
+    top: Arc<TopState>,
+    recorder: EventFanout,
+}
+
+/// What a thread of an input has, without a log.
+fn recorder(state: &Arc<PageState>, top: &Arc<TopState>) -> EventFanout {
+    let policy = Policy::default();
+    let top = TopCollector::new(Arc::clone(top), &policy);
+    EventFanout::new(Arc::new(policy), None).with_page(state.recorder()).with_top(top)
 }
 
 impl Page {
@@ -36,13 +45,20 @@ impl Page {
     }
 
     fn at(listen: SocketAddr, token: Option<&str>) -> Self {
-        let config = ServeSettings { listen, token: token.map(|token| Secret::from(token.to_owned())), tls: None };
+        let config = ServeSettings {
+            listen,
+            token: token.map(|token| Secret::from(token.to_owned())),
+            tls: None,
+            hosts: Vec::new(),
+        };
         let show = Show { addresses: true, subjects: true };
-        let state = Arc::new(PageState::new(InputKind::Proxy, vec!["mx".into(), "submission".into()], show));
-        let recorder = state.recorder();
+        let top = Arc::new(TopState::new(InputKind::Proxy, true));
+        let sources = vec!["mx".into(), "submission".into()];
+        let state = Arc::new(PageState::new(InputKind::Proxy, sources, show, Arc::clone(&top)));
+        let recorder = recorder(&state, &top);
         let page = Arc::clone(&state);
         let content = ServedContent { metrics: Box::new(Vec::new), page, readiness: Readiness::new() };
-        Self { handle: BoundServer::bind(&config).unwrap().start(content).unwrap(), state, recorder }
+        Self { handle: BoundServer::bind(&config).unwrap().start(content).unwrap(), state, top, recorder }
     }
 
     fn url(&self) -> String {
@@ -132,7 +148,7 @@ fn bustle(page: &mut Page) {
             }
         }
     }
-    page.recorder.publish();
+    page.recorder.flush();
 }
 
 fn keep(name: &str, picture: &[u8]) {
@@ -181,7 +197,7 @@ fn what_strangers_write_is_shown_as_they_wrote_it() {
     let subject = "<img src=x onerror=alert(document.domain)> &amp; </td></table><svg onload=alert(2)>";
     message(&mut talk, from, to, subject, 1000, ("250 2.0.0 <b>Ok</b>", 3.0));
     talk.octets(b"<style>*{display:none}</style> \xff\xfe\n").s("500 5.5.1 ErrorKind?", 1.0).reset();
-    page.recorder.publish();
+    page.recorder.flush();
     page.show(&mut browser);
     browser.wait("document.querySelectorAll('#t-messages tbody tr').length === 1");
     let row = browser.text("#t-messages tbody");
@@ -218,8 +234,8 @@ fn sessions_are_filtered_by_keyboard_alone() {
     browser.key("p");
     browser.wait(&format!("{shown}.length === 10 && {shown}.every((row) => row.cells[1].innerText === 'POP3 mx')"));
     assert_eq!(browser.text("#sessions-n"), "10 of 60 match");
-    browser.key("Tab");
-    browser.key("Tab");
+    (0..3).for_each(|_| browser.key("Tab"));
+    assert_eq!(browser.eval("document.activeElement.id"), "f-text");
     browser.write("203.0.113");
     browser.wait(&format!(
         "{shown}.length > 0 && {shown}.every((row) => row.cells[2].innerText.startsWith('203.0.113.'))"
@@ -233,6 +249,230 @@ fn sessions_are_filtered_by_keyboard_alone() {
     browser.wait(&format!("{shown}.length === 12"));
     assert_eq!(browser.text("#sessions-n"), "");
     page.stop();
+}
+
+/// 250 clients of as many networks at two listeners, and one that is busier; one server is silent.
+fn crowd(page: &mut Page) {
+    for number in 0..250_u64 {
+        let client = format!("203.{}.{}.7:4000", number / 100, number % 100);
+        let port = if number % 3 == 0 { 587 } else { 25 };
+        let mut talk = page.talk(1000 + number, &client, port, 250 - number);
+        hello(&mut talk);
+        match number % 4 {
+            0 => {
+                talk.c("AUTH PLAIN AGFubgBzM2NyZXQ=").s("235 2.7.0 ok", 20.0);
+                let reply = ("250 2.0.0 Ok: queued as 4cXk2L0dRzz", 40.0);
+                message(&mut talk, "ann@shop.example", &format!("u@d{}.example", number % 7), "Order", 4000, reply);
+                talk.c("QUIT").s("221 2.0.0 Bye", 0.3).close();
+            }
+            1 => {
+                talk.c("MAIL FROM:<a@b.example>").s("250 2.1.0 Ok", 1.0).c("RCPT TO:<no@example.org>");
+                talk.s("550 5.1.1 User unknown", 3.0).c("QUIT").s("221 2.0.0 Bye", 0.3).close();
+            }
+            2 => talk.c("QUIT").s("221 2.0.0 Bye", 0.3).close(),
+            _ => {}
+        }
+    }
+    for number in 0..30 {
+        let mut talk = page.talk(2000 + number, "[2001:db8:7::25]:4000", 587, 20);
+        hello(&mut talk)
+            .c("AUTH PLAIN AGJvYgBzM2NyZXQ=")
+            .s("535 5.7.8 Wrong", 2000.0)
+            .c("QUIT")
+            .s("221 Bye", 1.0)
+            .close();
+    }
+    let mut talk = page.talk(3000, "198.51.100.1:4000", 25, 60);
+    hello(&mut talk).c("MAIL FROM:<slow@b.example>");
+    page.recorder.flush();
+}
+
+#[test]
+fn a_row_opens_to_what_the_session_did() {
+    let Some(mut browser) = browser("a_row_opens_to_what_the_session_did") else { return };
+    let mut page = Page::new(None);
+    let mut talk = page.talk(0xab, "203.0.113.5:4000", 25, 10);
+    hello(&mut talk).c("AUTH PLAIN AGFubgBzM2NyZXQ=").s("235 2.7.0 ok ann", 20.0);
+    talk.c("MAIL FROM:<ann@example.org>").s("250 2.1.0 Ok", 1.0).c("RCPT TO:<no@example.org>");
+    talk.s("550 5.1.1 User unknown", 300.0).c("RSET").s("250 Ok", 1.0);
+    message(&mut talk, "ann@example.org", "bob@example.org", "Lunch", 500, ("250 2.0.0 Ok: queued as 4cX", 40.0));
+    page.recorder.flush();
+    page.show(&mut browser);
+    browser.wait("document.querySelectorAll('#t-sessions > tbody > tr').length === 1");
+    // By keyboard: the button says whether it is open, and what it opens.
+    browser.eval("document.querySelector('#t-sessions .open').focus()");
+    assert_eq!(browser.eval("document.activeElement.getAttribute('aria-expanded')"), "false");
+    let label = browser.eval("document.activeElement.getAttribute('aria-label')");
+    assert_eq!(label, "open: what the session of 203.0.113.5:4000 did");
+    browser.key("Enter");
+    browser.wait("document.querySelector('.details table')");
+    let controls = "document.activeElement.getAttribute('aria-controls') === document.querySelector('.details').id";
+    assert_eq!(browser.eval(controls), true);
+    let said = browser.text(".details");
+    for part in ["server 192.0.2.25:25 · listener mx · session 00000000000000ab", "greeting", "RCPT", "550 5.1.1"] {
+        assert!(said.contains(part), "{part} is missing in {said}");
+    }
+    for part in ["no such mailbox", "end of data", "bob@example.org", "Lunch", "301 ms"] {
+        assert!(said.contains(part) || part == "301 ms" && said.contains("300 ms"), "{part} is missing in {said}");
+    }
+    for secret in ["s3cret", "AGFubg", "235 2.7.0 ok ann"] {
+        assert!(!browser.text("body").contains(secret));
+    }
+    // What it does from now on comes by itself, and the focus stays.
+    talk_more(&mut page);
+    browser.wait("document.querySelector('.details').innerText.includes('NOOP')");
+    assert_eq!(browser.eval("document.activeElement.getAttribute('aria-expanded')"), "true");
+    browser.key(" ");
+    browser.wait("!document.querySelector('.details')");
+    // By mouse, anywhere in the row; from a message, its session.
+    browser.eval("document.querySelector('#t-sessions > tbody > tr').cells[3].click()");
+    browser.wait("document.querySelector('.details table')");
+    browser.eval("document.querySelector('#t-sessions > tbody > tr').cells[3].click()");
+    browser.wait("!document.querySelector('.details')");
+    browser.eval("document.querySelector('#t-messages button').click()");
+    browser.wait("document.querySelector('.details table')");
+    assert_eq!(browser.eval("document.querySelector('#f-text').value"), "00000000000000ab");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    page.stop();
+}
+
+/// Another command of the session that is open, as its own thread would tell of it.
+fn talk_more(page: &mut Page) {
+    let mut talk = page.talk(0xab, "203.0.113.5:4000", 25, 1);
+    hello(&mut talk).c("NOOP").s("250 Ok", 1.0);
+    page.recorder.flush();
+}
+
+#[test]
+fn a_crowd_is_filtered_and_ranked() {
+    let Some(mut browser) = browser("a_crowd_is_filtered_and_ranked") else { return };
+    let mut page = Page::new(None);
+    crowd(&mut page);
+    page.show(&mut browser);
+    let shown = "[...document.querySelectorAll('#t-sessions > tbody > tr')]";
+    let choose = |browser: &mut Browser, id: &str, value: &str| {
+        let set = format!("(() => {{ const one = document.querySelector('#{id}'); one.value = '{value}'; ");
+        browser.eval(&format!("{set} one.dispatchEvent(new Event('input', {{ bubbles: true }})); }})()"));
+    };
+    choose(&mut browser, "f-source", "submission");
+    browser.wait(&format!("{shown}.every((row) => row.cells[1].innerText.includes('submission'))"));
+    choose(&mut browser, "f-text", "203.0.9");
+    browser
+        .wait(&format!("{shown}.length === 4 && {shown}.every((row) => row.cells[2].innerText.startsWith('203.0.9'))"));
+    browser.eval("document.querySelector('#f-clear').click()");
+    // By what a message says, and by a network.
+    choose(&mut browser, "f-text", "u@d5.example");
+    browser.wait(&format!("{shown}.length > 0 && {shown}.every((row) => row.innerText.includes('203.'))"));
+    // A server that does not answer is named, with the time.
+    browser.eval("document.querySelector('#f-clear').click()");
+    choose(&mut browser, "f-outcome", "silent");
+    browser.wait(&format!("{shown}.length === 1 && {shown}[0].innerText.includes('server silent since ')"));
+    assert_eq!(browser.eval("location.hash"), "#outcome=silent");
+    browser.eval("document.querySelector('#f-clear').click()");
+    // One network has more than the others, of which each has one: nothing is ranked by chance.
+    browser.wait("document.querySelector('#t-top tbody tr')?.innerText.includes('2001:db8:7::/64')");
+    let counts = "[...document.querySelectorAll('#t-top tbody tr')].map((row) => row.cells[1].innerText).join()";
+    assert_eq!(browser.eval(counts), "30,1,1,1,1,1,1,1,1,1,1,1");
+    assert_eq!(browser.text("#bound"), "281 in all; nobody else has more than 1.");
+    let pick = |browser: &mut Browser, value: &str| {
+        browser.eval(&format!("document.querySelector('#top input[value={value}]').click()"));
+    };
+    for (of, by, first) in [
+        ("client_network", "failed_logins", "2001:db8:7::/64 30"),
+        ("server", "sessions", "192.0.2.25:25 "),
+        ("recipient_domain", "refused_recipients", "example.org 63"),
+        ("user", "logins", "ann 63"),
+    ] {
+        pick(&mut browser, of);
+        pick(&mut browser, by);
+        let row = "document.querySelector('#t-top tbody tr').innerText.replaceAll(/\\s+/g, ' ')";
+        browser.wait(&format!("{row}.startsWith('{first}')"));
+    }
+    pick(&mut browser, "client_network");
+    browser.wait("document.querySelector('#t-top button')");
+    browser.eval("document.querySelector('#t-top button').click()");
+    browser.wait("document.querySelector('#f-text').value === '2001:db8:7::/64'");
+    browser.wait(&format!("{shown}.length === 12 && {shown}.every((row) => row.innerText.includes('2001:db8:7::25'))"));
+    browser.eval("document.querySelector('#t-sessions .open').click()");
+    browser.wait("document.querySelector('.details table')");
+    for (name, width, scheme) in [
+        ("wide-light", 1280, "light"),
+        ("wide-dark", 1280, "dark"),
+        ("narrow-light", 390, "light"),
+        ("narrow-dark", 390, "dark"),
+    ] {
+        browser.look(width, 900, scheme);
+        browser.wait("true");
+        for part in 0..5 {
+            keep(&format!("crowd-{name}-{part}.png"), &browser.picture(part * 900));
+        }
+        let over = browser.eval("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        assert_eq!(over, 0, "wider than {width} pixels");
+    }
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    page.stop();
+}
+
+/// The page with one event, which is written here: of a crowd too large for the lists, and a server that has become slow.
+fn canned(event: &str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let event = format!("data: {event}\n\n");
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            if BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).is_err() {
+                continue;
+            }
+            let path = line.split(' ').nth(1).unwrap_or_default();
+            let asset = ASSETS.iter().find(|asset| asset.path == path);
+            let (kind, body) =
+                asset.map_or(("text/event-stream", event.as_bytes()), |asset| (asset.kind, asset.octets));
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n");
+            let length = asset.map(|_| format!("Content-Length: {}\r\n", body.len())).unwrap_or_default();
+            let _ = stream.write_all(&[head.as_bytes(), length.as_bytes(), b"\r\n", body].concat());
+            if asset.is_none() {
+                // The stream goes on.
+                std::mem::forget(stream);
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn what_is_slow_and_what_is_not_exact_is_said() {
+    let Some(mut browser) = browser("what_is_slow_and_what_is_not_exact_is_said") else { return };
+    let latency = |step: &str, since: Value, usual: Value| {
+        json!({"protocol": "smtp", "step": step, "count": 9, "p50": 900.0, "p95": 1500.0, "p99": 1500.0,
+            "slow_since": since, "usual": usual})
+    };
+    let entry = json!({"name": "203.0.113.0/24", "at_least": 960, "at_most": 966});
+    let list = |by: &str, entries: Value| json!({"of": "client_network", "by": by, "total": 9000, "others_at_most": 6, "entries": entries});
+    let event = json!({
+        "hello": {"version": "0.1.0", "input": "proxy", "sources": ["mx"], "addresses": false, "subjects": false,
+            "listed": 500, "recent": 200, "seconds": 300, "protocols": ["smtp"], "outcomes": ["ok"]},
+        "now": 1_780_000_600_000_u64, "uptime": 600, "unlisted": 0, "skipped": 0,
+        "digest": {"open": [], "refusals": [], "tops": [list("sessions", json!([entry])), list("bytes", json!([]))],
+            "latencies": [latency("RCPT", 510.into(), 12.0.into()), latency("MAIL", Value::Null, Value::Null)]},
+    });
+    browser.look(1280, 900, "light");
+    browser.open(&format!("http://{}/", canned(&event.to_string())));
+    browser.wait("document.querySelectorAll('#t-latency tbody tr').length === 2");
+    let slow = browser.text("#t-latency tbody tr");
+    let since = browser.eval("new Date(1780000510000).toLocaleTimeString('en-GB')");
+    assert!(slow.contains(&format!("slow since {}, was 12 ms", since.as_str().unwrap())), "{slow}");
+    assert_eq!(browser.text("#t-latency tbody").matches("slow since").count(), 1);
+    let fits = "(() => { const { scrollWidth, clientWidth } = document.querySelector('#latency .scroll'); return scrollWidth <= clientWidth; })()";
+    assert_eq!(browser.eval(fits), true, "all of the row is seen");
+    assert_eq!(browser.eval("document.querySelector('#f-source').offsetParent"), Value::Null, "with one listener only");
+    assert_eq!(browser.text("#t-top tbody td:nth-child(2)"), "≥ 960");
+    assert_eq!(browser.text("#bound"), "9,000 in all; nobody else has more than 6.");
+    browser.eval("document.querySelector('#top input[value=bytes]').click()");
+    browser.wait("document.querySelectorAll('#t-top tbody tr').length === 0");
+    assert_eq!(browser.text("#e-top"), "Nobody stands out: of 9.00 kB in all, nobody has more than 6 B.");
+    keep("slow.png", &browser.picture(0));
 }
 
 #[test]
@@ -275,9 +515,15 @@ fn a_lost_connection_is_said_and_found_again() {
 #[test]
 fn a_person_signs_in_with_the_token_as_password() {
     let Some(mut browser) = browser("a_person_signs_in_with_the_token_as_password") else { return };
-    let page = Page::new(Some("t0ken"));
+    let mut page = Page::new(Some("t0ken"));
+    hello(&mut page.talk(1, "203.0.113.5:4000", 25, 10));
+    page.recorder.flush();
     browser.open(&page.url().replace("http://", "http://me:t0ken@"));
     browser.wait("document.querySelector('#link').innerText === 'Live'");
+    // What the page asks for later needs the token too.
+    browser.wait("document.querySelector('#t-sessions .open')");
+    browser.eval("document.querySelector('#t-sessions .open').click()");
+    browser.wait("document.querySelector('.details').innerText.includes('EHLO')");
     assert_eq!(browser.complaints(), Vec::<String>::new());
     page.stop();
 }
@@ -364,7 +610,7 @@ fn the_proxy_shows_its_live_traffic() {
 
 /// One recorder for many conversations that are all open.
 #[derive(Clone)]
-struct Shared(Rc<RefCell<PageCollector>>);
+struct Shared(Rc<RefCell<EventFanout>>);
 
 impl Sink for Shared {
     fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
@@ -377,7 +623,7 @@ impl Sink for Shared {
 fn pictures() {
     let mut browser = browser("pictures").expect("a browser");
     let page = Page::new(None);
-    let recorder = Shared(Rc::new(RefCell::new(page.state.recorder())));
+    let recorder = Shared(Rc::new(RefCell::new(recorder(&page.state, &page.top))));
     let (mut open, mut number) = (Vec::new(), 0_u64);
     let (_never, wait) = std::sync::mpsc::channel::<()>();
     let mut dice = 1_u64;
@@ -444,7 +690,7 @@ fn pictures() {
         while open.len() > 14 {
             open.remove(roll(14) as usize).c("d LOGOUT").s("* BYE\r\nd OK", 1.0).close();
         }
-        recorder.0.borrow_mut().publish();
+        recorder.0.borrow_mut().flush();
         let _ = wait.recv_timeout(Duration::from_secs(1));
     }
     page.show(&mut browser);

@@ -1,10 +1,21 @@
-//! No secret of the sample captures is in any output: not in the log, the summary, or what is said at the highest verbosity;
-//! not in clear, and not in an encoding.
+//! No secret of the sample captures is in any output: not in the log, the summary, or what is said at the highest verbosity, not
+//! on the page and in the top lists; not in clear, and not in an encoding.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use data_encoding::BASE64;
+use mailtap::capture::{Capture, FileOrder};
+use mailtap::event::{Context, Event, Sink};
+use mailtap::output::page::{Cursor, PageState, Show, session_id};
+use mailtap::output::{EventFanout, FailedIdentity, InputKind, Policy, TopCollector, TopFile, TopState};
+use mailtap::pipeline::flow::FlowLimits;
+use mailtap::pipeline::{RecordSink, Setup, run};
+use mailtap::time::Timestamp;
+use mailtap::wire::DecoderLimits;
+use serde_json::Value;
 
 use crate::{captures, leaks};
 
@@ -66,6 +77,72 @@ fn nothing_leaks_at_the_highest_verbosity() {
 #[test]
 fn nothing_leaks_with_every_identity_shown() {
     check(&["-v", "--identity", "full", "--identity-failed", "full", "--detail", "headers"]);
+}
+
+/// What events become on the page and in the top lists.
+struct Shown(EventFanout);
+
+impl Sink for Shown {
+    fn event(&mut self, context: &Context, at: Timestamp, event: &Event<'_>) {
+        self.0.event(context, at, event);
+    }
+}
+
+impl RecordSink for Shown {
+    fn lines(&self) -> &[u8] {
+        &[]
+    }
+
+    fn clear(&mut self) {
+        self.0.flush();
+    }
+}
+
+#[test]
+fn nothing_leaks_on_the_page_or_in_the_top_lists() {
+    let secrets = secrets();
+    // Identities as the wire has them, those of failed attempts too, which may be mistyped passwords, are asked for.
+    let policy = Policy { identity_failed: FailedIdentity::Full, ..Policy::default() };
+    let top = Arc::new(TopState::new(InputKind::File, true));
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let (mut said, mut sessions) = (Vec::new(), 0);
+    for path in captures::of_samples() {
+        let show = Show { addresses: true, subjects: true };
+        let page = Arc::new(PageState::new(InputKind::File, vec!["lo".into()], show, Arc::clone(&top)));
+        let fanout = EventFanout::new(Arc::new(policy.clone()), None).with_page(page.recorder());
+        let fanout = fanout.with_top(TopCollector::new(Arc::clone(&top), &policy));
+        let sink = RefCell::new(Some(Shown(fanout)));
+        let setup = Setup {
+            threads: 1,
+            limits: Arc::default(),
+            flows: FlowLimits::default(),
+            decoder: DecoderLimits::default(),
+        };
+        let capture = Capture::new(vec![path], FileOrder::default());
+        let sink = || sink.take().expect("one thread");
+        let outcome = run::<_, ()>(&capture, &setup, &mut |_| {}, &sink, &mut |_| Ok(()));
+        drop(outcome);
+        let mut told = Vec::new();
+        page.tell(&mut Cursor::default(), &mut told);
+        let all: Value = serde_json::from_slice(&told).expect("JSON");
+        for session in all["sessions"].as_array().into_iter().flatten() {
+            let id = session["id"].as_str().and_then(session_id).expect("an id");
+            said.extend(page.session(id).expect("what it did"));
+            sessions += 1;
+        }
+        said.extend(told);
+    }
+    let file = folder.path().join("top.json");
+    TopFile::write(&file, &top).expect("a file");
+    said.extend(std::fs::read(&file).expect("the lists"));
+    let text = String::from_utf8_lossy(&said);
+    assert!(
+        sessions > 50 && text.contains("\"by\":\"logins\"") && text.contains("\"step\":\"AUTH\""),
+        "much was shown"
+    );
+    let found = secrets.iter().filter(|secret| !leaks::leaks(secret, &said).is_empty());
+    let found = found.map(|secret| String::from_utf8_lossy(secret).into_owned()).collect::<Vec<_>>();
+    assert_eq!(found, Vec::<String>::new());
 }
 
 #[test]

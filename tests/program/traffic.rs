@@ -25,7 +25,8 @@ impl<'a> Talk<'a> {
             server: SocketAddr::from(([192, 0, 2, 25], port)),
             established: Some(at),
             roles_certain: true,
-            source: 0,
+            // The second listener is that of submission.
+            source: u32::from(port == 587),
             ordinal: id,
         };
         Self { session: Session::new(at, id, peers, Arc::new(Limits::default())), at, out }

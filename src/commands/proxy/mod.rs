@@ -64,6 +64,7 @@ pub fn run(ready: Proxy, again: &dyn Fn() -> Result<Proxy, Error>) -> Result<(),
     give_up_privileges(&ready)?;
     // By the user who will have to open it again.
     let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
+    monitor.open_files()?;
     confine(&ready)?;
     let _console = console::start().map_err(Error::Thread)?;
     error::report_faults();
@@ -145,7 +146,8 @@ fn give_up_privileges(ready: &Proxy) -> Result<(), Error> {
 /// Confines the process to the files that it writes.
 fn confine(ready: &Proxy) -> Result<(), Error> {
     if ready.running.process.sandbox {
-        let written = ready.running.log.file().into_iter().chain(ready.proxy.handover.as_deref());
+        let Running { log, monitor, .. } = &ready.running;
+        let written = log.file().into_iter().chain(monitor.top_file.as_deref()).chain(ready.proxy.handover.as_deref());
         written.fold(Sandbox::new(), Sandbox::file).enforce()?;
     }
     Ok(())
@@ -227,8 +229,8 @@ impl Control {
             Ok(Step::Stranger) => None,
             Ok(Step::Asks(stream)) => successors.give(stream, self.open.sockets(), self.monitor.socket()).err(),
             Ok(Step::Accepts) => {
-                // The successor answers at the same address.
-                self.monitor.stop();
+                // The successor answers at the same address, and writes the same files.
+                self.monitor.stop(true);
                 return true;
             }
             Err(error) => Some(error),
@@ -267,8 +269,10 @@ impl Control {
             }
         }
         tracing::info!(took = ?began.elapsed(), "all connections have ended");
-        self.monitor.stop();
-        self.workers.join().map_err(Error::Thread)
+        let joined = self.workers.join().map_err(Error::Thread);
+        // Now everything is counted.
+        self.monitor.stop(is_replaced);
+        joined
     }
 
     fn drain(&self, replaced: bool) {

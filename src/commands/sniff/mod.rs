@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::capture::live::Device;
 use crate::commands::log_news;
-use crate::config::Sniff;
+use crate::config::{Running, Sniff};
 use crate::console::{self, Level};
 use crate::error::Error;
 use crate::output::log_queue::LogNews;
@@ -41,6 +41,7 @@ pub fn run(ready: Sniff, again: &dyn Fn() -> Result<Sniff, Error>) -> Result<(),
     let mut monitor = MetricsEndpoint::open(&ready.running.monitor, sources, &ready.policy, None)?;
     privileges::drop_to(user.as_ref(), kept(&devices))?;
     let log = Log::open(&ready.running.log).map_err(Error::LogOpen)?;
+    monitor.open_files()?;
     let files = ready.write.as_ref().map(|write| keep(write, &devices, ready.options.snaplen)).transpose()?;
     if ready.running.process.sandbox {
         sandbox(&ready).enforce()?;
@@ -75,7 +76,9 @@ fn kept(devices: &[Device]) -> &'static [Capability] {
 }
 
 fn sandbox(ready: &Sniff) -> Sandbox {
-    let written = ready.running.log.file().into_iter().chain(ready.write.as_ref().map(|write| &*write.path));
+    let Running { log, monitor, .. } = &ready.running;
+    let written = log.file().into_iter().chain(monitor.top_file.as_deref());
+    let written = written.chain(ready.write.as_ref().map(|write| &*write.path));
     written.fold(Sandbox::new().isolated(), Sandbox::file)
 }
 

@@ -174,7 +174,7 @@ impl Watch {
         let lost = Arc::clone(log_queue.counters());
         drop(log_queue);
         let written = log_writer.finish();
-        monitor.stop();
+        monitor.stop(false);
         let kept = pcap_thread.map(|pcap_thread| (pcap_thread.path().to_owned(), pcap_thread.finish()));
         if !quiet && let Some(states) = &states {
             let counters = counters.iter().map(|(name, counters)| (name.as_str(), &**counters));

@@ -1,73 +1,41 @@
 //! Metrics in a file, for a collector that reads such files: it appears whole, or not at all.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use crate::console::plain;
-use crate::output::beside;
+use crate::output::beside::Replacement;
 
 /// A file that is not there yet, but can be made.
 #[derive(Debug)]
 pub struct MetricsFile {
     path: PathBuf,
-    file: File,
-    /// What is written, and takes the place of `path` at the end; `None`: `path` is no ordinary file.
-    temporary: Option<PathBuf>,
+    replacement: Replacement,
 }
 
 impl MetricsFile {
     /// Makes sure that `path` can be written, without touching what is there.
     pub fn open(path: PathBuf) -> Result<Self, MetricsFileError> {
-        let open = || {
-            let special = fs::metadata(&path).is_ok_and(|there| !there.is_file());
-            if special {
-                // A pipe or a device is not to be replaced.
-                return Ok((File::options().write(true).open(&path)?, None));
-            }
-            if !may_be_replaced(&path)? {
-                return Err(io::Error::other("it holds something else than metrics, and is not replaced"));
-            }
-            let (file, temporary) = beside::create(&path, 0o666)?;
-            Ok((file, Some(temporary)))
-        };
-        match open() {
-            Ok((file, temporary)) => Ok(Self { path, file, temporary }),
+        match Replacement::open(path.clone(), 0o666, "metrics", is_metrics) {
+            Ok(replacement) => Ok(Self { path, replacement }),
             Err(reason) => Err(MetricsFileError { path, reason }),
         }
     }
 
     /// Writes `text`; only now is the file there.
-    pub fn finish(mut self, text: &[u8]) -> Result<(), MetricsFileError> {
-        let mut write = || {
-            self.file.write_all(text)?;
-            if let Some(temporary) = &self.temporary {
-                self.file.sync_all()?;
-                fs::rename(temporary, &self.path)?;
-                self.temporary = None;
-            }
-            Ok(())
-        };
-        let written: io::Result<()> = write();
-        written.map_err(|reason| MetricsFileError { path: self.path.clone(), reason })
+    pub fn finish(self, text: &[u8]) -> Result<(), MetricsFileError> {
+        let Self { path, replacement } = self;
+        replacement.finish(text).map_err(|reason| MetricsFileError { path, reason })
     }
 }
 
-/// Whether there is no file, or one that begins as metrics do: a comment, or a name and a value. `--metrics-file *.pcap` must
-/// not cost a capture.
-fn may_be_replaced(path: &Path) -> io::Result<bool> {
-    const LINE: u64 = 1024;
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        opened => opened?,
-    };
-    let mut head = Vec::new();
-    file.take(LINE).read_to_end(&mut head)?;
+/// Whether a file begins as metrics do: with a comment, or a name and a value.
+fn is_metrics(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let Ok(line) = std::str::from_utf8(line) else { return Ok(false) };
+    let Ok(line) = std::str::from_utf8(line) else { return false };
     let value = line.rsplit(' ').next().is_some_and(|value| value.parse::<f64>().is_ok());
-    Ok(head.is_empty() || line.starts_with('#') || value && line.contains(' '))
+    line.starts_with('#') || value && line.contains(' ')
 }
 
 /// The file of the metrics cannot be written.
@@ -90,18 +58,10 @@ impl fmt::Display for MetricsFileError {
 
 impl std::error::Error for MetricsFileError {}
 
-impl Drop for MetricsFile {
-    fn drop(&mut self) {
-        if let Some(temporary) = &self.temporary {
-            // It is of no use to anybody; if it stays, its name says so.
-            let _ = fs::remove_file(temporary);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn it_appears_whole_or_not_at_all() {

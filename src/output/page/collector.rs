@@ -5,25 +5,26 @@
 //! everything here has a cap, and what went over one is counted.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use super::PageState;
+use super::history::History;
 use super::latency::Latencies;
 use super::rates::Tick;
 use super::refusals;
 use super::refusals::RefusalCounts;
 use super::row;
-use super::row::SessionRow;
+use super::row::{SessionRow, StepRow};
 use super::step::ServerStep;
-use super::text::shown;
 use crate::event::Masked;
 use crate::event::{
     Anomaly, Command, Context, Dir, Event, Greeting, Protocol, Reply, Sink, Stage, Summary, TlsMode, Transaction,
     TransactionKind, TransactionOutcome,
 };
+use crate::output::shown_text::shown;
 use crate::time::{Timestamp, WallClock};
 
 /// Open sessions that a thread follows one by one: as many as the page lists in all. More are counted only.
@@ -31,9 +32,6 @@ const FOLLOWED: usize = super::LISTED;
 
 /// Rows of each kind that may wait to be published: as many as the page lists.
 const WAITING: usize = super::RECENT;
-
-/// Clients told apart between two publications: what is over has no part in the list of talkers.
-const CLIENTS: usize = 4096;
 
 /// Events after which it publishes by itself.
 const OFTEN: u32 = 4096;
@@ -43,14 +41,12 @@ const OFTEN: u32 = 4096;
 pub(super) struct PageBatch {
     pub(super) tick: Tick,
     pub(super) latencies: Latencies,
-    /// Sessions that are open and have changed.
-    pub(super) changed: Vec<SessionRow>,
-    pub(super) ended: VecDeque<SessionRow>,
-    pub(super) messages: VecDeque<row::MessageRow>,
+    /// Sessions that are open and have changed, with what they did since then.
+    pub(super) changed: Vec<(SessionRow, History)>,
+    pub(super) ended: VecDeque<(SessionRow, History)>,
+    pub(super) messages: VecDeque<Arc<row::MessageRow>>,
     pub(super) anomalies: VecDeque<row::AnomalyRow>,
     pub(super) refusals: RefusalCounts,
-    /// By client: sessions, octets, refusals.
-    pub(super) clients: HashMap<IpAddr, [u64; 3]>,
     /// Open sessions by protocol.
     pub(super) open: [u64; Protocol::ALL.len()],
     /// Rows that found no room.
@@ -61,8 +57,11 @@ pub(super) struct PageBatch {
 struct Followed {
     session: SessionRow,
     is_changed: bool,
-    /// Octets that its client has been credited with.
-    credited: u64,
+    /// What it did since that was published.
+    history: History,
+    /// When the first event came. What both sides had sent until then is told at once, the client's first: whose was the
+    /// last is not known.
+    told: Timestamp,
 }
 
 /// One for each thread. Events go in, and come out on the page.
@@ -99,6 +98,7 @@ impl PageCollector {
     fn shown(&self, mut session: SessionRow) -> SessionRow {
         let latest = session.heard;
         session.began = self.clock.shown_from(latest, session.began);
+        session.waits = session.waits.map(|since| self.clock.shown_from(latest, since));
         session.heard = self.clock.shown(latest);
         session
     }
@@ -121,22 +121,26 @@ impl PageCollector {
         for id in changed.drain(..) {
             let Some(followed) = self.followed.get_mut(&id) else { continue };
             followed.is_changed = false;
-            let (client, more) = (followed.session.client.ip(), followed.credit());
-            let session = followed.session.clone();
-            self.batch.changed.push(self.shown(session));
-            self.client(client, [0, more, 0]);
+            followed.settle();
+            let (session, history) = (followed.session.clone(), std::mem::take(&mut followed.history));
+            self.batch.changed.push((self.shown(session), history));
         }
         self.changed = changed;
     }
 
     /// The row of a session, if there is room for it; marks it as changed.
     fn session(&mut self, context: &Context, at: Timestamp) -> Option<&mut SessionRow> {
+        self.followed(context, at).map(|followed| &mut followed.session)
+    }
+
+    fn followed(&mut self, context: &Context, at: Timestamp) -> Option<&mut Followed> {
         if !self.followed.contains_key(&context.id) {
             if self.followed.len() >= FOLLOWED {
                 return None;
             }
             let session = SessionRow::new(context, at);
-            self.followed.insert(context.id, Followed { session, is_changed: false, credited: 0 });
+            self.followed
+                .insert(context.id, Followed { session, is_changed: false, history: History::default(), told: at });
         }
         let followed = self.followed.get_mut(&context.id)?;
         if !std::mem::replace(&mut followed.is_changed, true) {
@@ -146,19 +150,7 @@ impl PageCollector {
         followed.session.protocol = context.protocol;
         followed.session.client = context.peers.client;
         followed.session.server = context.peers.server;
-        Some(&mut followed.session)
-    }
-
-    fn client(&mut self, client: IpAddr, more: [u64; 3]) {
-        let client = client.to_canonical();
-        if self.batch.clients.len() >= CLIENTS && !self.batch.clients.contains_key(&client) {
-            self.batch.skipped += 1;
-            return;
-        }
-        let counts = self.batch.clients.entry(client).or_default();
-        for (count, more) in counts.iter_mut().zip(more) {
-            *count = count.saturating_add(more);
-        }
+        Some(followed)
     }
 
     fn start(&mut self, context: &Context, at: Timestamp) {
@@ -166,7 +158,6 @@ impl PageCollector {
         if let Some(open) = self.batch.open.get_mut(context.protocol.index()) {
             *open += 1;
         }
-        self.client(context.peers.client.ip(), [1, 0, 0]);
         let _ = self.session(context, at);
     }
 
@@ -177,9 +168,15 @@ impl PageCollector {
             }
         };
         of(&mut self.batch.tick.octets);
-        if let Some(session) = self.session(context, at) {
+        if let Some(Followed { session, told, .. }) = self.followed(context, at) {
             of(&mut session.octets);
             session.tls = tls;
+            session.waits = match (dir, session.waits) {
+                (Dir::ToServer, _) => Some(at),
+                // The server's may have come before the client's, see below.
+                (Dir::ToClient, waits) if at == *told => waits.filter(|since| *since == at),
+                (Dir::ToClient, _) => None,
+            };
         }
     }
 
@@ -188,9 +185,9 @@ impl PageCollector {
             self.batch.latencies.add((context.protocol, ServerStep::Greeting), delay);
         }
         let refused = self.reply(context, ServerStep::Greeting, &greeting.reply);
-        if let Some(session) = self.session(context, at) {
-            session.last = Some((ServerStep::Greeting, greeting.reply.status));
-            session.refused += refused;
+        if let Some(followed) = self.followed(context, at) {
+            followed.step(ServerStep::Greeting, &greeting.reply, Some(Duration::ZERO), greeting.delay);
+            followed.session.refused += refused;
         }
     }
 
@@ -201,10 +198,10 @@ impl PageCollector {
             self.batch.latencies.add((context.protocol, step), taken);
         }
         let refused = self.reply(context, step, &command.reply);
-        if let Some(session) = self.session(context, at) {
-            session.commands += 1;
-            session.refused += refused;
-            session.last = Some((step, command.reply.status));
+        if let Some(followed) = self.followed(context, at) {
+            followed.session.commands += 1;
+            followed.session.refused += refused;
+            followed.step(step, &command.reply, command.began.since(context.began), command.latency);
         }
     }
 
@@ -213,7 +210,6 @@ impl PageCollector {
         let Some(status) = reply.status.filter(|status| !status.is_positive()) else { return 0 };
         self.batch.tick.refused += 1;
         refusals::count(&mut self.batch.refusals, (context.protocol, step, Some(status), reply.enhanced), 1);
-        self.client(context.peers.client.ip(), [0, 0, 1]);
         1
     }
 
@@ -232,14 +228,18 @@ impl PageCollector {
         let is_final = matches!(transaction.stage, None | Some(Stage::Eod | Stage::DataEarly));
         let refused =
             if is_delivery && is_final { self.reply(context, ServerStep::EndOfData, &transaction.last) } else { 0 };
-        if let Some(session) = self.session(context, at) {
-            session.messages += u32::from(is_whole);
-            session.refused += refused;
-            if taken.is_some() {
-                session.last = Some((ServerStep::EndOfData, transaction.last.status));
+        let row = Arc::new(self.message(context, at, transaction));
+        if let Some(followed) = self.followed(context, at) {
+            followed.session.messages += u32::from(is_whole);
+            followed.session.refused += refused;
+            followed.session.transactions += 1;
+            if let Some(taken) = taken {
+                let ended = transaction.ended.since(context.began);
+                let after = ended.map(|ended| ended.saturating_sub(taken));
+                followed.step(ServerStep::EndOfData, &transaction.last, after, Some(taken));
             }
+            followed.history.message(Arc::clone(&row));
         }
-        let row = self.message(context, at, transaction);
         self.batch.skipped += push(&mut self.batch.messages, row);
     }
 
@@ -290,14 +290,11 @@ impl PageCollector {
             *open = open.saturating_sub(1);
         }
         let followed = self.followed.remove(&context.id);
-        let mut followed = followed.unwrap_or_else(|| Followed {
-            session: SessionRow::new(context, summary.ended),
-            is_changed: false,
-            credited: 0,
-        });
-        followed.session.octets = summary.bytes;
-        self.client(context.peers.client.ip(), [0, followed.credit(), 0]);
-        let Followed { mut session, .. } = followed;
+        let (mut session, history) = match followed {
+            Some(Followed { session, history, .. }) => (session, history),
+            None => (SessionRow::new(context, summary.ended), History::default()),
+        };
+        session.octets = summary.bytes;
         session.protocol = context.protocol;
         session.tls = summary.tls.mode.unwrap_or(TlsMode::None);
         session.commands = summary.counts.commands;
@@ -305,17 +302,23 @@ impl PageCollector {
         session.heard = summary.ended;
         session.end = Some((summary.outcome, summary.close.phase));
         let session = self.shown(session);
-        self.batch.skipped += push(&mut self.batch.ended, session);
+        self.batch.skipped += push(&mut self.batch.ended, (session, history));
     }
 }
 
 impl Followed {
-    /// Octets since this was last asked.
-    fn credit(&mut self) -> u64 {
-        let total = self.session.octets.iter().fold(0, |sum: u64, octets| sum.saturating_add(*octets));
-        let more = total.saturating_sub(self.credited);
-        self.credited = total;
-        more
+    /// Of what was told at once the client's was the last only if the greeting is all that the server has said.
+    fn settle(&mut self) {
+        let [client, server] = self.session.octets;
+        let is_greeted = matches!(self.session.last, Some((ServerStep::Greeting, _)));
+        if self.session.waits == Some(self.told) && server > 0 && !(client > 0 && is_greeted) {
+            self.session.waits = None;
+        }
+    }
+
+    fn step(&mut self, step: ServerStep, reply: &Reply, after: Option<Duration>, taken: Option<Duration>) {
+        self.session.last = Some((step, reply.status));
+        self.history.step(StepRow { step, after, status: reply.status, enhanced: reply.enhanced, taken });
     }
 }
 

@@ -4,21 +4,19 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::history::History;
 use super::latency::LatencyWindow;
 use super::refusals::Refusals;
-use super::row::{AnomalyRow, MessageRow, SessionRow};
+use super::row::{AnomalyRow, MessageRow, SessionRow, StepRow};
 use super::state::Show;
 use super::step::{enhanced, status};
-use super::top_clients::{PLACES, TopClients};
-use super::{LISTED, RECENT, rates};
+use super::{LINES, LISTED, RECENT, rates};
 use crate::event::{
     AnomalyState, Dir, Phase, Protocol, SessionOutcome, Severity, TlsMode, TransactionKind, TransactionOutcome,
 };
 use crate::output::InputKind;
+use crate::output::top::{TopView, network, network_of};
 use crate::time::Timestamp;
-
-/// Lines of each list that is told as a whole.
-const LINES: usize = 20;
 
 /// One event.
 #[derive(Serialize)]
@@ -51,20 +49,19 @@ pub(super) struct PageUpdate<'a> {
 pub(super) struct Hello {
     version: &'static str,
     input: &'static str,
-    /// How many there are: with one only, its name says nothing.
-    sources: usize,
+    /// Names of listeners or interfaces.
+    sources: Vec<String>,
     addresses: bool,
     subjects: bool,
     listed: usize,
     recent: usize,
     seconds: u64,
-    places: usize,
     protocols: Vec<&'static str>,
     outcomes: Vec<&'static str>,
 }
 
 impl Hello {
-    pub(super) fn new(input: InputKind, sources: usize, show: Show) -> Self {
+    pub(super) fn new(input: InputKind, sources: Vec<String>, show: Show) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             input: input.as_str(),
@@ -74,7 +71,6 @@ impl Hello {
             listed: LISTED,
             recent: RECENT,
             seconds: rates::SECONDS,
-            places: PLACES,
             protocols: Protocol::ALL.iter().map(|protocol| protocol.as_str()).collect(),
             outcomes: SessionOutcome::ALL.iter().map(|outcome| outcome.as_str()).collect(),
         }
@@ -98,6 +94,10 @@ pub(super) struct SessionView<'a> {
     messages: u32,
     refused: u32,
     anomalies: u32,
+    /// The client's network.
+    network: String,
+    /// Since when the server has sent nothing.
+    waits: Option<u64>,
     outcome: Option<&'static str>,
     phase: Option<&'static str>,
 }
@@ -120,8 +120,55 @@ impl SessionRow {
             messages: self.messages,
             refused: self.refused,
             anomalies: self.anomalies,
+            network: network(&network_of(self.client.ip())),
+            waits: self.waits.filter(|_| self.end.is_none()).map(millis),
             outcome: self.end.map(|(outcome, _)| SessionOutcome::as_str(outcome)),
             phase: self.end.map(|(_, phase)| Phase::as_str(phase)),
+        }
+    }
+}
+
+/// What a session did, for who opens its row.
+#[derive(Serialize)]
+pub(super) struct SessionDetails<'a> {
+    steps: Vec<StepView>,
+    /// Commands before those.
+    commands_omitted: usize,
+    transactions: Vec<MessageView<'a>>,
+    /// Transactions before those.
+    transactions_omitted: usize,
+}
+
+impl<'a> SessionDetails<'a> {
+    pub(super) fn new(row: &SessionRow, history: &'a History) -> Self {
+        Self {
+            steps: history.steps.iter().map(StepRow::view).collect(),
+            commands_omitted: (row.commands as usize).saturating_sub(history.commands()),
+            transactions: history.messages.iter().map(|message| message.view()).collect(),
+            transactions_omitted: (row.transactions as usize).saturating_sub(history.messages.len()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct StepView {
+    step: &'static str,
+    /// Milliseconds since the session began.
+    after: Option<f64>,
+    status: Option<String>,
+    enhanced: Option<String>,
+    /// Milliseconds.
+    taken: Option<f64>,
+}
+
+impl StepRow {
+    fn view(&self) -> StepView {
+        StepView {
+            step: self.step.as_str(),
+            after: self.after.map(fractional_millis),
+            status: self.status.map(status),
+            enhanced: self.enhanced.map(enhanced),
+            taken: self.taken.map(fractional_millis),
         }
     }
 }
@@ -197,7 +244,7 @@ impl AnomalyRow {
 pub(super) struct PageDigest {
     open: Vec<(&'static str, u64)>,
     latencies: Vec<LatencyView>,
-    talkers: [TalkersView; 3],
+    tops: Vec<TopView>,
     refusals: Vec<RefusalView>,
 }
 
@@ -210,14 +257,10 @@ struct LatencyView {
     p50: f64,
     p95: f64,
     p99: f64,
-}
-
-#[derive(Debug, PartialEq, Serialize)]
-struct TalkersView {
-    /// Client, count, by how much that may be too high.
-    list: Vec<(String, u64, u64)>,
-    /// What a client that is not in the list may have at most.
-    others: u64,
+    /// Since when it is slow: a second of the uptime.
+    slow_since: Option<u64>,
+    /// p95 before, milliseconds.
+    usual: Option<f64>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -234,24 +277,21 @@ impl PageDigest {
         second: u64,
         open: [u64; Protocol::ALL.len()],
         latencies: &mut LatencyWindow,
-        talkers: &mut [TopClients; 3],
+        tops: Vec<TopView>,
         refusals: &mut Refusals,
     ) -> Self {
         let open = Protocol::ALL.iter().zip(open).filter(|(_, count)| *count > 0);
         let latencies =
-            latencies.all(second).into_iter().take(LINES).map(|((protocol, step), histogram)| LatencyView {
+            latencies.all(second).into_iter().take(LINES).map(|((protocol, step), histogram, slow)| LatencyView {
                 protocol: protocol.as_str(),
                 step: step.as_str(),
                 count: histogram.count(),
                 p50: fractional_millis(histogram.percentile(50)),
                 p95: fractional_millis(histogram.percentile(95)),
                 p99: fractional_millis(histogram.percentile(99)),
+                slow_since: slow.map(|slow| slow.since),
+                usual: slow.map(|slow| fractional_millis(slow.usual)),
             });
-        let talkers = talkers.each_mut().map(|talkers| {
-            let (list, others) = talkers.top(second, LINES);
-            let list = list.into_iter().map(|one| (one.client.to_string(), one.count, one.error)).collect();
-            TalkersView { list, others }
-        });
         let refusals =
             refusals.top(second, LINES).into_iter().map(|((protocol, step, reply, code), count)| RefusalView {
                 protocol: protocol.as_str(),
@@ -263,10 +303,16 @@ impl PageDigest {
         Self {
             open: open.map(|(protocol, count)| (protocol.as_str(), count)).collect(),
             latencies: latencies.collect(),
-            talkers,
+            tops,
             refusals: refusals.collect(),
         }
     }
+}
+
+/// The number of a session from its text, as the log writes it.
+pub fn session_id(text: &str) -> Option<u64> {
+    let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u64::from_str_radix(text, 16).ok().filter(|_| is_hex)
 }
 
 /// As the log writes it.

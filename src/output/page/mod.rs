@@ -3,9 +3,10 @@
 //! Each thread of the input has a [`PageCollector`] that gathers what its events say; the [`PageState`] holds what all of
 //! them have gathered, and tells it to viewers through [`serve`](super::serve). It keeps minutes, not history, in room
 //! fixed from the start: the log has every session, the metrics have the long run. It must never hold up an input, nor
-//! show more of a message than [`Show`] allows; who authenticated it never shows.
+//! show more of a message than [`Show`] allows; who authenticated shows in the [top list](super::top) of users alone.
 
 mod collector;
+mod history;
 mod latency;
 mod message;
 mod rates;
@@ -15,10 +16,9 @@ mod state;
 mod step;
 #[cfg(test)]
 mod tests;
-mod text;
-mod top_clients;
 
 pub use collector::PageCollector;
+pub use message::session_id;
 pub use state::{Cursor, PageState, Show};
 
 /// Open sessions listed: more than anybody reads, and few enough for a browser.
@@ -26,6 +26,9 @@ const LISTED: usize = 500;
 
 /// Sessions that are over, messages and anomalies listed, of each.
 const RECENT: usize = 200;
+
+/// Lines of each list that is told as a whole.
+const LINES: usize = 20;
 
 /// A file of the page.
 #[derive(Debug)]

@@ -6,6 +6,8 @@ const PAGE = 12; // rows a list shows before it is asked for more
 const MORE = 50; // and then
 const SILENCE = 6000; // ms without news: the connection is lost
 const HIDDEN = 60000; // ms after which a page that nobody sees gives its seat to another
+const CONFIRM = 10000; // ms after which it says that somebody looks
+const SLOW = 2000; // ms for which a server is silent before that is worth a word
 
 const $ = (id) => document.getElementById(id);
 const body = (id) => $(id).tBodies[0];
@@ -55,6 +57,7 @@ function scaled(n, units, step) {
 const octets = (n) => scaled(n, ["B", "kB", "MB", "GB", "TB"], 1000).join(" ");
 
 function millis(ms) {
+  if (ms === 0) return "0 ms";
   if (ms < 1) return `${ms.toFixed(2)} ms`;
   if (ms < 10) return `${ms.toFixed(1)} ms`;
   if (ms < 1000) return `${Math.round(ms)} ms`;
@@ -97,7 +100,7 @@ function stateful(word) {
 
 function protocolCell(row) {
   const made = cell("", row.protocol.toUpperCase());
-  if (row.source && world.hello.sources > 1) made.append(" ", element("span", { class: "tag", text: row.source }));
+  if (row.source && world.hello.sources.length > 1) made.append(" ", element("span", { class: "tag", text: row.source }));
   if (tlsName[row.tls]) made.append(" ", element("span", { class: "tag", text: tlsName[row.tls] }));
   return made;
 }
@@ -150,6 +153,7 @@ function learn(news) {
     world.anomalies = [];
     world.sessions.clear();
     rows.clear();
+    opened.clear();
     body("t-sessions").replaceChildren();
     greet(news.hello);
   }
@@ -184,11 +188,13 @@ function greet(hello) {
   const options = (select, list) => {
     const known = new Set([...select.options].map((option) => option.value));
     for (const word of list) {
-      if (!known.has(word)) select.append(element("option", { value: word, text: words(word) }));
+      if (!known.has(word)) select.append(element("option", { value: word, text: select.id === "f-source" ? word : words(word) }));
     }
   };
   options($("f-protocol"), hello.protocols);
   options($("f-outcome"), hello.outcomes);
+  options($("f-source"), hello.sources);
+  $("f-source").closest("label").hidden = hello.sources.length < 2;
   recall();
 }
 
@@ -273,19 +279,132 @@ function drawTiles() {
 // ---------------------------------------------------------------- sessions
 
 const rows = new Map();
-const filter = { protocol: "", outcome: "", client: "" };
+const filter = { protocol: "", outcome: "", source: "", text: "" };
+const STATES = {
+  open: (session) => !session.outcome,
+  over: (session) => session.outcome,
+  silent: (session) => silence(session) > SLOW,
+};
 
-function fits(session) {
+// For how long the server has sent nothing, after what the client sent.
+const silence = (session) => (session.waits === null ? 0 : world.now - session.waits);
+
+const holds = (texts) => texts.some((text) => text && text.toLowerCase().includes(filter.text));
+
+function fits(session, sending) {
   if (filter.protocol && session.protocol !== filter.protocol) return false;
-  if (filter.outcome === "open" && session.outcome) return false;
-  if (filter.outcome === "over" && !session.outcome) return false;
-  if (filter.outcome && filter.outcome !== "open" && filter.outcome !== "over" && session.outcome !== filter.outcome) return false;
-  return !filter.client || session.client.toLowerCase().includes(filter.client);
+  if (filter.source && session.source !== filter.source) return false;
+  const state = STATES[filter.outcome] ?? ((one) => one.outcome === filter.outcome);
+  if (filter.outcome && !state(session)) return false;
+  const { client, server, network, id, source, step, status } = session;
+  return !filter.text || sending.has(id) || holds([client, server, network, id, source, step && `${step} ${status ?? ""}`]);
 }
 
 // The latest first, open or over: so a row keeps its place but for new ones above it.
 function inOrder() {
-  return [...world.sessions.values()].filter(fits).sort((a, b) => b.began - a.began || (a.id < b.id ? -1 : 1));
+  const sending = new Set();
+  for (const { session, from, to, subject } of filter.text ? world.messages : []) {
+    if (holds([from, to, subject])) sending.add(session);
+  }
+  const found = [...world.sessions.values()].filter((session) => fits(session, sending));
+  return found.sort((a, b) => b.began - a.began || (a.id < b.id ? -1 : 1));
+}
+
+// ---------------------------------------------------------------- what a session did
+
+const opened = new Map(); // by session id: its row, and the state of the session that it shows
+
+function toggle(id) {
+  const row = opened.get(id);
+  if (row) {
+    row.made.remove();
+    opened.delete(id);
+  } else {
+    const inside = element("td", { role: "cell", colspan: "11" }, element("p", { class: "dim", text: "Asking …" }));
+    const made = element("tr", { role: "row", class: "details", id: `d-${id}` }, inside);
+    opened.set(id, { made, inside, shown: null });
+  }
+  drawSessions();
+}
+
+// Without the name and token that the address of the page may have: a request must not have them, and the browser knows them.
+const address = (path) => `${location.origin}${new URL(path, location.href).pathname}`;
+
+// Asks for it whenever the session has changed; one question at a time.
+async function ask(id, row, session) {
+  if (row.asking || row.shown === session) return;
+  row.asking = true;
+  try {
+    const answer = await fetch(address(`session/${id}`), { cache: "no-store" });
+    if (answer.status === 404) row.inside.replaceChildren(element("p", { class: "dim", text: "It is not kept any more." }));
+    if (answer.ok) row.inside.replaceChildren(...details(session, await answer.json()));
+    row.shown = session;
+  } catch {
+    row.inside.replaceChildren(element("p", { class: "dim", text: "There was no answer; it is asked again." }));
+  }
+  row.asking = false;
+}
+
+function details(session, { steps, commands_omitted, transactions, transactions_omitted }) {
+  const facts = [`server ${session.server}`, session.source && `listener ${session.source}`, `session ${session.id}`,
+    session.phase && session.outcome !== "ok" && `ended in phase ${session.phase}`];
+  const made = [element("p", { class: "facts mono", text: facts.filter(Boolean).join(" · ") })];
+  const omitted = (n, what) => n > 0 && made.push(element("p", { class: "dim", text: `${count(n)} earlier ${what} are not kept here; the log has them.` }));
+  omitted(commands_omitted, "commands");
+  if (steps.length > 0) made.push(small("Commands and replies", ["At", "Command", "Reply", "Meaning", "Took"], steps.map(stepCells)));
+  omitted(transactions_omitted, "transactions");
+  if (transactions.length > 0) {
+    const heads = ["Outcome", "Kind", ...(world.hello.addresses ? ["From", "To"] : []), ...(world.hello.subjects ? ["Subject"] : []), "Recipients", "Size", "At"];
+    made.push(small("Transactions", heads, transactions.map(transactionCells)));
+  }
+  if (steps.length + transactions.length === 0) made.push(element("p", { class: "dim", text: "No command yet." }));
+  return made;
+}
+
+function small(name, heads, list) {
+  const head = element("tr", { role: "row" }, ...heads.map((text) => element("th", { scope: "col", role: "columnheader", text })));
+  const filled = list.map((cells) => element("tr", { role: "row" }, ...cells));
+  return element("table", { role: "table", class: "small" }, element("caption", { text: name }),
+    element("thead", { role: "rowgroup" }, head), element("tbody", { role: "rowgroup" }, ...filled));
+}
+
+function stepCells(step) {
+  const refused = /^([45]|-ERR|NO|BAD|BYE)/.test(step.status ?? "");
+  return [
+    cell("at", step.after === null ? "" : `+${millis(step.after)}`, "mono"),
+    cell("", step.step),
+    cell("", [step.status, step.enhanced].filter(Boolean).join(" ") || "none", `mono${refused ? " tone-bad" : ""}`),
+    cell("", refused ? codeMeaning(step) : "", "text"),
+    cell("took", step.taken === null ? "" : millis(step.taken)),
+  ];
+}
+
+function transactionCells(one) {
+  const said = (label, text) => cell(label, text === null ? "" : text === "" ? "<>" : text, "text");
+  return [
+    stateful(one.outcome),
+    cell("", one.kind),
+    ...(world.hello.addresses ? [said("from", one.from), said("to", one.to)] : []),
+    ...(world.hello.subjects ? [said("subject", one.subject)] : []),
+    cell("recipients", one.kind === "delivery" ? count(one.recipients) : ""),
+    cell("size", one.size === null ? "" : octets(one.size)),
+    cell("at", time(one.at)),
+  ];
+}
+
+// From a message or an anomaly to its session.
+function sessionButton(client, id) {
+  const made = element("button", { type: "button", class: "quiet mono", text: host(client) });
+  made.setAttribute("aria-label", `Show the session of ${host(client)}`);
+  made.addEventListener("click", () => {
+    $("filter").reset();
+    $("f-text").value = id;
+    refilter();
+    if (!opened.has(id) && world.sessions.has(id)) toggle(id);
+    $("sessions").scrollIntoView({ block: "start" });
+    $("f-text").focus();
+  });
+  return element("td", { role: "cell", "data-label": "" }, made);
 }
 
 function sessionRow(session) {
@@ -293,11 +412,24 @@ function sessionRow(session) {
   const made = element("tr", { role: "row" });
   const number = (label, n) => cell(label, count(n), `n${n === 0 ? " dim zero" : ""}`);
   const took = cell("for", "", "n");
+  const silent = element("span", { class: "slow" });
+  const word = session.outcome ?? "open";
+  const [name, glyph] = tone(word);
+  const open = element("button", { type: "button", class: "quiet open", "aria-controls": `d-${session.id}` },
+    element("span", { class: "glyph", "aria-hidden": "true", text: glyph }), words(word));
+  open.setAttribute("aria-label", `${words(word)}: what the session of ${session.client} did`);
+  const state = element("td", { role: "cell", class: `tone-${name}` }, open);
+  made.addEventListener("click", (event) => {
+    // Who marks text in it wants to copy that.
+    if (event.target.closest("button") || String(getSelection()) === "") toggle(session.id);
+  });
+  const replied = cell("last reply", last);
+  replied.append(silent);
   made.append(
-    stateful(session.outcome ?? "open"),
+    state,
     protocolCell(session),
     cell("", session.client, "mono"),
-    cell("last reply", last),
+    replied,
     number("commands", session.commands),
     number("messages", session.messages),
     number("refused", session.refused),
@@ -307,7 +439,7 @@ function sessionRow(session) {
     cell("session", session.id, "mono dim"),
   );
   if (session.phase && session.outcome !== "ok") made.cells[0].title = `ended in phase ${session.phase}`;
-  return { made, took, session };
+  return { made, took, silent, open, session };
 }
 
 function drawSessions() {
@@ -316,6 +448,10 @@ function drawSessions() {
   const wanted = new Set();
   const table = body("t-sessions");
   let next = table.firstElementChild;
+  const place = (node) => {
+    if (node === next) next = next.nextElementSibling;
+    else table.insertBefore(node, next);
+  };
   const known = rows.size > 0;
   for (const session of list) {
     wanted.add(session.id);
@@ -323,8 +459,10 @@ function drawSessions() {
     if (row?.session !== session) {
       const made = sessionRow(session);
       if (row) {
+        const held = document.activeElement === row.open;
         if (next === row.made) next = made.made;
         row.made.replaceWith(made.made);
+        if (held) made.open.focus({ preventScroll: true });
       } else if (known) {
         made.made.classList.add("fresh");
       }
@@ -332,8 +470,19 @@ function drawSessions() {
       row = made;
     }
     put(row.took, span((session.outcome ? session.heard : world.now) - session.began));
-    if (row.made === next) next = next.nextElementSibling;
-    else table.insertBefore(row.made, next);
+    put(row.silent, silence(session) > SLOW ? `server silent since ${time(session.waits)}` : "");
+    const below = opened.get(session.id);
+    row.open.setAttribute("aria-expanded", String(Boolean(below)));
+    place(row.made);
+    if (below) {
+      place(below.made);
+      ask(session.id, below, session);
+    }
+  }
+  for (const [id, row] of opened) {
+    if (wanted.has(id)) continue;
+    row.made.remove();
+    if (!world.sessions.has(id)) opened.delete(id);
   }
   for (const [id, row] of rows) {
     if (!wanted.has(id)) {
@@ -342,7 +491,7 @@ function drawSessions() {
     }
   }
   const total = world.sessions.size;
-  const isFiltered = Boolean(filter.protocol || filter.outcome || filter.client);
+  const isFiltered = Object.values(filter).some(Boolean);
   put($("sessions-n"), isFiltered ? `${count(all.length)} of ${count(total)} match` : "");
   put($("e-sessions"), all.length > 0 ? "" : isFiltered && total > 0 ? "No session matches the filter." :
     "No session yet. mailtap is watching; the first connection will stand here.");
@@ -399,7 +548,7 @@ function messageRow(message) {
   made.append(
     what,
     protocolCell(message),
-    cell("", host(message.client), "mono"),
+    sessionButton(message.client, message.session),
     said("from", message.from),
     said("to", message.to),
     said("subject", message.subject, "subject"),
@@ -418,11 +567,10 @@ function anomalyRow(anomaly) {
   made.append(
     stateful(anomaly.severity),
     what,
-    cell("", host(anomaly.client), "mono"),
+    sessionButton(anomaly.client, anomaly.session),
     cell("times", count(anomaly.count), "n"),
     cell("at", time(anomaly.at), "n"),
   );
-  made.title = `session ${anomaly.session}`;
   return made;
 }
 
@@ -436,9 +584,14 @@ function latencyRow(one) {
     drawing("circle", { cx: at(one.p50), cy: 7, r: 3.5 }),
   );
   const made = element("tr", { role: "row" });
+  const step = cell("", one.step);
+  if (one.slow_since !== null) {
+    const since = world.now - (world.uptime - one.slow_since) * 1000;
+    step.append(element("span", { class: "slow", text: `slow since ${time(since)}, was ${millis(one.usual)}` }));
+  }
   made.append(
     cell("", one.protocol.toUpperCase()),
-    cell("", one.step),
+    step,
     cell("replies", count(one.count), "n"),
     cell("p50", millis(one.p50), "n"),
     cell("p95", millis(one.p95), "n"),
@@ -460,26 +613,68 @@ function refusalRow(one) {
   return made;
 }
 
-function clientRow([client, n, error], top, write) {
+function topRow({ name, at_least, at_most }, list, write) {
   const made = element("tr", { role: "row" });
-  const choose = element("button", { type: "button", class: "quiet mono", text: client });
-  choose.setAttribute("aria-label", `Show the sessions of ${client}`);
-  choose.addEventListener("click", () => {
-    $("f-client").value = client;
-    refilter();
-    $("sessions").scrollIntoView({ block: "start" });
-    $("f-client").focus();
-  });
+  const who = element("td", { role: "cell" });
+  if (list.of === "client_network" || list.of === "server") {
+    const choose = element("button", { type: "button", class: "quiet mono", text: name });
+    choose.setAttribute("aria-label", `Show the sessions of ${name}`);
+    choose.addEventListener("click", () => {
+      $("f-text").value = name;
+      refilter();
+      $("sessions").scrollIntoView({ block: "start" });
+      $("f-text").focus();
+    });
+    who.append(choose);
+  } else {
+    who.classList.add("mono", "text");
+    who.textContent = name;
+  }
   const bar = element("span");
-  bar.style.width = `${(100 * n) / Math.max(1, top)}%`;
-  const number = cell("", write(n), "n");
-  if (error > 0) number.append(element("span", { class: "dim", text: ` −${write(error)}` }));
+  bar.style.width = `${(100 * at_least) / Math.max(1, list.entries[0].at_least)}%`;
+  const share = (100 * at_least) / Math.max(1, list.total);
   made.append(
-    element("td", { role: "cell" }, choose),
-    number,
+    who,
+    cell("", `${at_most > at_least ? "≥ " : ""}${write(at_least)}`, "n"),
+    cell("share", `${share >= 10 ? Math.round(share) : share.toFixed(1)} %`, "n"),
     element("td", { role: "cell", class: "bar-cell", "aria-hidden": "true" }, bar),
   );
   return made;
+}
+
+// The choices of `tops`, made anew only when there are others.
+function choices(fieldset, name, list) {
+  if (fieldset.dataset.words === list.join()) return;
+  fieldset.dataset.words = list.join();
+  const chosen = fieldset.querySelector("input:checked")?.value;
+  fieldset.querySelectorAll("label").forEach((label) => label.remove());
+  for (const word of list) {
+    const input = element("input", { type: "radio", name, value: word });
+    input.checked = word === chosen || (!list.includes(chosen) && word === list[0]);
+    const plural = { client_network: "client networks", server: "servers", recipient_domain: "recipient domains", user: "users" };
+    fieldset.append(element("label", {}, input, plural[word] ?? words(word)));
+  }
+}
+
+function drawTop(tops) {
+  choices($("of"), "of", [...new Set(tops.map((list) => list.of))]);
+  const of = document.querySelector("input[name=of]:checked")?.value;
+  choices($("by"), "by", tops.filter((list) => list.of === of).map((list) => list.by));
+  const by = document.querySelector("input[name=by]:checked")?.value;
+  const list = tops.find((one) => one.of === of && one.by === by);
+  if (!list) return;
+  const write = by === "bytes" ? octets : count;
+  // Who holds the focus keeps it: the row is made anew.
+  const held = document.activeElement?.closest?.("#t-top") ? document.activeElement.textContent : null;
+  const shown = list.entries.slice(0, PAGE);
+  body("t-top").replaceChildren(...shown.map((one) => topRow(one, list, write)));
+  if (held !== null) [...body("t-top").querySelectorAll("button")].find((one) => one.textContent === held)?.focus();
+  $("e-top").hidden = shown.length > 0;
+  const most = Math.max(list.others_at_most, ...list.entries.slice(PAGE).map((one) => one.at_most));
+  put($("e-top"), list.total === 0 ? "Nothing was counted in the last five minutes." :
+    `Nobody stands out: of ${write(list.total)} in all, nobody has more than ${write(most)}.`);
+  put($("bound"), shown.length === 0 ? "" : most === 0 ? `${write(list.total)} in all; nobody else has any.` :
+    `${write(list.total)} in all; nobody else has more than ${write(most)}.`);
 }
 
 let drawnDigest = null;
@@ -493,15 +688,7 @@ function drawDigest(force) {
   };
   fill("t-latency", digest.latencies.map(latencyRow));
   fill("t-refusals", digest.refusals.map(refusalRow));
-  const by = Number(document.querySelector("input[name=by]:checked").value);
-  const { list, others } = digest.talkers[by];
-  const write = by === 1 ? octets : count;
-  // Who holds the focus keeps it: the row is made anew.
-  const held = document.activeElement?.closest?.("#t-clients") ? document.activeElement.textContent : null;
-  fill("t-clients", list.slice(0, PAGE).map((one) => clientRow(one, list[0][1], write)));
-  if (held !== null) [...body("t-clients").querySelectorAll("button")].find((one) => one.textContent === held)?.focus();
-  put($("bound"), list.length === 0 ? "" : others === 0 ? "Counts are exact; nobody is left out." :
-    `Kept in ${world.hello.places} places: a count may be too high by what stands behind it with a −, and whoever is not listed has at most ${write(others)}.`);
+  drawTop(digest.tops);
 }
 
 function drawRest() {
@@ -529,7 +716,8 @@ function draw() {
 function refilter() {
   filter.protocol = $("f-protocol").value;
   filter.outcome = $("f-outcome").value;
-  filter.client = $("f-client").value.trim().toLowerCase();
+  filter.source = $("f-source").value;
+  filter.text = $("f-text").value.trim().toLowerCase();
   shownRows = PAGE;
   remember();
   if (world.hello) drawSessions();
@@ -557,7 +745,7 @@ function listen() {
   $("filter").addEventListener("input", refilter);
   $("filter").addEventListener("submit", (event) => event.preventDefault());
   $("filter").addEventListener("reset", () => setTimeout(refilter));
-  $("by").addEventListener("change", () => drawDigest(true));
+  for (const name of ["of", "by"]) $(name).addEventListener("change", () => drawDigest(true));
   $("more").addEventListener("click", () => {
     shownRows += MORE;
     drawSessions();
@@ -591,6 +779,7 @@ let lastNews = 0;
 let failures = 0;
 let retry = 0;
 let hiding = 0;
+let confirming = 0;
 
 function told(state, text) {
   $("link").dataset.state = state;
@@ -613,11 +802,21 @@ function connect() {
       console.error(error);
     }
   };
+  source.addEventListener("seat", (event) => confirm(event.data));
   source.onerror = () => lost();
   lastNews = performance.now();
 }
 
+// Whoever does not say so now and then may lose the place to another.
+function confirm(seat) {
+  clearInterval(confirming);
+  const say = () => fetch(address(`seat/${seat}`), { cache: "no-store" }).then((answer) => answer.text()).catch(() => {});
+  confirming = setInterval(say, CONFIRM);
+  say();
+}
+
 function leave() {
+  clearInterval(confirming);
   source?.close();
   source = null;
 }
@@ -627,7 +826,7 @@ async function lost() {
   failures += 1;
   let why = "Connection lost";
   try {
-    const answer = await fetch("events", { method: "HEAD", cache: "no-store" });
+    const answer = await fetch(address("events"), { method: "HEAD", cache: "no-store" });
     if (answer.status === 401) why = "The token is not valid any more: load the page again";
     if (answer.status === 503) why = "Too many viewers at the moment";
   } catch {

@@ -1,6 +1,7 @@
 //! What the page lists: sessions, messages, anomalies, refusals, each of a fixed size but for texts that are cut short.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::event::anomaly::Id;
 use crate::event::{
@@ -31,6 +32,10 @@ pub(super) struct SessionRow {
     pub(super) messages: u32,
     pub(super) refused: u32,
     pub(super) anomalies: u32,
+    /// Transactions that are over.
+    pub(super) transactions: u32,
+    /// Since when the server has sent nothing, after what the client sent.
+    pub(super) waits: Option<Timestamp>,
     pub(super) end: Option<(SessionOutcome, Phase)>,
 }
 
@@ -51,9 +56,23 @@ impl SessionRow {
             messages: 0,
             refused: 0,
             anomalies: 0,
+            transactions: 0,
+            waits: Some(context.began),
             end: None,
         }
     }
+}
+
+/// A reply, and what it answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StepRow {
+    pub(super) step: ServerStep,
+    /// From the session's beginning to that of the step.
+    pub(super) after: Option<Duration>,
+    pub(super) status: Option<Status>,
+    pub(super) enhanced: Option<Enhanced>,
+    /// From the command to the reply, as the client saw it.
+    pub(super) taken: Option<Duration>,
 }
 
 /// A transaction that is over.

@@ -12,17 +12,17 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use hashbrown::HashMap;
 
 use super::collector::{PageBatch, PageCollector};
+use super::history::History;
 use super::latency::LatencyWindow;
-use super::message::{Hello, PageDigest, PageUpdate};
+use super::message::{Hello, PageDigest, PageUpdate, SessionDetails};
 use super::rates::{Rates, Tick};
 use super::refusals::Refusals;
 use super::row::{AnomalyRow, MessageRow, SessionRow};
-use super::top_clients::TopClients;
-use super::{LISTED, RECENT};
+use super::{LINES, LISTED, RECENT};
 use crate::event::{Phase, Protocol, SessionOutcome};
-use crate::output::{Detail, IdentityPolicy, InputKind, Policy};
+use crate::output::{Detail, IdentityPolicy, InputKind, Policy, TopState};
 
-/// Seconds between two computations of what is told as a whole: quantiles, talkers, refusals.
+/// Seconds between two computations of what is told as a whole: quantiles, top lists, refusals.
 const PAUSE: u64 = 2;
 
 /// What of a message the page may show. Sizes, outcomes and the clients' addresses it always shows.
@@ -50,6 +50,7 @@ pub struct PageState {
     show: Show,
     began: Instant,
     recorders: AtomicUsize,
+    top: Arc<TopState>,
     inner: Mutex<Inner>,
 }
 
@@ -67,19 +68,24 @@ pub(super) struct Inner {
     sources: Vec<String>,
     /// Number of the last change.
     change: u64,
-    open: HashMap<u64, Numbered<SessionRow>>,
-    ended: VecDeque<Numbered<SessionRow>>,
-    messages: VecDeque<Numbered<MessageRow>>,
+    open: HashMap<u64, Numbered<ListedSession>>,
+    ended: VecDeque<Numbered<ListedSession>>,
+    messages: VecDeque<Numbered<Arc<MessageRow>>>,
     anomalies: VecDeque<Numbered<AnomalyRow>>,
     rates: Rates,
     latencies: LatencyWindow,
-    /// By sessions, octets, refusals.
-    talkers: [TopClients; 3],
     refusals: Refusals,
     /// Open sessions by recorder and protocol.
     counts: Vec<[u64; Protocol::ALL.len()]>,
     skipped: u64,
     digest: Option<(u64, u64, PageDigest)>,
+}
+
+/// A session that is listed.
+#[derive(Debug)]
+struct ListedSession {
+    row: SessionRow,
+    history: History,
 }
 
 /// A row with the number of the change that made it what it is.
@@ -88,9 +94,9 @@ type Numbered<T> = (u64, T);
 impl PageState {
     /// Of an input of this kind, whose sources (listeners, interfaces) have these names by
     /// [`Peers::source`](crate::event::Peers::source).
-    pub fn new(input: InputKind, sources: Vec<String>, show: Show) -> Self {
+    pub fn new(input: InputKind, sources: Vec<String>, show: Show, top: Arc<TopState>) -> Self {
         let inner = Mutex::new(Inner { sources, ..Inner::default() });
-        Self { input, show, began: Instant::now(), recorders: AtomicUsize::new(0), inner }
+        Self { input, show, began: Instant::now(), recorders: AtomicUsize::new(0), top, inner }
     }
 
     /// The sources have these names from now on.
@@ -108,6 +114,14 @@ impl PageState {
         let mut inner = self.lock();
         let second = self.second();
         inner.tell(self, second, cursor, json);
+    }
+
+    /// What the listed session `id` did, as JSON; `None` if it is not listed.
+    pub fn session(&self, id: u64) -> Option<Vec<u8>> {
+        let inner = self.lock();
+        let is_it = |(_, session): &&Numbered<ListedSession>| session.row.id == id;
+        let (_, session) = inner.open.get(&id).or_else(|| inner.ended.iter().rev().find(is_it))?;
+        serde_json::to_vec(&SessionDetails::new(&session.row, &session.history)).ok()
     }
 
     pub(super) fn show(&self) -> Show {
@@ -135,7 +149,8 @@ impl PageState {
 
 impl Default for PageState {
     fn default() -> Self {
-        Self::new(InputKind::Proxy, Vec::new(), Show::default())
+        let top = Arc::new(TopState::new(InputKind::Proxy, false));
+        Self::new(InputKind::Proxy, Vec::new(), Show::default(), top)
     }
 }
 
@@ -154,25 +169,23 @@ impl Inner {
         now.merge(&tick);
         self.latencies.take(second, &mut batch.latencies);
         self.refusals.take(second, &mut batch.refusals);
-        for (client, counts) in batch.clients.drain() {
-            for (talkers, count) in self.talkers.iter_mut().zip(counts) {
-                talkers.add(second, client, count);
-            }
-        }
         self.skipped += std::mem::take(&mut batch.skipped);
         self.rows(batch);
     }
 
     fn rows(&mut self, batch: &mut PageBatch) {
         // First, for they make room.
-        for session in batch.ended.drain(..) {
-            self.open.remove(&session.id);
-            push(&mut self.ended, &mut self.change, session);
+        for (row, later) in batch.ended.drain(..) {
+            let mut history = self.open.remove(&row.id).map(|(_, listed)| listed.history).unwrap_or_default();
+            history.append(later);
+            push(&mut self.ended, &mut self.change, ListedSession { row, history });
         }
-        for session in batch.changed.drain(..) {
-            if self.open.len() < LISTED || self.open.contains_key(&session.id) {
+        for (row, later) in batch.changed.drain(..) {
+            if self.open.len() < LISTED || self.open.contains_key(&row.id) {
                 self.change += 1;
-                self.open.insert(session.id, (self.change, session));
+                let mut history = self.open.remove(&row.id).map(|(_, listed)| listed.history).unwrap_or_default();
+                history.append(later);
+                self.open.insert(row.id, (self.change, ListedSession { row, history }));
             }
         }
         for message in batch.messages.drain(..) {
@@ -187,7 +200,7 @@ impl Inner {
     pub(super) fn forget<'a>(&mut self, ids: impl Iterator<Item = &'a u64>) {
         for id in ids {
             if let Some((_, mut session)) = self.open.remove(id) {
-                session.end = Some((SessionOutcome::CaptureEnd, Phase::Idle));
+                session.row.end = Some((SessionOutcome::CaptureEnd, Phase::Idle));
                 push(&mut self.ended, &mut self.change, session);
             }
         }
@@ -195,21 +208,21 @@ impl Inner {
 
     fn tell(&mut self, state: &PageState, second: u64, cursor: &mut Cursor, json: &mut Vec<u8>) {
         self.rates.at(second);
-        self.digest(second);
+        self.digest(state, second);
         let news = |change: u64| !cursor.greeted || change > cursor.change;
-        let mut sessions: Vec<&Numbered<SessionRow>> =
+        let mut sessions: Vec<&Numbered<ListedSession>> =
             self.open.values().chain(&self.ended).filter(|(change, _)| news(*change)).collect();
         sessions.sort_by_key(|(change, _)| *change);
         let total: u64 = self.counts.iter().flatten().sum();
         let telling = PageUpdate {
-            hello: (!cursor.greeted).then(|| Hello::new(state.input, self.sources.len(), state.show)),
+            hello: (!cursor.greeted).then(|| Hello::new(state.input, self.sources.clone(), state.show)),
             now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
             uptime: second,
             unlisted: total.saturating_sub(self.open.len() as u64),
             skipped: self.skipped,
             rates: self.rates.since(cursor.second).map(Tick::row).collect(),
-            sessions: sessions.iter().map(|(_, session)| session.view(&self.sources)).collect(),
-            messages: new(&self.messages, &news).map(MessageRow::view).collect(),
+            sessions: sessions.iter().map(|(_, session)| session.row.view(&self.sources)).collect(),
+            messages: new(&self.messages, &news).map(|message| message.view()).collect(),
             anomalies: new(&self.anomalies, &news).map(AnomalyRow::view).collect(),
             digest: self
                 .digest
@@ -228,7 +241,7 @@ impl Inner {
     }
 
     /// Computes what is told as a whole, if that was not done just now.
-    fn digest(&mut self, second: u64) {
+    fn digest(&mut self, state: &PageState, second: u64) {
         let version = match &self.digest {
             Some((when, _, _)) if second < when + PAUSE => return,
             Some((_, version, _)) => *version,
@@ -238,7 +251,8 @@ impl Inner {
             sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
             sum
         });
-        let digest = PageDigest::new(second, counts, &mut self.latencies, &mut self.talkers, &mut self.refusals);
+        let tops = state.top.view(LINES, state.show.addresses);
+        let digest = PageDigest::new(second, counts, &mut self.latencies, tops, &mut self.refusals);
         let changed = self.digest.as_ref().is_none_or(|(_, _, before)| *before != digest);
         self.digest = Some((second, version + u64::from(changed), digest));
     }

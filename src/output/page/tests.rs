@@ -7,13 +7,14 @@ use super::*;
 use crate::engine::{Limits, Session};
 use crate::event::{Dir, Input};
 use crate::event::{End, Peers, Sink};
-use crate::output::InputKind;
+use crate::output::{InputKind, TopState};
 use crate::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_parts(1_780_000_000, 0);
 
 fn state(show: Show) -> Arc<PageState> {
-    Arc::new(PageState::new(InputKind::Proxy, vec!["mx".into()], show))
+    let top = Arc::new(TopState::new(InputKind::Proxy, false));
+    Arc::new(PageState::new(InputKind::Proxy, vec!["mx".into()], show, top))
 }
 
 fn told(state: &PageState, cursor: &mut Cursor) -> Value {
@@ -119,6 +120,81 @@ fn a_session_is_told_from_its_start_to_its_end() {
     assert_eq!(all["sessions"].as_array().unwrap().len(), 2);
 }
 
+/// What session `id` did.
+fn details(state: &PageState, id: u64) -> Value {
+    serde_json::from_slice(&state.session(id).unwrap()).unwrap()
+}
+
+#[test]
+fn what_a_session_did_is_kept_open_or_over() {
+    let state = state(Show { addresses: true, subjects: true });
+    let mut recorder = state.recorder();
+    talk(&mut recorder, 1, OPEN);
+    talk(&mut recorder, 2, WHOLE);
+    recorder.publish();
+    let steps = |id| {
+        let details = details(&state, id);
+        let step = |step: &Value| format!("{} {}", step["step"].as_str().unwrap(), step["status"].as_str().unwrap());
+        details["steps"].as_array().unwrap().iter().map(step).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(1), ["greeting 220", "EHLO 250"]);
+    let whole = steps(2);
+    assert_eq!(whole.len(), 9, "{whole:?}");
+    assert_eq!((&*whole[2], &*whole[4], &*whole[7]), ("AUTH 235", "RCPT 550", "end of data 250"));
+    let over = details(&state, 2);
+    let refused = &over["steps"][4];
+    assert_eq!((&refused["enhanced"], &refused["taken"]), (&"5.1.1".into(), &2.0.into()));
+    assert_eq!(refused["after"], 16.0, "milliseconds from the beginning");
+    let transaction = &over["transactions"][0];
+    assert_eq!((&transaction["outcome"], &transaction["subject"]), (&"accepted".into(), &"Lunch".into()));
+    assert_eq!((&over["commands_omitted"], &over["transactions_omitted"]), (&0.into(), &0.into()));
+    assert!(state.session(3).is_none());
+    assert_eq!(session_id("00000000000000ff"), Some(255));
+    for wrong in ["ff", "00000000000000fg", "+0000000000000ff", "00000000000000ff0"] {
+        assert_eq!(session_id(wrong), None);
+    }
+}
+
+#[test]
+fn the_latest_of_a_session_is_kept_and_the_rest_is_counted() {
+    let state = state(Show::default());
+    let mut recorder = state.recorder();
+    let mut session = Session::new(NOW, 1, peers(1), Arc::new(Limits::default()));
+    let mut say = |dir, text: &str| session.handle(NOW, dir, Input::Data(text.as_bytes()), &mut recorder);
+    say(Dir::ToClient, "220 mx ESMTP\r\n");
+    for _ in 0..100 {
+        for line in ["MAIL FROM:<a@b.c>\r\n", "RCPT TO:<d@e.f>\r\n", "RSET\r\n"] {
+            say(Dir::ToServer, line);
+            say(Dir::ToClient, "250 ok\r\n");
+        }
+    }
+    recorder.publish();
+    let kept = details(&state, 1);
+    assert_eq!(kept["steps"].as_array().unwrap().len(), history::STEPS);
+    assert_eq!(kept["commands_omitted"], 300 - history::STEPS);
+    assert_eq!(kept["transactions"].as_array().unwrap().len(), history::MESSAGES);
+    assert_eq!(kept["transactions_omitted"], 100 - history::MESSAGES);
+}
+
+#[test]
+fn a_server_that_is_silent_is_known_since_when() {
+    let state = state(Show::default());
+    let mut recorder = state.recorder();
+    let mut session = Session::new(NOW, 1, peers(1), Arc::new(Limits::default()));
+    let mut waits = |dir, text: &str, after: u64| {
+        let at = NOW.after(std::time::Duration::from_secs(after));
+        session.handle(at, dir, Input::Data(text.as_bytes()), &mut recorder);
+        recorder.publish();
+        told(&state, &mut Cursor::default())["sessions"][0]["waits"].as_u64()
+    };
+    assert_eq!(waits(Dir::ToClient, "220 mx ESMTP\r\n", 1), None);
+    let began = NOW.as_nanos() / 1_000_000;
+    assert_eq!(waits(Dir::ToServer, "EHLO a\r\n", 2), Some(began + 2000));
+    assert_eq!(waits(Dir::ToClient, "250 mx\r\n", 9), None);
+    assert_eq!(waits(Dir::ToServer, "NOOP\r\n", 10), Some(began + 10_000));
+    assert_eq!(waits(Dir::ToClient, "250 ok\r\n", 11), None);
+}
+
 #[test]
 fn replies_are_told_by_what_they_answer() {
     let state = state(Show::default());
@@ -149,7 +225,7 @@ fn nothing_is_shown_that_may_not_be() {
         let mut recorder = state.recorder();
         talk(&mut recorder, 1, WHOLE);
         recorder.publish();
-        let all = told(&state, &mut Cursor::default()).to_string();
+        let all = format!("{}{}", told(&state, &mut Cursor::default()), details(&state, 1));
         assert_eq!(all.contains("ann@example.org"), addresses, "{all}");
         assert_eq!(all.contains("Lunch"), subjects, "{all}");
         for secret in ["s3cret", "AGFubgBzM2NyZXQ", "\"ann\""] {
@@ -193,8 +269,6 @@ fn lists_have_a_fixed_number_of_places() {
     assert_eq!(over, RECENT);
     assert_eq!(all["messages"].as_array().unwrap().len(), RECENT);
     assert_eq!(all["unlisted"], LISTED);
-    let clients = all["digest"]["talkers"][0]["list"].as_array().unwrap();
-    assert!(clients.len() <= 20);
 }
 
 #[test]
@@ -236,25 +310,6 @@ fn who_looks_does_not_hold_up_who_records() {
     let mail = latencies.iter().find(|one| one["step"] == "MAIL").unwrap();
     assert_eq!(mail["count"], 2 * LISTED, "what waits is counted all the same");
     assert_eq!(all["skipped"], 2 * (2 * LISTED - RECENT), "and what could not wait is told");
-}
-
-#[test]
-fn clients_are_credited_with_every_octet_once() {
-    let state = state(Show::default());
-    let mut recorder = state.recorder();
-    let mut session = Session::new(NOW, 1, peers(1), Arc::new(Limits::default()));
-    let mut total = 0;
-    for line in ["220 mx ESMTP\r\n", "250-mx\r\n250 x\r\n"] {
-        session.handle(NOW, Dir::ToClient, Input::Data(line.as_bytes()), &mut recorder);
-        session.handle(NOW, Dir::ToServer, Input::Data(b"EHLO x\r\n"), &mut recorder);
-        total += line.len() + 8;
-        recorder.publish();
-    }
-    session.finish(NOW, End::Closed, &mut recorder);
-    recorder.publish();
-    let all = told(&state, &mut Cursor::default());
-    assert_eq!(all["digest"]["talkers"][1]["list"], serde_json::json!([["203.0.0.1", total, 0]]));
-    assert_eq!(all["digest"]["talkers"][0]["list"], serde_json::json!([["203.0.0.1", 1, 0]]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Who may read: the token, and the host that a request to a loopback listener may name.
+//! Who may read: the token, and the hosts that a request may name.
 
 use std::hint::black_box;
 use std::net::{IpAddr, SocketAddr};
@@ -14,12 +14,19 @@ pub(super) struct Access {
     token: Option<[u8; 32]>,
     /// The address listened on, if it is of loopback.
     loopback: Option<IpAddr>,
+    /// Names of this host, in lower case: its own, and those that the operator gave.
+    names: Vec<String>,
 }
 
 impl Access {
-    pub(super) fn new(token: Option<&str>, address: SocketAddr) -> Self {
+    /// `hosts`: the names that the operator gave, in lower case.
+    pub(super) fn new(token: Option<&str>, address: SocketAddr, hosts: &[String]) -> Self {
         let token = token.map(|token| Sha256::digest(token.as_bytes()).into());
-        Self { token, loopback: Some(address.ip()).filter(IpAddr::is_loopback) }
+        let loopback = Some(address.ip()).filter(IpAddr::is_loopback);
+        // Whoever comes by the host's own name does not come to loopback.
+        let own = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+        let own = Some(own).filter(|name| loopback.is_none() && !name.is_empty());
+        Self { token, loopback, names: own.into_iter().chain(hosts.iter().cloned()).collect() }
     }
 
     pub(super) const fn has_token(&self) -> bool {
@@ -43,10 +50,20 @@ impl Access {
         password.is_some_and(|password| is_same(token, password))
     }
 
-    /// Whether the host that the request names is this one. Only a listener on loopback asks: what reaches it without
-    /// such a name was led here by a page of another site.
+    /// Whether a listener on loopback may answer: what reaches it under the name of another host was led here by a page of
+    /// another site.
     pub(super) fn is_host(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let Some(address) = self.loopback else { return true };
+        self.is_named(uri, headers, |ip| ip.is_loopback() || ip == address)
+    }
+
+    /// Whether the page may be shown, wherever the listener is: a browser that came by a name of another site (DNS rebinding)
+    /// lets that site read it. An address as name cannot be bent.
+    pub(super) fn is_page_host(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        self.loopback.is_some() || self.is_named(uri, headers, |_| true)
+    }
+
+    fn is_named(&self, uri: &Uri, headers: &HeaderMap, is_address: impl Fn(IpAddr) -> bool) -> bool {
         let named = match uri.authority() {
             Some(authority) => authority.as_str().as_bytes(),
             None => match headers.get(HOST) {
@@ -55,7 +72,26 @@ impl Access {
                 None => return true,
             },
         };
-        std::str::from_utf8(named).is_ok_and(|named| is_loopback_name(named, address))
+        let Ok(named) = std::str::from_utf8(named) else { return false };
+        let name = without_port(named);
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        match bare.parse::<IpAddr>() {
+            Ok(ip) => is_address(ip),
+            Err(_) => self.is_name(bare),
+        }
+    }
+
+    fn is_name(&self, name: &str) -> bool {
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        // RFC 6761 section 6.3: these names never leave the host.
+        name == "localhost" || name.ends_with(".localhost") || self.names.contains(&name)
+    }
+}
+
+fn without_port(named: &str) -> &str {
+    match named.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => named,
     }
 }
 
@@ -72,26 +108,12 @@ fn is_same(token: &[u8; 32], given: &[u8]) -> bool {
     differing == 0
 }
 
-fn is_loopback_name(named: &str, address: IpAddr) -> bool {
-    let name = match named.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) && !name.ends_with(':') => name,
-        _ => named,
-    };
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return ip.is_loopback() || ip == address;
-    }
-    let bare = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
-    // RFC 6761 section 6.3: these names never leave the host.
-    bare == "localhost" || bare.ends_with(".localhost")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn access(token: Option<&str>, address: &str) -> Access {
-        Access::new(token, address.parse().unwrap())
+        Access::new(token, address.parse().unwrap(), &["mon.example.org".into()])
     }
 
     fn headers(name: hyper::header::HeaderName, value: &str) -> HeaderMap {
@@ -132,5 +154,23 @@ mod tests {
         let absolute = Uri::from_static("http://evil.example/");
         assert!(!loopback.is_host(&absolute, &headers(HOST, "localhost")));
         assert!(access(None, "192.0.2.1:9100").is_host(&absolute, &headers(HOST, "mon.example")));
+        assert!(is("mon.example.org:9100"), "a name that the operator gave");
+    }
+
+    #[test]
+    fn the_page_off_loopback_is_asked_for_by_names_of_this_host() {
+        let access = access(None, "192.0.2.1:9100");
+        let is = |host: &str| access.is_page_host(&Uri::from_static("/"), &headers(HOST, host));
+        let own = rustix::system::uname().nodename().to_str().unwrap().to_owned();
+        for right in ["192.0.2.1:9100", "203.0.113.7", "[2001:db8::1]:9100", "localhost:9100", "Mon.Example.org.", &own]
+        {
+            assert!(is(right), "{right}");
+        }
+        for wrong in ["evil.example", "192.0.2.1.evil.example", "mon.example.org.evil.example", "x.mon.example.org", ""]
+        {
+            assert!(!is(wrong), "{wrong}");
+        }
+        assert!(access.is_page_host(&Uri::from_static("/"), &HeaderMap::new()), "no browser");
+        assert!(!access.is_page_host(&Uri::from_static("http://evil.example/"), &headers(HOST, "192.0.2.1")));
     }
 }

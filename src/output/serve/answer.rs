@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -39,11 +40,11 @@ const HEADER: [(HeaderName, &str); 8] = [
     (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
 ];
 
-/// Answers `request`; `streams` is set if the answer lasts.
+/// Answers `request`; `streams` is set as long as the answer lasts.
 pub(super) fn answer(
     shared: &Arc<ServeShared>,
     request: &Request<Incoming>,
-    streams: &AtomicBool,
+    streams: &Arc<AtomicBool>,
 ) -> Response<AnswerBody> {
     let mut response = routed(shared, request, streams);
     for (name, value) in HEADER {
@@ -52,21 +53,28 @@ pub(super) fn answer(
     response
 }
 
-fn routed(shared: &Arc<ServeShared>, request: &Request<Incoming>, streams: &AtomicBool) -> Response<AnswerBody> {
+fn routed(shared: &Arc<ServeShared>, request: &Request<Incoming>, streams: &Arc<AtomicBool>) -> Response<AnswerBody> {
     let access = shared.access();
     if !access.is_host(request.uri(), request.headers()) {
         return plain(
             StatusCode::MISDIRECTED_REQUEST,
             "This listener is on loopback and takes requests for localhost only. Behind a reverse proxy, let it send \
-             `Host: localhost`.\n",
+             `Host: localhost`, or give the name with --metrics-host.\n",
         );
     }
     let path = request.uri().path();
+    let resource = Resource::at(path);
+    if resource.is_some_and(Resource::is_page) && !access.is_page_host(request.uri(), request.headers()) {
+        return plain(
+            StatusCode::MISDIRECTED_REQUEST,
+            "The page is shown under an IP address, the name of this host, or a name given with --metrics-host.\n",
+        );
+    }
     let is_open = matches!(path, "/healthz" | "/readyz");
     if !is_open && !access.is_permitted(request.headers()) {
         return unauthorized();
     }
-    let Some(resource) = Resource::at(path) else {
+    let Some(resource) = resource else {
         return plain(StatusCode::NOT_FOUND, "Nothing is here. There are /, /metrics, /healthz and /readyz.\n");
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -84,16 +92,27 @@ enum Resource {
     Health,
     Readiness,
     Events,
+    /// The place of a page, which confirms it.
+    Seat(u64),
+    /// What a session did.
+    Session(u64),
     Asset(&'static page::Asset),
 }
 
 impl Resource {
+    /// Whether it is there for a person's browser.
+    const fn is_page(self) -> bool {
+        matches!(self, Self::Events | Self::Seat(_) | Self::Session(_) | Self::Asset(_))
+    }
+
     fn at(path: &str) -> Option<Self> {
         Some(match path {
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Health,
             "/readyz" => Self::Readiness,
             "/events" => Self::Events,
+            _ if path.starts_with("/seat/") => Self::Seat(path.get(6..)?.parse().ok()?),
+            _ if path.starts_with("/session/") => Self::Session(path.get(9..).and_then(page::session_id)?),
             _ => Self::Asset(page::ASSETS.iter().find(|asset| asset.path == path)?),
         })
     }
@@ -102,7 +121,7 @@ impl Resource {
         self,
         shared: &Arc<ServeShared>,
         request: &Request<Incoming>,
-        streams: &AtomicBool,
+        streams: &Arc<AtomicBool>,
     ) -> Response<AnswerBody> {
         match self {
             Self::Metrics => metrics((shared.content.metrics)(), takes_gzip(request.headers())),
@@ -110,6 +129,12 @@ impl Resource {
             Self::Readiness => readiness(&shared.content.readiness),
             Self::Asset(asset) => full(StatusCode::OK, asset.kind, Bytes::from_static(asset.octets)),
             Self::Events => events(shared, request.method() == Method::HEAD, streams),
+            Self::Seat(number) if shared.viewers.confirm(number, Instant::now()) => plain(StatusCode::OK, "yours\n"),
+            Self::Seat(_) => plain(StatusCode::NOT_FOUND, "It is not taken any more.\n"),
+            Self::Session(id) => match shared.content.page.session(id) {
+                Some(json) => full(StatusCode::OK, "application/json", json.into()),
+                None => plain(StatusCode::NOT_FOUND, "It is not among the sessions that the page lists.\n"),
+            },
         }
     }
 }
@@ -153,18 +178,18 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-fn events(shared: &Arc<ServeShared>, is_head: bool, streams: &AtomicBool) -> Response<AnswerBody> {
-    let Ok(seat) = Arc::clone(&shared.viewers).try_acquire_owned() else {
+fn events(shared: &Arc<ServeShared>, is_head: bool, streams: &Arc<AtomicBool>) -> Response<AnswerBody> {
+    let kind = "text/event-stream";
+    if is_head && shared.viewers.has_room(Instant::now()) {
+        return full(StatusCode::OK, kind, Bytes::new());
+    }
+    let seat = shared.viewers.take(Arc::clone(streams), Instant::now()).filter(|_| !is_head);
+    let Some(seat) = seat else {
         let text = "As many pages as may be are open already. Close one.\n";
         let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
         return response;
     };
-    let kind = "text/event-stream";
-    if is_head {
-        return full(StatusCode::OK, kind, Bytes::new());
-    }
-    streams.store(true, Ordering::Relaxed);
     let events = Events::new(Arc::clone(&shared.content.page), seat);
     let mut response = with_body(StatusCode::OK, kind, events.boxed_unsync());
     // Reverse proxies pass it on at once (nginx).

@@ -2,8 +2,8 @@
 //!
 //! One thread with a runtime of its own answers all of it, so that no scrape, no slow client and no flood of requests
 //! takes time from mail. Every client is held to caps: octets of a request, connections, viewers, time without
-//! progress. A listener on loopback takes only requests that name a loopback host, or a web site in a visitor's
-//! browser could read it through a name of its own (DNS rebinding). It must never act on a request: all it does is
+//! progress. A listener on loopback takes only requests that name a loopback host, and the page is shown only to those who
+//! name this host, or a web site in a visitor's browser could read it through a name of its own (DNS rebinding). It must never act on a request: all it does is
 //! show.
 
 mod access;
@@ -12,6 +12,7 @@ mod certificate;
 mod connection;
 mod events;
 mod patient;
+mod seats;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -26,12 +27,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::page;
 use crate::secret::Secret;
 use access::Access;
+use seats::Seats;
 pub use settings::ServeSettings;
 
 /// Pages that may be open at the same time: each is told of what changed once a second.
@@ -150,7 +152,7 @@ struct ServeShared {
     content: ServedContent,
     access: RwLock<Arc<Access>>,
     tls: RwLock<Option<TlsAcceptor>>,
-    viewers: Arc<Semaphore>,
+    viewers: Arc<Seats>,
 }
 
 impl BoundServer {
@@ -207,7 +209,7 @@ impl BoundServer {
             content,
             access: RwLock::new(Arc::new(access)),
             tls: RwLock::new(tls),
-            viewers: Arc::new(Semaphore::new(VIEWERS)),
+            viewers: Arc::new(Seats::new(VIEWERS)),
         });
         let (stop, stopped) = watch::channel(None);
         let of_thread = Arc::clone(&shared);
@@ -224,7 +226,7 @@ impl fmt::Debug for BoundServer {
 }
 
 fn access(config: &ServeSettings, address: SocketAddr) -> Access {
-    Access::new(config.token.as_ref().map(Secret::reveal), address)
+    Access::new(config.token.as_ref().map(Secret::reveal), address, &config.hosts)
 }
 
 fn serve(

@@ -15,6 +15,8 @@ pub struct ServeSettings {
     pub token: Option<Secret>,
     /// Certificate chain and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Names of this host that the page is asked for by, beside those that are known; in lower case.
+    pub hosts: Vec<String>,
 }
 
 impl ServeSettings {

@@ -57,6 +57,7 @@ fn config(token: Option<&str>, tls: Option<(&Path, &Path)>) -> ServeSettings {
         listen: "127.0.0.1:0".parse().unwrap(),
         token: token.map(|token| Secret::from(token.to_owned())),
         tls: tls.map(|(chain, key)| (chain.into(), key.into())),
+        hosts: vec!["mon.example.org".into()],
     }
 }
 
@@ -217,6 +218,38 @@ fn another_name_for_loopback_is_refused() {
     assert_eq!(ask("http://rebound.example/metrics", "localhost"), 421);
     assert_eq!(ask("/metrics", "localhost:9100"), 200);
     assert_eq!(ask("/metrics", "127.0.0.1"), 200);
+    assert_eq!(ask("/metrics", "mon.example.org"), 200);
+    served.stop();
+}
+
+#[test]
+fn off_loopback_the_page_alone_is_particular_about_its_name() {
+    let config = ServeSettings { listen: "0.0.0.0:0".parse().unwrap(), ..config(None, None) };
+    let content =
+        ServedContent { metrics: Box::new(|| b"# x\n".to_vec()), page: Arc::default(), readiness: Readiness::new() };
+    let handle = BoundServer::bind(&config).unwrap().start(content).unwrap();
+    let port = handle.address().port();
+    let served = Served { handle, readiness: Readiness::new() };
+    let ask = |path: &str, host: &str| {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        status(&exchange(stream, &request))
+    };
+    for path in ["/", "/page.js", "/metrics", "/healthz"] {
+        for host in ["192.0.2.1:9325", "mon.example.org", "localhost"] {
+            assert_eq!(ask(path, host), 200, "{path} {host}");
+        }
+    }
+    for path in ["/", "/page.js", "/events"] {
+        assert_eq!(ask(path, "rebound.example"), 421, "{path}");
+    }
+    // Prometheus may know it by any name, and sends no page to anybody.
+    assert_eq!(ask("/metrics", "rebound.example"), 200);
+    assert_eq!(ask("/readyz", "rebound.example"), 503);
+    let again = ServeSettings { hosts: vec!["rebound.example".into()], ..config };
+    served.handle.take_access(served.handle.read_access(&again).unwrap());
+    assert_eq!(ask("/", "rebound.example"), 200);
+    assert_eq!(ask("/", "mon.example.org"), 421);
     served.stop();
 }
 
@@ -265,17 +298,15 @@ fn clients_that_only_sit_there_keep_nobody_out() {
 }
 
 #[test]
-fn viewers_are_counted_and_outlast_a_crowd() {
+fn viewers_that_look_are_counted_and_outlast_a_crowd() {
     let served = Served::new(None, None);
-    let request = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut viewers = Vec::new();
     for _ in 0..VIEWERS {
-        let mut viewer = served.connect();
-        viewer.write_all(request).unwrap();
-        let head = read_until(&mut viewer, b"\r\n\r\n");
-        assert!(head.starts_with(b"HTTP/1.1 200"), "{}", head.escape_ascii());
+        let (viewer, seat) = view(&served);
+        assert_eq!(status(&served.get(&format!("/seat/{seat}"))), 200);
         viewers.push(viewer);
     }
+    assert_eq!(status(&served.get("/seat/99")), 404);
     let answer = served.get("/events");
     assert_eq!(status(&answer), 503);
     assert!(answer.contains("retry-after: 10\r\n"), "{answer}");
@@ -285,6 +316,51 @@ fn viewers_are_counted_and_outlast_a_crowd() {
         read_until(viewer, b"data: ");
     }
     drop(crowd);
+    served.stop();
+}
+
+/// Opens the stream of events; it, and the number of its place.
+fn view(served: &Served) -> (TcpStream, u64) {
+    let mut viewer = served.connect();
+    viewer.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let head = read_until(&mut viewer, b"\r\n\r\n");
+    assert!(head.starts_with(b"HTTP/1.1 200"), "{}", head.escape_ascii());
+    read_until(&mut viewer, b"event: seat\ndata: ");
+    let number = read_until(&mut viewer, b"\n");
+    (viewer, std::str::from_utf8(&number).unwrap().trim().parse().unwrap())
+}
+
+#[test]
+fn silent_viewers_keep_nobody_out() {
+    let served = Served::new(None, None);
+    // Some of them read, some do not; none does what a page does.
+    let mut silent: Vec<_> = (0..2 * VIEWERS).map(|_| view(&served).0).collect();
+    let answer = served.ask("HEAD /events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert_eq!(status(&answer), 200);
+    let (mut looking, seat) = view(&served);
+    assert_eq!(status(&served.get(&format!("/seat/{seat}"))), 200);
+    let more: Vec<_> = (0..2 * VIEWERS).map(|_| view(&served)).collect();
+    read_until(&mut looking, b"data: ");
+    read_until(&mut looking, b"data: ");
+    // The oldest is told that it is over: an answer of chunks ends with an empty one.
+    read_until(&mut silent[0], b"\r\n0\r\n\r\n");
+    drop((silent, more));
+    served.stop();
+}
+
+#[test]
+fn a_session_is_asked_for_by_its_id() {
+    let served = Served::new(Some("t0ken"), None);
+    assert_eq!(status(&served.get("/session/00000000000000ff")), 401);
+    let ask = |path: &str| {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer t0ken\r\nConnection: close\r\n\r\n"
+        );
+        status(&served.ask(&request))
+    };
+    for path in ["/session/00000000000000ff", "/session/", "/session/ff", "/session/../metrics", "/seat/x", "/seat/"] {
+        assert_eq!(ask(path), 404, "{path}");
+    }
     served.stop();
 }
 
@@ -350,7 +426,7 @@ fn tls(served: &Served, trusted: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Stream
 #[test]
 fn an_address_in_use_is_told_with_a_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = ServeSettings { listen: taken.local_addr().unwrap(), token: None, tls: None };
+    let config = ServeSettings { listen: taken.local_addr().unwrap(), token: None, tls: None, hosts: Vec::new() };
     let text = BoundServer::bind(&config).unwrap_err().to_string();
     assert!(text.contains(&config.listen.to_string()) && text.contains("--metrics-listen"), "{text}");
     let foreign = ServeSettings { listen: "192.0.2.77:9100".parse().unwrap(), ..config };
