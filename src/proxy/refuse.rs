@@ -17,12 +17,19 @@ use crate::event::Protocol;
 /// Ports where TLS begins with the first byte (RFC 8314 section 7).
 const IMPLICIT_TLS: [u16; 3] = [465, 993, 995];
 
+/// How long a client may take to begin TLS: it speaks first, and a line in clear would be a fault of TLS to it.
+const HELLO: Duration = Duration::from_millis(100);
+
 /// Turns the client away as configured; `early`: what was read of it already.
 pub(super) async fn refuse(listener: &Listener, client: &mut TcpStream, early: &[u8]) {
     let local = client.local_addr().ok();
-    let Some(line) = goodbye(listener, local).filter(|_| !begins_tls(listener, client, early)) else {
+    let Some(line) = goodbye(listener, local) else { return abort(client) };
+    if listener.terminator.is_none() && early.is_empty() {
+        let _ = timeout(HELLO, client.readable()).await;
+    }
+    if begins_tls(listener, client, early) {
         return abort(client);
-    };
+    }
     if let Some(terminator) = listener.terminator.as_ref().filter(|terminator| terminator.is_implicit()) {
         return terminator.refuse(client, early.to_vec(), line).await;
     }

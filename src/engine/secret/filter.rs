@@ -10,7 +10,7 @@ use super::words;
 const HEAD: usize = INSIDE_WORDS;
 
 /// Numbers of 64 bits, as a power of two: few enough for each session, and with a dozen words hardly a text is suspected.
-const WORDS: u32 = 4;
+const WORDS: u32 = 3;
 
 /// How the words of a set begin.
 #[derive(Default)]

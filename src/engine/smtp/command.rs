@@ -117,15 +117,18 @@ fn behind_name(rest: &[u8]) -> Option<&[u8]> {
 
 /// Without the comments at both ends, and blanks (RFC 5322 section 3.2.2).
 fn without_comment(text: &[u8]) -> &[u8] {
-    let text = text.trim_ascii();
-    let text = match (text.first(), memchr(b')', text)) {
-        (Some(b'('), Some(end)) => text.get(end + 1..).unwrap_or_default().trim_ascii_start(),
-        _ => text,
-    };
-    match (text.last(), unquoted(text, b'(')) {
-        (Some(b')'), Some(begin)) => text.get(..begin).unwrap_or_default().trim_ascii_end(),
-        _ => text,
+    let mut text = text.trim_ascii();
+    if text.starts_with(b"(")
+        && let Some(end) = memchr(b')', text)
+    {
+        text = text.get(end + 1..).unwrap_or_default().trim_ascii_start();
     }
+    if text.ends_with(b")")
+        && let Some(begin) = unquoted(text, b'(')
+    {
+        text = text.get(..begin).unwrap_or_default().trim_ascii_end();
+    }
+    text
 }
 
 /// Whether position `at` of `text` is inside a quoted string.
