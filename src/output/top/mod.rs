@@ -1,7 +1,7 @@
 //! Top lists: which client networks, servers, recipient domains and users had most in the last five to ten minutes.
 //!
 //! Each thread of the input has a [`TopCollector`]; the [`TopState`] holds what all of them have gathered, for the page and
-//! for the [`TopFile`]. Room is fixed whatever comes: a [sketch] for each list. It must never hold up an input, nor show
+//! for the [`TopFile`]. Room is fixed whatever comes: a sketch for each list. It must never hold up an input, nor show
 //! who authenticated unless that was asked for and the log shows it too.
 
 mod collector;
