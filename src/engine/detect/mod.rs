@@ -99,10 +99,12 @@ pub(crate) fn prior(port: u16) -> Option<Protocol> {
 }
 
 /// How many of `octets` to add to the `heard` ones before [`decide`] is asked again: octet by octet where protocols that
-/// are not text differ, then line by line.
-pub(crate) fn step(heard: usize, octets: &[u8]) -> usize {
+/// are not text differ, then line by line. `midstream`: the start of the connection was not seen.
+pub(crate) fn step(heard: &[u8], octets: &[u8], midstream: bool) -> usize {
     const HEAD: usize = 16;
-    if heard < HEAD {
+    // From its start, a side whose first octet is text is text, or is told at a line feed (MySQL).
+    let is_text = !midstream && heard.first().is_some_and(|octet| matches!(octet, 0x20..=0x7e));
+    if heard.len() < HEAD && !is_text {
         return octets.len().min(1);
     }
     memchr::memchr(b'\n', octets).map_or(octets.len(), |end| end + 1)

@@ -26,10 +26,12 @@ impl Session {
     /// Octets while the protocol is not told, in steps: the verdict must not hang on how the sender cut them.
     pub(super) fn listen(&mut self, dir: Dir, stamp: Stamp, mut octets: &[u8], out: &mut dyn Sink) {
         let flipped = self.flipped;
+        let roles_certain = self.context.peers.roles_certain;
         while let ProtocolState::Undecided(held) = &mut self.protocol_state {
-            let heard = held.octets(dir).len();
-            let room = self.limits.detect.saturating_sub(heard).max(1);
-            let Some((now, later)) = octets.split_at_checked(detect::step(heard, octets).min(room)) else { return };
+            let heard = held.octets(dir);
+            let room = self.limits.detect.saturating_sub(heard.len()).max(1);
+            let step = detect::step(heard, octets, !roles_certain || held.has_gap());
+            let Some((now, later)) = octets.split_at_checked(step.min(room)) else { return };
             if now.is_empty() {
                 return;
             }

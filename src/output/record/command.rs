@@ -3,7 +3,7 @@
 use serde::ser::SerializeMap;
 
 use super::json::{Fields, JsonCounts, JsonMembers, JsonSides};
-use super::{Facts, View, enhanced, status};
+use super::{Facts, JsonStatus, View, enhanced};
 use crate::event::Masked;
 use crate::event::{Anomaly, AnomalyState, Auth, AuthMethod, AuthOutcome, Command, Mechanism, OauthError, Reply};
 
@@ -82,7 +82,7 @@ impl Facts for Masked<'_, Anomaly> {
 
 /// What a reply says before its text.
 fn codes<M: SerializeMap>(object: &mut JsonMembers<'_, M>, reply: &Reply) -> Result<(), M::Error> {
-    object.display("status", reply.status.map(status))?;
+    object.known("status", reply.status.map(JsonStatus))?;
     object.display("enhanced", reply.enhanced.map(enhanced))?;
     object.text("response_code", reply.response_code.get())
 }

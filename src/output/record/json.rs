@@ -279,9 +279,19 @@ impl Serialize for Time {
     }
 }
 
-/// Fills `place` with the decimal digits of `value`, from the right.
+/// `value` in decimal digits, which `place`, five zeros, has room for.
+pub(super) fn decimal(value: u16, place: &mut [u8; 5]) -> &str {
+    digits(place, value.into());
+    let zeros = place.iter().take(4).take_while(|digit| **digit == b'0').count();
+    place.get(zeros..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default()
+}
+
+/// Fills `place`, which holds zeros, with the decimal digits of `value`, from the right.
 fn digits(place: &mut [u8], mut value: u64) {
     for digit in place.iter_mut().rev() {
+        if value == 0 {
+            break;
+        }
         *digit = b'0' + (value % 10) as u8;
         value /= 10;
     }
@@ -299,24 +309,10 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
-/// serde_json without spaces, with seconds in plain decimals (`0.000012`, not `1.2e-5`), and with what a terminal would obey
-/// escaped: a log is read with `cat` too, and most of its texts come from strangers.
-pub(super) struct Plain;
+/// serde_json without spaces, with seconds in plain decimals: `0.000012`, not `1.2e-5`.
+struct Plain;
 
 impl serde_json::ser::Formatter for Plain {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        if is_printable(fragment.as_bytes()) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut rest = fragment;
-        while let Some((before, c, after)) = split_at_unsafe(rest) {
-            // All of them are below U+10000: one escape is enough.
-            write!(writer, "{before}\\u{:04x}", u32::from(c))?;
-            rest = after;
-        }
-        writer.write_all(rest.as_bytes())
-    }
-
     fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         let nanos = (value * 1e9).round() as u64;
         let mut text = *b"00000000000.000000000";
@@ -333,9 +329,23 @@ impl serde_json::ser::Formatter for Plain {
     }
 }
 
-/// Whether all of `text` is below U+007F, eight bytes at a time: this is asked for every name and value of the log. serde_json has
-/// escaped what is below U+0020.
-#[inline]
+/// Adds `value` to `out` on one line, with what a terminal would obey escaped: a log is read with `cat` too, and most of its
+/// texts come from strangers. On error `out` is as it was.
+pub(super) fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
+    let before = out.len();
+    let written = value.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Plain));
+    if written.is_err() {
+        out.truncate(before);
+    } else if !out.get(before..).is_some_and(is_printable) {
+        // Only strings have characters beyond ASCII: escaping them in the whole changes no value.
+        let line = String::from_utf8_lossy(&out.split_off(before)).into_owned();
+        escape(&line, out);
+    }
+    written
+}
+
+/// Whether all of `text` is below U+007F, eight bytes at a time: this is asked for every record. serde_json has escaped what is
+/// below U+0020.
 fn is_printable(text: &[u8]) -> bool {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const TOPS: u64 = ONES << 7;
@@ -346,12 +356,24 @@ fn is_printable(text: &[u8]) -> bool {
     tops & TOPS == 0 && rest.iter().all(|byte| *byte < 0x7f)
 }
 
+/// Adds `json` to `out` with each character that is not safe to print escaped. All of them are below U+10000: one escape is enough.
+fn escape(json: &str, out: &mut Vec<u8>) {
+    let mut rest = json;
+    while let Some((before, c, after)) = split_at_unsafe(rest) {
+        out.extend_from_slice(before.as_bytes());
+        out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes());
+        rest = after;
+    }
+    out.extend_from_slice(rest.as_bytes());
+}
+
 /// The text before the first character that is not safe to print, that character, and the text behind it.
 fn split_at_unsafe(text: &str) -> Option<(&str, char, &str)> {
     // The first bytes of all of them in UTF-8: U+007F, U+0080 to U+009F, U+061C, U+200E to U+2069. Most texts have none.
     let candidates = |byte: &u8| matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2);
     let start = text.as_bytes().iter().position(candidates)?;
-    let (at, c) = text.char_indices().find(|(at, c)| *at >= start && is_unsafe(*c))?;
+    let (at, c) = text.get(start..)?.char_indices().find(|(_, c)| is_unsafe(*c))?;
+    let at = start + at;
     Some((text.get(..at)?, c, text.get(at + c.len_utf8()..)?))
 }
 
@@ -367,7 +389,7 @@ mod tests {
 
     fn seconds(duration: Duration) -> String {
         let mut out = Vec::new();
-        duration.as_secs_f64().serialize(&mut serde_json::Serializer::with_formatter(&mut out, Plain)).unwrap();
+        write(&mut out, &duration.as_secs_f64()).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -395,8 +417,9 @@ mod tests {
     }
 
     fn string(text: &str) -> String {
-        let mut out = Vec::new();
-        text.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Plain)).unwrap();
+        let mut out = b"before".to_vec();
+        write(&mut out, text).unwrap();
+        assert_eq!(out.drain(..6).collect::<Vec<_>>(), b"before");
         String::from_utf8(out).unwrap()
     }
 

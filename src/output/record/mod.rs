@@ -22,7 +22,7 @@ use super::identity::{FailedIdentity, Identities, IdentityPolicy, Redactor};
 use crate::event::Masked;
 use crate::event::{Context, Enhanced, Event, Incomplete, Missing, Sink, Status, words};
 use crate::time::{Timestamp, WallClock};
-use json::{Fields, Items, JsonAddress, JsonMembers, Object, Plain};
+use json::{Fields, Items, JsonAddress, JsonMembers, Object};
 
 pub(super) use json::Time;
 
@@ -275,14 +275,12 @@ impl RecordLines<'_> {
         if !policy.records.has(kind) {
             return;
         }
-        let before = self.out.len();
         let redactor = Redactor::new(identities, facts.names());
         let view = View { context, policy, identities, clock, began };
         let record = Object(Record { view, kind, incomplete, facts: &facts }, &redactor);
-        let written = record.serialize(&mut serde_json::Serializer::with_formatter(&mut *self.out, Plain));
+        let written = json::write(self.out, &record);
         debug_assert!(written.is_ok(), "a record that does not serialize: {written:?}");
         if written.is_err() {
-            self.out.truncate(before);
             return;
         }
         self.out.push(b'\n');
@@ -337,16 +335,21 @@ pub(super) fn enhanced(code: Enhanced) -> impl fmt::Display {
     fmt::from_fn(move |f| write!(f, "{}.{}.{}", code.class, code.subject, code.detail))
 }
 
-/// The word of a status: a reply code, or what POP3 and IMAP say.
-fn status(status: Status) -> impl fmt::Display {
-    fmt::from_fn(move |f| match status {
-        Status::Code(code) => write!(f, "{code}"),
-        Status::PopOk => f.write_str("+OK"),
-        Status::PopErr => f.write_str("-ERR"),
-        Status::Ok => f.write_str("OK"),
-        Status::No => f.write_str("NO"),
-        Status::Bad => f.write_str("BAD"),
-        Status::Bye => f.write_str("BYE"),
-        Status::Preauth => f.write_str("PREAUTH"),
-    })
+/// A status: a reply code, or what POP3 and IMAP say.
+struct JsonStatus(Status);
+
+impl Serialize for JsonStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut digits = [b'0'; 5];
+        serializer.serialize_str(match self.0 {
+            Status::Code(code) => json::decimal(code, &mut digits),
+            Status::PopOk => "+OK",
+            Status::PopErr => "-ERR",
+            Status::Ok => "OK",
+            Status::No => "NO",
+            Status::Bad => "BAD",
+            Status::Bye => "BYE",
+            Status::Preauth => "PREAUTH",
+        })
+    }
 }

@@ -7,7 +7,7 @@ use serde::ser::SerializeMap;
 
 use super::community::community_id;
 use super::json::{Fields, Items, JsonCounts, JsonMembers, JsonSides, Object};
-use super::{Facts, InputKind, View, status};
+use super::{Facts, InputKind, JsonStatus, View};
 use crate::event::Masked;
 use crate::event::{
     AuthMethod, AuthOutcome, AuthSummary, Close, Counts, Dir, Greeting, Handshake, Idle, Maildrop, Mechanism, Notice,
@@ -97,7 +97,7 @@ impl Fields for Tunnel {
 
 impl Fields for Greeting {
     fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
-        object.display("status", self.reply.status.map(status))?;
+        object.known("status", self.reply.status.map(JsonStatus))?;
         object.text("text", self.reply.text.get())?;
         object.seconds("delay", self.delay)
     }
@@ -185,7 +185,7 @@ impl Fields for Closed<'_> {
 
 impl Fields for Notice {
     fn fields<M: SerializeMap>(&self, object: &mut JsonMembers<'_, M>) -> Result<(), M::Error> {
-        object.display("status", self.status.map(status))?;
+        object.known("status", self.status.map(JsonStatus))?;
         object.text("response_code", self.response_code.get())?;
         object.text("text", self.text.get())
     }
