@@ -138,6 +138,10 @@ fn is_quoted(text: &[u8], at: usize) -> bool {
 
 /// Position of `wanted` outside a quoted string (RFC 5321 section 4.1.2).
 fn unquoted(text: &[u8], wanted: u8) -> Option<usize> {
+    let first = memchr(wanted, text)?;
+    if memchr(b'"', text.get(..first)?).is_none() {
+        return Some(first);
+    }
     let mut quoted = false;
     let mut escaped = false;
     for (at, octet) in text.iter().enumerate() {

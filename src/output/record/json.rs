@@ -336,12 +336,20 @@ pub(super) fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) -> ser
     let written = value.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Plain));
     if written.is_err() {
         out.truncate(before);
-    } else if !out.get(before..).is_some_and(is_printable) {
+    } else if out.get(before..).is_some_and(|line| !is_printable(line) && line.iter().any(begins_unsafe)) {
         // Only strings have characters beyond ASCII: escaping them in the whole changes no value.
-        let line = String::from_utf8_lossy(&out.split_off(before)).into_owned();
-        escape(&line, out);
+        match String::from_utf8(out.split_off(before)) {
+            Ok(line) => escape(&line, out),
+            Err(line) => out.append(&mut line.into_bytes()),
+        }
     }
     written
+}
+
+/// Whether `byte` is the first one in UTF-8 of a character that is not safe to print and not escaped by serde_json: U+007F,
+/// U+0080 to U+009F, U+061C, U+200E to U+2069. Most texts have none.
+fn begins_unsafe(byte: &u8) -> bool {
+    matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2)
 }
 
 /// Whether all of `text` is below U+007F, eight bytes at a time: this is asked for every record. serde_json has escaped what is
@@ -369,9 +377,7 @@ fn escape(json: &str, out: &mut Vec<u8>) {
 
 /// The text before the first character that is not safe to print, that character, and the text behind it.
 fn split_at_unsafe(text: &str) -> Option<(&str, char, &str)> {
-    // The first bytes of all of them in UTF-8: U+007F, U+0080 to U+009F, U+061C, U+200E to U+2069. Most texts have none.
-    let candidates = |byte: &u8| matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2);
-    let start = text.as_bytes().iter().position(candidates)?;
+    let start = text.as_bytes().iter().position(begins_unsafe)?;
     let (at, c) = text.get(start..)?.char_indices().find(|(_, c)| is_unsafe(*c))?;
     let at = start + at;
     Some((text.get(..at)?, c, text.get(at + c.len_utf8()..)?))
