@@ -47,7 +47,8 @@ const PRODUCTS: &[&str] = &[
 pub(super) fn of_greeting(greeting: &[u8]) -> Option<&[u8]> {
     let mut rest = greeting;
     while !rest.is_empty() {
-        for product in PRODUCTS {
+        // Few begin with the same letter.
+        for product in PRODUCTS.iter().filter(|product| product.as_bytes().first() == rest.first()) {
             let Some(behind) = rest.strip_prefix(product.as_bytes()) else { continue };
             if behind.first().is_none_or(|byte| !is_word(byte)) {
                 return rest.get(..product.len() + version(behind));

@@ -77,11 +77,15 @@ impl Text {
 
     /// Replaces the bytes by what `mask` makes of them, if it makes something else.
     pub(crate) fn pass(&mut self, mask: impl FnOnce(&[u8]) -> Option<Vec<u8>>) {
+        self.masked = true;
+        if self.octets.is_empty() {
+            return;
+        }
         if let Some(masked) = mask(&self.octets) {
             wipe(&mut self.octets);
             self.set(&masked);
+            self.masked = true;
         }
-        self.masked = true;
     }
 }
 

@@ -215,8 +215,12 @@ fn is_common(secret: &[u8]) -> bool {
 
 /// `text`, which went in `dir`, without the words of `sets`; `None` if it has none of them.
 fn masked(text: &[u8], sets: &[&WordSet], names: &Names, dir: Dir) -> Option<Vec<u8>> {
+    let has_words = sets.iter().any(|set| !set.is_empty());
+    if !has_words && !echo::may_have_url(text) {
+        return None;
+    }
     let mut found = Ranges::default();
-    if sets.iter().any(|set| !set.is_empty()) {
+    if has_words {
         match dir {
             // Servers cut what they repeat.
             Dir::ToClient => sets.iter().for_each(|set| set.find_cut(text, &mut found)),
